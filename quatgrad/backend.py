@@ -1,0 +1,160 @@
+"""Where arrays live and which kernels compute on them.
+
+A *backend* is an array library and a ladder of kernel rungs, best first:
+
+    numpy   NumPy arrays   gemm, reference
+    numba   NumPy arrays   numba_cpu, gemm, reference      (the default)
+    cupy    CuPy arrays    cupy_gpu, gemm, reference
+
+A kernel that the best rung lacks is looked up one rung down; `reference` has them all.
+`use_kernels("reference")` steps down by hand, for a lesson or to bisect a bug.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from quatgrad.errors import BackendError, DTypeError
+
+Array = Any  # numpy.ndarray or cupy.ndarray: the type checker knows only the first
+
+LADDERS: dict[str, tuple[str, ...]] = {
+    "numpy": ("gemm", "reference"),
+    "numba": ("numba_cpu", "gemm", "reference"),
+    "cupy": ("cupy_gpu", "gemm", "reference"),
+}
+
+_backend = "numba"
+_ladder = LADDERS[_backend]
+_rungs: dict[str, Callable[[], ModuleType]] = {}  # filled by quatgrad.kernels
+
+
+# ------------------------------------------------------------------------------- backend
+
+
+def get_backend() -> str:
+    """Name of the backend in force: "numpy", "numba" or "cupy"."""
+    return _backend
+
+
+def set_backend(name: str) -> None:
+    """Choose the backend for arrays made and kernels called from now on.
+
+    Raises `BackendError` for an unknown name, and for "cupy" where there is no CUDA device.
+    """
+    global _backend, _ladder
+    if name not in LADDERS:
+        raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(LADDERS)}")
+    if name == "cupy":
+        _require_gpu()
+    _backend, _ladder = name, LADDERS[name]
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """`set_backend` for the length of a `with` block."""
+    previous = _backend, _ladder
+    set_backend(name)
+    try:
+        yield
+    finally:
+        globals().update(_backend=previous[0], _ladder=previous[1])
+
+
+def _require_gpu() -> ModuleType:
+    advice = "or choose --backend numba (fast on a CPU)"
+    try:
+        import cupy
+    except ImportError as error:
+        raise BackendError(
+            "backend cupy: CuPy is not installed; run pip install 'quatgrad[cuda12]' "
+            f"(or [cuda13]) on a machine with an NVIDIA GPU, {advice}"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendError(f"backend cupy: no usable NVIDIA GPU ({error}), {advice}") from error
+    if count == 0:
+        raise BackendError(f"backend cupy: this machine has no NVIDIA GPU; {advice[3:]}")
+    return cupy
+
+
+# -------------------------------------------------------------------------------- arrays
+
+
+def array_module(*arrays: Array) -> Any:
+    """The library, numpy or cupy, that the arrays belong to."""
+    for a in arrays:
+        if type(a).__module__.partition(".")[0] == "cupy":
+            return sys.modules["cupy"]
+    return np
+
+
+def asarray(a: Array) -> Array:
+    """The array `a` on the backend in force; copied only if it must move."""
+    if _backend == "cupy":
+        return _require_gpu().asarray(a)
+    return to_numpy(a)
+
+
+def to_numpy(a: Array) -> np.ndarray:
+    """The array `a` as a NumPy array on the host; copied only if it must move."""
+    return a.get() if array_module(a) is not np else np.asarray(a)
+
+
+def check_dtype(dtype: Any, what: str) -> None:
+    """Raise `DTypeError` unless `dtype` is float32 or float64."""
+    if dtype != np.float32 and dtype != np.float64:
+        raise DTypeError(
+            f"{what} has dtype {dtype}; quatgrad computes in float32 or float64 only: "
+            "convert it with .astype(np.float32)"
+        )
+
+
+def generator(seed: int, *purpose: str | int) -> np.random.Generator:
+    """A random generator for one purpose: Philox keyed by SHA-256 of (seed, *purpose).
+
+    Two purposes never share a stream, and the draws depend neither on the backend nor on what
+    was drawn before: `generator(seed, "augment", epoch)` replays any epoch by itself.
+    """
+    text = "|".join(map(str, (seed, *purpose)))
+    key = np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+# ------------------------------------------------------------------------------- kernels
+
+
+def add_rung(name: str, load: Callable[[], ModuleType]) -> None:
+    """Register a rung of the ladder; `load()` imports its module when it is first needed."""
+    _rungs[name] = load
+
+
+def kernel(name: str) -> Callable[..., Any]:
+    """The kernel `name` on the best rung in force that has it."""
+    for rung in _ladder:
+        f = getattr(_rungs[rung](), name, None)
+        if f is not None:
+            return f
+    raise BackendError(f"no kernel {name!r} on the rungs {', '.join(_ladder)}")
+
+
+@contextmanager
+def use_kernels(rung: str) -> Iterator[None]:
+    """Use the ladder from `rung` downwards for the length of a `with` block."""
+    global _ladder
+    if rung not in _rungs:
+        raise BackendError(f"unknown rung {rung!r}: choose one of {', '.join(_rungs)}")
+    previous = _ladder
+    _ladder = (rung,) if rung == "reference" else tuple(dict.fromkeys((rung, "gemm", "reference")))
+    try:
+        yield
+    finally:
+        _ladder = previous

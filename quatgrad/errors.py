@@ -1,0 +1,37 @@
+"""Exceptions. Each message says what happened, what came, and what to do."""
+
+
+class QuatgradError(Exception):
+    """Base of every error that quatgrad raises on purpose; commands turn it into one line."""
+
+
+class ShapeError(QuatgradError, ValueError):
+    """An array has a shape that the operation cannot use."""
+
+
+class DTypeError(QuatgradError, TypeError):
+    """An array has a dtype other than float32 or float64, or two dtypes are mixed."""
+
+
+class GraphError(QuatgradError, RuntimeError):
+    """The graph cannot be differentiated: used twice, overwritten, or an op broke its promise."""
+
+
+class BackendError(QuatgradError, RuntimeError):
+    """A backend or kernel is unknown, or cannot run on this machine."""
+
+
+class OptionError(QuatgradError, ValueError):
+    """An option has an unknown name or an impossible value."""
+
+
+class DataError(QuatgradError, ValueError):
+    """A dataset is missing, truncated or not what it claims to be."""
+
+
+class RunError(QuatgradError, RuntimeError):
+    """A run on disk cannot be written, read or continued."""
+
+
+class InvariantError(QuatgradError, AssertionError):
+    """A lottery-ticket invariant was violated: the numbers of this run must not be used."""

@@ -1,0 +1,22 @@
+"""The rungs of the kernel ladder: plain functions on arrays, same names and signatures on each.
+
+    reference   each kernel as the formula it is, on any array module: the specification
+    gemm        the same through matrix products, on any array module
+    numba_cpu   fast CPU kernels (Numba)
+    cupy_gpu    fast GPU kernels (CuPy)
+
+Letters: n i j batch, row, column of the output; u v kernel offsets; p q input and output
+feature; a b c quaternion components; g = dL/dy; dx, dw gradients; a capital is a size.
+Feature maps are channels-last, (N, H, W, C); a quaternion map has C = 4Q channels in component
+blocks [1 | i | j | k]. Strides, paddings and window sizes are pairs (rows, columns).
+"""
+
+from functools import partial
+from importlib import import_module
+
+from quatgrad.backend import add_rung, kernel, use_kernels
+
+for _name in ("reference", "gemm", "numba_cpu", "cupy_gpu"):
+    add_rung(_name, partial(import_module, f"quatgrad.kernels.{_name}"))
+
+__all__ = ["kernel", "use_kernels"]

@@ -1,0 +1,100 @@
+"""Convolutions and quaternion layers as matrix products: quick on any array module with a BLAS.
+
+A convolution is its patches, laid out as the rows of a matrix, times the weight; a quaternion
+layer is the real layer of its expanded weight, and its weight gradient is folded back.
+"""
+
+from __future__ import annotations
+
+from quatgrad.backend import Array, array_module, kernel
+from quatgrad.kernels.reference import HAMILTON, Pair, out_size, pad, window
+
+#: For every block (b, c) of the expanded weight: which component stands there, and its sign.
+_BLOCK = {
+    (b, c): (a, int(HAMILTON[a, b, c]))
+    for a in range(4) for b in range(4) for c in range(4) if HAMILTON[a, b, c]
+}  # fmt: skip
+
+
+def expand(w: Array) -> Array:
+    """`reference.expand` without multiplications: each block of W is plus or minus a component."""
+    _, *lead, P, Q = w.shape
+    W = array_module(w).empty((*lead, 4, P, 4, Q), w.dtype)
+    for (b, c), (a, sign) in _BLOCK.items():
+        W[..., b, :, c, :] = w[a] if sign > 0 else -w[a]
+    return W.reshape(*lead, 4 * P, 4 * Q)
+
+
+def fold(W: Array) -> Array:
+    """`reference.fold`: the sum, with signs, of the four blocks in which each component stands."""
+    *lead, P4, Q4 = W.shape
+    W = W.reshape(*lead, 4, P4 // 4, 4, Q4 // 4)
+    w = array_module(W).zeros((4, *lead, P4 // 4, Q4 // 4), W.dtype)
+    for (b, c), (a, sign) in _BLOCK.items():
+        w[a] += W[..., b, :, c, :] if sign > 0 else -W[..., b, :, c, :]
+    return w
+
+
+def hamilton_linear(x: Array, w: Array) -> Array:
+    """x expand(w)."""
+    return x @ expand(w)
+
+
+def hamilton_linear_dx(g: Array, w: Array) -> Array:
+    """g expand(w)^T."""
+    return g @ expand(w).T
+
+
+def hamilton_linear_dw(x: Array, g: Array) -> Array:
+    """fold(x^T g)."""
+    return fold(x.T @ g)
+
+
+def patches(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """`reference.patches`, one window offset at a time."""
+    out = out_size(x.shape[1:3], size, stride, padding)
+    x = pad(x, padding)
+    if size == (1, 1):
+        return window(x, 0, 0, stride, out)[:, :, :, None, None]
+    P = array_module(x).empty((len(x), *out, *size, x.shape[3]), x.dtype)
+    for u in range(size[0]):
+        for v in range(size[1]):
+            P[:, :, :, u, v] = window(x, u, v, stride, out)
+    return P
+
+
+def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+    """Patches (N I J, U V P) times weight (U V P, Q)."""
+    P = kernel("patches")(x, w.shape[:2], stride, padding)
+    y = P.reshape(-1, w[..., 0].size) @ w.reshape(-1, w.shape[3])
+    return y.reshape(*P.shape[:3], w.shape[3])
+
+
+def conv2d_dx(g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair) -> Array:
+    """Gradient (N I J, Q) times weight^T (Q, U V P), added back where the patches came from."""
+    P = g.reshape(-1, g.shape[3]) @ w.reshape(-1, w.shape[3]).T
+    return kernel("unpatches")(P.reshape(*g.shape[:3], *w.shape[:3]), shape, stride, padding)
+
+
+def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """Patches^T (U V P, N I J) times gradient (N I J, Q)."""
+    P = kernel("patches")(x, size, stride, padding)
+    dw = P.reshape(-1, size[0] * size[1] * x.shape[3]).T @ g.reshape(-1, g.shape[3])
+    return dw.reshape(*size, x.shape[3], g.shape[3])
+
+
+def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+    """The real convolution with the expanded weight."""
+    return conv2d(x, expand(w), stride, padding)
+
+
+def hamilton_conv2d_dx(
+    g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair
+) -> Array:
+    """The real input gradient with the expanded weight."""
+    return conv2d_dx(g, expand(w), shape, stride, padding)
+
+
+def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """The real weight gradient, folded."""
+    return fold(conv2d_dw(x, g, size, stride, padding))

@@ -1,0 +1,1 @@
+"""Fast CPU kernels, compiled by Numba on first use and cached beside the source."""
