@@ -1,0 +1,38 @@
+"""Settings for every test: where Numba caches, how long hypothesis searches, which backend runs.
+
+Profiles: HYPOTHESIS_PROFILE=dev (default, quick), ci (reproducible), nightly (long).
+"""
+
+import os
+import tempfile
+
+# Numba's cache is not safe to share between processes that write it: each xdist worker has its
+# own, kept between runs. It must be set before the first import of numba.
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"quatgrad-numba-{os.getuid()}-{_worker}")
+)
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# No deadline: the first call of a Numba kernel compiles it, and would be timed.
+_common = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", max_examples=25, **_common)
+settings.register_profile("ci", max_examples=50, derandomize=True, **_common)
+settings.register_profile("nightly", max_examples=1000, **_common)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev")
+)
+
+
+@pytest.fixture(autouse=True)
+def _backend_is_left_as_found():
+    """A test that switches backend or rung and forgets to switch back fails here, not later."""
+    from quatgrad import backend
+
+    before = backend._backend, backend._ladder
+    yield
+    after = backend._backend, backend._ladder
+    backend._backend, backend._ladder = before
+    assert after == before, f"the test left the backend at {after}, it was {before}"
