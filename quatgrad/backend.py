@@ -16,6 +16,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -95,6 +96,11 @@ def array_module(*arrays: Array) -> Any:
         if type(a).__module__.partition(".")[0] == "cupy":
             return sys.modules["cupy"]
     return np
+
+
+def special(a: Array) -> Any:
+    """The special functions (erf, ...) for arrays like `a`: SciPy's or CuPy's."""
+    return import_module("cupyx.scipy.special" if array_module(a) is not np else "scipy.special")
 
 
 def asarray(a: Array) -> Array:

@@ -20,8 +20,8 @@ Pair = tuple[int, int]
 #: e_a e_b = sum_c HAMILTON[a, b, c] e_c for the units e = (1, i, j, k): i j = k, j i = -k, ...
 HAMILTON = np.zeros((4, 4, 4), dtype=np.int8)
 for _a, _row in enumerate(("+1 +i +j +k", "+i -1 +k -j", "+j -k -1 +i", "+k +j -i -1")):
-    for _b, (_sign, _unit) in enumerate(_row.split()):
-        HAMILTON[_a, _b, "1ijk".index(_unit)] = 1 if _sign == "+" else -1
+    for _b, _entry in enumerate(_row.split()):
+        HAMILTON[_a, _b, "1ijk".index(_entry[1])] = int(_entry[0] + "1")
 HAMILTON.flags.writeable = False
 
 

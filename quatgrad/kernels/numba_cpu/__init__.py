@@ -1,1 +1,27 @@
-"""Fast CPU kernels, compiled by Numba on first use and cached beside the source."""
+"""Fast CPU kernels, compiled by Numba on first use and cached beside the source.
+
+They take what `reference` takes, any strides included, and give the same bits on any number of
+threads. What is not here comes from the gemm rung, whose convolutions use these patches.
+"""
+
+from quatgrad.kernels.numba_cpu.norm import batch_norm, batch_norm_dx, batch_norm_eval
+from quatgrad.kernels.numba_cpu.windows import (
+    avg_pool,
+    avg_pool_dx,
+    max_pool,
+    max_pool_dx,
+    patches,
+    unpatches,
+)
+
+__all__ = [
+    "avg_pool",
+    "avg_pool_dx",
+    "batch_norm",
+    "batch_norm_dx",
+    "batch_norm_eval",
+    "max_pool",
+    "max_pool_dx",
+    "patches",
+    "unpatches",
+]

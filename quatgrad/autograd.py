@@ -1,0 +1,445 @@
+"""Reverse-mode automatic differentiation: the whole engine.
+
+A `Tensor` holds an array. An operation is a `Function`: calling one computes the output and, when
+an input requires a gradient, leaves itself in the output as the node that made it. So the graph
+is made of Functions, each pointing at the nodes (or leaf tensors) its inputs came from:
+
+    y = x * w + b         y --> Add --> Mul --> x, w
+                                   `--> b
+
+`loss.backward()` walks it once, from the loss to the leaves. Every node first learns how many
+nodes use its output; it runs when all of those have sent it their share of dL/dy, adds nothing
+twice, and passes dL/dx on. Nothing recurses, so depth is not limited, and nothing is walked
+twice, however many paths lead to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quatgrad.backend import Array, array_module, asarray, check_dtype, to_numpy
+from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Inside this block (or decorated function) operations leave no graph behind."""
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+# -------------------------------------------------------------------------------- tensors
+
+
+class Tensor:
+    """An array, its gradient, and the operation that made it.
+
+    `Tensor(data)` copies: nested lists and numbers become float32, float32 and float64 arrays
+    keep their dtype, any other dtype is refused. `data` reads the value (read-only, where the
+    array library can say so); assigning to `data` writes it. `grad` is None or an array dL/dx.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_node", "_version", "grad", "requires_grad")
+    __array_ufunc__ = None  # NumPy leaves `array * tensor` to Tensor.__rmul__
+
+    def __init__(self, data: Any, requires_grad: bool = False):
+        self._array = _own(data)
+        self._node: Function | None = None
+        self._version = 0
+        self.requires_grad = requires_grad
+        self.grad: Array | None = None
+
+    @property
+    def data(self) -> Array:
+        """The value. Assigning writes it in place: the shape must fit, the dtype stays."""
+        view = self._array.view()
+        if isinstance(view, np.ndarray):
+            view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        def write(array: Array) -> None:
+            array[...] = _fitting(value, self, "assigned value")
+
+        self.update(write)
+
+    def update(self, write: Callable[[Array], Any]) -> None:
+        """The one door for writes: `write(array)` may overwrite the value in place.
+
+        A result of an operation cannot be written, since backward may need it. Writing to a leaf
+        that a graph has used makes the backward of that graph raise.
+        """
+        if self._node is not None:
+            raise GraphError(
+                f"cannot overwrite the result of {self._node}: backward may need it; "
+                "make a new tensor, or write to a detached copy: t.detach()"
+            )
+        write(self._array)
+        self._version += 1
+
+    def backward(self, g: Any = None, retain_graph: bool = False) -> None:
+        """Add dL/dt to `t.grad` for every leaf t that requires a gradient; `self` is L.
+
+        `g` is dL/dself; it may be left out when self has one entry. The graph is freed as it is
+        used, unless `retain_graph`.
+        """
+        if not self.requires_grad:
+            raise GraphError(
+                "backward() of a tensor that depends on nothing with requires_grad=True: "
+                "was it made under no_grad(), or from plain arrays?"
+            )
+        if g is None and self.size != 1:
+            raise GraphError(
+                f"backward() of a tensor of shape {self.shape} needs dL/dself: "
+                "give backward(g), or take .sum() or .mean() first"
+            )
+        xp = array_module(self._array)
+        g = xp.ones_like(self._array) if g is None else _fitting(g, self, "backward's g")
+        _sweep(self if self._node is None else self._node, g, retain_graph)
+
+    def _receive(self, g: Array, owned: bool) -> None:
+        """A leaf's end of the sweep: add g to grad. A g that is not ours alone is copied."""
+        if self.grad is not None:
+            self.grad += g
+        else:
+            self.grad = g if owned else array_module(g).array(g, order="C")
+
+    def detach(self) -> Tensor:
+        """A copy of the value without history."""
+        return Tensor(self._array)
+
+    def numpy(self) -> np.ndarray:
+        """The value as a NumPy array on the host (read-only where nothing had to move)."""
+        return to_numpy(self.data)
+
+    def item(self) -> float:
+        """The only entry, as a Python number."""
+        return self._array.item()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._array.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64."""
+        return self._array.dtype
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("a tensor without axes has no len()")
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        value = np.array2string(self.numpy(), separator=", ", prefix=name + "(", precision=4)
+        made = f", from {self._node}" if self._node else ""
+        needs = ", requires_grad" if self.requires_grad and not self._node else ""
+        return f"{name}({value}, {self.dtype}{made}{needs})"
+
+    if TYPE_CHECKING:  # attached by quatgrad.ops, which says what each does
+        T: Tensor
+        exp: Callable[..., Tensor]
+        log: Callable[..., Tensor]
+        sqrt: Callable[..., Tensor]
+        abs: Callable[..., Tensor]
+        clip: Callable[..., Tensor]
+        reshape: Callable[..., Tensor]
+        transpose: Callable[..., Tensor]
+        flatten: Callable[..., Tensor]
+        sum: Callable[..., Tensor]
+        mean: Callable[..., Tensor]
+        var: Callable[..., Tensor]
+        max: Callable[..., Tensor]
+        relu: Callable[..., Tensor]
+
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+
+
+class Parameter(Tensor):
+    """A leaf that learns, and that can be pruned.
+
+    Once `prune(mask)` has been called, the entries where `mask` is False are exactly 0, whatever
+    is written, and so are those of the gradient. `components` says how many tensors, stacked
+    along the first axis, make the value up (4 for a quaternion weight: its 1, i, j, k parts).
+    """
+
+    __slots__ = ("_pruned", "components")
+
+    def __init__(self, data: Any, components: int = 1):
+        super().__init__(data, requires_grad=True)
+        self.components = components
+        self._pruned: Array | None = None
+
+    @property
+    def mask(self) -> Array | None:
+        """True where the entry is alive; None when nothing is pruned."""
+        return None if self._pruned is None else ~self._pruned
+
+    def prune(self, mask: Any) -> None:
+        """Keep the entries where `mask` (bool, the value's shape) is True; None: keep all."""
+        if mask is not None:
+            mask = asarray(mask)
+            if mask.dtype != bool or mask.shape != self.shape:
+                raise ShapeError(
+                    f"a mask for a parameter of shape {self.shape} is a bool array of that "
+                    f"shape; got {mask.dtype} of shape {mask.shape}"
+                )
+            mask = ~mask
+        self._pruned = mask
+        self.update(lambda array: None)
+
+    def update(self, write: Callable[[Array], Any]) -> None:
+        """`Tensor.update`; pruned entries are put back to 0 before anyone sees them."""
+        super().update(write)
+        self._clear(self._array)
+
+    def _receive(self, g: Array, owned: bool) -> None:
+        super()._receive(g, owned)
+        self._clear(self.grad)
+
+    def _clear(self, array: Array) -> None:
+        if self._pruned is not None:
+            array[self._pruned] = 0  # not array *= mask: 0 * inf is NaN, 0 * -1 is -0
+
+
+def _own(data: Any) -> Array:
+    """A fresh array, on the backend in force, of a dtype we compute in."""
+    if isinstance(data, Tensor):
+        raise DTypeError("Tensor(tensor): it is one already; tensor.detach() makes a copy")
+    if not hasattr(data, "dtype"):
+        data = np.asarray(data)
+        if data.dtype.kind not in "fiub":
+            raise DTypeError(f"a tensor holds numbers; got {data.dtype} from a Python object")
+        return asarray(data.astype(np.float32))
+    check_dtype(data.dtype, "the array given to Tensor")
+    return asarray(data).copy(order="C")
+
+
+def _fitting(value: Any, like: Tensor, what: str) -> Array:
+    """`value` as an array of like's shape and dtype on like's backend, or one clear error."""
+    if isinstance(value, Tensor):
+        value = value._array
+    array = asarray(value if hasattr(value, "dtype") else np.asarray(value, dtype=like.dtype))
+    if array.shape != like.shape or array.dtype != like.dtype:
+        raise (DTypeError if array.shape == like.shape else ShapeError)(
+            f"{what} must be {like.dtype} of shape {like.shape}; "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
+# -------------------------------------------------------------------------------- the graph
+
+
+class Function:
+    """One operation, one call. Subclasses give the formula and its derivative:
+
+        class Mul(Function):
+            "y = a b"
+
+            def forward(self, a, b):        # arrays in, array out
+                self.save(a, b)             # what backward will need, and no more
+                return a * b
+
+            def backward(self, g):          # g = dL/dy; one gradient for each input
+                a, b = self.saved
+                return g * b, g * a
+
+    Options are arguments of `__init__`. In `backward`, `self.needs[i]` says whether input i
+    wants a gradient (None is right where it does not), `self.shapes[i]` is its shape.
+    """
+
+    forward: Callable[..., Array]
+    backward: Callable[[Array], Any]
+    saved: tuple[Any, ...] = ()
+    needs: tuple[bool, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+    def save(self, *values: Any) -> None:
+        """Keep values until backward has run."""
+        self.saved = values
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """Compute the output and, where a gradient is wanted, join the graph."""
+        tensors = _operands(self, inputs)
+        arrays = [t._array for t in tensors]
+        recording = _recording.get()
+        self.needs = tuple(recording and t.requires_grad for t in tensors)
+        self.shapes = tuple(a.shape for a in arrays)
+        try:
+            y = self.forward(*arrays)
+        except QuatgradError:
+            raise
+        except ValueError as error:
+            shapes = " and ".join(map(str, self.shapes))
+            raise ShapeError(f"{self}: cannot work on shapes {shapes}: {error}") from error
+        if y.dtype != arrays[0].dtype:
+            raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
+        out = Tensor.__new__(Tensor)  # no copy: forward made this array for us
+        out._array = array_module(arrays[0]).asarray(y)
+        out._version, out.grad = 0, None
+        out.requires_grad = any(self.needs)
+        out._node = self if out.requires_grad else None
+        if out.requires_grad:
+            self._link(tensors)
+        return out
+
+    def _link(self, tensors: list[Tensor]) -> None:
+        self.dtype = tensors[0].dtype
+        self.parents: tuple[Function | Tensor | None, ...] | None = tuple(
+            (t._node or t) if need else None for t, need in zip(tensors, self.needs, strict=True)
+        )
+        self.versions = [(t, t._version) for t in tensors if t._node is None]
+
+    def gradients(self, g: Array) -> tuple[Array | None, ...]:
+        """`backward(g)`, checked: one gradient for each input, of its shape and dtype."""
+        grads = self.backward(g)
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        if len(grads) != len(self.needs):
+            raise GraphError(
+                f"{self}.backward gave {len(grads)} gradients for {len(self.needs)} inputs"
+            )
+        for i, (d, need, shape) in enumerate(zip(grads, self.needs, self.shapes, strict=True)):
+            if need and (d is None or d.shape != shape or d.dtype != self.dtype):
+                came = "None" if d is None else f"{d.dtype} of shape {d.shape}"
+                raise GraphError(
+                    f"{self}.backward gave {came} for input {i}, "
+                    f"which is {self.dtype} of shape {shape}"
+                )
+        return grads
+
+    def check_usable(self) -> None:
+        """Raise unless this node still has what backward needs, unchanged."""
+        if self.parents is None:
+            raise GraphError(
+                f"the graph through {self} was freed by an earlier backward(): "
+                "call that one with retain_graph=True, or compute the loss again"
+            )
+        for t, version in self.versions:
+            if t._version != version:
+                raise GraphError(
+                    f"an input of {self}, of shape {t.shape}, was overwritten after it was used: "
+                    "call backward() before writing to it (before optimizer.step())"
+                )
+
+    def free(self) -> None:
+        """Drop what was saved and the links upwards."""
+        self.saved, self.parents, self.versions = (), None, []
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+
+def _operands(op: Function, inputs: tuple[Any, ...]) -> list[Tensor]:
+    """Tensors of one dtype: numbers take the dtype of the tensors they meet."""
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    dtype = tensors[0].dtype if tensors else None
+    out = []
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            number = isinstance(x, int | float | np.number | np.bool_)
+            x = Tensor(np.asarray(x, dtype or np.float32) if number else x)
+        dtype = dtype or x.dtype
+        if x.dtype != dtype:
+            raise DTypeError(
+                f"{op}: inputs of {dtype} and {x.dtype} do not mix; convert one with .astype"
+            )
+        out.append(x)
+    return out
+
+
+def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
+    """Send g from the root down to every leaf, each node once."""
+    waiting = _count_uses(root)  # how many shares of its gradient each vertex still waits for
+    arrived: dict[int, Array] = {id(root): g}
+    owned: set[int] = set()  # gradients that alias nothing, so that we may add in place
+    leaves: list[tuple[Tensor, Array, bool]] = []
+    ready = [root]
+    while ready:
+        vertex = ready.pop()
+        g = arrived.pop(id(vertex))
+        if isinstance(vertex, Tensor):
+            leaves.append((vertex, g, id(vertex) in owned))
+            continue
+        parents = vertex.parents or ()
+        for parent, share in zip(parents, vertex.gradients(g), strict=True):
+            if parent is None:
+                continue
+            key = id(parent)
+            if key not in arrived:
+                arrived[key] = share  # borrowed: it may be g itself, or a view
+            elif key not in owned:
+                arrived[key] = arrived[key] + share
+                owned.add(key)
+            else:
+                arrived[key] += share
+            waiting[key] -= 1
+            if waiting[key] == 0:
+                ready.append(parent)
+        if not retain_graph:
+            vertex.free()
+    for leaf, g, own in leaves:
+        leaf._receive(g, own)
+
+
+def _count_uses(root: Function | Tensor) -> dict[int, int]:
+    """For each vertex below the root, the number of links that lead to it; checks every node."""
+    uses: dict[int, int] = {}
+    todo = [root]
+    while todo:
+        vertex = todo.pop()
+        if isinstance(vertex, Tensor):
+            continue
+        vertex.check_usable()
+        for parent in vertex.parents or ():
+            if parent is None:
+                continue
+            if id(parent) not in uses:
+                todo.append(parent)
+            uses[id(parent)] = uses.get(id(parent), 0) + 1
+    return uses

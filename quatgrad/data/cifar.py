@@ -1,0 +1,180 @@
+"""CIFAR-10 and CIFAR-100: 50,000 training and 10,000 test images, 32x32 RGB.
+
+Read from the official Python version, as it unpacks:
+
+    cifar-10-batches-py/   data_batch_1 ... data_batch_5, test_batch, batches.meta
+    cifar-100-python/      train, test, meta
+
+Source: A. Krizhevsky, "Learning multiple layers of features from tiny images" (2009),
+https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from quatgrad.data.augment import pad_crop_flip
+from quatgrad.data.dataset import Dataset, Split
+from quatgrad.data.encode import make_encode
+from quatgrad.data.fetch import fetch_folder
+from quatgrad.data.pickles import read_pickle
+from quatgrad.errors import DataError
+
+SHAPE = (32, 32, 3)
+
+
+class Layout(NamedTuple):
+    """Where the pieces of a dataset are, and the statistics of its training pixels in [0, 1]."""
+
+    folder: str
+    train: tuple[str, ...]
+    test: str
+    meta: str
+    labels_key: str
+    names_key: str
+    num_classes: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    url: str
+    md5: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that is read."""
+        return (*self.train, self.test, self.meta)
+
+
+LAYOUTS = {
+    "cifar10": Layout(
+        folder="cifar-10-batches-py",
+        train=tuple(f"data_batch_{i}" for i in range(1, 6)),
+        test="test_batch",
+        meta="batches.meta",
+        labels_key="labels",
+        names_key="label_names",
+        num_classes=10,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        md5="c58f30108f718f92721af3b95e74349a",
+    ),
+    "cifar100": Layout(
+        folder="cifar-100-python",
+        train=("train",),
+        test="test",
+        meta="meta",
+        labels_key="fine_labels",
+        names_key="fine_label_names",
+        num_classes=100,
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        md5="eb9058c3a382ffc7106e4002c42a8d85",
+    ),
+}
+
+
+def load(
+    name: str, data_dir: str | os.PathLike[str] | None = None, encoder: str = "rgb_gray"
+) -> Dataset:
+    """CIFAR by `name` ("cifar10", "cifar100"): uint8 (N, 32, 32, 3), augmented by pad_crop_flip.
+
+    The encoder sees (x / 255 - mean) / std with the usual constants for each colour (`LAYOUTS`).
+    The files are looked for, or downloaded, by `ensure`.
+
+    Raises `DataError` if they are missing or damaged, `OptionError` for an encoder that does not
+    take colour images.
+    """
+    layout = LAYOUTS[name]
+    mean, std = ([255 * value for value in values] for values in (layout.mean, layout.std))
+    encode = make_encode(encoder, SHAPE, mean, std)  # first: a wrong name should cost no download
+
+    folder = ensure(name, data_dir)
+    class_names = _read_class_names(folder / layout.meta, layout)
+    parts = [_read_split(folder / file, layout) for file in layout.train]
+    train = Split(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
+    test = _read_split(folder / layout.test, layout)
+    return Dataset(name, train, test, class_names, encode, pad_crop_flip)
+
+
+# ------------------------------------------------------------------------------ finding the files
+
+
+def ensure(
+    name: str, data_dir: str | os.PathLike[str] | None = None, download: bool = True
+) -> Path:
+    """The folder with the files of `name`, for instance DIR/cifar-100-python.
+
+    DIR is `data_dir` if given, else the environment variable QUATGRAD_DATA if set, else
+    ~/.cache/quatgrad. Into that last one alone a missing dataset is downloaded (170 MB): who names
+    a folder means that folder.
+
+    Raises `DataError` that says where it looked, and how to get the files.
+    """
+    layout = LAYOUTS[name]
+    given = data_dir or os.environ.get("QUATGRAD_DATA")
+    root = Path(given).expanduser() if given else Path.home() / ".cache" / "quatgrad"
+    folder = root / layout.folder
+    if not given and download and not folder.exists():
+        return fetch_folder(layout.url, layout.md5, layout.folder, layout.files, root)
+
+    missing = [file for file in layout.files if not (folder / file).is_file()]
+    if missing:
+        raise DataError(f"{name}: {folder} lacks {', '.join(missing)}; {_advice(layout)}")
+    return folder
+
+
+def _advice(layout: Layout) -> str:
+    return (
+        f"get {layout.url}, unpack it with tar -xzf into a folder DIR so that DIR/{layout.folder} "
+        "exists, and give --data-dir DIR or set QUATGRAD_DATA=DIR; with neither of the two, it is "
+        f"downloaded to ~/.cache/quatgrad (if a damaged {layout.folder} is there, delete it first)"
+    )
+
+
+# ------------------------------------------------------------------------------ reading the files
+
+
+def _read_split(path: Path, layout: Layout) -> Split:
+    """The images and labels of one file: rows of 3072 bytes, all red, all green, all blue."""
+    content = _read(path, layout, "data", layout.labels_key)
+    data, labels = content["data"], content[layout.labels_key]
+
+    if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3072:
+        came = f"an array {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise _damaged(path, layout, f"'data' is {came}, not bytes (N, 3072)")
+    if not isinstance(labels, list) or len(labels) != len(data):
+        count = f"{len(labels)} entries" if isinstance(labels, list) else "not a list"
+        raise _damaged(path, layout, f"'{layout.labels_key}' has {count} for {len(data)} images")
+    for label in labels:
+        if type(label) is not int or not 0 <= label < layout.num_classes:
+            raise _damaged(path, layout, f"{label!r} is not a class 0 ... {layout.num_classes - 1}")
+
+    images = np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return Split(images, np.array(labels, dtype=np.int64))
+
+
+def _read_class_names(path: Path, layout: Layout) -> tuple[str, ...]:
+    names = _read(path, layout, layout.names_key)[layout.names_key]
+    if not isinstance(names, list) or len(names) != layout.num_classes:
+        raise _damaged(path, layout, f"'{layout.names_key}' is no list of {layout.num_classes}")
+    return tuple(n.decode("latin1") if isinstance(n, bytes) else str(n) for n in names)
+
+
+def _read(path: Path, layout: Layout, *keys: str) -> dict[str, Any]:
+    content = read_pickle(path, _advice(layout))
+    for key in keys:
+        if key not in content:
+            raise _damaged(path, layout, f"it has no '{key}', only {sorted(content)}")
+    return content
+
+
+def _damaged(path: Path, layout: Layout, why: str) -> DataError:
+    return DataError(f"{path} is damaged: {why}; {_advice(layout)}")

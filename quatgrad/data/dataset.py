@@ -1,0 +1,119 @@
+"""What a dataset is: two splits of raw images, and how an image becomes what a network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quatgrad.backend import generator
+from quatgrad.errors import DataError, OptionError
+
+Encode = Callable[[np.ndarray], np.ndarray]
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Raw images and their classes: `images` uint8 (N, H, W, C), `labels` int64 (N,).
+
+    Images stay bytes until a batch is made: a quarter of the memory of float32.
+    Raises `DataError` for other dtypes, other ranks or unequal lengths.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check("images", self.images, np.uint8, "N H W C")
+        _check("labels", self.labels, np.int64, "N")
+        if len(self.images) != len(self.labels):
+            raise DataError(
+                f"a split has {len(self.images)} images and {len(self.labels)} labels: "
+                "give one label for each image"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> Split:
+        """The images `indices` and their labels, in that order, as a split of its own."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training and a test split, the names of the classes, and the way to the network.
+
+    encode    raw images uint8 (N, H, W, C) -> float32 (N, H', W', C'), what the network sees
+    augment   (raw images, generator) -> raw images, for training alone; None for no augmentation
+
+    Raises `DataError` for a label outside `range(num_classes)`.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    encode: Encode
+    augment: Augment | None = None
+
+    def __post_init__(self) -> None:
+        for which, labels in (("training", self.train.labels), ("test", self.test.labels)):
+            wrong = labels[(labels < 0) | (labels >= self.num_classes)]
+            if wrong.size:
+                raise DataError(
+                    f"{self.name}: a {which} label is {wrong[0]}, but the {self.num_classes} "
+                    f"classes are numbered 0 to {self.num_classes - 1}"
+                )
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(H', W', C') of one encoded image: what the first layer has to accept."""
+        height, width, channels = self.encode(self.test.images[:1]).shape[1:]
+        return height, width, channels
+
+    def subset(self, n: int, seed: int) -> Dataset:
+        """The same dataset with `n` training images, spread evenly over the classes.
+
+        They are drawn from `generator(seed, "subset")` and kept in the order they had. With the
+        same seed, a smaller subset is part of every larger one. The test split stays whole.
+
+        Raises `OptionError` if `n` is below the number of classes or above what there is.
+        """
+        if not self.num_classes <= n <= len(self.train):
+            raise OptionError(
+                f"a subset of {n} training images was asked of {self.name}: choose "
+                f"{self.num_classes} (one for each class) to {len(self.train)} (all there are)"
+            )
+        chosen = stratified(self.train.labels, n, generator(seed, "subset"))
+        return replace(self, train=self.train.take(chosen))
+
+
+def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices, ascending, of `n` of the `labels` (N,), as evenly over the classes as they allow.
+
+    Shuffle, then deal like cards: the first image of every class, then the second of every
+    class, and so on until `n` are dealt. A class that runs out leaves its share to the others.
+    """
+    order = rng.permutation(len(labels))
+    by_class = np.argsort(labels[order], kind="stable")
+    sizes = np.bincount(labels)
+    first = np.cumsum(sizes) - sizes  # where each class starts in by_class
+    turn = np.empty(len(labels), dtype=np.int64)  # turn[k] = r: the r-th shuffled of its class
+    turn[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
+    return np.sort(order[np.argsort(turn, kind="stable")[:n]])
+
+
+def _check(what: str, a: np.ndarray, dtype: type, axes: str) -> None:
+    if a.dtype != dtype or a.ndim != len(axes.split()):
+        raise DataError(
+            f"the {what} of a split are {a.dtype} of shape {a.shape}; they must be "
+            f"{np.dtype(dtype)} with axes {axes}"
+        )

@@ -1,0 +1,41 @@
+"""The 8x8 handwritten digits that come with scikit-learn: no download, a network in seconds.
+
+1797 grey images with pixels 0 to 16 (how many of the 4x4 points of a bitmap were ink), 10 classes
+of 174 to 183. Source: E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI
+Machine Learning Repository (1998).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad.backend import generator
+from quatgrad.data.dataset import Dataset, Split, stratified
+from quatgrad.data.encode import make_encode
+
+TEST_IMAGES = 360  # 36 of each class; 1437 are left to train on
+
+
+def load(encoder: str = "blocks") -> Dataset:
+    """The digits: 1437 training and 360 test images, uint8 (N, 8, 8, 1), encoded (N, 4, 4, 4).
+
+    The split is the same for everybody and every seed: 36 test images of each class, drawn from
+    `generator(0, "digits", "test")`. The encoder sees (x - mean) / std with the scalar mean and
+    standard deviation of the training pixels. No augmentation: a mirrored digit is no digit.
+
+    Raises `OptionError` for an encoder that does not take grey images.
+    """
+    from sklearn.datasets import load_digits  # slow to import, and only needed here
+
+    raw = load_digits()
+    images = raw.images.astype(np.uint8)[..., None]
+    labels = raw.target.astype(np.int64)
+
+    is_test = np.zeros(len(labels), dtype=bool)
+    is_test[stratified(labels, TEST_IMAGES, generator(0, "digits", "test"))] = True
+    train = Split(images[~is_test], labels[~is_test])
+    test = Split(images[is_test], labels[is_test])
+
+    mean, std = float(train.images.mean()), float(train.images.std())
+    encode = make_encode(encoder, (8, 8, 1), [mean], [std])
+    return Dataset("digits", train, test, tuple("0123456789"), encode)

@@ -1,0 +1,147 @@
+"""From pixels to quaternions: x = encode((image - mean) / std).
+
+An encoder takes normalised images, float (N, H, W, C), and returns what the network sees, in the
+same dtype. A quaternion image has four channels, the components (1, i, j, k) of one quaternion
+for each pixel: the layout `[1 | i | j | k]` of every quaternion feature map, with Q = 1.
+
+Why encode at all: a quaternion weight ties the four numbers it multiplies, so they should be
+numbers that belong together: the colours of one pixel, or pixels that touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from quatgrad.backend import check_dtype
+from quatgrad.data.dataset import Encode
+from quatgrad.errors import OptionError, ShapeError
+
+# ------------------------------------------------------------------------------ colour images
+
+
+def rgb_gray(x: np.ndarray) -> np.ndarray:
+    """q = R + G i + B j + (0.299 R + 0.587 G + 0.114 B) k.
+
+    x: (N, H, W, 3) -> (N, H, W, 4). The fourth component is a luminance and no news: it is linear
+    in the other three. It gives the quaternion a use for its fourth place, and one filter tap can
+    then weigh brightness against colour. Grey is taken of the normalised colours.
+
+    Raises `ShapeError` unless x has three channels. Source: the paper's encoder; the grey weights
+    are those of ITU-R BT.601.
+    """
+    _check_images(x, channels=3)
+    q = np.empty((*x.shape[:3], 4), dtype=x.dtype)
+    q[..., :3] = x
+    q[..., 3] = 0.299 * x[..., 0] + 0.587 * x[..., 1] + 0.114 * x[..., 2]
+    return q
+
+
+def zero_real(x: np.ndarray) -> np.ndarray:
+    """q = 0 + R i + G j + B k.
+
+    x: (N, H, W, 3) -> (N, H, W, 4). A colour as a pure quaternion: a unit quaternion w turns it
+    as a rotation of colour space, w q w*, and the three colours enter on equal terms. One product
+    w q fills the real part too.
+
+    Raises `ShapeError` unless x has three channels. Source: Sangwine, "Fourier transforms of
+    colour images using quaternion or hypercomplex numbers" (1996); Gaudet and Maida, "Deep
+    quaternion networks" (2018), learn the real part instead.
+    """
+    _check_images(x, channels=3)
+    q = np.zeros((*x.shape[:3], 4), dtype=x.dtype)
+    q[..., 1:] = x
+    return q
+
+
+def rgb(x: np.ndarray) -> np.ndarray:
+    """y = x = (R, G, B): three real channels.
+
+    x: (N, H, W, 3) -> the same. For a real network, and for a quaternion network whose first
+    layer is real and learns the encoding.
+
+    Raises `ShapeError` unless x has three channels.
+    """
+    _check_images(x, channels=3)
+    return x
+
+
+# -------------------------------------------------------------------------------- grey images
+
+
+def blocks(x: np.ndarray) -> np.ndarray:
+    """q[h, w] = x[2h, 2w] + x[2h, 2w+1] i + x[2h+1, 2w] j + x[2h+1, 2w+1] k.
+
+    x: (N, 2H, 2W, 1) -> (N, H, W, 4). A bijection: nothing is lost and nothing invented, and a
+    real network given q sees the same numbers as a quaternion one. The four pixels touch, and
+    pixels that touch are correlated, as the colour channels of one pixel are.
+
+    Raises `ShapeError` unless x has one channel and even sides. Source: the predecessor paper
+    (Iqbal and Mishra, 2023) took four consecutive pixels of a row; a 2x2 block is as near in both
+    directions, and keeps the map's proportions.
+    """
+    _check_images(x, channels=1)
+    N, rows, columns, _ = x.shape
+    if rows % 2 or columns % 2:
+        raise ShapeError(
+            f"images of {rows}x{columns} pixels cannot be cut into 2x2 blocks: "
+            "both sides must be even"
+        )
+    H, W = rows // 2, columns // 2
+    return x.reshape(N, H, 2, W, 2).transpose(0, 1, 3, 2, 4).reshape(N, H, W, 4)
+
+
+# --------------------------------------------------------------------------- from raw to input
+
+ENCODERS: dict[str, Encode] = {
+    "rgb_gray": rgb_gray,
+    "zero_real": zero_real,
+    "rgb": rgb,
+    "blocks": blocks,
+}
+
+
+def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """x = (image - mean) / std for each channel, in float32.
+
+    images: uint8 (N, H, W, C) -> float32, same shape; mean and std: C numbers, in the units of
+    the images (0 to 255 for CIFAR).
+    """
+    x = images.astype(np.float32)
+    x -= np.asarray(mean, dtype=np.float32)
+    x /= np.asarray(std, dtype=np.float32)
+    return x
+
+
+def normalise_and_encode(
+    images: np.ndarray, mean: Sequence[float], std: Sequence[float], encoder: Encode
+) -> np.ndarray:
+    """x = encoder((image - mean) / std): uint8 (N, H, W, C) -> float32 (N, H', W', C')."""
+    return encoder(normalise(images, mean, std))
+
+
+def make_encode(
+    name: str, image_shape: tuple[int, int, int], mean: Sequence[float], std: Sequence[float]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`normalise_and_encode` by the encoder `name`, for raw images of shape (H, W, C).
+
+    Raises `OptionError` if there is no such encoder, or if it cannot take these images.
+    """
+    if name not in ENCODERS:
+        raise OptionError(f"unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}")
+    encoder = ENCODERS[name]
+    try:
+        encoder(np.zeros((1, *image_shape), dtype=np.float32))
+    except ShapeError as error:
+        raise OptionError(f"encoder {name!r} does not fit this dataset: {error}") from error
+    # A partial of module-level functions, not a closure: it can be pickled to another process.
+    return partial(normalise_and_encode, mean=tuple(mean), std=tuple(std), encoder=encoder)
+
+
+def _check_images(x: np.ndarray, channels: int) -> None:
+    check_dtype(x.dtype, "a normalised image")
+    if x.ndim != 4 or x.shape[3] != channels:
+        kind = {1: "grey images (N, H, W, 1)", 3: "colour images (N, H, W, 3)"}[channels]
+        raise ShapeError(f"this encoder takes {kind}; the images have shape {x.shape}")

@@ -1,0 +1,130 @@
+"""Batch norm in two passes over memory, forward and backward: one for the sums, one to write.
+
+The rows of x are cut into chunks, as many as the shape asks for, whatever the number of threads:
+each chunk sums in a fixed order, NumPy adds the chunks, and the bits are always the same.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from quatgrad.backend import Array
+from quatgrad.kernels.numba_cpu.arguments import read_only
+
+# A chunk is long enough to pay for a thread and short enough to share out and to sum accurately.
+_NUMBERS, _ROWS = 1 << 16, 1 << 10
+
+_parallel = njit(parallel=True, cache=True, error_model="numpy")
+
+
+def _rows(a: Array) -> Array:
+    """(..., C) -> (M, C)."""
+    return read_only(a).reshape(math.prod(a.shape[:-1]), a.shape[-1])
+
+
+def _chunk_starts(M: int, C: int) -> Array:
+    """First row of every chunk of M rows of C numbers, and M at the end."""
+    return np.append(np.arange(0, M, max(1, min(_ROWS, _NUMBERS // C))), M)
+
+
+# ------------------------------------------------------------------------------ forward
+
+
+def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
+    """`reference.batch_norm`, the statistics merged from those of chunks (Chan et al. 1979)."""
+    rows = _rows(x)
+    starts = _chunk_starts(*rows.shape)
+    means, squares = np.empty((2, len(starts) - 1, rows.shape[1]))
+    _chunk_statistics(rows, starts, means, squares)
+    # Squared deviations: those inside the chunks, and those of the chunks from the whole.
+    count = np.diff(starts)[:, None]
+    mean = (count * means).sum(axis=0) / len(rows)
+    var = (squares + count * (means - mean) ** 2).sum(axis=0) / len(rows)
+    mean, var = mean.astype(x.dtype), var.astype(x.dtype)
+    return batch_norm_eval(x, mean, var, scale, shift, eps), mean, var
+
+
+@_parallel
+def _chunk_statistics(x, starts, means, squares):
+    """Mean and sum of squared deviations of every chunk, each in one pass.
+
+    The sums are of d = x - (first row of the chunk), so a large mean costs no digits. Nor does a
+    freak first row cost many: it is one of the n rows, so it deviates from their mean too, and
+    sum d^2 is at most n times the result, of float64's 53 bits some ten.
+    """
+    C = x.shape[1]
+    for k in prange(len(starts) - 1):
+        first, n = starts[k], starts[k + 1] - starts[k]
+        total, square = np.zeros(C), np.zeros(C)
+        for m in range(first, starts[k + 1]):
+            for c in range(C):
+                d = np.float64(x[m, c]) - np.float64(x[first, c])
+                total[c] += d
+                square[c] += d * d
+        for c in range(C):
+            means[k, c] = x[first, c] + total[c] / n
+            squares[k, c] = square[c] - total[c] * total[c] / n
+
+
+def batch_norm_eval(
+    x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
+) -> Array:
+    """`reference.batch_norm_eval` in one pass."""
+    y = np.empty(x.shape, x.dtype)
+    factor = scale / np.sqrt(var + eps)
+    _normalize(_rows(x), read_only(mean), factor, read_only(shift), y.reshape(-1, len(factor)))
+    return y
+
+
+@_parallel
+def _normalize(x, mean, factor, shift, y):
+    M, C = x.shape
+    for m in prange(M):
+        for c in range(C):
+            y[m, c] = (x[m, c] - mean[c]) * factor[c] + shift[c]
+
+
+# ----------------------------------------------------------------------------- backward
+
+
+def batch_norm_dx(
+    g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
+) -> tuple[Array, Array, Array]:
+    """`reference.batch_norm_dx`; z is made again in each pass and never stored."""
+    rows_g, rows_x, mean = _rows(g), _rows(x), read_only(mean)
+    M, C = rows_x.shape
+    starts = _chunk_starts(M, C)
+    sums = np.empty((2, len(starts) - 1, C))
+    _chunk_gradients(rows_g, rows_x, mean, starts, sums)
+    inv = 1 / np.sqrt(var + eps)
+    dshift, dscale = sums.sum(axis=1) * (np.ones(C), inv)
+    mean_g, slope = (dshift / M).astype(g.dtype), (dscale * inv / M).astype(g.dtype)
+    dx = np.empty(x.shape, g.dtype)
+    _normalize_dx(rows_g, rows_x, mean, mean_g, slope, scale * inv, dx.reshape(M, C))
+    return dx, dscale.astype(g.dtype), dshift.astype(g.dtype)
+
+
+@_parallel
+def _chunk_gradients(g, x, mean, starts, sums):
+    """Of every chunk: sum g and sum g (x - mean), in float64."""
+    C = x.shape[1]
+    for k in prange(len(starts) - 1):
+        sum_g, sum_gx = np.zeros(C), np.zeros(C)
+        for m in range(starts[k], starts[k + 1]):
+            for c in range(C):
+                sum_g[c] += g[m, c]
+                sum_gx[c] += np.float64(g[m, c]) * np.float64(x[m, c] - mean[c])
+        for c in range(C):
+            sums[0, k, c], sums[1, k, c] = sum_g[c], sum_gx[c]
+
+
+@_parallel
+def _normalize_dx(g, x, mean, mean_g, slope, factor, dx):
+    """dx = factor (g - mean_g - slope (x - mean)): `slope` is mean(g z) / sqrt(var + eps)."""
+    M, C = x.shape
+    for m in prange(M):
+        for c in range(C):
+            dx[m, c] = factor[c] * (g[m, c] - mean_g[c] - slope[c] * (x[m, c] - mean[c]))

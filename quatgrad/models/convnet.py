@@ -1,0 +1,33 @@
+"""Conv-2, Conv-4, Conv-6: small VGG-like networks of the lottery-ticket papers."""
+
+from __future__ import annotations
+
+from quatgrad.errors import ShapeError
+from quatgrad.models.algebra import Layers
+from quatgrad.nn import Flatten, MaxPool2d, Module, ReLU, Sequential
+
+
+def conv_net(
+    layers: Layers, classes: int, in_shape: tuple[int, int, int], width: int, depth: int
+) -> Module:
+    """depth/2 blocks of [3x3 conv, ReLU] twice and a 2x2 max-pool, then 256, 256, classes.
+
+    Channels are width, 2 width, 4 width; the hidden linear layers have 4 width features.
+    Source: Frankle & Carbin, arXiv:1803.03635; quaternion as in CODS-COMAD 2023.
+    """
+    H, W, C = in_shape
+    modules: list[Module] = []
+    for block in range(depth // 2):
+        Q = width * 2**block
+        if min(H, W) < 2:
+            raise ShapeError(
+                f"conv-{depth}: images of {in_shape[0]}x{in_shape[1]} are too small for "
+                f"{depth // 2} poolings; choose a smaller conv net, a lenet or a resnet"
+            )
+        modules += [layers.conv(C, Q, 3, padding=1, bias=True), ReLU()]
+        modules += [layers.conv(Q, Q, 3, padding=1, bias=True), ReLU(), MaxPool2d(2)]
+        H, W, C = H // 2, W // 2, Q
+    hidden = 4 * width
+    modules += [Flatten(), layers.linear(H * W * C, hidden), ReLU()]
+    modules += [layers.linear(hidden, hidden), ReLU(), layers.head(hidden, classes)]
+    return Sequential(*modules)

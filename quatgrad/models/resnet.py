@@ -1,0 +1,93 @@
+"""Residual networks for small images: 3x3 stem, no max-pool, as in the paper.
+
+Source: He et al., arXiv:1512.03385; four-stage form of "Large Neural Networks at a Fraction".
+"""
+
+from __future__ import annotations
+
+from quatgrad.autograd import Tensor
+from quatgrad.models.algebra import Layers
+from quatgrad.nn import BatchNorm2d, GlobalAvgPool2d, Module, Sequential
+from quatgrad.ops import relu
+
+
+class BasicBlock(Module):
+    """y = relu(bn(conv3x3(relu(bn(conv3x3(x))))) + shortcut(x))."""
+
+    expansion = 1
+
+    def __init__(self, layers: Layers, in_channels: int, width: int, stride: int):
+        self.conv1 = layers.conv(in_channels, width, 3, stride, padding=1)
+        self.bn1 = BatchNorm2d(width)
+        self.conv2 = layers.conv(width, width, 3, padding=1)
+        self.bn2 = BatchNorm2d(width)
+        self.shortcut = _shortcut(layers, in_channels, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Two convolutions and the way around them."""
+        y = relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return relu(y + self.shortcut(x))
+
+
+class Bottleneck(Module):
+    """1x1 to `width` channels, 3x3, 1x1 to 4 width, and the way around; stride on the 3x3."""
+
+    expansion = 4
+
+    def __init__(self, layers: Layers, in_channels: int, width: int, stride: int):
+        self.conv1 = layers.conv(in_channels, width, 1)
+        self.bn1 = BatchNorm2d(width)
+        self.conv2 = layers.conv(width, width, 3, stride, padding=1)
+        self.bn2 = BatchNorm2d(width)
+        self.conv3 = layers.conv(width, 4 * width, 1)
+        self.bn3 = BatchNorm2d(4 * width)
+        self.shortcut = _shortcut(layers, in_channels, 4 * width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Three convolutions and the way around them."""
+        y = relu(self.bn1(self.conv1(x)))
+        y = relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return relu(y + self.shortcut(x))
+
+
+class ResNet(Module):
+    """Stem, stages of blocks that halve the map and double the channels, mean over it, head."""
+
+    def __init__(
+        self,
+        layers: Layers,
+        classes: int,
+        in_channels: int,
+        width: int,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: tuple[int, ...],
+    ):
+        self.stem = layers.conv(in_channels, width, 3, padding=1)
+        self.bn = BatchNorm2d(width)
+        self.stages = []
+        channels = width
+        for stage, depth in enumerate(depths):
+            blocks: list[Module] = []
+            for i in range(depth):
+                stride = 2 if stage > 0 and i == 0 else 1
+                blocks.append(block(layers, channels, width * 2**stage, stride))
+                channels = width * 2**stage * block.expansion
+            self.stages.append(Sequential(*blocks))
+        self.pool = GlobalAvgPool2d()
+        self.head = layers.head(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, H, W, C) -> logits (N, classes)."""
+        x = relu(self.bn(self.stem(x)))
+        for stage in self.stages:
+            x = stage(x)
+        return self.head(self.pool(x))
+
+
+def _shortcut(layers: Layers, P: int, Q: int, stride: int) -> Module:
+    """The identity, or a strided 1x1 convolution where the shape changes."""
+    if stride == 1 and P == Q:
+        return Sequential()
+    return Sequential(layers.conv(P, Q, 1, stride), BatchNorm2d(Q))

@@ -1,0 +1,145 @@
+"""Module: a layer or network that owns parameters, buffers and other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from quatgrad.autograd import Parameter, Tensor
+from quatgrad.errors import ShapeError
+
+
+class Buffer(Tensor):
+    """State that belongs to a module but is not learned, such as running statistics."""
+
+    __slots__ = ()
+
+
+class Module:
+    """A function with state. Subclasses set attributes in `__init__` and define `forward`.
+
+    Every `Parameter`, `Buffer` or `Module` held by an attribute belongs to the module, also
+    inside lists, tuples and dicts. Names are paths, "stages.0.conv1.weight", in the order in
+    which the attributes were set.
+    """
+
+    training: bool = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the output; call the module itself, not this."""
+        raise TypeError(f"{type(self).__name__} does not define forward(self, x)")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`forward(x)`."""
+        return self.forward(x)
+
+    # ------------------------------------------------------------------ what it is made of
+
+    def members(self) -> Iterator[tuple[str, Tensor | Module]]:
+        """Its own parameters, buffers and modules, by name; not those of its modules."""
+        for name, value in vars(self).items():
+            yield from _members(name, value)
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module ("") and all below, parents first."""
+        yield prefix, self
+        for name, member in self.members():
+            if isinstance(member, Module):
+                yield from member.named_modules(_join(prefix, name))
+
+    def named_state(self) -> Iterator[tuple[str, Tensor]]:
+        """All parameters and buffers by name; one that is shared appears once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            for name, member in module.members():
+                if isinstance(member, Tensor) and id(member) not in seen:
+                    seen.add(id(member))
+                    yield _join(path, name), member
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters by name."""
+        return ((name, t) for name, t in self.named_state() if isinstance(t, Parameter))
+
+    def parameters(self) -> list[Parameter]:
+        """All parameters."""
+        return [p for _, p in self.named_parameters()]
+
+    def prunable_parameters(self) -> list[tuple[str, Parameter]]:
+        """The weights that multiply inputs: parameters of two or more axes.
+
+        Biases and batch-norm parameters have one axis and are never pruned, as in the paper.
+        """
+        return [(name, p) for name, p in self.named_parameters() if p.ndim >= 2]
+
+    def num_parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(p.size for p in self.parameters())
+
+    # ------------------------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers, on the host, by name."""
+        return {name: t.numpy().copy() for name, t in self.named_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Write back what `state_dict` gave. Names and shapes must agree, or nothing is written."""
+        own = dict(self.named_state())
+        missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
+        if missing or unknown:
+            raise ShapeError(
+                f"the state does not fit this {type(self).__name__}: "
+                f"missing {_some(missing)}, unknown {_some(unknown)}"
+            )
+        for name, t in own.items():
+            if np.shape(state[name]) != t.shape:
+                raise ShapeError(
+                    f"the state does not fit this {type(self).__name__}: {name} has shape "
+                    f"{np.shape(state[name])} there and {t.shape} here"
+                )
+        for name, t in own.items():
+            t.data = state[name]
+
+    def train(self, mode: bool = True) -> Module:
+        """Training mode for this module and all below: batch statistics, dropout on."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Evaluation mode: running statistics, dropout off."""
+        return self.train(False)
+
+    # ------------------------------------------------------------------------------- repr
+
+    def describe(self) -> str:
+        """What stands between the parentheses of a layer's repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        modules = [(name, m) for name, m in self.members() if isinstance(m, Module)]
+        if not modules:
+            return f"{type(self).__name__}({self.describe()})"
+        lines = [f"{name}: {module!r}".replace("\n", "\n  ") for name, module in modules]
+        return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
+
+
+def _members(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
+    if isinstance(value, Parameter | Buffer | Module):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _members(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _members(f"{name}.{key}", item)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _some(names: set[str]) -> str:
+    shown = ", ".join(sorted(names)[:3])
+    return f"{shown}, ... ({len(names)})" if len(names) > 3 else shown or "nothing"

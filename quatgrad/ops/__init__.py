@@ -1,0 +1,91 @@
+"""Differentiable operations. Each is a `Function` (formula and derivative) and a lower-case door.
+
+    arithmetic   + - * / **, exp log sqrt abs clip where, matmul
+    shape        reshape transpose pad getitem concatenate stack broadcast_to
+    reduce       sum mean var max logsumexp
+    activation   relu leaky_relu gelu sigmoid tanh softmax dropout
+    hamilton     hamilton (entry by entry), hamilton_linear, hamilton_conv2d
+    conv         linear conv2d
+    pool         max_pool2d avg_pool2d global_avg_pool2d
+    norm         batch_norm
+    loss         cross_entropy mse_loss
+
+Importing this package gives `Tensor` its operators and methods: the table below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from quatgrad.autograd import Tensor
+from quatgrad.ops import arithmetic, reduce, shape
+from quatgrad.ops.activation import dropout, gelu, leaky_relu, relu, sigmoid, softmax, tanh
+from quatgrad.ops.arithmetic import absolute, clip, exp, log, matmul, power, sqrt, where
+from quatgrad.ops.conv import conv2d, linear
+from quatgrad.ops.hamilton import hamilton, hamilton_conv2d, hamilton_linear
+from quatgrad.ops.loss import cross_entropy, mse_loss
+from quatgrad.ops.norm import batch_norm
+from quatgrad.ops.pool import avg_pool2d, global_avg_pool2d, max_pool2d
+from quatgrad.ops.reduce import logsumexp, max, mean, sum, var
+from quatgrad.ops.shape import (
+    broadcast_to,
+    concatenate,
+    flatten,
+    getitem,
+    pad,
+    reshape,
+    stack,
+    transpose,
+)
+
+OPERATORS = {
+    "__add__": arithmetic.add,
+    "__radd__": lambda a, b: arithmetic.add(b, a),
+    "__sub__": arithmetic.sub,
+    "__rsub__": lambda a, b: arithmetic.sub(b, a),
+    "__mul__": arithmetic.mul,
+    "__rmul__": lambda a, b: arithmetic.mul(b, a),
+    "__truediv__": arithmetic.div,
+    "__rtruediv__": lambda a, b: arithmetic.div(b, a),
+    "__pow__": arithmetic.power,
+    "__rpow__": lambda a, b: arithmetic.power(b, a),
+    "__matmul__": arithmetic.matmul,
+    "__rmatmul__": lambda a, b: arithmetic.matmul(b, a),
+    "__neg__": arithmetic.neg,
+    "__getitem__": shape.getitem,
+    "T": property(shape.transpose),
+    "abs": arithmetic.absolute,
+}
+METHODS = (
+    arithmetic.exp, arithmetic.log, arithmetic.sqrt, arithmetic.clip,
+    shape.reshape, shape.transpose, shape.flatten,
+    reduce.sum, reduce.mean, reduce.var, reduce.max, relu,
+)  # fmt: skip
+
+
+def _comparison(name: str) -> Callable[[Tensor, Any], Any]:
+    """Comparisons stay outside the graph: they give a plain bool array."""
+
+    def compare(a: Tensor, b: Any) -> Any:
+        b = b._array if isinstance(b, Tensor) else b
+        return getattr(a._array, name)(b)
+
+    return compare
+
+
+for _name, _method in OPERATORS.items():
+    setattr(Tensor, _name, _method)
+for _method in METHODS:
+    setattr(Tensor, _method.__name__, _method)
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+    setattr(Tensor, _name, _comparison(_name))
+Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # == compares entries
+
+__all__ = [
+    "absolute", "avg_pool2d", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d",
+    "cross_entropy", "dropout", "exp", "flatten", "gelu", "getitem", "global_avg_pool2d",
+    "hamilton", "hamilton_conv2d", "hamilton_linear", "leaky_relu", "linear", "log", "logsumexp",
+    "matmul", "max", "max_pool2d", "mean", "mse_loss", "pad", "power", "relu", "reshape",
+    "sigmoid", "softmax", "sqrt", "stack", "sum", "tanh", "transpose", "var", "where",
+]  # fmt: skip

@@ -1,0 +1,280 @@
+"""Elementwise arithmetic with broadcasting, and the matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from quatgrad.autograd import Function, Tensor
+from quatgrad.backend import Array, array_module
+
+
+def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
+    """The adjoint of broadcasting from `shape`: sum g over the axes that were stretched."""
+    if g.shape == shape:
+        return g
+    extra = g.ndim - len(shape)
+    stretched = tuple(
+        d for d in range(g.ndim) if d < extra or (shape[d - extra] == 1 and g.shape[d] != 1)
+    )
+    return g.sum(axis=stretched, keepdims=True).reshape(shape)
+
+
+class Binary(Function):
+    """y = f(a, b), elementwise; subclasses give `forward`, dL/da as `da` and dL/db as `db`."""
+
+    da: Callable[[Array, Array, Array], Array]
+    db: Callable[[Array, Array, Array], Array]
+
+    def backward(self, g):
+        a, b = self.saved
+        return (
+            unbroadcast(self.da(g, a, b), a.shape) if self.needs[0] else None,
+            unbroadcast(self.db(g, a, b), b.shape) if self.needs[1] else None,
+        )
+
+
+class Add(Function):
+    """y = a + b."""
+
+    def forward(self, a, b):
+        return a + b
+
+    def backward(self, g):
+        return unbroadcast(g, self.shapes[0]), unbroadcast(g, self.shapes[1])
+
+
+class Sub(Function):
+    """y = a - b."""
+
+    def forward(self, a, b):
+        return a - b
+
+    def backward(self, g):
+        return unbroadcast(g, self.shapes[0]), unbroadcast(-g, self.shapes[1])
+
+
+class Mul(Binary):
+    """y = a b."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        return a * b
+
+    def da(self, g, a, b):
+        return g * b
+
+    def db(self, g, a, b):
+        return g * a
+
+
+class Div(Binary):
+    """y = a / b."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        return a / b
+
+    def da(self, g, a, b):
+        return g / b
+
+    def db(self, g, a, b):
+        return -g * a / (b * b)
+
+
+class Pow(Binary):
+    """y = a^b; where a = 0, dy/da = 0 for b = 0 and dy/db = 0."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        return a**b
+
+    def da(self, g, a, b):
+        xp = array_module(a)
+        return g * b * xp.where(b == 0, 1, a) ** (b - 1)
+
+    def db(self, g, a, b):
+        xp = array_module(a)
+        return g * a**b * xp.log(xp.where(a == 0, 1, a))
+
+
+class Neg(Function):
+    """y = -x."""
+
+    def forward(self, x):
+        return -x
+
+    def backward(self, g):
+        return -g
+
+
+class Exp(Function):
+    """y = e^x; dy/dx = y."""
+
+    def forward(self, x):
+        y = array_module(x).exp(x)
+        self.save(y)
+        return y
+
+    def backward(self, g):
+        (y,) = self.saved
+        return g * y
+
+
+class Log(Function):
+    """y = ln x; dy/dx = 1 / x."""
+
+    def forward(self, x):
+        self.save(x)
+        return array_module(x).log(x)
+
+    def backward(self, g):
+        (x,) = self.saved
+        return g / x
+
+
+class Sqrt(Function):
+    """y = x^(1/2); dy/dx = 1 / (2 y)."""
+
+    def forward(self, x):
+        y = array_module(x).sqrt(x)
+        self.save(y)
+        return y
+
+    def backward(self, g):
+        (y,) = self.saved
+        return g / (2 * y)
+
+
+class Abs(Function):
+    """y = |x|; dy/dx = sign(x), 0 at 0."""
+
+    def forward(self, x):
+        self.save(x)
+        return abs(x)
+
+    def backward(self, g):
+        (x,) = self.saved
+        return g * array_module(x).sign(x)
+
+
+class Clip(Function):
+    """y = min(max(x, low), high); dy/dx = 1 within the bounds (ends included), else 0."""
+
+    def __init__(self, low: float | None, high: float | None):
+        self.low, self.high = low, high
+
+    def forward(self, x):
+        y = array_module(x).clip(x, self.low, self.high)
+        self.save(x == y)
+        return y
+
+    def backward(self, g):
+        (inside,) = self.saved
+        return g * inside
+
+
+class Where(Function):
+    """y = a where the condition holds, else b."""
+
+    def __init__(self, condition: Array):
+        self.condition = condition
+
+    def forward(self, a, b):
+        return array_module(a).where(self.condition, a, b)
+
+    def backward(self, g):
+        yes = g * self.condition
+        return unbroadcast(yes, self.shapes[0]), unbroadcast(g - yes, self.shapes[1])
+
+
+class MatMul(Function):
+    """y = a b, matrices in the last two axes, the leading ones broadcast."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        return a @ b
+
+    def backward(self, g):
+        a, b = self.saved
+        return (
+            unbroadcast(g @ b.swapaxes(-1, -2), a.shape) if self.needs[0] else None,
+            unbroadcast(a.swapaxes(-1, -2) @ g, b.shape) if self.needs[1] else None,
+        )
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """y = a + b."""
+    return Add()(a, b)
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """y = a - b."""
+    return Sub()(a, b)
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """y = a b, entry by entry."""
+    return Mul()(a, b)
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """y = a / b, entry by entry."""
+    return Div()(a, b)
+
+
+def power(a: Any, b: Any) -> Tensor:
+    """y = a^b, entry by entry."""
+    return Pow()(a, b)
+
+
+def neg(x: Any) -> Tensor:
+    """y = -x."""
+    return Neg()(x)
+
+
+def exp(x: Any) -> Tensor:
+    """y = e^x."""
+    return Exp()(x)
+
+
+def log(x: Any) -> Tensor:
+    """y = ln x."""
+    return Log()(x)
+
+
+def sqrt(x: Any) -> Tensor:
+    """y = x^(1/2)."""
+    return Sqrt()(x)
+
+
+def absolute(x: Any) -> Tensor:
+    """y = |x|."""
+    return Abs()(x)
+
+
+def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
+    """y = min(max(x, low), high)."""
+    return Clip(low, high)(x)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """y = a where the condition (a bool array) holds, else b."""
+    return Where(condition)(a, b)
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """y = a b as matrices: (..., N, K), (..., K, M) -> (..., N, M).
+
+    A vector is taken as one row (left) or one column (right), and that axis is dropped again.
+    """
+    a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    if a.ndim == 0 or b.ndim == 0:
+        MatMul()(a, b)  # raises: a number is no matrix
+    if b.ndim == 1:
+        y = matmul(a, b.reshape(-1, 1))
+        return y.reshape(y.shape[:-1])
+    if a.ndim == 1:
+        y = matmul(a.reshape(1, -1), b)
+        return y.reshape(*y.shape[:-2], y.shape[-1])
+    return MatMul()(a, b)

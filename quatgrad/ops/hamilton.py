@@ -1,0 +1,105 @@
+"""The Hamilton product as an operation: entry by entry, as a linear layer, as a convolution.
+
+A real number's derivative rule d(w x) = dw x + w dx holds for quaternions when the order is kept,
+and the gradient of a left (right) product is the product with the conjugate:
+
+    y = sum w x     dx = sum conj(w) g     dw = sum g conj(x)
+"""
+
+from __future__ import annotations
+
+from quatgrad.autograd import Function, Tensor
+from quatgrad.backend import Array, array_module, kernel
+from quatgrad.errors import ShapeError
+from quatgrad.ops.arithmetic import Binary
+from quatgrad.ops.conv import Conv, pair
+
+
+def conjugate(q: Array) -> Array:
+    """(w, -x, -y, -z) of an array of quaternions (..., 4)."""
+    return q * array_module(q).asarray([1, -1, -1, -1], dtype=q.dtype)
+
+
+class Hamilton(Binary):
+    """y = p q, the Hamilton product; dp = g conj(q), dq = conj(p) g."""
+
+    def forward(self, p, q):
+        self.save(p, q)
+        return kernel("hamilton")(p, q)
+
+    def da(self, g, p, q):
+        return kernel("hamilton")(g, conjugate(q))
+
+    def db(self, g, p, q):
+        return kernel("hamilton")(conjugate(p), g)
+
+
+class HamiltonLinear(Function):
+    """y_q = sum_p w_pq x_p; dx_p = sum_q conj(w_pq) g_q, dw_pq = sum_n g_q conj(x_p)."""
+
+    def forward(self, x, w):
+        self.save(x, w)
+        return kernel("hamilton_linear")(x, w)
+
+    def backward(self, g):
+        x, w = self.saved
+        return (
+            kernel("hamilton_linear_dx")(g, w) if self.needs[0] else None,
+            kernel("hamilton_linear_dw")(x, g) if self.needs[1] else None,
+        )
+
+
+class HamiltonConv(Conv):
+    """y_q(n) = sum_vp w_vpq x_p(n s + v), quaternion products; gradients as in HamiltonLinear."""
+
+    name = "hamilton_conv2d"
+    window_axes = slice(1, 3)
+
+
+def hamilton(p: Tensor, q: Tensor) -> Tensor:
+    """y = p q: Hamilton products of quaternions (..., 4), broadcast over the leading axes."""
+    for name, t in (("p", p), ("q", q)):
+        if t.ndim == 0 or t.shape[-1] != 4:
+            raise ShapeError(
+                f"hamilton: {name} holds quaternions in its last axis, of size 4; "
+                f"got shape {t.shape}"
+            )
+    return Hamilton()(p, q)
+
+
+def hamilton_linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """y_q = sum_p w_pq x_p (+ b): a quaternion layer, weight on the left.
+
+    x (..., 4P) in component blocks [1 | i | j | k], w (4, P, Q), b (4Q,) -> y (..., 4Q).
+    Source: "Large Neural Networks at a Fraction" (PMLR 233), Figure 1.
+    """
+    check_quaternion_channels("hamilton_linear", x, w)
+    y = HamiltonLinear()(x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x, w)
+    y = y.reshape(*x.shape[:-1], 4 * w.shape[-1]) if x.ndim != 2 else y
+    return y if b is None else y + b
+
+
+def hamilton_conv2d(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+) -> Tensor:
+    """y_q = sum_uvp w_uvpq x_p (+ b): a convolution whose every product is a Hamilton product.
+
+    x (N, H, W, 4P) in component blocks, w (4, U, V, P, Q), b (4Q,) -> y (N, I, J, 4Q).
+    """
+    check_quaternion_channels("hamilton_conv2d", x, w)
+    y = HamiltonConv(pair(stride), pair(padding))(x, w)
+    return y if b is None else y + b
+
+
+def check_quaternion_channels(op: str, x: Tensor, w: Tensor) -> None:
+    """Raise `ShapeError` unless the last axis of x holds the P quaternions that w takes."""
+    expected, got = 4 * w.shape[-2], x.shape[-1] if x.ndim else 0
+    if got != expected:
+        raise ShapeError(
+            f"{op}: the weight {w.shape} takes {expected} input channels "
+            f"({w.shape[-2]} quaternions); the input of shape {x.shape} has {got}"
+        )

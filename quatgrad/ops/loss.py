@@ -1,0 +1,80 @@
+"""Losses: means over the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quatgrad.autograd import Function, Tensor
+from quatgrad.backend import Array, array_module, asarray
+from quatgrad.errors import DataError, OptionError, ShapeError
+
+
+class CrossEntropy(Function):
+    """L = -1/N sum_nk t[n,k] ln softmax(z)[n,k]; dz = (softmax(z) - t) / N."""
+
+    def __init__(self, labels: Array, smoothing: float):
+        self.labels, self.smoothing = labels, smoothing
+
+    def forward(self, z):
+        xp = array_module(z)
+        N, K = z.shape
+        z = z - z.max(axis=1, keepdims=True)  # softmax does not change, and e^z cannot overflow
+        log_p = z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))
+        target = xp.full((N, K), self.smoothing / K, z.dtype)
+        target[xp.arange(N), self.labels] += 1 - self.smoothing
+        self.save(log_p, target)
+        return -(target * log_p).sum() / N
+
+    def backward(self, g):
+        log_p, target = self.saved
+        return (array_module(g).exp(log_p) - target) * (g / len(target))
+
+
+class MSE(Function):
+    """L = mean (x - y)^2; dx = 2 (x - y) / M, dy = -dx."""
+
+    def forward(self, x, y):
+        self.save(x - y)
+        return ((x - y) ** 2).mean()
+
+    def backward(self, g):
+        (d,) = self.saved
+        dx = d * (g * (2 / d.size))
+        return dx, -dx
+
+
+def cross_entropy(logits: Tensor, labels: Any, smoothing: float = 0.0) -> Tensor:
+    """L = -1/N sum_nk t[n,k] ln softmax(logits)[n,k], t = (1 - smoothing) onehot + smoothing / K.
+
+    logits (N, K), labels N integers in 0..K-1 -> a number. Before training, L = ln K is what a
+    network that favours no class gives.
+    """
+    if logits.ndim != 2:
+        raise ShapeError(f"cross_entropy: logits are (N, classes); got shape {logits.shape}")
+    if not 0 <= smoothing < 1:
+        raise OptionError(f"cross_entropy: smoothing is in [0, 1); got {smoothing}")
+    N, K = logits.shape
+    on_host = np.asarray(labels) if array_module(labels) is np else None
+    labels = asarray(labels if on_host is None else on_host)
+    if labels.shape != (N,) or labels.dtype.kind not in "iu":
+        raise ShapeError(
+            f"cross_entropy: {N} rows of logits want {N} integer labels; "
+            f"got {labels.dtype} of shape {labels.shape}"
+        )
+    if on_host is not None and N and not (on_host.min() >= 0 and on_host.max() < K):
+        n = int(np.argmax((on_host < 0) | (on_host >= K)))
+        raise DataError(
+            f"cross_entropy: label {on_host[n]} at position {n} is out of range: "
+            f"there are {K} classes, 0 to {K - 1}"
+        )
+    return CrossEntropy(labels, smoothing)(logits)
+
+
+def mse_loss(x: Tensor, y: Any) -> Tensor:
+    """L = mean (x - y)^2 over all entries; x and y of one shape."""
+    y = y if isinstance(y, Tensor) else Tensor(y)
+    if x.shape != y.shape:
+        raise ShapeError(f"mse_loss: x of shape {x.shape} and y of shape {y.shape} must agree")
+    return MSE()(x, y)

@@ -1,0 +1,78 @@
+"""Batch normalization, over every axis but the last."""
+
+from __future__ import annotations
+
+from quatgrad.autograd import Function, Tensor
+from quatgrad.backend import array_module, kernel
+from quatgrad.errors import ShapeError
+
+
+class BatchNorm(Function):
+    """y = scale z + shift, z = (x - mean) / sqrt(var + eps), statistics of this batch.
+
+    dx = scale / sqrt(var + eps) (g - mean(g) - z mean(g z)); dscale = sum g z, dshift = sum g.
+    """
+
+    def __init__(self, eps: float):
+        self.eps = eps
+
+    def forward(self, x, scale, shift):
+        y, *self.statistics = kernel("batch_norm")(x, scale, shift, self.eps)
+        self.save(x, *self.statistics, scale)
+        return y
+
+    def backward(self, g):
+        return kernel("batch_norm_dx")(g, *self.saved, self.eps)
+
+
+class BatchNormEval(Function):
+    """y = scale (x - mean) / sqrt(var + eps) + shift with given mean and var."""
+
+    def __init__(self, mean: Tensor, var: Tensor, eps: float):
+        self.mean, self.var, self.eps = mean.data.copy(), var.data.copy(), eps
+
+    def forward(self, x, scale, shift):
+        self.save(x, scale)
+        return kernel("batch_norm_eval")(x, self.mean, self.var, scale, shift, self.eps)
+
+    def backward(self, g):
+        x, scale = self.saved
+        inv = 1 / array_module(x).sqrt(self.var + self.eps)
+        axes = tuple(range(x.ndim - 1))
+        return g * (scale * inv), (g * (x - self.mean) * inv).sum(axis=axes), g.sum(axis=axes)
+
+
+def batch_norm(
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = scale (x - mean) / sqrt(var + eps) + shift, for each of the C channels of x (..., C).
+
+    In training, mean and var are the batch's (var biased), and the running ones move towards
+    them: r <- (1 - momentum) r + momentum b, with the unbiased var. Otherwise the running ones
+    are used. Source: Ioffe & Szegedy, arXiv:1502.03167; conventions as PyTorch's.
+    """
+    C, M = x.shape[-1], x.size // max(x.shape[-1], 1)
+    if scale.shape != (C,):
+        raise ShapeError(
+            f"batch_norm: expected {scale.shape[0]} channels; the input of shape {x.shape} has {C}"
+        )
+    if not training:
+        return BatchNormEval(running_mean, running_var, eps)(x, scale, shift)
+    if M < 2:
+        raise ShapeError(
+            f"batch_norm: one value for each channel has no variance (input {x.shape}): "
+            "train with more images or pixels in a batch, or call .eval() first"
+        )
+    op = BatchNorm(eps)
+    y = op(x, scale, shift)
+    mean, var = op.statistics
+    for running, batch in ((running_mean, mean), (running_var, var * (M / (M - 1)))):
+        running.data = (1 - momentum) * running.data + momentum * batch
+    return y

@@ -1,0 +1,69 @@
+"""Pooling over windows of channels-last maps (N, H, W, C)."""
+
+from __future__ import annotations
+
+from quatgrad.autograd import Function, Tensor
+from quatgrad.backend import kernel
+from quatgrad.errors import OptionError
+from quatgrad.kernels.reference import Pair
+from quatgrad.ops.conv import check_window, pair
+from quatgrad.ops.reduce import mean
+
+Size = int | tuple[int, int]
+
+
+class Pool(Function):
+    """What the poolings share: window, stride and padding."""
+
+    def __init__(self, size: Pair, stride: Pair, padding: Pair):
+        self.how = size, stride, padding
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise for maps or windows that do not fit."""
+        check_window(str(self), shape, *self.how)
+        size, _, padding = self.how
+        if 2 * padding[0] > size[0] or 2 * padding[1] > size[1]:
+            raise OptionError(
+                f"{self}: padding is at most half of the window, so that each window meets the "
+                f"map; got window {size}, padding {padding}"
+            )
+
+
+class MaxPool(Pool):
+    """y[n,i,j,c] = max_uv x[n, i s + u - pad, j s + v - pad, c]; g goes to the (first) winner."""
+
+    def forward(self, x):
+        self.check(x.shape)
+        y, winner = kernel("max_pool")(x, *self.how)
+        self.save(winner)
+        return y
+
+    def backward(self, g):
+        (winner,) = self.saved
+        return kernel("max_pool_dx")(g, winner, self.shapes[0], *self.how)
+
+
+class AvgPool(Pool):
+    """y[n,i,j,c] = mean_uv x[n, i s + u - pad, j s + v - pad, c]; padding counts as zeros."""
+
+    def forward(self, x):
+        self.check(x.shape)
+        return kernel("avg_pool")(x, *self.how)
+
+    def backward(self, g):
+        return kernel("avg_pool_dx")(g, self.shapes[0], *self.how)
+
+
+def max_pool2d(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
+    """y = largest entry of each window, by channel; stride: the window's size unless given."""
+    return MaxPool(pair(size), pair(stride or size), pair(padding))(x)
+
+
+def avg_pool2d(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
+    """y = mean of each window, by channel; stride: the window's size unless given."""
+    return AvgPool(pair(size), pair(stride or size), pair(padding))(x)
+
+
+def global_avg_pool2d(x: Tensor) -> Tensor:
+    """y[n,c] = mean_ij x[n,i,j,c]: (N, H, W, C) -> (N, C)."""
+    return mean(x, axis=(1, 2))

@@ -1,0 +1,173 @@
+"""Optimizers, and learning rates as functions of the step.
+
+    optimizer = SGD(model.parameters(), momentum=0.9)
+    rate = cosine(lr=0.1, steps=1000, warmup=100)
+    for step in range(1000):
+        ...
+        optimizer.step(rate(step))
+
+Parameters without a gradient are left alone. Writes go through `Parameter.update`, so pruned
+entries stay exactly 0; make a new optimizer after pruning, so that their momentum is 0 too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from quatgrad.autograd import Parameter
+from quatgrad.backend import Array, array_module
+from quatgrad.errors import OptionError
+
+
+class Optimizer:
+    """What optimizers share: the parameters, and clearing their gradients."""
+
+    def __init__(self, parameters: Iterable[Parameter]):
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise OptionError("optimizer: no parameters given; pass model.parameters()")
+        self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self, lr: float) -> None:
+        """One update of every parameter that has a gradient."""
+        for p, state in zip(self.parameters, self.state, strict=True):
+            if p.grad is not None:
+                p.update(lambda w, g=p.grad, s=state: self.rule(w, g, s, lr))
+
+    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
+        """Change w in place; `state` is what is remembered for this parameter."""
+        raise TypeError(f"{type(self).__name__} does not define rule(self, w, g, state, lr)")
+
+
+class SGD(Optimizer):
+    """d = g + decay w;  v <- momentum v + d;  w <- w - lr (d + momentum v if nesterov else v).
+
+    v starts as the first d. PyTorch's form: v is in units of the gradient, not of the weight.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(parameters)
+        if not 0 <= momentum < 1:
+            raise OptionError(f"SGD: momentum is in [0, 1); got {momentum}")
+        if nesterov and momentum == 0:
+            raise OptionError("SGD: nesterov needs a momentum above 0")
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+
+    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
+        """The formulas of the class, in place."""
+        d = g + self.weight_decay * w if self.weight_decay else g
+        if self.momentum:
+            if "velocity" not in state:
+                state["velocity"] = d.copy()
+            else:
+                state["velocity"] *= self.momentum
+                state["velocity"] += d
+            v = state["velocity"]
+            d = d + self.momentum * v if self.nesterov else v
+        w -= lr * d
+
+
+class Adam(Optimizer):
+    """m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- w - lr m^ / (sqrt(v^) + eps).
+
+    m^ = m / (1 - b1^t), v^ = v / (1 - b2^t). Weight decay adds decay w to g; with `decoupled`
+    (AdamW) it instead shrinks w by lr decay w. Kingma & Ba, arXiv:1412.6980; Loshchilov &
+    Hutter, arXiv:1711.05101.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ):
+        super().__init__(parameters)
+        if not all(0 <= b < 1 for b in betas):
+            raise OptionError(f"Adam: both betas are in [0, 1); got {betas}")
+        self.betas, self.eps = betas, eps
+        self.weight_decay, self.decoupled = weight_decay, decoupled
+
+    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
+        """The formulas of the class, in place."""
+        xp = array_module(w)
+        if not state:
+            state.update(m=xp.zeros_like(w), v=xp.zeros_like(w), t=0)
+        m, v, (b1, b2) = state["m"], state["v"], self.betas
+        state["t"] += 1
+        if self.weight_decay and self.decoupled:
+            w *= 1 - lr * self.weight_decay
+        elif self.weight_decay:
+            g = g + self.weight_decay * w
+        m *= b1
+        m += (1 - b1) * g
+        v *= b2
+        v += (1 - b2) * (g * g)
+        m_hat, v_hat = 1 - b1 ** state["t"], 1 - b2 ** state["t"]
+        w -= (lr / m_hat) * m / (xp.sqrt(v / v_hat) + self.eps)
+
+
+def AdamW(  # noqa: N802
+    parameters: Iterable[Parameter],
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+) -> Adam:
+    """Adam with decoupled weight decay."""
+    return Adam(parameters, betas, eps, weight_decay, decoupled=True)
+
+
+# ----------------------------------------------------------------------------- schedules
+
+Schedule = Callable[[int], float]
+
+
+def constant(lr: float, steps: int, warmup: int = 0) -> Schedule:
+    """lr at every step, after a linear warm-up: lr (step + 1) / warmup for step < warmup."""
+    return _warm(warmup, lr, lambda step: lr)
+
+
+def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
+    """lr (1 + cos(pi s)) / 2, s from 0 after the warm-up to 1 at `steps`. arXiv:1608.03983."""
+
+    def rate(step: int) -> float:
+        s = min((step - warmup) / max(steps - warmup, 1), 1.0)
+        return lr * (1 + math.cos(math.pi * s)) / 2
+
+    return _warm(warmup, lr, rate)
+
+
+def step(
+    lr: float,
+    steps: int,
+    warmup: int = 0,
+    milestones: Sequence[float] = (0.5, 0.75),
+    factor: float = 0.1,
+) -> Schedule:
+    """lr factor^k after k of the milestones, which are fractions of all steps."""
+    return _warm(warmup, lr, lambda step: lr * factor ** sum(step >= m * steps for m in milestones))
+
+
+def _warm(warmup: int, lr: float, after: Schedule) -> Schedule:
+    return lambda step: lr * (step + 1) / warmup if step < warmup else after(step)
+
+
+SCHEDULES: dict[str, Callable[[float, int, int], Schedule]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "step": step,
+}

@@ -1,0 +1,98 @@
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from quatgrad.data.encode import ENCODERS, blocks, make_encode, normalise, rgb, rgb_gray, zero_real
+from quatgrad.errors import DTypeError, OptionError, ShapeError
+
+MEAN, STD = (100.0, 120.0, 110.0), (60.0, 50.0, 70.0)
+
+
+def images(channels, even=False):
+    side = st.integers(1, 4).map(lambda n: 2 * n if even else n)
+    return st.tuples(st.integers(0, 4), side, side, st.just(channels)).flatmap(
+        lambda shape: arrays(np.uint8, shape)
+    )
+
+
+@given(images(3))
+def test_normalise_is_the_formula_in_float32(raw):
+    x = normalise(raw, MEAN, STD)
+    assert x.dtype == np.float32
+    expected = (raw.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
+    assert np.array_equal(x, expected)
+    assert np.allclose(x, (raw - np.array(MEAN)) / STD, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(raw=images(3))
+def test_colour_encoders_are_exact(dtype, raw):
+    x = raw.astype(dtype) / dtype(7)
+    R, G, B = (x[..., c] for c in range(3))
+
+    q = rgb_gray(x)
+    assert q.dtype == dtype
+    assert np.array_equal(q[..., :3], x)
+    grey = dtype(0.299) * R + dtype(0.587) * G + dtype(0.114) * B
+    assert np.array_equal(q[..., 3], grey)
+
+    q = zero_real(x)
+    assert q.dtype == dtype
+    assert np.array_equal(q, np.stack([0 * R, R, G, B], axis=-1))
+
+    assert np.array_equal(rgb(x), x)
+
+
+@given(images(1, even=True))
+def test_blocks_are_a_bijection(raw):
+    x = raw.astype(np.float32)
+    q = blocks(x)
+    N, rows, columns, _ = x.shape
+    assert q.shape == (N, rows // 2, columns // 2, 4)
+    assert q.dtype == np.float32
+    for component, (u, v) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        assert np.array_equal(q[..., component], x[:, u::2, v::2, 0])
+    back = np.empty_like(x)
+    for component, (u, v) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        back[:, u::2, v::2, 0] = q[..., component]
+    assert np.array_equal(back, x)
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_raw_bytes_to_float32(name):
+    channels = 1 if name == "blocks" else 3
+    encode = make_encode(name, (4, 4, channels), MEAN[:channels], STD[:channels])
+    raw = np.random.default_rng(0).integers(0, 256, (5, 4, 4, channels), dtype=np.uint8)
+    x = encode(raw)
+    assert x.dtype == np.float32
+    assert np.array_equal(x, ENCODERS[name](normalise(raw, MEAN[:channels], STD[:channels])))
+    assert np.array_equal(x, pickle.loads(pickle.dumps(encode))(raw))
+
+
+@pytest.mark.parametrize("encoder", [rgb, rgb_gray, zero_real])
+def test_colour_encoders_refuse_grey(encoder):
+    with pytest.raises(ShapeError, match="takes colour images"):
+        encoder(np.zeros((2, 4, 4, 1), np.float32))
+
+
+def test_blocks_refuse_colour_and_odd_sides():
+    with pytest.raises(ShapeError, match="takes grey images"):
+        blocks(np.zeros((2, 4, 4, 3), np.float32))
+    with pytest.raises(ShapeError, match="both sides must be even"):
+        blocks(np.zeros((2, 4, 5, 1), np.float32))
+
+
+def test_encoders_want_normalised_images():
+    with pytest.raises(DTypeError, match="uint8"):
+        rgb_gray(np.zeros((2, 4, 4, 3), np.uint8))
+
+
+def test_unknown_and_unfit_names():
+    with pytest.raises(OptionError, match="unknown encoder 'grey': choose one of rgb_gray,"):
+        make_encode("grey", (8, 8, 1), [0.0], [1.0])
+    with pytest.raises(OptionError, match="does not fit this dataset"):
+        make_encode("blocks", (7, 7, 1), [0.0], [1.0])

@@ -1,0 +1,129 @@
+"""The reader of pickles takes data, and never runs what it reads."""
+
+import codecs
+import os
+import pickle
+import pickletools
+import subprocess
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quatgrad.data.pickles import read_pickle
+from quatgrad.errors import DataError
+
+DATA = np.arange(12, dtype=np.uint8).reshape(3, 4)
+
+# What Python 2 with NumPy 1 wrote: 8-bit strings and the name numpy.core.
+PYTHON_2 = (
+    b"\x80\x02}q\x01(U\x04dataq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\n"
+    b"q\x04K\x00\x85q\x05U\x01bq\x06\x87q\x07Rq\x08(K\x01K\x03K\x04\x86q\tcnumpy\ndtype\nq\n"
+    b"U\x02u1q\x0bK\x00K\x01\x87q\x0cRq\r(K\x03U\x01|q\x0eNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
+    b"K\x00tq\x0fb\x89U\x0c" + DATA.tobytes() + b"q\x10tq\x11bU\x06labelsq\x12]q\x13(K\x01K\x00"
+    b"K\x02eu."
+)
+
+
+def read(tmp_path, raw):
+    path = tmp_path / "file"
+    path.write_bytes(raw)
+    return read_pickle(path, "fetch it again")
+
+
+def test_a_python_2_file(tmp_path):
+    came = read(tmp_path, PYTHON_2)
+    assert list(came) == ["data", "labels"]
+    assert came["labels"] == [1, 0, 2]
+    assert came["data"].dtype == np.uint8
+    assert np.array_equal(came["data"], DATA)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("key", ["data", b"data"])
+def test_python_3_files(tmp_path, protocol, key):
+    came = read(tmp_path, pickle.dumps({key: DATA, "names": [b"a", "b"]}, protocol=protocol))
+    assert np.array_equal(came["data"], DATA)
+    assert came["names"] == [b"a", "b"]
+
+
+@given(cut=st.integers(0, len(PYTHON_2) - 1))
+def test_truncated_anywhere_is_named(tmp_path_factory, cut):
+    with pytest.raises(DataError, match="file is damaged or truncated .*; fetch it again"):
+        read(tmp_path_factory.mktemp("cut"), PYTHON_2[:cut])
+
+
+@given(place=st.integers(0, len(PYTHON_2) - 1), byte=st.integers(0, 255))
+def test_a_changed_byte_is_read_or_refused_and_nothing_else(tmp_path_factory, place, byte):
+    raw = bytearray(PYTHON_2)
+    raw[place] = byte
+    try:
+        came = read(tmp_path_factory.mktemp("changed"), bytes(raw))
+    except DataError as error:
+        assert "fetch it again" in str(error)
+    else:
+        assert isinstance(came, dict)
+
+
+class Call:
+    """Pickles as a call: what an attacker writes."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (os.system, r"(posix|nt)\.system"),
+        (subprocess.Popen, r"subprocess\.Popen"),
+        (eval, r"(builtins|__builtin__)\.eval"),
+        (getattr, r"(builtins|__builtin__)\.getattr"),
+        (np.load, r"numpy\.load"),
+        (codecs.decode, r"_codecs\.decode"),
+    ],
+)
+def test_calls_are_refused_by_name_and_not_made(tmp_path, function, named, protocol):
+    trace = tmp_path / "trace"
+    raw = pickle.dumps({"data": Call(function, f"touch {trace}")}, protocol=protocol)
+    with pytest.raises(DataError, match=f"file was refused: it asks to load {named}, .*not run"):
+        read(tmp_path, raw)
+    assert not trace.exists()
+
+
+def test_dotted_names_do_not_reach_inside_what_is_allowed(tmp_path):
+    raw = b"\x80\x04\x8c\x05numpy\x8c\x0fndarray.tofile\x93."
+    assert [op.name for op, *_ in pickletools.genops(raw)][-2] == "STACK_GLOBAL"
+    with pytest.raises(DataError, match=r"numpy\.ndarray\.tofile"):
+        read(tmp_path, raw)
+
+
+def test_the_stand_ins_cannot_be_changed_by_a_file(tmp_path):
+    # BUILD on the class itself, with a state that would set attributes.
+    raw = b"\x80\x02cnumpy\ndtype\nN}X\x04\x00\x00\x00codeX\x02\x00\x00\x00u1s\x86b."
+    with pytest.raises(DataError, match="damaged"):
+        read(tmp_path, raw)
+    assert np.array_equal(read(tmp_path, PYTHON_2)["data"], DATA)
+
+
+@pytest.mark.parametrize(
+    "array", [DATA.astype(np.float32), np.array([None, DATA], dtype=object), DATA[:, :3].T]
+)
+def test_other_arrays_are_refused(tmp_path, array):
+    with pytest.raises(DataError, match="not uint8 in C order"):
+        read(tmp_path, pickle.dumps({"data": np.asfortranarray(array)}, protocol=2))
+
+
+def test_something_that_is_no_dictionary(tmp_path):
+    with pytest.raises(DataError, match="holds a list, not a dictionary"):
+        read(tmp_path, pickle.dumps([1, 2]))
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        read_pickle(tmp_path / "absent", "fetch it")

@@ -1,0 +1,348 @@
+"""Every kernel of every rung against `reference`: value, dtype, shape, and arguments left alone.
+
+A new kernel needs an entry in `ARGUMENTS`; the structural test at the end says so.
+"""
+
+import inspect
+from importlib import import_module
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quatgrad.kernels import reference
+
+RUNGS = ("gemm", "numba_cpu")
+HELPERS = {"array_module", "out_size", "pad", "window"}  # of reference: not kernels
+
+
+def _module(rung):
+    return import_module(f"quatgrad.kernels.{rung}")
+
+
+def _kernels(rung):
+    """The public functions of a rung that were written there, not imported from elsewhere."""
+    home = _module(rung).__name__
+    return {
+        name: f
+        for name, f in inspect.getmembers(_module(rung), inspect.isfunction)
+        if not name.startswith("_") and (f.__module__ + ".").startswith(home + ".")
+    }
+
+
+# ---------------------------------------------------------------------------- arguments
+
+
+def _layout(a, how):
+    """The numbers in another layout in memory, writeable or not ("broadcast": a's first only)."""
+    axes = tuple(range(a.ndim))
+    if how == "transposed":
+        a = np.ascontiguousarray(a.transpose(axes[::-1])).transpose(axes[::-1])
+    elif how == "reversed":
+        a = np.ascontiguousarray(a[..., ::-1])[..., ::-1]
+    elif how == "sliced":
+        big = np.full([2 * n for n in a.shape], 99, a.dtype)
+        big[tuple(slice(0, None, 2) for _ in axes)] = a
+        a = big[tuple(slice(0, None, 2) for _ in axes)]
+    elif how == "broadcast":
+        a = np.broadcast_to(a[:1], a.shape)
+    elif how == "read-only":
+        a = a.copy()
+        a.flags.writeable = False
+    return a
+
+
+LAYOUTS = st.sampled_from(
+    ("contiguous", "transposed", "reversed", "sliced", "broadcast", "read-only")
+)
+SMALL = st.integers(1, 3)
+PAIRS = st.tuples(SMALL, SMALL)
+
+
+@st.composite
+def _shapes(draw):
+    """Shapes of a window that slides over a map: any that leave at least one output pixel."""
+    s = {}
+    s["N"], s["H"], s["W"] = draw(SMALL), draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    s["P"], s["Q"] = draw(SMALL), draw(SMALL)
+    s["stride"], s["padding"] = draw(PAIRS), draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
+    s["size"] = tuple(
+        draw(st.integers(1, min(5, n + 2 * p)))
+        for n, p in zip((s["H"], s["W"]), s["padding"], strict=True)
+    )
+    s["out"] = reference.out_size((s["H"], s["W"]), s["size"], s["stride"], s["padding"])
+    return s
+
+
+class Draw:
+    """What an entry of the table draws from: a generator for numbers, `draw` for layouts."""
+
+    def __init__(self, draw, dtype):
+        self.draw, self.dtype = draw, dtype
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.s = draw(_shapes())
+
+    def array(self, *shape, mean=0.0):
+        return self.lay(mean + self.rng.standard_normal(shape))
+
+    def lay(self, a):
+        return _layout(a.astype(self.dtype), self.draw(LAYOUTS))
+
+    def x(self, Q=1):
+        return self.array(self.s["N"], self.s["H"], self.s["W"], Q * self.s["P"])
+
+    def g(self, Q):
+        return self.array(self.s["N"], *self.s["out"], Q)
+
+
+def _window(d):
+    return d.s["stride"], d.s["padding"]
+
+
+def _hamilton(d):
+    lead = d.draw(st.sampled_from([(), (1,), (3,), (2, 3)]))
+    return d.array(*lead, 4), d.array(*lead, 4)
+
+
+def _linear(d, *names):
+    N, P, Q = d.s["N"], d.s["P"], d.s["Q"]
+    make = {"x": (N, 4 * P), "g": (N, 4 * Q), "w": (4, P, Q)}
+    return [d.array(*make[n]) for n in names]
+
+
+def _lead(d):
+    return d.draw(st.sampled_from([(), (2,), (3, 2)]))
+
+
+def _conv(d, *names, quaternion=False):
+    s, four = d.s, 4 if quaternion else 1
+    P, Q = s["P"], s["Q"]
+    lead = (4,) if quaternion else ()
+    make = {
+        "x": lambda: d.x(four),
+        "g": lambda: d.g(four * Q),
+        "w": lambda: d.array(*lead, *s["size"], P, Q),
+        "shape": lambda: (s["N"], s["H"], s["W"], four * P),
+        "size": lambda: s["size"],
+    }
+    return [make[n]() for n in names] + list(_window(d))
+
+
+def _pool_input(d):
+    """Numbers with many ties, and now and then a NaN or an infinity."""
+    a = np.array(d.rng.integers(-2, 3, (d.s["N"], d.s["H"], d.s["W"], d.s["P"])), d.dtype)
+    odd = d.draw(st.sampled_from([None, None, np.nan, np.inf, -np.inf]))
+    if odd is not None:
+        a[d.rng.random(a.shape) < 0.2] = odd
+    return d.lay(a)
+
+
+def _max_pool_dx(d):
+    s = d.s
+    _, winner = reference.max_pool(_pool_input(d), s["size"], *_window(d))
+    shape = (s["N"], s["H"], s["W"], s["P"])
+    return d.g(s["P"]), _layout(winner, d.draw(LAYOUTS)), shape, s["size"], *_window(d)
+
+
+def _norm_input(d):
+    """(..., C); sometimes a mean a thousand times the deviation; sometimes a single row."""
+    lead = d.draw(st.sampled_from([(1,), (2,), (5,), (1, 1, 1), (2, 3, 1), (3, 4, 5), (3000,)]))
+    return d.array(*lead, d.draw(st.integers(1, 5)), mean=d.draw(st.sampled_from([0, 0, 1000])))
+
+
+def _batch_norm(d):
+    x = _norm_input(d)
+    return x, d.array(x.shape[-1]), d.array(x.shape[-1]), 1e-5
+
+
+def _statistics(d, x):
+    """A mean near that of x, and a variance: those of another batch."""
+    C = x.shape[-1]
+    mean = x.reshape(-1, C).mean(axis=0) + d.rng.standard_normal(C)
+    return d.lay(mean), d.lay(0.5 + d.rng.random(C))
+
+
+def _batch_norm_dx(d):
+    x = _norm_input(d)
+    return d.array(*x.shape), x, *_statistics(d, x), d.array(x.shape[-1]), 1e-5
+
+
+def _batch_norm_eval(d):
+    x = _norm_input(d)
+    C = x.shape[-1]
+    return x, *_statistics(d, x), d.array(C), d.array(C), 1e-5
+
+
+#: Kernel name -> its arguments, drawn.
+ARGUMENTS = {
+    "hamilton": _hamilton,
+    "hamilton_linear": lambda d: _linear(d, "x", "w"),
+    "hamilton_linear_dx": lambda d: _linear(d, "g", "w"),
+    "hamilton_linear_dw": lambda d: _linear(d, "x", "g"),
+    "expand": lambda d: (d.array(4, *_lead(d), d.s["P"], d.s["Q"]),),
+    "fold": lambda d: (d.array(*_lead(d), 4 * d.s["P"], 4 * d.s["Q"]),),
+    "patches": lambda d: _conv(d, "x", "size"),
+    "unpatches": lambda d: (
+        d.array(d.s["N"], *d.s["out"], *d.s["size"], d.s["P"]),
+        *_conv(d, "shape"),
+    ),
+    "conv2d": lambda d: _conv(d, "x", "w"),
+    "conv2d_dx": lambda d: _conv(d, "g", "w", "shape"),
+    "conv2d_dw": lambda d: _conv(d, "x", "g", "size"),
+    "hamilton_conv2d": lambda d: _conv(d, "x", "w", quaternion=True),
+    "hamilton_conv2d_dx": lambda d: _conv(d, "g", "w", "shape", quaternion=True),
+    "hamilton_conv2d_dw": lambda d: _conv(d, "x", "g", "size", quaternion=True),
+    "max_pool": lambda d: (_pool_input(d), d.s["size"], *_window(d)),
+    "max_pool_dx": _max_pool_dx,
+    "avg_pool": lambda d: _conv(d, "x", "size"),
+    "avg_pool_dx": lambda d: (
+        d.g(d.s["P"]),
+        (d.s["N"], d.s["H"], d.s["W"], d.s["P"]),
+        d.s["size"],
+        *_window(d),
+    ),
+    "batch_norm": _batch_norm,
+    "batch_norm_dx": _batch_norm_dx,
+    "batch_norm_eval": _batch_norm_eval,
+}
+
+
+# --------------------------------------------------------------------------- comparison
+
+
+def _as_tuple(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _tolerance(name, args, dtype):
+    """64 eps of a natural size of the numbers summed.
+
+    Sums here have at most a few hundred terms of size about 1, apart from batch norm: there x
+    is read with a rounding error of eps |x|, which the division by the deviation enlarges.
+    """
+    eps = np.finfo(dtype).eps
+    if not name.startswith("batch_norm"):
+        return 64 * eps
+    x = args[1] if name == "batch_norm_dx" else args[0]
+    deviation = np.sqrt(x.astype(np.float64).var(axis=tuple(range(x.ndim - 1))) + 1e-5).min()
+    return 64 * eps * max(1, float(np.abs(x).max())) / min(1.0, float(deviation))
+
+
+def _widen(a):
+    return a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a
+
+
+def _compare(rung, name, args, dtype):
+    arrays = [a for a in args if isinstance(a, np.ndarray)]
+    before = [a.copy() for a in arrays]
+    got = _as_tuple(getattr(_module(rung), name)(*args))
+    for a, b in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg="an argument was modified")
+
+    expected = _as_tuple(getattr(reference, name)(*args))
+    truth = _as_tuple(getattr(reference, name)(*map(_widen, args)))
+    assert len(got) == len(expected)
+    for y, r, t in zip(got, expected, truth, strict=True):
+        assert y.shape == r.shape
+        assert y.dtype == r.dtype
+        if y.dtype.kind == "i" or name == "max_pool":
+            np.testing.assert_array_equal(y, r)
+        else:
+            assert y.dtype == dtype
+            size = max(1.0, float(np.abs(t).max(initial=0)))
+            np.testing.assert_allclose(y, t, rtol=0, atol=size * _tolerance(name, args, dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("rung", "name"), [(r, n) for r in RUNGS for n in _kernels(r)], ids=lambda v: v
+)
+@given(data=st.data())
+def test_rung_agrees_with_reference(rung, name, dtype, data):
+    args = ARGUMENTS[name](Draw(data.draw, dtype))
+    _compare(rung, name, args, dtype)
+
+
+# ---------------------------------------------------------------------------- structure
+
+
+def test_every_reference_kernel_is_in_the_table():
+    assert set(_kernels("reference")) - HELPERS == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("rung", [*RUNGS, "cupy_gpu"])
+def test_rung_has_names_and_parameters_of_reference(rung):
+    for name, f in _kernels(rung).items():
+        assert name in ARGUMENTS, f"{rung}.{name}: no such kernel in reference, or in ARGUMENTS"
+        expected = inspect.signature(getattr(reference, name)).parameters
+        assert list(inspect.signature(f).parameters) == list(expected), f"{rung}.{name}"
+
+
+# ------------------------------------------------------------------------ numba_cpu alone
+
+
+def _numba_results():
+    from quatgrad.kernels import numba_cpu
+
+    rng = np.random.default_rng(0)
+    x = (1000 + rng.standard_normal((5, 33, 31, 48))).astype(np.float32)
+    g = rng.standard_normal(x.shape).astype(np.float32)
+    scale, shift = rng.standard_normal((2, 48)).astype(np.float32)
+    a = (3, 3), (2, 2), (1, 1)
+    yield from numba_cpu.batch_norm(x, scale, shift, 1e-5)
+    yield from numba_cpu.batch_norm_dx(g, x, x[0, 0, 0], scale**2, scale, 1e-5)
+    P = numba_cpu.patches(x, *a)
+    y, winner = numba_cpu.max_pool(x, *a)
+    yield from (P, numba_cpu.unpatches(P, x.shape, *a[1:]), y, numba_cpu.avg_pool(x, *a))
+    yield numba_cpu.max_pool_dx(y, winner, x.shape, *a)
+    yield numba_cpu.avg_pool_dx(y, x.shape, *a)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    import numba
+
+    before = numba.get_num_threads()
+    many = list(_numba_results())
+    try:
+        numba.set_num_threads(1)
+        one = list(_numba_results())
+    finally:
+        numba.set_num_threads(before)
+    for a, b in zip(many, one, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mean", [0, 1e3, 1e6])
+def test_statistics_survive_a_large_mean(dtype, mean):
+    from quatgrad.kernels import numba_cpu
+
+    x = (mean + np.random.default_rng(0).standard_normal((40_000, 3))).astype(dtype)
+    one = np.ones(3, dtype)
+    _, m, v = numba_cpu.batch_norm(x, one, one, 0.0)
+    eps = np.finfo(dtype).eps
+    wide = x.astype(np.longdouble)  # the statistics of the numbers that x really holds
+    np.testing.assert_allclose(m, wide.mean(axis=0), rtol=4 * eps, atol=1e-13)
+    np.testing.assert_allclose(v, wide.var(axis=0), rtol=max(2 * eps, 1e-12))
+
+
+def test_statistics_survive_an_outlier_as_the_pivot():
+    from quatgrad.kernels import numba_cpu
+
+    x = np.random.default_rng(0).standard_normal((40_000, 2))
+    x[0] = 1e9
+    _, _, v = numba_cpu.batch_norm(x, np.ones(2), np.ones(2), 0.0)
+    np.testing.assert_allclose(v, x.astype(np.longdouble).var(axis=0), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["patches", "max_pool", "avg_pool"])
+def test_no_images(name):
+    x = np.empty((0, 4, 4, 2), np.float32)
+    args = x, (2, 2), (2, 2), (0, 0)
+    for y, r in zip(
+        _as_tuple(getattr(_module("numba_cpu"), name)(*args)),
+        _as_tuple(getattr(reference, name)(*args)),
+        strict=True,
+    ):
+        assert (y.shape, y.dtype) == (r.shape, r.dtype)
