@@ -147,7 +147,7 @@ def kernel(name: str) -> Callable[..., Any]:
     """The kernel `name` on the best rung in force that has it."""
     for rung in _ladder:
         f = getattr(_rungs[rung](), name, None)
-        if f is not None:
+        if callable(f):
             return f
     raise BackendError(f"no kernel {name!r} on the rungs {', '.join(_ladder)}")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from quatgrad.autograd import Parameter
@@ -39,7 +40,7 @@ class Optimizer:
         """One update of every parameter that has a gradient."""
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is not None:
-                p.update(lambda w, g=p.grad, s=state: self.rule(w, g, s, lr))
+                p.update(partial(self.rule, g=p.grad, state=state, lr=lr))
 
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
         """Change w in place; `state` is what is remembered for this parameter."""

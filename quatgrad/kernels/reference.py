@@ -195,9 +195,7 @@ def avg_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     return patches(x, size, stride, padding).mean(axis=(3, 4))
 
 
-def avg_pool_dx(
-    g: Array, shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
-) -> Array:
+def avg_pool_dx(g: Array, shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair) -> Array:
     """dx: each g is shared equally by the pixels of its window."""
     xp = array_module(g)
     share = g[:, :, :, None, None] / (size[0] * size[1])

@@ -134,19 +134,15 @@ def test_search_order(name, layout, home, tmp_path, monkeypatch, no_download):
     assert cifar.ensure(name, "~/.cache/quatgrad").parent.parent == home / ".cache"
 
 
-@pytest.mark.parametrize("by", ["argument", "environment", "download=False"])
+@pytest.mark.parametrize("by", ["argument", "environment", "nobody"])
 def test_missing_says_where_it_looked_and_downloads_nothing(
     name, layout, home, tmp_path, monkeypatch, no_download, by
 ):
-    root = tmp_path / "nowhere"
+    root = home / ".cache" / "quatgrad" if by == "nobody" else tmp_path / "nowhere"
     if by == "environment":
         monkeypatch.setenv("QUATGRAD_DATA", str(root))
     with pytest.raises(DataError, match="QUATGRAD_DATA=DIR") as caught:
-        if by == "download=False":
-            root = home / ".cache" / "quatgrad"
-            cifar.ensure(name, download=False)
-        else:
-            cifar.ensure(name, root if by == "argument" else None)
+        cifar.ensure(name, root if by == "argument" else None, download=by != "nobody")
     assert f"{name}: {root / layout.folder} lacks {layout.train[0]}" in str(caught.value)
     assert not root.exists()
 

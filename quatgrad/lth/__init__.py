@@ -1,0 +1,25 @@
+"""Lottery tickets: which weights of a network suffice, found by training it again and again.
+
+prune     which weights go: magnitude, by layer and component
+ticket    masks + the state to rewind to
+rewind    puts a ticket into a network; the invariants that every run asserts
+search    the loop: train, prune, rewind, repeat
+store     runs on disk, whole or not at all
+compare   real against quaternion     plot   the picture of it
+options   presets/, and which options name a run     command   the command line
+"""
+
+from quatgrad.lth.prune import full_masks, prune_by_magnitude
+from quatgrad.lth.rewind import check_pruned, check_start, rewind
+from quatgrad.lth.search import search
+from quatgrad.lth.ticket import Ticket
+
+__all__ = [
+    "Ticket",
+    "check_pruned",
+    "check_start",
+    "full_masks",
+    "prune_by_magnitude",
+    "rewind",
+    "search",
+]

@@ -1,0 +1,84 @@
+"""Real against quaternion: the table of levels, and accuracies at equal numbers of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+Record = dict[str, Any]
+Runs = Mapping[str, Sequence[Record]]  # algebra -> records of its levels
+
+
+def full_size(runs: Runs) -> int:
+    """Prunable weights of the dense real network: 100 % on the paper's axis.
+
+    A quaternion network has exactly a quarter in its quaternion layers, so its curve starts a
+    little above 25 %. Where only it was run, 100 % is itself.
+    """
+    return runs["real" if "real" in runs else next(iter(runs))][0]["weights_total"]
+
+
+def rows(runs: Runs) -> list[dict[str, Any]]:
+    """One row for each level: what is left and the accuracy, for each network."""
+    table = []
+    for level in range(max(len(records) for records in runs.values())):
+        row: dict[str, Any] = {"level": level}
+        for algebra, records in runs.items():
+            r = records[level] if level < len(records) else None
+            row[f"{algebra}_percent_left"] = r and 100 * r["weights_left"] / r["weights_total"]
+            row[f"{algebra}_weights_left"] = r and r["weights_left"]
+            row[f"{algebra}_accuracy"] = r and r["accuracy"]
+        table.append(row)
+    return table
+
+
+def text_table(runs: Runs) -> str:
+    """The table on the screen: level, % of its own weights left, weights left, accuracy."""
+    head = "level"
+    for algebra in runs:
+        head += f" | {algebra:>10}: % left {'weights':>10} {'accuracy':>9}"
+    lines = [head, "".join("+" if c == "|" else "-" for c in head)]
+    for row in rows(runs):
+        line = f"{row['level']:5d}"
+        for algebra in runs:
+            if row[f"{algebra}_accuracy"] is None:
+                line += f" | {'':40}"
+                continue
+            percent, count = row[f"{algebra}_percent_left"], row[f"{algebra}_weights_left"]
+            line += f" | {percent:19.2f} {count:10,d} {row[f'{algebra}_accuracy']:9.2%}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def equal_weights(runs: Runs) -> list[tuple[int, float, float]]:
+    """(weights, real accuracy, quaternion accuracy) at each quaternion level the real run spans.
+
+    The real accuracy is interpolated linearly in the logarithm of the number of weights. At
+    equal weights a quaternion network spends four times the multiply-adds.
+    """
+    real = [(math.log(r["weights_left"]), r["accuracy"]) for r in runs["real"]][::-1]
+    points = []
+    for r in runs["quaternion"]:
+        x = math.log(r["weights_left"])
+        for (x0, y0), (x1, y1) in pairwise(real):
+            if x0 <= x <= x1:
+                y = y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+                points.append((r["weights_left"], y, r["accuracy"]))
+                break
+    return points
+
+
+def verdict(runs: Runs) -> str:
+    """Where the quaternion network is furthest from the real one of equal weights."""
+    points = equal_weights(runs)
+    if not points:
+        return "The two runs share no number of weights: add --levels to compare them there."
+    weights, real, quaternion = max(points, key=lambda p: abs(p[2] - p[1]))
+    ahead = "ahead of" if quaternion >= real else "behind"
+    return (
+        f"At equal weights the quaternion network is at most {abs(quaternion - real) * 100:.1f} "
+        f"points {ahead} the real one, at {weights:,} weights "
+        f"({quaternion:.1%} against {real:.1%}); it spends four times the multiply-adds there."
+    )

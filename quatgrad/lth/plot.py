@@ -1,0 +1,59 @@
+"""The picture of a comparison: accuracy against weights remaining."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from quatgrad.errors import OptionError
+from quatgrad.lth.compare import Runs, full_size
+from quatgrad.lth.store import write_file
+
+#: Okabe and Ito's colours: told apart by colour-blind readers and in grey print.
+STYLE: dict[str, dict[str, Any]] = {
+    "real": {"color": "#0072B2", "marker": "o", "label": "real"},
+    "quaternion": {"color": "#D55E00", "marker": "s", "label": "quaternion"},
+}
+
+
+def figure(runs: Runs, title: str, chance: float) -> Figure:
+    """Accuracy against weights left, in % of the dense real network, fewer to the right."""
+    full = full_size(runs)
+    fig = Figure(figsize=(7, 4.4), layout="constrained")
+    ax = fig.add_subplot()
+    for algebra, records in runs.items():
+        x = [100 * r["weights_left"] / full for r in records]
+        y = [r["accuracy"] for r in records]
+        ax.plot(x, y, linewidth=1.8, markersize=5, **STYLE[algebra])
+    ax.axhline(chance, color="0.6", linewidth=0.8, linestyle=":")
+    ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+                textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip
+    ax.set_xscale("log")
+    ax.invert_xaxis()
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} %"))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("weights remaining, in % of the dense real network")
+    ax.set_ylabel("test accuracy")
+    ax.set_title(title, fontsize=11)
+    ax.grid(alpha=0.25, linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc="lower left")
+    return fig
+
+
+def save(fig: Figure, path: Path) -> None:
+    """Write a figure as .png or .svg, whole or not at all; equal figures give equal files."""
+    kind = path.suffix.lower()
+    if kind not in (".png", ".svg"):
+        raise OptionError(f"a picture is written as .png or .svg; got {path.name!r}")
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == ".svg" else {"Software": None}
+    with matplotlib.rc_context({"svg.hashsalt": "quatgrad", "svg.fonttype": "path"}):
+        fig.savefig(buffer, format=kind[1:], dpi=160, metadata=metadata)
+    write_file(path, buffer.getvalue())

@@ -1,0 +1,75 @@
+"""Putting a ticket into a network, and proof that it is there: the invariants of every run.
+
+Each check raises `InvariantError`: the numbers of such a run must not be used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad.backend import to_numpy
+from quatgrad.errors import InvariantError
+from quatgrad.lth.prune import Masks, survivors
+from quatgrad.lth.ticket import Ticket
+from quatgrad.nn import Module
+from quatgrad.optim import Optimizer
+
+
+def rewind(model: Module, ticket: Ticket) -> None:
+    """Set the network to mask x rewind state, and keep pruned weights at 0 from now on."""
+    weights = dict(model.prunable_parameters())
+    for w in weights.values():
+        w.prune(None)
+    model.load_state_dict(ticket.state)
+    for name, w in weights.items():
+        w.prune(ticket.masks[name])
+    for p in model.parameters():
+        p.grad = None
+
+
+def check_start(model: Module, ticket: Ticket) -> None:
+    """The state is mask x rewind state, bit for bit: also biases, batch norm and statistics."""
+    for name, t in model.named_state():
+        expected = ticket.state[name]
+        if name in ticket.masks:
+            expected = np.where(ticket.masks[name], expected, np.zeros((), expected.dtype))
+        if to_numpy(t.data).tobytes() != np.ascontiguousarray(expected).tobytes():
+            raise InvariantError(f"{name} does not start from mask x rewind state")
+    check_pruned(model, ticket)
+
+
+def check_pruned(model: Module, ticket: Ticket, optimizer: Optimizer | None = None) -> None:
+    """Pruned weights, their gradients and their momenta are exactly 0; nothing else is masked."""
+    state = {id(p): s for p, s in zip(*_of(optimizer), strict=True)}
+    for name, p in model.named_parameters():
+        mask = ticket.masks.get(name)
+        if mask is None:
+            if p.mask is not None:
+                raise InvariantError(f"{name} is not prunable, but it has a mask")
+            continue
+        if p.mask is None or not np.array_equal(to_numpy(p.mask), mask):
+            raise InvariantError(f"{name} does not carry the mask of the ticket")
+        arrays = {"value": p.data, "gradient": p.grad, **state.get(id(p), {})}
+        for what, a in arrays.items():
+            if getattr(a, "shape", None) == mask.shape and to_numpy(a)[~mask].any():
+                raise InvariantError(f"{name}: a pruned entry has a {what} that is not 0")
+
+
+def check_pruning(old: Masks, new: Masks, components: dict[str, int], keep: float) -> None:
+    """Masks only shrink, and each tensor keeps n - round((1 - keep) n) of its n weights."""
+    if old.keys() != new.keys():
+        raise InvariantError("pruning changed which weights are prunable")
+    for name, parts in components.items():
+        if (new[name] & ~old[name]).any():
+            raise InvariantError(f"{name}: a pruned weight came back")
+        before = old[name].reshape(parts, -1).sum(axis=1)
+        after = new[name].reshape(parts, -1).sum(axis=1)
+        expected = [survivors(int(n), keep) for n in before]
+        if list(after) != expected:
+            raise InvariantError(
+                f"{name}: {list(after)} weights are left, the rule says {expected}"
+            )
+
+
+def _of(optimizer: Optimizer | None) -> tuple[list, list]:
+    return (optimizer.parameters, optimizer.state) if optimizer else ([], [])

@@ -1,0 +1,140 @@
+"""The loop of the lottery ticket hypothesis: train, prune, rewind, repeat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from quatgrad.backend import get_backend
+from quatgrad.data import Dataset
+from quatgrad.errors import RunError
+from quatgrad.lth import store
+from quatgrad.lth.prune import Masks, full_masks, prune_by_magnitude
+from quatgrad.lth.rewind import check_pruned, check_pruning, check_start, rewind
+from quatgrad.lth.ticket import Ticket, part
+from quatgrad.nn import Module
+from quatgrad.optim import Optimizer
+from quatgrad.train import Recipe, train
+
+Record = dict[str, Any]
+
+#: Levels still run after the accuracy first fell below the floor: the paper's "a few".
+LEVELS_BELOW_FLOOR = 2
+
+
+def search(
+    model: Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    directory: Path,
+    levels: int,
+    keep: float,
+    floor: float = 0.2,
+    seed: int = 0,
+    label: str = "",
+    report: Callable[[Record], None] | None = None,
+    progress: bool = True,
+) -> list[Record]:
+    """Iterative magnitude pruning with rewinding to the start; one record for each level.
+
+    Level 0 trains the dense network. Level l prunes the weights that level l-1 ended with to the
+    share `keep`, rewinds the survivors to their first values, and trains again. It ends after
+    level `levels`, or `LEVELS_BELOW_FLOOR` levels after the accuracy fell below `floor`. Levels
+    already finished in `directory` are taken from there. Frankle & Carbin, arXiv:1803.03635.
+    """
+    store.prepare_directory(directory)
+    start = _rewind_state(model, directory)
+    weights = dict(model.prunable_parameters())
+    masks = full_masks(weights)
+    records = store.read_records(directory)[: levels + 1]
+    if records:
+        masks = _trained(model, Ticket(masks, start), directory, len(records) - 1)
+        for record in records:
+            _tell(report, record, resumed=True)
+    while len(records) <= levels and not _finished(records, floor):
+        level = len(records)
+        if level > 0:
+            old, masks = masks, prune_by_magnitude(weights, masks, keep)
+            check_pruning(old, masks, {n: w.components for n, w in weights.items()}, keep)
+        ticket = Ticket(masks, start)
+        record = _train_level(model, ticket, dataset, recipe, seed, level, label, progress)
+        _save_level(model, ticket, directory, level)
+        records.append(record)
+        store.write_records(directory, records)
+        _tell(report, record, resumed=False)
+    return records
+
+
+def _train_level(
+    model: Module,
+    ticket: Ticket,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    level: int,
+    label: str,
+    progress: bool,
+) -> Record:
+    """Rewind, train, and say what came out; the invariants are asserted on the way."""
+    began = time.perf_counter()
+    rewind(model, ticket)
+    check_start(model, ticket)
+
+    def check(optimizer: Optimizer) -> None:
+        check_pruned(model, ticket, optimizer)
+
+    name = f"{label} level {level} ({ticket.density:.1%} left)"
+    history = train(model, dataset, recipe, seed, name, check, progress)
+    return {
+        "level": level,
+        "weights_left": ticket.weights_left,
+        "weights_total": ticket.weights_total,
+        "accuracy": history[-1].test_accuracy,
+        "loss": history[-1].test_loss,
+        "train_accuracy": history[-1].train_accuracy,
+        "train_loss": history[-1].train_loss,
+        "seconds": time.perf_counter() - began,
+        "backend": get_backend(),
+        "ticket": ticket.digest(),
+        "trained": store.digest(model.state_dict()),
+        "epochs": [asdict(epoch) for epoch in history],
+        "checks": ["start", *("pruned" for _ in history), *(["pruning"] if level else [])],
+    }
+
+
+def _finished(records: list[Record], floor: float) -> bool:
+    return sum(r["accuracy"] < floor for r in records) > LEVELS_BELOW_FLOOR
+
+
+def _rewind_state(model: Module, directory: Path) -> dict[str, Any]:
+    """The state every level starts from: saved by the first run, read by those that resume."""
+    path = directory / "start.npz"
+    if not path.exists():
+        store.write_arrays(path, model.state_dict())
+    return store.read_arrays(path)
+
+
+def _save_level(model: Module, ticket: Ticket, directory: Path, level: int) -> None:
+    masks = {f"mask/{name}": m for name, m in ticket.masks.items()}
+    state = {f"state/{name}": a for name, a in model.state_dict().items()}
+    store.write_arrays(directory / f"level_{level:02d}.npz", masks | state)
+
+
+def _trained(model: Module, ticket: Ticket, directory: Path, level: int) -> Masks:
+    """Put the network into the state that a finished level ended with; its masks."""
+    path = directory / f"level_{level:02d}.npz"
+    arrays = store.read_arrays(path)
+    masks, state = part(arrays, "mask/"), part(arrays, "state/")
+    record = store.read_records(directory)[level]
+    if store.digest(state) != record["trained"]:
+        raise RunError(f"{path} is not what levels.jsonl says; delete its directory, run again")
+    rewind(model, Ticket(masks, state))
+    return masks
+
+
+def _tell(report: Callable[[Record], None] | None, record: Record, resumed: bool) -> None:
+    if report:
+        report(record | {"resumed": resumed})

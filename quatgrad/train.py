@@ -1,0 +1,142 @@
+"""The training loop: batches, loss, backward, step; then the test set, once an epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from quatgrad.autograd import Tensor, no_grad
+from quatgrad.backend import asarray, to_numpy
+from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
+from quatgrad.errors import OptionError, RunError
+from quatgrad.nn import Module
+from quatgrad.ops import cross_entropy
+from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a network once; `warmup` is in epochs, `momentum` is Nesterov's."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str = "sgd"
+    schedule: str = "cosine"
+    warmup: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is at least 1; got {getattr(self, name)}")
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise OptionError(f"lr, the learning rate, is a number above 0; got {self.lr}")
+        if self.warmup < 0 or self.weight_decay < 0:
+            raise OptionError(
+                f"warmup and weight_decay are at least 0; got {self.warmup}, {self.weight_decay}"
+            )
+        for name, known in (("schedule", list(SCHEDULES)), ("optimizer", ["sgd", "adam"])):
+            if getattr(self, name) not in known:
+                raise OptionError(
+                    f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(known)}"
+                )
+
+    def make_optimizer(self, model: Module) -> Optimizer:
+        """A new optimizer, with no memory, for all parameters of the model."""
+        if self.optimizer == "adam":
+            return Adam(model.parameters(), weight_decay=self.weight_decay)
+        nesterov = self.momentum > 0
+        return SGD(model.parameters(), self.momentum, nesterov, self.weight_decay)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What was measured in one epoch; accuracies are fractions, losses means."""
+
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+
+
+def train(
+    model: Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int = 0,
+    label: str = "",
+    check: Callable[[Optimizer], None] | None = None,
+    progress: bool = True,
+) -> list[Epoch]:
+    """Train the model in place; measurements for each epoch.
+
+    Order and augmentation of an epoch depend on (seed, epoch) alone. `check(optimizer)` is called
+    after each epoch. A loss that is not finite raises `RunError`.
+    """
+    optimizer = recipe.make_optimizer(model)
+    per_epoch = num_batches(len(dataset.train), recipe.batch_size)
+    steps = recipe.epochs * per_epoch
+    rate = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
+    history: list[Epoch] = []
+    step = 0
+    with tqdm(total=steps, desc=label, unit="batch", leave=False, disable=not progress) as bar:
+        for epoch in range(recipe.epochs):
+            start = time.perf_counter()
+            model.train()
+            total, correct = 0.0, 0
+            for images, labels in batches(dataset, recipe.batch_size, seed, epoch):
+                logits = model(Tensor(images))
+                loss = cross_entropy(logits, labels, recipe.smoothing)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step(rate(step))
+
+                value = _finite(loss.item(), epoch, step)
+                total += value * len(labels)
+                correct += count_correct(logits, labels)
+                step += 1
+                bar.update()
+            if check:
+                check(optimizer)
+            n = len(dataset.train)
+            test = evaluate(model, dataset.test, dataset, recipe.batch_size)
+            history.append(Epoch(total / n, correct / n, *test, time.perf_counter() - start))
+            bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, test {test[1]:.1%}")
+    return history
+
+
+def evaluate(
+    model: Module, split: Split, dataset: Dataset, batch_size: int = 256
+) -> tuple[float, float]:
+    """(mean loss, accuracy) of the model, in evaluation mode, on every image of the split."""
+    model.eval()
+    total, correct = 0.0, 0
+    with no_grad():
+        for images, labels in test_batches(split, dataset.encode, batch_size):
+            logits = model(Tensor(images))
+            total += cross_entropy(logits, labels).item() * len(labels)
+            correct += count_correct(logits, labels)
+    model.train()
+    return total / len(split), correct / len(split)
+
+
+def count_correct(logits: Tensor, labels: object) -> int:
+    """For how many rows the largest logit is that of the label."""
+    return int(to_numpy((logits.data.argmax(axis=1) == asarray(labels)).sum()))
+
+
+def _finite(loss: float, epoch: int, step: int) -> float:
+    if not math.isfinite(loss):
+        raise RunError(
+            f"training diverged: the loss is {loss} in epoch {epoch + 1}, step {step + 1}; "
+            "try a smaller --lr, or a --warmup"
+        )
+    return loss
