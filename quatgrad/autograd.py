@@ -112,8 +112,9 @@ class Tensor:
         """A leaf's end of the sweep: add g to grad. A g that is not ours alone is copied."""
         if self.grad is not None:
             self.grad += g
-        else:
-            self.grad = g if owned else array_module(g).array(g, order="C")
+        else:  # asarray: NumPy's sums of arrays without axes are scalars, which are no arrays
+            xp = array_module(g)
+            self.grad = xp.asarray(g, order="C") if owned else xp.array(g, order="C")
 
     def detach(self) -> Tensor:
         """A copy of the value without history."""
@@ -152,6 +153,9 @@ class Tensor:
             raise TypeError("a tensor without axes has no len()")
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
@@ -159,7 +163,7 @@ class Tensor:
         return bool(self._array)
 
     def __float__(self) -> float:
-        return float(self._array)
+        return float(self.item())
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -232,6 +236,8 @@ class Parameter(Tensor):
             mask = ~mask
         self._pruned = mask
         self.update(lambda array: None)
+        if self.grad is not None:
+            self._clear(self.grad)
 
     def update(self, write: Callable[[Array], Any]) -> None:
         """`Tensor.update`; pruned entries are put back to 0 before anyone sees them."""
@@ -320,11 +326,14 @@ class Function:
             raise ShapeError(f"{self}: cannot work on shapes {shapes}: {error}") from error
         if y.dtype != arrays[0].dtype:
             raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
+        xp = array_module(arrays[0])
         out = Tensor.__new__(Tensor)  # no copy: forward made this array for us
-        out._array = array_module(arrays[0]).asarray(y)
+        out._array = xp.asarray(y)
         out._version, out.grad = 0, None
         out.requires_grad = any(self.needs)
         out._node = self if out.requires_grad else None
+        if out._node is None and any(xp.may_share_memory(y, a) for a in arrays):
+            out._array = out._array.copy()  # a leaf may be written to: it must not be a view
         if out.requires_grad:
             self._link(tensors)
         return out

@@ -9,15 +9,17 @@ import tempfile
 # Numba's cache is not safe to share between processes that write it: each xdist worker has its
 # own, kept between runs. It must be set before the first import of numba.
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-os.environ.setdefault(
-    "NUMBA_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"quatgrad-numba-{os.getuid()}-{_worker}")
-)
+_cache = f"quatgrad-numba-{os.getuid()}-{_worker}"
+os.environ.setdefault("NUMBA_CACHE_DIR", os.path.join(tempfile.gettempdir(), _cache))
+
+if _worker != "main":  # workers share the cores: BLAS threads on top would only wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 # No deadline: the first call of a Numba kernel compiles it, and would be timed.
-_common = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=25, **_common)
 settings.register_profile("ci", max_examples=50, derandomize=True, **_common)
 settings.register_profile("nightly", max_examples=1000, **_common)

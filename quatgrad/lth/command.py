@@ -57,7 +57,11 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--model", metavar="NAME", help=", ".join(models.MODELS))
     g.add_argument("--width", type=int, metavar="N", help="channels of the first stage")
     g.add_argument("--algebra", choices=("real", "quaternion", "both"), help="default: both")
-    g.add_argument("--init", choices=sorted(INITIALISERS["quaternion"]), help="default: xavier")
+    g.add_argument(
+        "--init",
+        choices=sorted(INITIALISERS["quaternion"]),
+        help="first weights; xavier: the paper's (default: he)",
+    )
 
     g = p.add_argument_group("how a level is trained")
     g.add_argument("--epochs", type=int, metavar="N", help="times through the training images")
@@ -76,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )
     g.add_argument("--keep", type=float, metavar="X", help="share of weights that survives a level")
     g.add_argument("--stop-below", type=float, metavar="X",
-                   help="end two levels after accuracy fell below X (default 0.2; 0: never)")  # fmt: skip
+                   help="end 2 levels after accuracy fell below X (default: 0.2)")  # fmt: skip
 
     g = p.add_argument_group("where")
     g.add_argument("--backend", choices=tuple(LADDERS), help="default: numba")

@@ -40,7 +40,7 @@ class Options:
     subset: int | None = None
     encoder: str | None = None
     algebra: str = "both"
-    init: str = "xavier"
+    init: str = "he"
     seed: int = 0
     stop_below: float = 0.2
     backend: str = "numba"

@@ -53,7 +53,7 @@ def create(
     width: int | None = None,
     *,
     image_size: tuple[int, int] = (32, 32),
-    init: str = "xavier",
+    init: str = "he",
     learned_encoder: bool = False,
     seed: int = 0,
 ) -> Module:
@@ -74,7 +74,10 @@ def create(
     default_width, build = MODELS[name]
     layers = Layers(algebra, generator(seed, "init"), init)
     channels = 4 if learned_encoder else in_channels
-    net = build(layers, num_classes, (*image_size, channels), width or default_width)
+    width = default_width if width is None else width
+    if width < 1:
+        raise OptionError(f"width is the number of channels of the first stage; got {width}")
+    net = build(layers, num_classes, (*image_size, channels), width)
     if learned_encoder:
         net = Sequential(LearnedEncoder(in_channels, rng=generator(seed, "encoder")), net)
     return net

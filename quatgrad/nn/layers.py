@@ -168,8 +168,8 @@ class Sequential(Module):
         self.modules = list(modules)
 
     def members(self) -> Iterator[tuple[str, Tensor | Module]]:
-        """Its modules, named by number."""
-        return ((str(i), module) for i, module in enumerate(self.modules))
+        """Its modules, named by number; then what a subclass adds."""
+        return ((name.removeprefix("modules."), member) for name, member in super().members())
 
     def forward(self, x: Tensor) -> Tensor:
         """Each module on the output of the one before."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quatgrad.autograd import Parameter, Tensor
-from quatgrad.errors import ShapeError
+from quatgrad.errors import DTypeError, ShapeError
 
 
 class Buffer(Tensor):
@@ -84,7 +84,10 @@ class Module:
         return {name: t.numpy().copy() for name, t in self.named_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Write back what `state_dict` gave. Names and shapes must agree, or nothing is written."""
+        """Write back what `state_dict` gave.
+
+        Names, shapes and dtypes must agree, or nothing is written.
+        """
         own = dict(self.named_state())
         missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
         if missing or unknown:
@@ -93,10 +96,11 @@ class Module:
                 f"missing {_some(missing)}, unknown {_some(unknown)}"
             )
         for name, t in own.items():
-            if np.shape(state[name]) != t.shape:
-                raise ShapeError(
-                    f"the state does not fit this {type(self).__name__}: {name} has shape "
-                    f"{np.shape(state[name])} there and {t.shape} here"
+            shape, dtype = np.shape(state[name]), getattr(state[name], "dtype", t.dtype)
+            if shape != t.shape or dtype != t.dtype:
+                raise (DTypeError if shape == t.shape else ShapeError)(
+                    f"the state does not fit this {type(self).__name__}: {name} is {dtype} of "
+                    f"shape {shape} there and {t.dtype} of shape {t.shape} here"
                 )
         for name, t in own.items():
             t.data = state[name]

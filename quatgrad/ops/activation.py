@@ -57,10 +57,10 @@ class GELU(Function):
 
 
 class Sigmoid(Function):
-    """y = 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2, which does not overflow; dy/dx = y (1 - y)."""
+    """y = 1 / (1 + e^-x); dy/dx = y (1 - y)."""
 
     def forward(self, x):
-        y = 0.5 * (1 + array_module(x).tanh(0.5 * x))
+        y = special(x).expit(x)  # neither overflows nor rounds small values to 0
         self.save(y)
         return y
 

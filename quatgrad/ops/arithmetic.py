@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module
+from quatgrad.backend import Array, array_module, asarray
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
@@ -79,7 +79,7 @@ class Div(Binary):
         return g / b
 
     def db(self, g, a, b):
-        return -g * a / (b * b)
+        return -(g / b) * (a / b)  # b * b may overflow
 
 
 class Pow(Binary):
@@ -260,7 +260,8 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """y = a where the condition (a bool array) holds, else b."""
-    return Where(condition)(a, b)
+    condition = array_module(condition).array(condition, dtype=bool)  # ours: backward needs it
+    return Where(asarray(condition))(a, b)
 
 
 def matmul(a: Any, b: Any) -> Tensor:

@@ -9,15 +9,11 @@ and the gradient of a left (right) product is the product with the conjugate:
 from __future__ import annotations
 
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module, kernel
+from quatgrad.backend import kernel
 from quatgrad.errors import ShapeError
 from quatgrad.ops.arithmetic import Binary
 from quatgrad.ops.conv import Conv, pair
-
-
-def conjugate(q: Array) -> Array:
-    """(w, -x, -y, -z) of an array of quaternions (..., 4)."""
-    return q * array_module(q).asarray([1, -1, -1, -1], dtype=q.dtype)
+from quatgrad.quaternion import conjugate
 
 
 class Hamilton(Binary):

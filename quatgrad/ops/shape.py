@@ -137,7 +137,7 @@ def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
-    at = axis % (xs[0].ndim + 1)
+    at = range(xs[0].ndim + 1)[axis]  # counts negative axes from the end; IndexError beyond
     return concatenate([x.reshape(*x.shape[:at], 1, *x.shape[at:]) for x in xs], at)
 
 

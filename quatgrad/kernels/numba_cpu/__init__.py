@@ -4,6 +4,13 @@ They take what `reference` takes, any strides included, and give the same bits o
 threads. What is not here comes from the gemm rung, whose convolutions use these patches.
 """
 
+import os
+
+# Numba's threads and those of the BLAS take turns on the same cores. A thread that waits by
+# spinning, as OpenMP's do unless told, keeps the other library's from running: on two cores a
+# training step of small layers took 250 ms instead of 4. Read when OpenMP is loaded, below.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from quatgrad.kernels.numba_cpu.norm import batch_norm, batch_norm_dx, batch_norm_eval
 from quatgrad.kernels.numba_cpu.windows import (
     avg_pool,

@@ -1,0 +1,8 @@
+"""Checks for ops: those of the package, and yours.
+
+gradients   check_gradients: every entry against finite differences; taylor_rate: the slope test
+"""
+
+from quatgrad.testing.gradients import check_gradients, numerical_gradients, taylor_rate
+
+__all__ = ["check_gradients", "numerical_gradients", "taylor_rate"]

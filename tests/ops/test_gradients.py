@@ -1,0 +1,355 @@
+"""Every op's gradient, of every input, at every entry: see `quatgrad.testing.check_gradients`.
+
+A new Function needs an entry in `CASES`; the test at the end says so.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from quatgrad import Tensor, ops, use_backend, use_kernels
+from quatgrad.autograd import Function
+from quatgrad.ops.activation import GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from quatgrad.ops.arithmetic import (
+    Abs,
+    Add,
+    Binary,
+    Clip,
+    Div,
+    Exp,
+    Log,
+    MatMul,
+    Mul,
+    Neg,
+    Pow,
+    Sqrt,
+    Sub,
+    Where,
+)
+from quatgrad.ops.conv import Conv
+from quatgrad.ops.hamilton import Hamilton, HamiltonConv, HamiltonLinear
+from quatgrad.ops.loss import MSE, CrossEntropy
+from quatgrad.ops.norm import BatchNorm, BatchNormEval
+from quatgrad.ops.pool import AvgPool, MaxPool, Pool
+from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
+from quatgrad.ops.shape import BroadcastTo, Concatenate, GetItem, Pad, Reshape, Transpose
+from quatgrad.testing import check_gradients, taylor_rate
+
+# ------------------------------------------------------------------------------- inputs
+
+_rng = np.random.default_rng(1)
+
+
+def normal(*shape):
+    return _rng.standard_normal(shape)
+
+
+def positive(*shape):
+    return _rng.uniform(0.5, 2, shape)
+
+
+def off_zero(*shape):
+    """Away from 0, of either sign."""
+    return positive(*shape) * _rng.choice([-1, 1], shape)
+
+
+def distinct(*shape):
+    """No two entries near each other: no ties, no change of winner."""
+    return _rng.permutation(np.linspace(-1, 1, int(np.prod(shape)))).reshape(shape)
+
+
+MASK = _rng.random((3, 4)) < 0.5
+LABELS = np.array([2, 0, 4, 2])
+MEAN, VARIANCE = normal(3), positive(3)
+
+
+def batch_norm(x, scale, shift):
+    return BatchNorm(1e-5)(x, scale, shift)
+
+
+def batch_norm_eval(x, scale, shift):
+    mean, var = (Tensor(a.astype(x.dtype)) for a in (MEAN, VARIANCE))
+    return BatchNormEval(mean, var, 1e-5)(x, scale, shift)
+
+
+def binary(op, left, right):
+    """Shapes that broadcast in every way: equal, against a number, stretched, missing axes."""
+    return [
+        (op, left(3, 4), right(3, 4)),
+        (op, left(), right()),
+        (op, left(3, 4), right()),
+        (op, left(4), right(3, 4)),
+        (op, left(3, 1, 5), right(2, 1)),
+        (op, left(1, 1), right(3)),
+        (lambda a: op(a, a), np.abs(left(3, 4))),  # one tensor, used twice
+    ]
+
+
+def reduction(op, draw):
+    return [
+        (op, draw(3, 4)),
+        (op, draw(5)),
+        (lambda x: op(x, 0), draw(3, 4)),
+        (lambda x: op(x, -1, keepdims=True), draw(3, 4)),
+        (lambda x: op(x, (0, 2)), draw(3, 5, 2)),
+        (lambda x: op(x, (-1, 0), keepdims=True), draw(3, 5, 2)),
+        (lambda x: op(x, keepdims=True), draw(2, 3)),
+    ]
+
+
+def convolution(op, lead, channels):
+    """Odd maps; strides and paddings apart; windows of 1, even, as large as the map, oblong."""
+    P, Q = channels
+    weight = lambda U, V: normal(*lead, U, V, P, Q)  # noqa: E731
+    C = P * (4 if lead else 1)
+    how = lambda stride, padding: lambda x, w: op(x, w, None, stride, padding)  # noqa: E731
+    return [
+        (how(1, 1), normal(2, 4, 3, C), weight(3, 3)),
+        (how(2, 1), normal(1, 5, 5, C), weight(3, 3)),
+        (how(2, 1), normal(1, 4, 4, C), weight(3, 3)),  # the last row meets no window
+        (how(1, 0), normal(2, 3, 3, C), weight(1, 1)),
+        (how(2, 0), normal(2, 3, 4, C), weight(1, 1)),
+        (how(3, 0), normal(1, 5, 4, C), weight(2, 2)),  # gaps between windows
+        (how(1, 0), normal(1, 3, 4, C), weight(3, 4)),
+        (how((2, 1), (0, 2)), normal(1, 4, 3, C), weight(2, 3)),
+        (how(1, 2), normal(1, 2, 2, C), weight(3, 3)),
+        (lambda x, w, b: op(x, w, b, 1, 1), normal(1, 3, 3, C), weight(3, 3), normal(Q * C // P)),
+    ]
+
+
+def pooling(op):
+    how = lambda *options: lambda x: op(x, *options)  # noqa: E731
+    return [
+        (how(2), distinct(2, 4, 6, 3)),
+        (how(2), distinct(1, 5, 3, 2)),  # the last row and column meet no window
+        (how(3, 2, 1), distinct(2, 5, 5, 2)),
+        (how(3, 1), distinct(1, 4, 5, 2)),  # overlapping windows
+        (how(2, 3), distinct(1, 5, 5, 1)),  # gaps between windows
+        (how((1, 3), (2, 1), (0, 1)), distinct(1, 3, 4, 2)),
+        (how(1), distinct(1, 2, 3, 2)),
+    ]
+
+
+#: Function -> its cases: (f, input, ...), f maps Tensors to a Tensor.
+CASES = {
+    Add: binary(ops.arithmetic.add, normal, normal),
+    Sub: binary(ops.arithmetic.sub, normal, normal),
+    Mul: binary(ops.arithmetic.mul, normal, normal),
+    Div: binary(ops.arithmetic.div, normal, off_zero),
+    Pow: [
+        *binary(ops.power, positive, normal),
+        (lambda x: x**2, np.array([-1.5, 0, 2])),
+        (lambda x: x**0, np.array([-1.5, 0, 2])),
+        (lambda x: x**-1.5, positive(3)),
+        (lambda x: 2**x, normal(3)),
+    ],
+    Neg: [(ops.arithmetic.neg, normal(3, 4)), (ops.arithmetic.neg, normal())],
+    Exp: [(ops.exp, normal(3, 4)), (ops.exp, normal())],
+    Log: [(ops.log, positive(3, 4)), (ops.log, positive())],
+    Sqrt: [(ops.sqrt, positive(3, 4)), (ops.sqrt, positive())],
+    Abs: [(ops.absolute, off_zero(3, 4)), (ops.absolute, np.zeros(2))],
+    Clip: [
+        (lambda x: ops.clip(x, -0.45, 0.45), distinct(3, 4)),
+        (lambda x: ops.clip(x, low=0.1), distinct(5)),
+        (lambda x: ops.clip(x, high=0.1), distinct(5)),
+    ],
+    Where: [
+        (lambda a, b: ops.where(MASK, a, b), normal(3, 4), normal(3, 4)),
+        (lambda a, b: ops.where(MASK, a, b), normal(4), normal(3, 1)),
+        (lambda a, b: ops.where(MASK[0], a, b), normal(3, 1), normal()),
+        (lambda a, b: ops.where([1, 0, 1], a, b), normal(3), normal(3)),
+    ],
+    MatMul: [
+        (ops.matmul, normal(3, 4), normal(4, 2)),
+        (ops.matmul, normal(1, 1), normal(1, 1)),
+        (ops.matmul, normal(4), normal(4)),
+        (ops.matmul, normal(4), normal(4, 3)),
+        (ops.matmul, normal(3, 4), normal(4)),
+        (ops.matmul, normal(2, 3, 4), normal(2, 4, 5)),
+        (ops.matmul, normal(2, 1, 3, 4), normal(5, 4, 2)),
+        (ops.matmul, normal(3), normal(2, 3, 2)),
+        (ops.matmul, normal(2, 2, 3), normal(3)),
+        (lambda x: x @ x, normal(3, 3)),
+        (ops.linear, normal(5, 3), normal(3, 2), normal(2)),
+        (ops.linear, normal(2, 3, 4), normal(4, 5), normal(5)),
+        (ops.linear, normal(4), normal(4, 5), normal(5)),
+    ],
+    ReLU: [(ops.relu, off_zero(3, 4)), (ops.relu, off_zero())],
+    LeakyReLU: [(ops.leaky_relu, off_zero(3, 4)), (lambda x: ops.leaky_relu(x, 0.3), off_zero(5))],
+    GELU: [(ops.gelu, 2 * normal(3, 4)), (ops.gelu, normal())],
+    Sigmoid: [(ops.sigmoid, 3 * normal(3, 4)), (ops.sigmoid, normal())],
+    Tanh: [(ops.tanh, normal(3, 4)), (ops.tanh, normal())],
+    Softmax: [
+        (ops.softmax, normal(3, 4)),
+        (lambda x: ops.softmax(x, 0), normal(3, 4)),
+        (lambda x: ops.softmax(x, 1), normal(2, 3, 2)),
+        (ops.softmax, normal(3, 1)),
+    ],
+    Conv: convolution(ops.conv2d, (), (2, 3)),
+    Hamilton: [
+        (ops.hamilton, normal(4), normal(4)),
+        (ops.hamilton, normal(3, 4), normal(3, 4)),
+        (ops.hamilton, normal(2, 1, 4), normal(3, 4)),
+        (ops.hamilton, normal(4), normal(2, 3, 4)),
+        (lambda q: ops.hamilton(q, q), normal(3, 4)),
+    ],
+    HamiltonLinear: [
+        (ops.hamilton_linear, normal(3, 8), normal(4, 2, 3)),
+        (ops.hamilton_linear, normal(1, 4), normal(4, 1, 1)),
+        (ops.hamilton_linear, normal(5, 12), normal(4, 3, 1), normal(4)),
+        (ops.hamilton_linear, normal(2, 3, 4), normal(4, 1, 2), normal(8)),
+        (ops.hamilton_linear, normal(8), normal(4, 2, 1)),
+    ],
+    HamiltonConv: convolution(ops.hamilton_conv2d, (4,), (2, 1)),
+    CrossEntropy: [
+        (lambda z: ops.cross_entropy(z, LABELS), normal(4, 5)),
+        (lambda z: ops.cross_entropy(z, LABELS, smoothing=0.1), normal(4, 5)),
+        (lambda z: ops.cross_entropy(z, [0], smoothing=0.9), normal(1, 2)),
+    ],
+    MSE: [
+        (ops.mse_loss, normal(3, 4), normal(3, 4)),
+        (ops.mse_loss, normal(), normal()),
+    ],
+    BatchNorm: [
+        (batch_norm, normal(2, 4, 3, 3), normal(3), normal(3)),
+        (batch_norm, normal(5, 3), normal(3), normal(3)),
+        (batch_norm, normal(2, 1), normal(1), normal(1)),
+        (batch_norm, 3 + 0.5 * normal(7, 2), positive(2), normal(2)),
+    ],
+    BatchNormEval: [
+        (batch_norm_eval, normal(2, 2, 3, 3), normal(3), normal(3)),
+        (batch_norm_eval, normal(1, 3), normal(3), normal(3)),
+    ],
+    MaxPool: pooling(ops.max_pool2d),
+    AvgPool: pooling(ops.avg_pool2d),
+    Sum: reduction(ops.sum, normal),
+    Mean: [*reduction(ops.mean, normal), (ops.global_avg_pool2d, normal(2, 3, 5, 2))],
+    Var: [*reduction(ops.var, normal), (lambda x: ops.var(x, 0, ddof=1), normal(3, 4))],
+    Max: [
+        *reduction(ops.max, distinct),
+        (ops.max, np.array([1.0, 3, 3, 2])),  # of two equal winners each gets half
+        (lambda x: ops.max(x, 1), np.array([[1.0, 1], [2, 3]])),
+    ],
+    LogSumExp: [*reduction(ops.logsumexp, normal), (ops.logsumexp, np.array([0, 30.0]))],
+    Reshape: [
+        (lambda x: x.reshape(4, -1), normal(2, 3, 2)),
+        (lambda x: x.reshape(()), normal(1, 1)),
+        (lambda x: x.reshape(1, 1), normal()),
+        (ops.flatten, normal(2, 3, 2)),
+    ],
+    Transpose: [
+        (ops.transpose, normal(2, 3, 4)),
+        (lambda x: x.transpose(1, 2, 0), normal(2, 3, 4)),
+        (lambda x: x.transpose(-1, 0, -2), normal(2, 3, 4)),
+        (lambda x: x.T, normal(3)),
+    ],
+    BroadcastTo: [
+        (lambda x: ops.broadcast_to(x, 2, 3, 4), normal(3, 1)),
+        (lambda x: ops.broadcast_to(x, (3, 4)), normal()),
+        (lambda x: ops.broadcast_to(x, (1, 3)), normal(1, 3)),
+    ],
+    Pad: [
+        (lambda x: ops.pad(x, ((1, 0), (2, 3))), normal(2, 3)),
+        (lambda x: ops.pad(x, ((0, 1),), value=7.0), normal(3)),
+    ],
+    GetItem: [
+        (lambda x: x[1], normal(3, 4)),
+        (lambda x: x[-1, 2], normal(3, 4)),
+        (lambda x: x[::2, ::-1], normal(3, 4)),
+        (lambda x: x[..., None, 1:], normal(3, 4)),
+        (lambda x: x[[0, 2, 0, 0]], normal(3, 4)),  # an entry taken three times
+        (lambda x: x[[0, 1, 0], [2, 2, 2]], normal(3, 4)),
+        (lambda x: x[:, np.array([1, 1])], normal(3, 4)),
+        (lambda x: x[MASK], normal(3, 4)),
+        (lambda x: x[np.int64(1)], normal(3)),
+        (lambda x: x[()], normal()),
+    ],
+    Concatenate: [
+        (lambda a, b: ops.concatenate([a, b]), normal(2, 3), normal(1, 3)),
+        (lambda a, b, c: ops.concatenate([a, b, c], -1), normal(2, 1), normal(2, 3), normal(2, 2)),
+        (lambda a: ops.concatenate([a, a]), normal(3)),
+        (lambda a, b: ops.stack([a, b], 1), normal(2, 3), normal(2, 3)),
+        (lambda a, b: ops.stack([a, b], -1), normal(), normal()),
+    ],
+}  # fmt: skip
+BASES = {Binary, Reduction, Pool}  # what subclasses share: no forward of their own
+ROWS = [
+    pytest.param(op, case, id=f"{op.__name__}-{i}")
+    for op, cases in CASES.items()
+    for i, case in enumerate(cases)
+]
+
+
+@contextmanager
+def numerics(name):
+    """A backend, or a rung of the kernel ladder."""
+    with use_kernels(name) if name == "reference" else use_backend(name):
+        yield
+
+
+# -------------------------------------------------------------------------------- tests
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "numba", "reference"])
+@pytest.mark.parametrize(("op", "case"), ROWS)
+def test_gradients(op, case, kernels):
+    f, *inputs = case
+    with numerics(kernels):
+        check_gradients(f, *inputs, name=op.__name__)
+
+
+@pytest.mark.parametrize(
+    "op", [Hamilton, HamiltonLinear, HamiltonConv, Conv, MatMul, BatchNorm, GELU, LogSumExp]
+)
+def test_taylor_rate_is_2(op):
+    f, *inputs = CASES[op][0]
+    along = normal(*inputs[0].shape)
+    rest = [Tensor(x) for x in inputs[1:]]
+    assert taylor_rate(lambda x: f(x, *rest), inputs[0], along) >= 1.98  # infinite where linear
+
+
+@pytest.mark.parametrize("op", [Hamilton, HamiltonLinear, HamiltonConv, Conv, MatMul])
+def test_products_are_bilinear_so_the_remainder_is_exactly_quadratic(op):
+    """Along a direction in both factors at once, taken as one vector."""
+    f, a, b = CASES[op][0]
+    both = np.concatenate([a.ravel(), b.ravel()])
+
+    def of_both(z):
+        return f(z[: a.size].reshape(a.shape), z[a.size :].reshape(b.shape))
+
+    assert taylor_rate(of_both, both, normal(both.size)) == pytest.approx(2, abs=1e-3)
+
+
+def test_in_a_deep_network_the_rate_is_2_too():
+    q, w, v = normal(5, 8), normal(4, 2, 3), normal(12, 3)
+
+    def net(w):
+        h = ops.tanh(ops.hamilton_linear(Tensor(q), w))
+        return ops.cross_entropy(h @ Tensor(v), [0, 1, 2, 1, 0], smoothing=0.1)
+
+    assert taylor_rate(net, w, normal(*w.shape)) == pytest.approx(2, abs=0.02)
+
+
+def _below(cls):
+    return {cls}.union(*map(_below, cls.__subclasses__()))
+
+
+def test_every_function_has_a_case():
+    ours = {c for c in _below(Function) if c.__module__.startswith("quatgrad.")} - {Function}
+    assert all("forward" not in vars(base) for base in BASES)
+    missing = ours - BASES - CASES.keys()
+    assert not missing, f"no gradient case for {sorted(c.__name__ for c in missing)}"
+
+
+@pytest.mark.parametrize(("op", "case"), ROWS)
+def test_each_case_runs_the_op_it_is_listed_under(op, case):
+    f, *inputs = case
+    y = f(*(Tensor(x, requires_grad=True) for x in inputs))
+    todo, met = [y._node], set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Function):
+            met.add(type(node))
+            todo.extend(node.parents)
+    assert op in met
