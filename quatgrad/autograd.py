@@ -312,6 +312,8 @@ class Function:
 
     def __call__(self, *inputs: Any) -> Tensor:
         """Compute the output and, where a gradient is wanted, join the graph."""
+        if self.shapes:
+            raise GraphError(f"{self} was called before: make a new one for each call")
         tensors = _operands(self, inputs)
         arrays = [t._array for t in tensors]
         recording = _recording.get()

@@ -244,6 +244,14 @@ def test_an_op_that_breaks_its_promise_is_named(wrong, message):
     assert x.grad is None
 
 
+def test_an_op_serves_one_call():
+    """A second one would overwrite what the first has saved."""
+    op, x = Twice(), leaf(1.0)
+    op(x)
+    with pytest.raises(GraphError, match="Twice was called before"):
+        op(x)
+
+
 def test_an_op_may_not_change_the_dtype():
     class Creep(Function):
         def forward(self, x):
