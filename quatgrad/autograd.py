@@ -387,18 +387,17 @@ class Function:
 
 
 def _operands(op: Function, inputs: tuple[Any, ...]) -> list[Tensor]:
-    """Tensors of one dtype: numbers take the dtype of the tensors they meet."""
-    tensors = [x for x in inputs if isinstance(x, Tensor)]
-    dtype = tensors[0].dtype if tensors else None
+    """Tensors of one dtype: numbers and lists take the dtype of the tensors they meet."""
+    dtype = next((x.dtype for x in inputs if isinstance(x, Tensor)), None)
     out = []
     for x in inputs:
         if not isinstance(x, Tensor):
-            number = isinstance(x, int | float | np.number | np.bool_)
-            x = Tensor(np.asarray(x, dtype or np.float32) if number else x)
+            plain = isinstance(x, np.generic) or not hasattr(x, "dtype")
+            x = Tensor(np.asarray(x, dtype or np.float32) if plain else x)
         dtype = dtype or x.dtype
         if x.dtype != dtype:
             raise DTypeError(
-                f"{op}: inputs of {dtype} and {x.dtype} do not mix; convert one with .astype"
+                f"{op}: inputs of {dtype} and {x.dtype} do not mix; make both of one dtype"
             )
         out.append(x)
     return out

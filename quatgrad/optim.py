@@ -26,7 +26,7 @@ class Optimizer:
     """What optimizers share: the parameters, and clearing their gradients."""
 
     def __init__(self, parameters: Iterable[Parameter]):
-        self.parameters = list(parameters)
+        self.parameters = list(dict.fromkeys(parameters))  # one that is shared takes one step
         if not self.parameters:
             raise OptionError("optimizer: no parameters given; pass model.parameters()")
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]

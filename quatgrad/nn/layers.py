@@ -214,7 +214,8 @@ class MaxPool2d(Module):
     """y[n,i,j,c] = max over a window of x (N, H, W, C); stride: the window's size unless given."""
 
     def __init__(self, size: Size, stride: Size | None = None, padding: Size = 0):
-        self.size, self.stride, self.padding = size, stride or size, padding
+        self.size, self.padding = size, padding
+        self.stride = size if stride is None else stride
 
     def forward(self, x: Tensor) -> Tensor:
         """Largest entry of each window."""

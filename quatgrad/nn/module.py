@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quatgrad.autograd import Parameter, Tensor
-from quatgrad.errors import DTypeError, ShapeError
+from quatgrad.errors import DTypeError, OptionError, ShapeError
 
 
 class Buffer(Tensor):
@@ -138,6 +138,8 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _members(f"{name}.{key}", item)
+    elif isinstance(value, set) and any(isinstance(item, Tensor | Module) for item in value):
+        raise OptionError(f"{name} is a set, which has no order: hold layers in a list or a dict")
 
 
 def _join(path: str, name: str) -> str:

@@ -22,14 +22,19 @@ class CrossEntropy(Function):
         N, K = z.shape
         z = z - z.max(axis=1, keepdims=True)  # softmax does not change, and e^z cannot overflow
         log_p = z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))
-        target = xp.full((N, K), self.smoothing / K, z.dtype)
-        target[xp.arange(N), self.labels] += 1 - self.smoothing
-        self.save(log_p, target)
-        return -(target * log_p).sum() / N
+        self.save(log_p)
+        L = (1 - self.smoothing) * log_p[xp.arange(N), self.labels].sum()
+        if self.smoothing:  # else 0 * -inf, where a logit is -inf, would make it NaN
+            L = L + self.smoothing / K * log_p.sum()
+        return -L / N
 
     def backward(self, g):
-        log_p, target = self.saved
-        return (array_module(g).exp(log_p) - target) * (g / len(target))
+        (log_p,) = self.saved
+        xp = array_module(g)
+        N, K = log_p.shape
+        dz = xp.exp(log_p) - self.smoothing / K
+        dz[xp.arange(N), self.labels] -= 1 - self.smoothing
+        return dz * (g / N)
 
 
 class MSE(Function):

@@ -56,12 +56,12 @@ class AvgPool(Pool):
 
 def max_pool2d(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """y = largest entry of each window, by channel; stride: the window's size unless given."""
-    return MaxPool(pair(size), pair(stride or size), pair(padding))(x)
+    return MaxPool(pair(size), pair(size if stride is None else stride), pair(padding))(x)
 
 
 def avg_pool2d(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """y = mean of each window, by channel; stride: the window's size unless given."""
-    return AvgPool(pair(size), pair(stride or size), pair(padding))(x)
+    return AvgPool(pair(size), pair(size if stride is None else stride), pair(padding))(x)
 
 
 def global_avg_pool2d(x: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import array_module
+from quatgrad.errors import ShapeError
 from quatgrad.ops.arithmetic import unbroadcast
 
 
@@ -57,6 +59,11 @@ class Pad(Function):
         self.widths, self.value = widths, value
 
     def forward(self, x):
+        if len(self.widths) != x.ndim:
+            raise ShapeError(
+                f"pad: a tensor of shape {x.shape} wants {x.ndim} pairs (before, after), one for "
+                f"each axis; got {len(self.widths)}"
+            )
         return array_module(x).pad(x, self.widths, constant_values=self.value)
 
     def backward(self, g):
@@ -68,7 +75,7 @@ class GetItem(Function):
     """y = x[index]; an entry taken twice gets both gradients."""
 
     def __init__(self, index: Any):
-        self.index = index
+        self.index = deepcopy(index)  # backward needs it as it is now
 
     def forward(self, x):
         return x[self.index]
