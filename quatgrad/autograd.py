@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module, asarray, check_dtype, to_numpy
+from quatgrad.backend import Array, array_module, asarray, new_array, to_numpy
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
@@ -53,7 +53,9 @@ class Tensor:
     __array_ufunc__ = None  # NumPy leaves `array * tensor` to Tensor.__rmul__
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        self._array = _own(data)
+        if isinstance(data, Tensor):
+            raise DTypeError("Tensor(tensor): it is one already; tensor.detach() makes a copy")
+        self._array = new_array(data)
         self._node: Function | None = None
         self._version = 0
         self.requires_grad = requires_grad
@@ -128,25 +130,10 @@ class Tensor:
         """The only entry, as a Python number."""
         return self._array.item()
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes."""
-        return self._array.shape
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self._array.ndim
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return self._array.size
-
-    @property
-    def dtype(self) -> np.dtype:
-        """float32 or float64."""
-        return self._array.dtype
+    shape: property = property(lambda t: t._array.shape, doc="Sizes of the axes.")
+    ndim: property = property(lambda t: t._array.ndim, doc="Number of axes.")
+    size: property = property(lambda t: t._array.size, doc="Number of entries.")
+    dtype: property = property(lambda t: t._array.dtype, doc="float32 or float64.")
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -251,19 +238,6 @@ class Parameter(Tensor):
     def _clear(self, array: Array) -> None:
         if self._pruned is not None:
             array[self._pruned] = 0  # not array *= mask: 0 * inf is NaN, 0 * -1 is -0
-
-
-def _own(data: Any) -> Array:
-    """A fresh array, on the backend in force, of a dtype we compute in."""
-    if isinstance(data, Tensor):
-        raise DTypeError("Tensor(tensor): it is one already; tensor.detach() makes a copy")
-    if not hasattr(data, "dtype"):
-        data = np.asarray(data)
-        if data.dtype.kind not in "fiub":
-            raise DTypeError(f"a tensor holds numbers; got {data.dtype} from a Python object")
-        return asarray(data.astype(np.float32))
-    check_dtype(data.dtype, "the array given to Tensor")
-    return asarray(data).copy(order="C")
 
 
 def _fitting(value: Any, like: Tensor, what: str) -> Array:

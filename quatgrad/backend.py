@@ -110,6 +110,20 @@ def asarray(a: Array) -> Array:
     return to_numpy(a)
 
 
+def new_array(data: Any) -> Array:
+    """A fresh array on the backend in force; `data` is lists of numbers (then float32) or floats.
+
+    Raises `DTypeError` for an array that is neither float32 nor float64, and for other things.
+    """
+    if hasattr(data, "dtype"):
+        check_dtype(data.dtype, "the array")
+        return asarray(data).copy(order="C")
+    a = np.asarray(data)
+    if a.dtype.kind not in "fiub":
+        raise DTypeError(f"an array holds numbers; got {type(data).__name__} of {a.dtype}")
+    return asarray(a.astype(np.float32))
+
+
 def to_numpy(a: Array) -> np.ndarray:
     """The array `a` as a NumPy array on the host; copied only if it must move."""
     return a.get() if array_module(a) is not np else np.asarray(a)
