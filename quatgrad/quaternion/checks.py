@@ -1,0 +1,27 @@
+"""What every function of the algebra asks of its arguments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad.backend import Array, array_module, check_dtype
+from quatgrad.errors import DTypeError, ShapeError
+
+
+def check_array(name: str, x: Array) -> None:
+    """Raise `DTypeError` unless x is an array of float32 or float64."""
+    if array_module(x) is np and not isinstance(x, np.ndarray):
+        raise DTypeError(
+            f"{name}: takes a NumPy or CuPy array; got a {type(x).__name__} (of a list make "
+            "np.array(q, np.float32), and for Tensors there is quatgrad.ops)"
+        )
+    check_dtype(x.dtype, f"{name}: the array")
+
+
+def check(name: str, q: Array) -> None:
+    """Raise unless q is such an array whose last axis has size 4."""
+    check_array(name, q)
+    if q.ndim == 0 or q.shape[-1] != 4:
+        raise ShapeError(
+            f"{name}: quaternions lie along the last axis, of size 4; got shape {q.shape}"
+        )
