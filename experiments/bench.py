@@ -138,18 +138,20 @@ def layer_call(engine: str, algebra: str, sizes: Sequence[int]) -> Call:
 
     sizes (N, H, W, P, Q): a 3x3 convolution that keeps the map, (N, P, Q): a linear layer.
     """
-    *shape, Q = sizes
+    *shape, P, Q = sizes
     make = Layers(algebra, generator(0, "weights"))
-    layer = make.conv(shape[-1], Q, 3, padding=1) if len(shape) == 4 else make.linear(shape[-1], Q)
-    x, g = normal(shape), normal((*shape[:-1], Q), 1)
+    layer = make.conv(P, Q, 3, padding=1) if len(shape) == 3 else make.linear(P, Q)
+    x, g = normal((*shape, P)), normal((*shape, Q), 1)
     if engine == "torch":
-        return torch_layer_call(layer, x, g)
-    leaf = Tensor(x, requires_grad=True)
+        f, leaves = torch_twin(layer)
+        x, g = torch_maps(x).requires_grad_(), torch_maps(g)
+    else:
+        f, leaves, x = layer, layer.parameters(), Tensor(x, requires_grad=True)
 
-    def call() -> Tensor:
-        for t in (leaf, *layer.parameters()):
+    def call() -> Any:
+        for t in (x, *leaves):
             t.grad = None
-        y = layer(leaf)
+        y = f(x)
         y.backward(g)
         return y
 
@@ -159,121 +161,104 @@ def layer_call(engine: str, algebra: str, sizes: Sequence[int]) -> Call:
 def step_call(engine: str, batch: int, image_size: Sequence[int], **net: Any) -> Call:
     """A whole training step on random images; returns the loss."""
     model = create(image_size=tuple(image_size), **net)
-    images = normal((batch, *image_size, 4))
+    x = normal((batch, *image_size, 4))
     labels = generator(0, "labels").integers(0, net["num_classes"], batch)
     options = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     if engine == "torch":
-        return torch_step_call(model, images, labels, options)
-    optimizer = SGD(model.parameters(), **options)
+        import torch
 
-    def call() -> Tensor:
-        loss = cross_entropy(model(Tensor(images)), labels)
+        f, leaves = torch_twin(model)
+        x, labels = torch_maps(x), torch.tensor(labels)
+        loss_of, optimizer = F.cross_entropy, torch.optim.SGD(leaves, lr=0.01, **options)
+        step = optimizer.step
+    else:
+        f, x, loss_of = model, Tensor(x), cross_entropy
+        optimizer = SGD(model.parameters(), **options)
+        step = partial(optimizer.step, 0.01)
+
+    def call() -> Any:
+        loss = loss_of(f(x), labels)
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step(0.01)
+        step()
         return loss
 
     return call
 
 
-CALLS: dict[str, Callable[..., Call]] = {
-    "kernels": kernel_call, "layers": layer_call, "steps": step_call,
-}  # fmt: skip
+CALLS = {"kernels": kernel_call, "layers": layer_call, "steps": step_call}
 
 # ------------------------------------------------------------------- the same in PyTorch
 
 
-def torch_layer_call(layer: nn.Module, x: np.ndarray, g: np.ndarray) -> Call:
-    """`layer_call` in PyTorch."""
-    leaves: list[Any] = []
-    f, leaf, g = torch_twin(layer, leaves), torch_maps(x).requires_grad_(), torch_maps(g)
-
-    def call() -> Any:
-        for t in (leaf, *leaves):
-            t.grad = None
-        y = f(leaf)
-        y.backward(g)
-        return y
-
-    return call
-
-
-def torch_step_call(model: nn.Module, images: Any, labels: Any, options: dict[str, Any]) -> Call:
-    """`step_call` in PyTorch."""
-    import torch
-
-    leaves: list[Any] = []
-    f, x, labels = torch_twin(model, leaves), torch_maps(images), torch.tensor(labels)
-    optimizer = torch.optim.SGD(leaves, lr=0.01, **options)
-
-    def call() -> Any:
-        loss = torch.nn.functional.cross_entropy(f(x), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return call
-
-
 def torch_maps(x: np.ndarray) -> Any:
-    """(N, H, W, C) as PyTorch's (N, C, H, W), channels last in memory: its fastest on a CPU."""
+    """(N, H, W, C) as (N, C, H, W), channels last in memory: PyTorch's fastest on a CPU."""
     import torch
 
     t = torch.tensor(x)
-    return t.permute(0, 3, 1, 2).detach() if t.ndim == 4 else t
+    return t.permute(0, 3, 1, 2) if t.ndim == 4 else t
 
 
-def torch_twin(m: nn.Module, leaves: list[Any]) -> Callable[[Any], Any]:
-    """The network or layer `m` as a function on PyTorch tensors; its parameters join `leaves`."""
-    import torch.nn.functional as F
-
-    f = {name: torch_twin(c, leaves) for name, c in m.members() if isinstance(c, nn.Module)}
-    kind = type(m).__name__
-    if kind == "Sequential":
-        return lambda x: reduce(lambda x, g: g(x), f.values(), x)
-    if kind == "BasicBlock":
-        return lambda x: F.relu(
-            f["bn2"](f["conv2"](F.relu(f["bn1"](f["conv1"](x))))) + f["shortcut"](x)
-        )
-    if kind == "ResNet":
-        stages = [g for name, g in f.items() if name.startswith("stages")]
-        return lambda x: f["head"](
-            reduce(lambda x, g: g(x), stages, F.relu(f["bn"](f["stem"](x)))).mean(dim=(2, 3))
-        )
-    if kind == "Flatten":  # component blocks stay together
-        return lambda x: x.unflatten(1, (4, -1)).permute(0, 1, 3, 4, 2).flatten(1)
-    if kind == "MaxPool2d":
-        return lambda x: F.max_pool2d(x, m.size, m.stride, m.padding)
-    return F.relu if kind == "ReLU" else torch_layer(m, leaves)
-
-
-def torch_layer(m: nn.Module, leaves: list[Any]) -> Callable[[Any], Any]:
-    """A layer with parameters. Quaternion ones as published: one real layer of the block matrix."""
+def torch_twin(module: nn.Module) -> tuple[Callable[[Any], Any], list[Any]]:
+    """The same network or layer as a function on PyTorch tensors, and its parameters."""
     import torch
-    import torch.nn.functional as F
+    import torch.nn.functional as F  # noqa: N812
+
+    leaves: list[Any] = []
 
     def leaf(a: np.ndarray) -> Any:
-        leaves.append(torch.tensor(np.ascontiguousarray(a)).requires_grad_())
+        leaves.append(torch.tensor(np.ascontiguousarray(a), requires_grad=True))
         return leaves[-1]
 
-    if isinstance(m, nn.BatchNorm2d):
-        scale, shift = leaf(m.scale.data), leaf(m.shift.data)
-        running = torch.zeros(len(scale)), torch.ones(len(scale))
-        return lambda x: F.batch_norm(x, *running, scale, shift, True, m.momentum, m.eps)
-    parts = m.weight.data if m.weight.components == 4 else [m.weight.data]
-    parts = [leaf(w.transpose(3, 2, 0, 1) if w.ndim == 4 else w.T) for w in parts]
-    weight = (lambda: block_matrix(*parts)) if len(parts) == 4 else lambda: parts[0]
-    bias = None if m.bias is None else leaf(m.bias.data)
-    if isinstance(m, nn.Linear | nn.QLinear):
-        return lambda x: F.linear(x, weight(), bias)
-    return lambda x: F.conv2d(x, weight(), bias, m.stride, m.padding)
+    def layer(m: Any) -> Callable[[Any], Any]:
+        if isinstance(m, nn.BatchNorm2d):
+            scale, shift = leaf(m.scale.data), leaf(m.shift.data)
+            running = torch.zeros(len(scale)), torch.ones(len(scale))
+            return lambda x: F.batch_norm(x, *running, scale, shift, True, m.momentum, m.eps)
+        parts = m.weight.data if m.weight.components == 4 else [m.weight.data]
+        parts = [leaf(w.transpose(3, 2, 0, 1) if w.ndim == 4 else w.T) for w in parts]
+        bias = None if m.bias is None else leaf(m.bias.data)
+        if isinstance(m, nn.Linear | nn.QLinear):
+            return lambda x: F.linear(x, block_matrix(*parts), bias)
+        return lambda x: F.conv2d(x, block_matrix(*parts), bias, m.stride, m.padding)
+
+    return compose(module, layer, F), leaves
 
 
-def block_matrix(r: Any, i: Any, j: Any, k: Any) -> Any:
-    """The paper's real weight (4Q, 4P, ...) of a quaternion one, put together at every call."""
+def compose(m: nn.Module, layer: Callable[[Any], Any], F: Any) -> Callable[[Any], Any]:
+    """The twin of a module of modules, or without parameters; `layer` makes the others."""
+    f = {n: compose(c, layer, F) for n, c in m.members() if isinstance(c, nn.Module)}
+
+    def chain(x: Any, start: str = "") -> Any:
+        return reduce(lambda x, name: f[name](x), (n for n in f if n.startswith(start)), x)
+
+    def block(x: Any) -> Any:
+        y = f["bn2"](f["conv2"](F.relu(f["bn1"](f["conv1"](x)))))
+        return F.relu(y + f["shortcut"](x))
+
+    def resnet(x: Any) -> Any:
+        return f["head"](f["pool"](chain(F.relu(f["bn"](f["stem"](x))), "stages")))
+
+    twins = {
+        "Sequential": chain,
+        "BasicBlock": block,
+        "ResNet": resnet,
+        "ReLU": F.relu,
+        "GlobalAvgPool2d": lambda x: x.mean(dim=(2, 3)),
+        "MaxPool2d": lambda x: F.max_pool2d(x, m.size, m.stride, m.padding),
+        # (N, 4Q, H, W) -> (N, 4, H, W, Q) in one line: component blocks stay together
+        "Flatten": lambda x: x.unflatten(1, (4, -1)).permute(0, 1, 3, 4, 2).flatten(1),
+    }
+    return twins.get(type(m).__name__) or layer(m)
+
+
+def block_matrix(r: Any, *ijk: Any) -> Any:
+    """The paper's real weight (4Q, 4P, ...) of four parts, made at every call, as published."""
+    if not ijk:
+        return r  # of a real layer
     from torch import cat
 
+    i, j, k = ijk
     rows = (r, -i, -j, -k), (i, r, -k, j), (j, k, r, -i), (k, -j, i, r)
     return cat([cat(row, dim=1) for row in rows], dim=0)
 

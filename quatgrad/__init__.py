@@ -6,7 +6,7 @@ models     LeNet, Conv-2/4/6, ResNets      optim   SGD, Adam, schedules
 data       digits, CIFAR, batches          lth     prune, rewind, retrain
 """
 
-from quatgrad import kernels, ops
+from quatgrad import kernels, ops, quaternion
 from quatgrad.autograd import Function, Parameter, Tensor, no_grad
 from quatgrad.backend import generator, get_backend, set_backend, use_backend
 from quatgrad.kernels import use_kernels
@@ -22,6 +22,7 @@ __all__ = [
     "kernels",
     "no_grad",
     "ops",
+    "quaternion",
     "set_backend",
     "use_backend",
     "use_kernels",

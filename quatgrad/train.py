@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from tqdm import tqdm
 
 from quatgrad.autograd import Tensor, no_grad
@@ -38,10 +39,12 @@ class Recipe:
                 raise OptionError(f"{name} is at least 1; got {getattr(self, name)}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise OptionError(f"lr, the learning rate, is a number above 0; got {self.lr}")
-        if self.warmup < 0 or self.weight_decay < 0:
-            raise OptionError(
-                f"warmup and weight_decay are at least 0; got {self.warmup}, {self.weight_decay}"
-            )
+        if not 0 <= self.momentum < 1:
+            raise OptionError(f"momentum is at least 0 and below 1; got {self.momentum}")
+        for name in ("warmup", "weight_decay"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise OptionError(f"{name} is a number, at least 0; got {value}")
         for name, known in (("schedule", list(SCHEDULES)), ("optimizer", ["sgd", "adam"])):
             if getattr(self, name) not in known:
                 raise OptionError(
@@ -79,7 +82,8 @@ def train(
     """Train the model in place; measurements for each epoch.
 
     Order and augmentation of an epoch depend on (seed, epoch) alone. `check(optimizer)` is called
-    after each epoch. A loss that is not finite raises `RunError`.
+    after each epoch. A loss that is not finite raises `RunError`; NumPy's warnings on the way
+    there are not shown. The progress bar appears on terminals alone.
     """
     optimizer = recipe.make_optimizer(model)
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
@@ -87,7 +91,11 @@ def train(
     rate = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
     history: list[Epoch] = []
     step = 0
-    with tqdm(total=steps, desc=label, unit="batch", leave=False, disable=not progress) as bar:
+    hidden = None if progress else True  # None: hidden where nobody looks, as in a log file
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        tqdm(total=steps, desc=label, unit="batch", leave=False, disable=hidden) as bar,
+    ):
         for epoch in range(recipe.epochs):
             start = time.perf_counter()
             model.train()
@@ -108,6 +116,7 @@ def train(
                 check(optimizer)
             n = len(dataset.train)
             test = evaluate(model, dataset.test, dataset, recipe.batch_size)
+            _finite(test[0], epoch, step - 1)
             history.append(Epoch(total / n, correct / n, *test, time.perf_counter() - start))
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, test {test[1]:.1%}")
     return history
@@ -116,7 +125,11 @@ def train(
 def evaluate(
     model: Module, split: Split, dataset: Dataset, batch_size: int = 256
 ) -> tuple[float, float]:
-    """(mean loss, accuracy) of the model, in evaluation mode, on every image of the split."""
+    """(mean loss, accuracy) of the model, in evaluation mode, on every image of the split.
+
+    Nothing of the model changes; afterwards it is in the mode in which it came.
+    """
+    training = model.training
     model.eval()
     total, correct = 0.0, 0
     with no_grad():
@@ -124,7 +137,7 @@ def evaluate(
             logits = model(Tensor(images))
             total += cross_entropy(logits, labels).item() * len(labels)
             correct += count_correct(logits, labels)
-    model.train()
+    model.train(training)
     return total / len(split), correct / len(split)
 
 

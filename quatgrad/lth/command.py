@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from quatgrad import __version__, data, models
 from quatgrad.backend import LADDERS, set_backend
@@ -34,9 +34,17 @@ The same command again answers from its record, or goes on after the last finish
 EPILOG = "Presets are defaults for the other options; they lie in quatgrad/lth/presets/."
 
 
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are one line: the usage of so many options hides them."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end with 2."""
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Every option; those not given stay away, so that presets can fill them."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="quatgrad-lth",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -98,8 +106,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except QuatgradError as error:
         print(f"quatgrad-lth: error: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"quatgrad-lth: error: out of memory ({error}); choose a smaller --batch-size, "
+              "--width or --model", file=sys.stderr)  # fmt: skip
+        return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on after the last finished level",
+        print("interrupted; the same command goes on after the last finished level",
               file=sys.stderr)  # fmt: skip
         return 130
     return 0
@@ -115,6 +127,8 @@ def run(options: Options) -> dict[str, list[dict[str, Any]]]:
         options.subset, options.seed,
     )  # fmt: skip
     networks = {algebra: create(options, algebra, dataset) for algebra in options.algebras}
+    if options.plot:  # better now than after hours
+        store.prepare_directory(Path(options.plot).parent, "--plot")
     directory = open_directory(options, dataset)
     print(f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.test):,} test images; "
           f"{options.model}, {options.levels} levels, {directory}")  # fmt: skip

@@ -64,7 +64,7 @@ def equal_weights(runs: Runs) -> list[tuple[int, float, float]]:
         x = math.log(r["weights_left"])
         for (x0, y0), (x1, y1) in pairwise(real):
             if x0 <= x <= x1:
-                y = y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+                y = y0 + (y1 - y0) * ((x - x0) / (x1 - x0) if x1 > x0 else 1)
                 points.append((r["weights_left"], y, r["accuracy"]))
                 break
     return points

@@ -60,8 +60,10 @@ class Options:
             raise OptionError(f"--stop-below is an accuracy from 0 to 1; got {self.stop_below}")
         if self.width is not None and self.width < 1:
             raise OptionError(f"--width is at least 1; got {self.width}")
-        if self.plot is not None and Path(self.plot).suffix.lower() not in (".png", ".svg"):
-            raise OptionError(f"--plot names a .png or .svg file; got {self.plot!r}")
+        if self.plot is not None:
+            path = Path(self.plot)
+            if path.suffix.lower() not in (".png", ".svg") or path.is_dir():
+                raise OptionError(f"--plot names a .png or .svg file; got {self.plot!r}")
 
     @property
     def algebras(self) -> tuple[str, ...]:

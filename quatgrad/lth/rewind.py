@@ -71,5 +71,11 @@ def check_pruning(old: Masks, new: Masks, components: dict[str, int], keep: floa
             )
 
 
+def check_unchanged(ticket: Ticket, digest: str) -> None:
+    """Training has not written to the ticket: an aliased rewind state would hold its results."""
+    if ticket.digest() != digest:
+        raise InvariantError("training has changed the ticket: its state is aliased")
+
+
 def _of(optimizer: Optimizer | None) -> tuple[list, list]:
     return (optimizer.parameters, optimizer.state) if optimizer else ([], [])

@@ -13,15 +13,21 @@ from quatgrad.data import Dataset
 from quatgrad.errors import RunError
 from quatgrad.lth import store
 from quatgrad.lth.prune import Masks, full_masks, prune_by_magnitude
-from quatgrad.lth.rewind import check_pruned, check_pruning, check_start, rewind
-from quatgrad.lth.ticket import Ticket, part
+from quatgrad.lth.rewind import (
+    check_pruned,
+    check_pruning,
+    check_start,
+    check_unchanged,
+    rewind,
+)
+from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
 from quatgrad.train import Recipe, train
 
 Record = dict[str, Any]
 
-#: Levels still run after the accuracy first fell below the floor: the paper's "a few".
+#: So many levels may end below the floor; one more, and the search ends: the paper's "a few".
 LEVELS_BELOW_FLOOR = 2
 
 
@@ -42,16 +48,19 @@ def search(
 
     Level 0 trains the dense network. Level l prunes the weights that level l-1 ended with to the
     share `keep`, rewinds the survivors to their first values, and trains again. It ends after
-    level `levels`, or `LEVELS_BELOW_FLOOR` levels after the accuracy fell below `floor`. Levels
-    already finished in `directory` are taken from there. Frankle & Carbin, arXiv:1803.03635.
+    level `levels`, or once more than `LEVELS_BELOW_FLOOR` levels have ended with an accuracy below
+    `floor`. Levels already finished in `directory` are taken from there; those beyond the end are
+    left there. Frankle & Carbin, arXiv:1803.03635.
     """
     store.prepare_directory(directory)
     start = _rewind_state(model, directory)
     weights = dict(model.prunable_parameters())
     masks = full_masks(weights)
     records = store.read_records(directory)[: levels + 1]
+    while _finished(records[:-1], floor):
+        records.pop()
     if records:
-        masks = _trained(model, Ticket(masks, start), directory, len(records) - 1)
+        masks = _trained(model, start, directory, records[-1])
         for record in records:
             _tell(report, record, resumed=True)
     while len(records) <= levels and not _finished(records, floor):
@@ -61,7 +70,7 @@ def search(
             check_pruning(old, masks, {n: w.components for n, w in weights.items()}, keep)
         ticket = Ticket(masks, start)
         record = _train_level(model, ticket, dataset, recipe, seed, level, label, progress)
-        _save_level(model, ticket, directory, level)
+        Ticket(masks, model.state_dict()).save(_level_path(directory, level))
         records.append(record)
         store.write_records(directory, records)
         _tell(report, record, resumed=False)
@@ -80,6 +89,7 @@ def _train_level(
 ) -> Record:
     """Rewind, train, and say what came out; the invariants are asserted on the way."""
     began = time.perf_counter()
+    digest = ticket.digest()
     rewind(model, ticket)
     check_start(model, ticket)
 
@@ -88,6 +98,7 @@ def _train_level(
 
     name = f"{label} level {level} ({ticket.density:.1%} left)"
     history = train(model, dataset, recipe, seed, name, check, progress)
+    check_unchanged(ticket, digest)
     return {
         "level": level,
         "weights_left": ticket.weights_left,
@@ -98,10 +109,12 @@ def _train_level(
         "train_loss": history[-1].train_loss,
         "seconds": time.perf_counter() - began,
         "backend": get_backend(),
-        "ticket": ticket.digest(),
+        "ticket": digest,
         "trained": store.digest(model.state_dict()),
         "epochs": [asdict(epoch) for epoch in history],
-        "checks": ["start", *("pruned" for _ in history), *(["pruning"] if level else [])],
+        "checks": [
+            *(["pruning"] if level else []), "start", *("pruned" for _ in history), "unchanged",
+        ],
     }
 
 
@@ -117,22 +130,21 @@ def _rewind_state(model: Module, directory: Path) -> dict[str, Any]:
     return store.read_arrays(path)
 
 
-def _save_level(model: Module, ticket: Ticket, directory: Path, level: int) -> None:
-    masks = {f"mask/{name}": m for name, m in ticket.masks.items()}
-    state = {f"state/{name}": a for name, a in model.state_dict().items()}
-    store.write_arrays(directory / f"level_{level:02d}.npz", masks | state)
+def _level_path(directory: Path, level: int) -> Path:
+    return directory / f"level_{level:02d}.npz"
 
 
-def _trained(model: Module, ticket: Ticket, directory: Path, level: int) -> Masks:
+def _trained(model: Module, start: dict[str, Any], directory: Path, record: Record) -> Masks:
     """Put the network into the state that a finished level ended with; its masks."""
-    path = directory / f"level_{level:02d}.npz"
-    arrays = store.read_arrays(path)
-    masks, state = part(arrays, "mask/"), part(arrays, "state/")
-    record = store.read_records(directory)[level]
-    if store.digest(state) != record["trained"]:
-        raise RunError(f"{path} is not what levels.jsonl says; delete its directory, run again")
-    rewind(model, Ticket(masks, state))
-    return masks
+    path = _level_path(directory, record["level"])
+    end = Ticket.load(path)
+    found = Ticket(end.masks, start).digest(), store.digest(end.state)
+    if found != (record["ticket"], record["trained"]):
+        raise RunError(
+            f"{path} or start.npz is not what levels.jsonl says; delete their directory, run again"
+        )
+    rewind(model, end)
+    return end.masks
 
 
 def _tell(report: Callable[[Record], None] | None, record: Record, resumed: bool) -> None:

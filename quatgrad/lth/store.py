@@ -16,8 +16,8 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from quatgrad.errors import RunError
 CHECKSUM = "sha256"
 
 
-def prepare_directory(path: Path) -> None:
-    """Make the directory, and prove that files can be written there."""
+def prepare_directory(path: Path, option: str = "--out") -> None:
+    """Make the directory that `option` asked for, and prove that files can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe-{os.getpid()}"
@@ -37,7 +37,7 @@ def prepare_directory(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise RunError(
-            f"cannot write to {path}: {error.strerror}; choose another directory with --out"
+            f"cannot write to {path}: {error.strerror}; choose another directory with {option}"
         ) from error
 
 
@@ -54,11 +54,13 @@ def write_file(path: Path, content: bytes) -> None:
             os.fsync(f.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(
             f"cannot write {path}: {error.strerror}; nothing was changed there. Make room or "
             "choose another --out, and run the same command to go on"
         ) from error
+    finally:
+        with suppress(OSError):  # it is gone already, unless something went wrong
+            temporary.unlink()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -77,16 +79,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as f:
             stored = {k: f[k] for k in f.files}
         header = json.loads(str(stored.pop("__header__")))
-        intact = header[CHECKSUM] == digest(stored)
+        if header[CHECKSUM] != digest(stored):
+            raise ValueError("its checksum is wrong")
+        for name, shape in header["bits"].items():
+            count = int(np.prod(shape))
+            stored[name] = np.unpackbits(stored[name], count=count).astype(bool).reshape(shape)
     except FileNotFoundError:
         raise RunError(f"{path} is missing; delete its directory to run it again") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zip, deflate, .npy and JSON each have errors of their own
         raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
-    if not intact:
-        raise RunError(f"{path} is damaged: its checksum is wrong; delete its directory, run again")
-    for name, shape in header["bits"].items():
-        count = int(np.prod(shape))
-        stored[name] = np.unpackbits(stored[name], count=count).astype(bool).reshape(shape)
     return stored
 
 
@@ -117,7 +118,7 @@ def write_records(directory: Path, records: list[dict[str, Any]]) -> None:
     """All finished levels: levels.jsonl, which counts, and levels.csv, for spreadsheets."""
     flat = [{k: v for k, v in r.items() if not isinstance(v, list | dict)} for r in records]
     write_csv(directory / "levels.csv", flat)
-    lines = "".join(json.dumps(r, sort_keys=True) + "\n" for r in records)
+    lines = "".join(_json(r | {CHECKSUM: _sha256(_json(r))}) + "\n" for r in records)
     write_file(directory / "levels.jsonl", lines.encode())
 
 
@@ -130,7 +131,10 @@ def read_records(directory: Path) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in path.read_text().splitlines()]
         if [r["level"] for r in records] != list(range(len(records))):
             raise ValueError("levels are missing or out of order")
-    except (ValueError, KeyError, TypeError) as error:
+        for r in records:
+            if r.pop(CHECKSUM) != _sha256(_json(r)):
+                raise ValueError(f"the checksum of level {r['level']} is wrong")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
     return records
 
@@ -146,8 +150,15 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def config_key(config: Mapping[str, Any]) -> str:
     """Eight hex digits that name a configuration: equal configurations share a directory."""
-    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+    return _sha256(json.dumps(config, sort_keys=True, separators=(",", ":")))[:8]
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _packed(a: np.ndarray) -> np.ndarray:
