@@ -1,0 +1,119 @@
+"""experiments/bench.py: its numbers are positive, its record complete, its engines do one job."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quatgrad import use_backend
+from quatgrad.kernels import numba_cpu
+
+FILE = Path(__file__).parent.parent / "experiments" / "bench.py"
+
+
+@pytest.fixture
+def bench():
+    spec = importlib.util.spec_from_file_location("bench", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_run_from_the_command_line_to_the_record(bench, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "MAPS", [(2, 4, 4, 8)])
+    monkeypatch.setattr(bench, "QUICK_ROUNDS", 2)
+    few = {name: bench.KERNELS[name] for name in ("patches", "max_pool_dx", "batch_norm")}
+    monkeypatch.setattr(bench, "KERNELS", few)
+    out = tmp_path / "bench.json"
+    assert bench.main(["--suite", "kernels", "--quick", "--threads", "1", "--out", str(out)]) == 0
+    record = json.loads(out.read_text())
+    assert record["rounds"] == 2
+    assert record["threads"] == 1
+    assert {"date", "command", "machine", "versions"} <= record.keys()
+    assert {"cpu", "cores", "memory"} <= record["machine"].keys()
+    assert record["versions"]["numpy"] == np.__version__
+    assert len(record["results"]) == len(few)
+    table = capsys.readouterr().out
+    for row in record["results"]:
+        assert row["name"] in table
+        assert row["suite"] == "kernels"
+        assert row["seconds"].keys() == row["quartiles"].keys() == {"numpy", "numba"}
+        assert all(0 < t < 60 for t in row["seconds"].values())
+        for engine, (q1, q3) in row["quartiles"].items():
+            assert q1 <= row["seconds"][engine] <= q3
+        assert row["ratios"].keys() == {"numpy"}
+        assert row["ratios"]["numpy"] > 0
+
+
+def test_every_kernel_of_the_fast_rung_is_measured(bench):
+    assert set(numba_cpu.__all__) == set(bench.KERNELS), "a fast kernel earns its place in bench.py"
+
+
+@pytest.mark.parametrize("suite", ["layers", "steps"])
+def test_medians_ratios_and_images_without_torch(bench, suite):
+    case = {"algebra": "real", "batch": 10} if suite == "steps" else {"algebra": "real"}
+    times = {"numba": [1.0, 2.0, 9.0], "numpy": [2.0, 3.0, 9.0]}
+    times = {e: t for e, t in times.items() if e in bench.ENGINES[suite]}
+    row = bench.result(suite, "name", case, times)
+    assert row["seconds"]["numba"] == 2
+    assert row["quartiles"]["numba"] == [1.5, 5.5]
+    assert row["ratios"] == ({"numpy": 1.5} if suite == "layers" else {})
+    assert row.get("images_per_second") == ({"numba": 5.0} if suite == "steps" else None)
+    assert len(bench.table_line(suite)) == len(bench.table_line(suite, row))
+    assert " -" in bench.table_line(suite, row)  # torch's column
+
+
+@pytest.mark.parametrize("suite", ["kernels", "layers", "steps"])
+def test_names_are_unique_and_cases_fit_for_the_pipe(bench, suite):
+    cases = [case for group in bench.groups(suite, full=True) for case in group.items()]
+    assert len({name for name, _ in cases}) == len(cases)
+    assert json.loads(json.dumps([case for _, case in cases]))
+
+
+def test_a_turn_of_each_suite(bench, monkeypatch):
+    monkeypatch.setattr(bench, "WARM_UP", 0)
+    monkeypatch.setattr(bench, "TURN", 1e-6)
+    layer = {"algebra": "quaternion", "sizes": [2, 4, 4, 4, 8]}
+    for request in (["kernels", "numpy", {"name": "max_pool_dx", "shape": [2, 4, 4, 4]}],
+                    ["layers", "numpy", layer], ["layers", "numba", layer]):  # fmt: skip
+        assert bench.turn(json.dumps(request)) > 0
+
+
+LAYERS = [[2, 6, 5, 8, 12], [3, 8, 12]]
+NETS = [("resnet8", 8, 8), ("resnet18", 4, 12), ("conv-4", 4, 10), ("lenet-300-100", 12, 10)]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_pytorch_does_the_same_work(bench, algebra, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(bench, "LR", 0.01)
+    with use_backend("numpy"):
+        for sizes in LAYERS:
+            y, z = (bench.layer_call(e, algebra, sizes)() for e in ("numpy", "torch"))
+            z = z.detach().movedim(1, -1).numpy()
+            np.testing.assert_allclose(y.numpy(), z, rtol=0, atol=1e-5)
+        for name, width, classes in NETS:
+            net = {"name": name, "width": width, "num_classes": classes, "algebra": algebra}
+            ours, theirs = (bench.step_call(e, 4, (8, 8), **net) for e in ("numpy", "torch"))
+            for _ in range(3):  # the later losses see the earlier steps
+                assert ours().item() == pytest.approx(theirs().item(), rel=1e-3), name
+
+
+def test_what_cannot_be_done_is_said_before_measuring(bench, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "run", None)  # not reached
+    wrong = {
+        "unrecognized arguments: --what": ["--what"],
+        "invalid choice: 'speed'": ["--suite", "speed"],
+        "--threads is at least 1; got 0": ["--threads", "0"],
+        "nowhere/x.json: No such file": ["--out", str(tmp_path / "nowhere" / "x.json")],
+        "it is a directory": ["--out", str(tmp_path)],
+    }
+    for message, argv in wrong.items():
+        with pytest.raises(SystemExit) as stop:
+            bench.main(argv)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

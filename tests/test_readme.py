@@ -1,0 +1,36 @@
+"""The README's example prints what the README says, and the files it names exist."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_example_prints_what_stands_below_it():
+    example, output = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.S).groups()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example, "README.md", "exec"), {})
+    assert printed.getvalue() == output
+
+
+def test_links_and_pictures_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
+def test_the_map_of_the_house_is_true():
+    house = re.search(r"## The house\n\n((?:    .*\n)+)", README).group(1)
+    for line in house.splitlines():
+        indent, name = re.match(r"( +)(\S+)", line).groups()
+        parent = ROOT / ("quatgrad" if len(indent) > 4 else "")
+        assert (parent / name).exists(), line
+
+
+def test_the_operation_shown_is_the_one_in_the_code():
+    shown = re.search(r"```python\n(class Hamilton.*?)```", README, re.S).group(1)
+    assert shown in (ROOT / "quatgrad/ops/hamilton.py").read_text()
