@@ -44,10 +44,10 @@ def text_table(runs: Runs) -> str:
         line = f"{row['level']:5d}"
         for algebra in runs:
             if row[f"{algebra}_accuracy"] is None:
-                line += f" | {'':40}"
+                line += f" | {'':39}"
                 continue
             percent, count = row[f"{algebra}_percent_left"], row[f"{algebra}_weights_left"]
-            line += f" | {percent:19.2f} {count:10,d} {row[f'{algebra}_accuracy']:9.2%}"
+            line += f" | {percent:18.2f} {count:10,d} {row[f'{algebra}_accuracy']:9.2%}"
         lines.append(line)
     return "\n".join(lines)
 

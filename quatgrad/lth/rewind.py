@@ -63,12 +63,10 @@ def check_pruning(old: Masks, new: Masks, components: dict[str, int], keep: floa
         if (new[name] & ~old[name]).any():
             raise InvariantError(f"{name}: a pruned weight came back")
         before = old[name].reshape(parts, -1).sum(axis=1)
-        after = new[name].reshape(parts, -1).sum(axis=1)
+        after = new[name].reshape(parts, -1).sum(axis=1).tolist()
         expected = [survivors(int(n), keep) for n in before]
-        if list(after) != expected:
-            raise InvariantError(
-                f"{name}: {list(after)} weights are left, the rule says {expected}"
-            )
+        if after != expected:
+            raise InvariantError(f"{name}: {after} weights are left, the rule says {expected}")
 
 
 def check_unchanged(ticket: Ticket, digest: str) -> None:

@@ -113,7 +113,10 @@ def _train_level(
         "trained": store.digest(model.state_dict()),
         "epochs": [asdict(epoch) for epoch in history],
         "checks": [
-            *(["pruning"] if level else []), "start", *("pruned" for _ in history), "unchanged",
+            *(["pruning"] if level else []),
+            "start",
+            *("pruned" for _ in history),
+            "unchanged",
         ],
     }
 

@@ -76,7 +76,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """What `write_arrays` wrote; `RunError` if the file is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as f:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as f:
             stored = {k: f[k] for k in f.files}
         header = json.loads(str(stored.pop("__header__")))
         if header[CHECKSUM] != digest(stored):

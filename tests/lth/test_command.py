@@ -1,0 +1,425 @@
+"""The command: what it leaves, what it prints, and one clear line for everything wrong."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quatgrad.backend import use_backend
+from quatgrad.errors import OptionError
+from quatgrad.lth import command
+from quatgrad.lth.command import main
+from quatgrad.lth.options import PRESETS, Options, resolve
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ["--preset", "smoke", "--quiet"]
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def call(out, capsys):
+    """Call the command with smoke's options and others: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        try:
+            code = main([*SMOKE, "--out", str(out), *map(str, arguments)])
+        except SystemExit as error:  # argparse ends so
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def directory_of(out):
+    (directory,) = out.iterdir()
+    return directory
+
+
+def tree(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+FILES = [
+    "accuracy.png", "accuracy.svg", "comparison.csv", "config.json",
+    *(f"{algebra}/{name}" for algebra in ("quaternion", "real") for name in (
+        "level_00.npz", "level_01.npz", "level_02.npz", "levels.csv", "levels.jsonl", "start.npz",
+    )),
+]  # fmt: skip
+
+
+# ---------------------------------------------------------------------------- what it does
+
+
+def test_a_run_leaves_records_table_and_pictures(call, out):
+    code, printed, err = call()
+    assert (code, err) == (0, "")
+    directory = directory_of(out)
+    assert tree(directory) == FILES
+    assert (directory / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert b"<svg" in (directory / "accuracy.svg").read_bytes()
+
+    with open(directory / "comparison.csv") as f:
+        rows = list(csv.DictReader(f))
+    assert [row["level"] for row in rows] == ["0", "1", "2"]
+    for algebra in ("real", "quaternion"):
+        lines = (directory / algebra / "levels.jsonl").read_text().splitlines()
+        for row, line in zip(rows, lines, strict=True):
+            record = json.loads(line)
+            assert float(row[f"{algebra}_accuracy"]) == record["accuracy"]
+            assert int(row[f"{algebra}_weights_left"]) == record["weights_left"]
+            assert f"{record['accuracy']:.2%}" in printed
+    assert "level |" in printed
+    assert "At equal weights the quaternion network" in printed
+    assert printed.count(" s\n") == 6
+    assert str(directory / "accuracy.png") in printed
+
+
+def test_the_second_time_it_answers_from_the_record(call, out, monkeypatch):
+    _, first, _ = call()
+    before = {name: (directory_of(out) / name).read_bytes() for name in FILES}
+    monkeypatch.setattr("quatgrad.train.batches", lambda *a: pytest.fail("it trains again"))
+    code, second, err = call()
+    assert (code, err) == (0, "")
+    assert second.count("from the record") == 6
+    assert first.split("\n\n")[1:] == second.split("\n\n")[1:]  # table, verdict, picture
+    assert {name: (directory_of(out) / name).read_bytes() for name in FILES} == before
+
+
+def test_the_other_algebra_and_more_levels_continue_the_same_run(call, out):
+    code, printed, _ = call("--algebra", "real", "--levels", 1)
+    assert code == 0
+    assert "quaternion" not in printed
+    code, printed, _ = call()
+    assert code == 0
+    assert printed.count("from the record") == 2
+    assert tree(directory_of(out)) == FILES
+
+
+def test_fewer_levels_never_delete_those_there_are(call, out):
+    call()
+    records = (directory_of(out) / "real" / "levels.jsonl").read_bytes()
+    code, printed, _ = call("--levels", 0)
+    assert code == 0
+    assert printed.count("from the record") == 2
+    assert (directory_of(out) / "real" / "levels.jsonl").read_bytes() == records
+    assert call()[1].count("from the record") == 6
+
+
+def test_dense_networks_alone(call):
+    code, printed, err = call("--levels", 0)
+    assert (code, err) == (0, "")
+    assert "100.00" in printed
+
+
+def test_a_picture_where_it_is_wanted(call, out, tmp_path):
+    picture = tmp_path / "new" / "folder" / "mine.SVG"
+    assert call("--levels", 0, "--plot", picture)[0] == 0
+    assert picture.read_bytes() == (directory_of(out) / "accuracy.svg").read_bytes()
+
+
+def test_numpy_and_numba_share_a_run(call, out):
+    with use_backend("numpy"):
+        assert call("--levels", 0, "--backend", "numpy")[0] == 0
+    code, printed, _ = call("--levels", 0)
+    assert code == 0
+    assert printed.count("from the record") == 2
+
+
+OTHERS = [
+    ("--dataset", "digits"), ("--data-dir", "x"), ("--algebra", "real"), ("--levels", "1"),
+    ("--stop-below", "0.3"), ("--backend", "numba"), ("--plot", "x.png"), ("--quiet",),
+]  # fmt: skip
+CHANGES = [
+    ("--subset", "100"), ("--encoder", "blocks"), ("--model", "conv-2"), ("--width", "24"),
+    ("--init", "xavier"), ("--epochs", "1"), ("--batch-size", "40"), ("--lr", "0.05"),
+    ("--schedule", "constant"), ("--warmup", "1"), ("--optimizer", "adam"), ("--momentum", "0.5"),
+    ("--weight-decay", "0.1"), ("--seed", "1"), ("--keep", "0.7"),
+]  # fmt: skip
+
+
+def key(*arguments):
+    given = vars(command.parser().parse_args([*SMOKE, *arguments]))
+    return json.dumps(resolve(given).config("digest of the data"), sort_keys=True)
+
+
+@pytest.mark.parametrize("arguments", CHANGES, ids=" ".join)
+def test_what_changes_the_numbers_names_another_run(arguments):
+    assert key(*arguments) != key()
+
+
+@pytest.mark.parametrize("arguments", OTHERS, ids=" ".join)
+def test_what_does_not_change_them_does_not(arguments):
+    assert key(*arguments) == key()
+
+
+def test_every_option_is_in_one_of_these_lists():
+    options = {a.option_strings[-1] for a in command.parser()._actions}
+    listed = {arguments[0] for arguments in CHANGES + OTHERS}
+    assert options - listed == {"--help", "--version", "--preset", "--out"}
+
+
+def test_other_images_name_another_run():
+    options = resolve({"preset": "smoke"})
+    assert options.config("these") != options.config("those")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_complete_and_give_way_to_what_is_given(name):
+    options = resolve({"preset": name})
+    assert isinstance(options, Options)
+    options.recipe()
+    assert resolve({"preset": name, "lr": 0.5}).lr == 0.5
+
+
+def test_the_preset_of_a_dataset():
+    assert resolve({}).preset == "digits"
+    assert resolve({"dataset": "cifar10"}).preset == "cifar"
+    assert resolve({"dataset": "cifar10"}).dataset == "cifar10"
+
+
+def test_help_mentions_every_option(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for action in command.parser()._actions:
+        assert action.option_strings[-1] in shown
+        assert action.help
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("quatgrad ")
+
+
+# ---------------------------------------------------------------------------- what is wrong
+
+
+def assert_one_clear_line(result, *words):
+    code, _, err = result
+    assert code == 2, err
+    assert err.startswith("quatgrad-lth: error: "), err
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+
+
+BAD = [
+    ("--dataset mnits", "unknown dataset 'mnits'", "digits"),
+    ("--dataset cifar1000", "did you mean 'cifar100'?"),
+    ("--model resnet_18", "did you mean 'resnet18'?"),
+    ("--model vgg", "unknown model 'vgg'", "lenet-300-100"),
+    ("--preset paper2", "unknown preset 'paper2'", "smoke"),
+    ("--encoder rgba", "--encoder", "'rgba'", "rgb_gray"),
+    ("--encoder rgb_gray", "colour images"),
+    ("--encoder learned", "colour images"),
+    ("--backend torch", "--backend", "'torch'", "numba"),
+    ("--algebra octonion", "--algebra", "'octonion'", "quaternion"),
+    ("--schedule linear", "--schedule", "'linear'", "cosine"),
+    ("--optimizer lion", "--optimizer", "'lion'", "adam"),
+    ("--init zero", "--init", "'zero'", "he"),
+    ("--keep 1.5", "--keep", "1.5"),
+    ("--keep 1", "--keep", "1.0"),
+    ("--keep 0", "--keep", "0.0"),
+    ("--keep nan", "--keep", "nan"),
+    ("--levels -1", "--levels", "-1"),
+    ("--levels two", "--levels", "'two'"),
+    ("--levels 1.5", "--levels", "'1.5'"),
+    ("--stop-below 2", "--stop-below", "2.0"),
+    ("--epochs 0", "epochs", "0"),
+    ("--epochs -3", "epochs", "-3"),
+    ("--batch-size 0", "batch_size", "0"),
+    ("--lr 0", "lr", "0.0"),
+    ("--lr -1", "lr", "-1.0"),
+    ("--lr nan", "lr", "nan"),
+    ("--lr inf", "lr", "inf"),
+    ("--lr fast", "--lr", "'fast'"),
+    ("--warmup -1", "warmup", "-1.0"),
+    ("--warmup nan", "warmup", "nan"),
+    ("--warmup inf", "warmup", "inf"),
+    ("--momentum 1.5", "momentum", "1.5"),
+    ("--momentum nan", "momentum", "nan"),
+    ("--weight-decay -1", "weight_decay", "-1.0"),
+    ("--weight-decay nan", "weight_decay", "nan"),
+    ("--width 0", "--width", "0"),
+    ("--width 18", "multiple of 4", "18"),
+    ("--width wide", "--width", "'wide'"),
+    ("--subset 9", "subset of 9", "10 (one for each class)"),
+    ("--subset 2000", "subset of 2000", "1437"),
+    ("--subset -1", "subset of -1"),
+    ("--model conv-6", "conv-6", "too small"),
+    ("--seed x", "--seed", "'x'"),
+    ("--plot a.pdf", "--plot", "a.pdf", ".png"),
+    ("--plot a", "--plot", ".svg"),
+    ("--epohcs 3", "--epohcs", "--help lists the options"),
+    ("digits", "unrecognized arguments: digits", "--help lists the options"),
+    ("--levels", "--levels", "expected one argument"),
+    ("--dataset cifar10 --data-dir /nowhere", "/nowhere/cifar-10-batches-py lacks", "--data-dir"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(a, w) for a, *w in BAD], ids=[b[0] for b in BAD])
+def test_a_wrong_option_is_one_clear_line_and_nothing_is_written(call, out, arguments, words):
+    assert_one_clear_line(call(*arguments.split()), *words)
+    assert not out.exists()
+
+
+def test_a_width_that_only_the_real_network_can_have(call):
+    assert call("--width", 18, "--levels", 0, "--algebra", "real")[0] == 0
+
+
+def test_no_gpu(call, out):
+    from quatgrad.backend import _require_gpu
+    from quatgrad.errors import BackendError
+
+    try:
+        _require_gpu()
+    except BackendError:
+        assert_one_clear_line(call("--backend", "cupy"), "backend cupy", "--backend numba")
+        assert not out.exists()
+    else:
+        pytest.skip("there is a GPU")
+
+
+def test_cifar_files_that_are_damaged(call, out, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "data")
+    from cifar_files import make_files
+
+    from quatgrad.data.cifar import LAYOUTS
+
+    folder = make_files(tmp_path, LAYOUTS["cifar10"])
+    file = folder / "data_batch_3"
+    file.write_bytes(file.read_bytes()[:-500])
+    cifar = ("--dataset", "cifar10", "--data-dir", tmp_path, "--subset", 20)
+    assert_one_clear_line(call(*cifar), str(file))
+    file.unlink()
+    assert_one_clear_line(call(*cifar), "lacks data_batch_3")
+    assert not out.exists()
+    assert_one_clear_line(call(*cifar, "--encoder", "blocks"), "blocks")
+    assert_one_clear_line(call(*cifar, "--encoder", "rgb"))
+    assert not out.exists()
+
+
+def test_cifar_files_that_are_right(call, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "data")
+    from cifar_files import make_files
+
+    from quatgrad.data.cifar import LAYOUTS
+
+    make_files(tmp_path, LAYOUTS["cifar10"])
+    cifar = ("--dataset", "cifar10", "--data-dir", tmp_path, "--subset", 20, "--levels", 0)
+    for more in ((), ("--encoder", "learned"), ("--encoder", "zero_real")):
+        code, _, err = call(*cifar, *more)
+        assert (code, err) == (0, "")
+
+
+def test_an_out_that_cannot_be_written(call, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    assert_one_clear_line(call("--out", tmp_path / "file"), "cannot write to", "--out")
+    assert_one_clear_line(call("--out", tmp_path / "file" / "x"), "cannot write to", "--out")
+    if os.path.isdir("/proc/self"):
+        assert_one_clear_line(call("--out", "/proc/nowhere"), "cannot write to /proc/nowhere")
+    assert tree(tmp_path) == ["file"]
+
+
+def test_a_picture_that_cannot_be_written_is_told_before_training(call, out, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    assert_one_clear_line(call("--plot", tmp_path / "file" / "a.png"), "cannot write to", "--plot")
+    assert_one_clear_line(call("--plot", tmp_path / "folder.png"), "--plot names")
+    if os.path.isdir("/proc/self"):
+        assert_one_clear_line(call("--plot", "/proc/nowhere/a.svg"), "/proc/nowhere", "--plot")
+    assert not out.exists()
+
+
+def test_a_training_that_diverges(call):
+    assert_one_clear_line(call("--lr", "1e10"), "training diverged", "smaller --lr")
+
+
+def test_a_configuration_edited_by_hand(call, out):
+    call("--levels", 0)
+    path = directory_of(out) / "config.json"
+    text = path.read_text()
+    path.write_text(text.replace('"epochs": 2', '"epochs": 3'))
+    assert_one_clear_line(call(), str(path), "changed by hand")
+    path.write_text(text[:-10])
+    assert_one_clear_line(call(), str(path), "damaged")
+
+
+def test_a_record_edited_by_hand(call, out):
+    call("--levels", 0)
+    path = directory_of(out) / "real" / "levels.jsonl"
+    path.write_text(path.read_text().replace('"accuracy": 0.', '"accuracy": 0.9', 1))
+    assert_one_clear_line(call(), str(path), "damaged")
+
+
+def test_a_disk_that_is_full(call, monkeypatch):
+    import errno
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert_one_clear_line(call(), "No space left on device", "run the same command to go on")
+
+
+def test_not_enough_memory(call, monkeypatch):
+    def hungry(*args, **kwargs):
+        raise MemoryError("Unable to allocate 2.43 TiB")
+
+    monkeypatch.setattr(command, "create", hungry)
+    assert_one_clear_line(call(), "out of memory", "2.43 TiB", "--batch-size")
+
+
+def test_an_interrupt_is_one_line_and_130(call, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("quatgrad.train.evaluate", interrupt)
+    code, _, err = call()
+    assert code == 130
+    assert err == "interrupted; the same command goes on after the last finished level\n"
+    monkeypatch.undo()
+    assert call()[0] == 0
+
+
+# ---------------------------------------------------------------------------- as a process
+
+
+def process(*arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "experiments" / "lth.py", *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_as_a_process_it_runs_without_a_word_on_stderr(out):
+    """No --quiet: bars are for terminals."""
+    ended = process("--preset", "smoke", "--out", out)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "level |" in ended.stdout
+    assert tree(directory_of(out)) == FILES
+
+
+def test_as_a_process_it_diverges_in_one_line(out):
+    """NumPy's warnings would stand before it."""
+    ended = process("--preset", "smoke", "--out", out, "--lr", "1e10")
+    assert_one_clear_line((ended.returncode, ended.stdout, ended.stderr), "training diverged")
+
+
+def test_numbers_in_messages_are_those_given():
+    with pytest.raises(OptionError, match=r"got 1\.5"):
+        resolve({"preset": "smoke", "keep": 1.5})

@@ -1,0 +1,158 @@
+"""Real against quaternion: the table, accuracies at equal weights, and the picture."""
+
+import math
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from quatgrad.errors import OptionError, RunError
+from quatgrad.lth import compare, plot
+
+
+def records(total, *levels):
+    return [
+        {"level": i, "weights_left": left, "weights_total": total, "accuracy": accuracy}
+        for i, (left, accuracy) in enumerate(levels)
+    ]
+
+
+REAL = records(1000, (1000, 0.9), (100, 0.7), (10, 0.1))
+QUATERNION = records(250, (250, 0.8), (25, 0.5))
+RUNS = {"real": REAL, "quaternion": QUATERNION}
+
+
+def test_one_row_for_each_level():
+    assert compare.rows(RUNS) == [
+        {"level": 0, "real_percent_left": 100, "real_weights_left": 1000, "real_accuracy": 0.9,
+         "quaternion_percent_left": 100, "quaternion_weights_left": 250,
+         "quaternion_accuracy": 0.8},
+        {"level": 1, "real_percent_left": 10, "real_weights_left": 100, "real_accuracy": 0.7,
+         "quaternion_percent_left": 10, "quaternion_weights_left": 25, "quaternion_accuracy": 0.5},
+        {"level": 2, "real_percent_left": 1, "real_weights_left": 10, "real_accuracy": 0.1,
+         "quaternion_percent_left": None, "quaternion_weights_left": None,
+         "quaternion_accuracy": None},
+    ]  # fmt: skip
+
+
+def test_an_accuracy_of_0_is_no_missing_level():
+    rows = compare.rows({"real": records(10, (10, 0.0))})
+    assert rows[0]["real_accuracy"] == 0.0
+    assert "0.00%" in compare.text_table({"real": records(10, (10, 0.0))})
+
+
+def test_the_table_on_the_screen():
+    lines = compare.text_table(RUNS).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].split() == [
+        "level", "|", "real:", "%", "left", "weights", "accuracy",
+        "|", "quaternion:", "%", "left", "weights", "accuracy",
+    ]  # fmt: skip
+    assert " ".join(lines[2].split()) == "0 | 100.00 1,000 90.00% | 100.00 250 80.00%"
+    assert " ".join(lines[4].split()) == "2 | 1.00 10 10.00% |"
+    bars = {tuple(i for i, c in enumerate(line) if c in "|+") for line in lines}
+    assert len(bars) == 1
+
+
+def test_accuracy_at_equal_weights_is_interpolated_in_the_logarithm():
+    """250 lies log10(2.5) = 0.398 of the way from 100 to 1000, 25 as far from 10 to 100."""
+    points = compare.equal_weights(RUNS)
+    t = math.log10(2.5)
+    assert [(w, q) for w, _, q in points] == [(250, 0.8), (25, 0.5)]
+    assert [r for _, r, _ in points] == pytest.approx([0.7 + 0.2 * t, 0.1 + 0.6 * t])
+
+
+def test_at_a_number_of_weights_that_the_real_run_had_it_is_its_accuracy():
+    runs = {"real": REAL, "quaternion": records(100, (100, 0.6), (10, 0.2))}
+    assert compare.equal_weights(runs) == [(100, 0.7, 0.6), (10, 0.1, 0.2)]
+
+
+def test_outside_the_real_run_nothing_is_made_up():
+    runs = {"real": REAL[:1], "quaternion": QUATERNION}
+    assert compare.equal_weights(runs) == []
+    assert "add --levels" in compare.verdict(runs)
+    runs = {"real": REAL[:2], "quaternion": records(250, (250, 0.8), (99, 0.5))}
+    assert [w for w, _, _ in compare.equal_weights(runs)] == [250]
+
+
+def test_levels_with_equally_many_weights_divide_by_nothing():
+    """When one weight of each tensor is left, the levels that follow have as many."""
+    runs = {"real": records(9, (9, 0.9), (3, 0.5), (3, 0.4)), "quaternion": records(3, (3, 0.2))}
+    ((weights, real, quaternion),) = compare.equal_weights(runs)
+    assert (weights, quaternion) == (3, 0.2)
+    assert real in (0.4, 0.5)
+
+
+def test_the_verdict_names_the_largest_difference_and_its_price():
+    assert compare.verdict(RUNS) == (
+        "At equal weights the quaternion network is at most 16.1 points ahead of the real one, "
+        "at 25 weights (50.0% against 33.9%); it spends four times the multiply-adds there."
+    )
+    worse = {"real": REAL, "quaternion": records(250, (250, 0.1))}
+    assert "behind the real one" in compare.verdict(worse)
+
+
+def test_100_percent_is_the_dense_real_network():
+    assert compare.full_size(RUNS) == 1000
+    assert compare.full_size(dict(reversed(RUNS.items()))) == 1000
+    assert compare.full_size({"quaternion": QUATERNION}) == 250
+
+
+def curves(figure):
+    (ax,) = figure.axes
+    return {line.get_label(): np.array(line.get_xydata()) for line in ax.lines}
+
+
+def test_the_curves_are_the_records_in_percent_of_the_dense_real_network():
+    found = curves(plot.figure(RUNS, "title", chance=0.1))
+    np.testing.assert_allclose(found["real"], [(100, 0.9), (10, 0.7), (1, 0.1)])
+    np.testing.assert_allclose(found["quaternion"], [(25, 0.8), (2.5, 0.5)])
+    alone = curves(plot.figure({"quaternion": QUATERNION}, "title", chance=0.1))
+    np.testing.assert_allclose(alone["quaternion"], [(100, 0.8), (10, 0.5)])
+
+
+def test_fewer_weights_are_to_the_right_and_chance_is_drawn():
+    (ax,) = plot.figure(RUNS, "title", chance=0.1).axes
+    left, right = ax.get_xlim()
+    assert left > right
+    assert ax.get_xscale() == "log"
+    assert "% of the dense real network" in ax.get_xlabel()
+    assert ax.get_title() == "title"
+    assert any(list(line.get_ydata()) == [0.1, 0.1] for line in ax.lines)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["real", "quaternion"]
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+@pytest.mark.parametrize("runs", [RUNS, {"real": REAL[:1]}], ids=["both", "one point"])
+def test_equal_figures_are_equal_files(tmp_path, kind, runs):
+    for name in ("a", "b"):
+        plot.save(plot.figure(runs, "t", 0.1), tmp_path / f"{name}.{kind}")
+    a, b = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("a", "b"))
+    assert a == b
+
+
+def test_one_figure_saved_twice_is_the_same_file(tmp_path):
+    figure = plot.figure(RUNS, "t", 0.1)
+    for name in ("a.svg", "b.svg", "a.png", "b.png"):
+        plot.save(figure, tmp_path / name)
+    for kind in ("svg", "png"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+def test_the_files_are_a_png_and_an_svg(tmp_path):
+    from matplotlib.image import imread
+
+    figure = plot.figure(RUNS, "real & quaternion", 0.1)
+    plot.save(figure, tmp_path / "a.PNG")
+    plot.save(figure, tmp_path / "a.svg")
+    height, width, _ = imread(tmp_path / "a.PNG", format="png").shape
+    assert (height, width) == (704, 1120)
+    assert ET.parse(tmp_path / "a.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_other_kinds_and_impossible_places_are_refused(tmp_path):
+    figure = plot.figure(RUNS, "t", 0.1)
+    with pytest.raises(OptionError, match=r"\.png or \.svg"):
+        plot.save(figure, tmp_path / "a.pdf")
+    with pytest.raises(RunError, match="cannot write"):
+        plot.save(figure, tmp_path / "nowhere" / "a.png")

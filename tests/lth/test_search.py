@@ -1,0 +1,251 @@
+"""The loop: the same bits from the same seed, going on where it was, and when it ends."""
+
+import sys
+from importlib import import_module
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from tiny_runs import RECIPE, dataset, files_of, lenet, network, run, timeless
+
+from quatgrad.backend import use_backend
+from quatgrad.errors import RunError
+from quatgrad.lth import Ticket, check_start, rewind, store
+from quatgrad.lth.prune import survivors
+from quatgrad.lth.search import LEVELS_BELOW_FLOOR
+from quatgrad.train import Epoch, Recipe, train
+
+SEARCH = import_module("quatgrad.lth.search")  # quatgrad.lth.search is the function
+ALGEBRAS = ["real", "quaternion"]
+
+
+def no_training(*args, **kwargs):
+    pytest.fail("a network was trained")
+
+
+# ---------------------------------------------------------------------------- determinism
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+@pytest.mark.parametrize("make", [network, lenet], ids=["resnet", "lenet"])
+def test_the_same_seed_twice_gives_the_same_bits(tmp_path, algebra, make):
+    found = []
+    for name in ("first", "second"):
+        records, model = run(tmp_path / name, model=make(algebra))
+        found.append((timeless(records), store.digest(model.state_dict())))
+    assert found[0] == found[1]
+    assert files_of(tmp_path / "first") == files_of(tmp_path / "second")
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+def test_another_seed_gives_other_numbers(tmp_path, algebra):
+    first, _ = run(tmp_path / "0", 0, algebra, seed=0)
+    other, _ = run(tmp_path / "1", 0, algebra, seed=1)
+    assert first[0]["ticket"] != other[0]["ticket"]
+    assert first[0]["trained"] != other[0]["trained"]
+
+
+def test_the_seed_orders_the_batches_even_from_the_same_start(tmp_path):
+    one, _ = run(tmp_path / "0", 0, model=lenet(), seed=0)
+    two, _ = run(tmp_path / "1", 0, model=lenet(), seed=1)
+    assert one[0]["ticket"] == two[0]["ticket"]
+    assert one[0]["trained"] != two[0]["trained"]
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+@pytest.mark.parametrize("make", [network, lenet], ids=["resnet", "lenet"])
+def test_numpy_and_numba_agree_to_rounding(algebra, make):
+    states = []
+    for backend in ("numpy", "numba"):
+        with use_backend(backend):
+            model = make(algebra)
+            train(model, dataset(), Recipe(1, 16, 0.01), progress=False)
+            states.append(model.state_dict())
+    for name, a in states[0].items():
+        np.testing.assert_allclose(states[1][name], a, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_a_run_begun_on_one_backend_goes_on_with_another(tmp_path):
+    with use_backend("numpy"):
+        run(tmp_path, levels=0)
+    records, _ = run(tmp_path, levels=1)
+    assert [r["backend"] for r in records] == ["numpy", "numba"]
+
+
+# ---------------------------------------------------------------------------- its records
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+def test_a_record_says_what_was_done(tmp_path, algebra):
+    reported = []
+    records, model = run(tmp_path, 2, algebra, report=reported.append)
+    weights = dict(model.prunable_parameters())
+    left = [w.size // w.components for w in weights.values() for _ in range(w.components)]
+    total = sum(left)
+    for level, r in enumerate(records):
+        if level:
+            left = [survivors(n, 0.6) for n in left]
+        assert (r["level"], r["weights_left"], r["weights_total"]) == (level, sum(left), total)
+        assert len(r["epochs"]) == RECIPE.epochs
+        last = r["epochs"][-1]
+        assert r["accuracy"] == last["test_accuracy"]
+        assert r["loss"] == last["test_loss"]
+        assert (r["train_accuracy"], r["train_loss"]) == (
+            last["train_accuracy"], last["train_loss"],
+        )  # fmt: skip
+        assert 0 <= r["accuracy"] <= 1
+        assert r["seconds"] > sum(e["seconds"] for e in r["epochs"]) > 0
+        assert r["backend"] == "numba"
+        assert r["checks"][-4:] == ["start", "pruned", "pruned", "unchanged"]
+        assert ("pruning" in r["checks"]) == (level > 0)
+    assert reported == [r | {"resumed": False} for r in records]
+    assert records == store.read_records(tmp_path)
+
+
+def test_the_digests_of_a_record_are_those_of_the_files(tmp_path):
+    records, model = run(tmp_path)
+    start = store.read_arrays(tmp_path / "start.npz")
+    assert store.digest(start) == store.digest(lenet().state_dict())
+    for r in records:
+        end = Ticket.load(tmp_path / f"level_{r['level']:02d}.npz")
+        assert Ticket(end.masks, start).digest() == r["ticket"]
+        assert store.digest(end.state) == r["trained"]
+        assert end.weights_left == r["weights_left"]
+    assert store.digest(model.state_dict()) == records[-1]["trained"]
+
+
+def test_level_0_is_dense_and_every_level_starts_from_the_first_weights(tmp_path, monkeypatch):
+    starts = []
+    model = network()
+    first = model.state_dict()
+
+    def watched(model, ticket):
+        rewind(model, ticket)
+        check_start(model, ticket)
+        starts.append((ticket.density, model.state_dict(), ticket.masks))
+
+    monkeypatch.setattr(SEARCH, "rewind", watched)
+    run(tmp_path, 2, model=model)
+    assert starts[0][0] == 1
+    for _, state, masks in starts:
+        for name, a in state.items():
+            assert np.array_equal(a, first[name] * masks.get(name, 1)), name
+    for (_, _, wide), (_, _, narrow) in pairwise(starts):
+        assert all(not (narrow[n] & ~wide[n]).any() for n in wide)
+
+
+def test_masks_come_from_the_weights_that_the_level_before_ended_with(tmp_path):
+    run(tmp_path, 1)
+    dense, sparse = (Ticket.load(tmp_path / f"level_0{i}.npz") for i in (0, 1))
+    for name, mask in sparse.masks.items():
+        parts = 4 if mask.shape[0] == 4 and mask.ndim == 3 else 1
+        size = np.abs(dense.state[name]).reshape(parts, -1)
+        kept = mask.reshape(parts, -1)
+        for v, m in zip(size, kept, strict=True):
+            assert v[m].min() >= v[~m].max(initial=0)
+
+
+def test_invariants_are_checked_in_every_epoch(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(SEARCH, "check_start", lambda *a: calls.append("start"))
+    monkeypatch.setattr(SEARCH, "check_pruned", lambda m, t, optimizer: calls.append("pruned"))
+    monkeypatch.setattr(SEARCH, "check_unchanged", lambda *a: calls.append("unchanged"))
+    monkeypatch.setattr(SEARCH, "check_pruning", lambda *a: calls.append("pruning"))
+    records, _ = run(tmp_path, levels=1)
+    assert calls == [check for r in records for check in r["checks"]]
+
+
+# ---------------------------------------------------------------------------- going on
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+def test_one_level_and_then_two_is_two_at_once(tmp_path, algebra):
+    run(tmp_path / "once", 2, algebra)
+    reported = []
+    for levels in (0, 1, 2):
+        run(tmp_path / "steps", levels, algebra, report=reported.append)
+    assert [(r["level"], r["resumed"]) for r in reported] == [
+        (0, False), (0, True), (1, False), (0, True), (1, True), (2, False),
+    ]  # fmt: skip
+    assert files_of(tmp_path / "steps") == files_of(tmp_path / "once")
+
+
+def test_a_finished_search_answers_from_its_record(tmp_path, monkeypatch):
+    records, model = run(tmp_path)
+    monkeypatch.setattr(SEARCH, "train", no_training)
+    again, same = run(tmp_path)
+    assert again == records
+    assert store.digest(same.state_dict()) == store.digest(model.state_dict())
+    fewer, at_1 = run(tmp_path, levels=1)
+    assert fewer == records[:2]
+    assert store.digest(at_1.state_dict()) == records[1]["trained"]
+    assert store.read_records(tmp_path) == records  # level 2 is still there
+    assert run(tmp_path)[0] == records
+
+
+def test_a_network_that_does_not_fit_its_directory_is_refused(tmp_path):
+    run(tmp_path, 0, "real")
+    with pytest.raises((RunError, ValueError), match=r"does not fit|is not what"):
+        run(tmp_path, 1, "quaternion")
+
+
+# ---------------------------------------------------------------------------- the end
+
+
+def accuracies(monkeypatch, values):
+    """A `train` that does nothing and ends each level with the next of the accuracies."""
+    values = iter(values)
+
+    def fake(*args, **kwargs):
+        return [Epoch(1.0, 0.5, 1.0, next(values), 0.0)]
+
+    monkeypatch.setattr(SEARCH, "train", fake)
+
+
+@pytest.mark.parametrize(
+    ("values", "floor", "ran"),
+    [
+        ([0.9, 0.8, 0.1, 0.1, 0.1], 0.2, 5),
+        ([0.9, 0.8, 0.1, 0.1, 0.1, 0.1, 0.1], 0.2, 5),
+        ([0.9, 0.1, 0.9, 0.1, 0.9, 0.1, 0.9], 0.2, 6),
+        ([0.9, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2], 0.2, 7),
+        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 0.2, 3),
+        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 0.0, 7),
+    ],
+)
+def test_it_ends_two_levels_after_the_accuracy_fell_below_the_floor(
+    tmp_path, monkeypatch, values, floor, ran
+):
+    assert LEVELS_BELOW_FLOOR == 2
+    accuracies(monkeypatch, values)
+    records, _ = run(tmp_path, levels=6, floor=floor)
+    assert [r["accuracy"] for r in records] == values[:ran]
+    monkeypatch.setattr(SEARCH, "train", no_training)
+    assert run(tmp_path, levels=6, floor=floor)[0] == records
+
+
+def test_what_a_command_answers_does_not_depend_on_the_commands_before(tmp_path, monkeypatch):
+    """With a floor of 0 a run goes further; with the old floor it answers as it did."""
+    values = [0.9, 0.1, 0.1, 0.1, 0.1, 0.1]
+    accuracies(monkeypatch, values)
+    short, _ = run(tmp_path, levels=5, floor=0.2)
+    long, _ = run(tmp_path, levels=5, floor=0.0)
+    assert (len(short), len(long)) == (4, 6)
+    again, model = run(tmp_path, levels=5, floor=0.2)
+    assert again == short
+    assert store.read_records(tmp_path) == long
+    assert store.digest(model.state_dict()) == short[-1]["trained"]
+
+
+def test_levels_that_cannot_prune_any_more_still_run(tmp_path, monkeypatch):
+    """One weight of each component is left: the masks stay, and nothing divides by zero."""
+    accuracies(monkeypatch, [0.5] * 12)
+    records, model = run(tmp_path, levels=11, keep=0.1)
+    fewest = sum(w.components for _, w in model.prunable_parameters())
+    assert [r["weights_left"] for r in records[-2:]] == [fewest, fewest]
+
+
+def test_no_bar_is_drawn_where_nobody_looks(tmp_path, capsys):
+    assert not sys.stderr.isatty()
+    run(tmp_path, 0, progress=True)
+    assert capsys.readouterr() == ("", "")

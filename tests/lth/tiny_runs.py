@@ -1,0 +1,79 @@
+"""Networks and datasets so small that a whole search takes a tenth of a second."""
+
+import contextlib
+
+import numpy as np
+
+from quatgrad import models
+from quatgrad.data import Dataset, Split
+from quatgrad.lth import Ticket, full_masks
+from quatgrad.lth.search import search
+from quatgrad.train import Recipe
+
+RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05, weight_decay=1e-3)
+
+
+def dataset(train=48, test=30, noise=60, seed=0):
+    """Three classes of 4x4 images with 4 channels: a pattern each, and noise."""
+    rng = np.random.default_rng(seed)
+    patterns = rng.integers(60, 196, (3, 4, 4, 4))
+
+    def split(n):
+        labels = np.arange(n, dtype=np.int64) % 3
+        images = patterns[labels] + rng.normal(0, noise, (n, 4, 4, 4))
+        return Split(images.clip(0, 255).astype(np.uint8), labels)
+
+    def encode(images):
+        return images.astype(np.float32) / 64 - 2
+
+    return Dataset("blobs", split(train), split(test), ("a", "b", "c"), encode)
+
+
+def network(algebra="quaternion", name="resnet8", width=8, seed=0):
+    return models.create(name, algebra, 3, 4, width, image_size=(4, 4), seed=seed)
+
+
+def lenet(algebra="quaternion", seed=0):
+    return network(algebra, "lenet-300-100", 12, seed)
+
+
+def dense_ticket(model):
+    return Ticket(full_masks(dict(model.prunable_parameters())), model.state_dict())
+
+
+def random_masks(model, keep=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    return {name: rng.random(w.shape) < keep for name, w in model.prunable_parameters()}
+
+
+def run(directory, levels=2, algebra="quaternion", seed=0, **options):
+    """A search of LeNet on blobs: its records and the network that came out."""
+    model = options.pop("model", None) or lenet(algebra, seed)
+    options = {"keep": 0.6, "floor": 0.0, "progress": False} | options
+    records = search(model, dataset(), RECIPE, directory, levels, seed=seed, **options)
+    return records, model
+
+
+def timeless(records):
+    """Records without what may differ between two runs of the same."""
+    records = [{k: v for k, v in r.items() if k not in ("seconds", "resumed")} for r in records]
+    for r in records:
+        r["epochs"] = [{k: v for k, v in e.items() if k != "seconds"} for e in r["epochs"]]
+    return records
+
+
+def files_of(directory):
+    """What a run left, by name: records without times, and digests of arrays."""
+    from quatgrad.lth import store
+
+    found = {p.name: store.digest(store.read_arrays(p)) for p in sorted(directory.glob("*.npz"))}
+    return found | {"levels.jsonl": timeless(store.read_records(directory))}
+
+
+@contextlib.contextmanager
+def unchanged(arrays):
+    """The arrays (by name) hold the same bits after the block as before."""
+    before = {k: np.asarray(a).tobytes() for k, a in arrays.items()}
+    yield
+    for k, a in arrays.items():
+        assert np.asarray(a).tobytes() == before[k], f"{k} was changed"
