@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from quatgrad import __version__, data, models
 from quatgrad.backend import LADDERS, set_backend
 from quatgrad.errors import QuatgradError, RunError
 from quatgrad.lth import compare, plot, store
-from quatgrad.lth.options import ENCODERS, PRESETS, Options, resolve
+from quatgrad.lth.options import ALGEBRAS, ENCODERS, PRESETS, Options, resolve
 from quatgrad.lth.search import search
 from quatgrad.nn import Module
 from quatgrad.nn.init import INITIALISERS
@@ -64,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
                    help=f"pixels to quaternions: {', '.join(ENCODERS)}")  # fmt: skip
     g.add_argument("--model", metavar="NAME", help=", ".join(models.MODELS))
     g.add_argument("--width", type=int, metavar="N", help="channels of the first stage")
-    g.add_argument("--algebra", choices=("real", "quaternion", "both"), help="default: both")
+    g.add_argument("--algebra", choices=(*ALGEBRAS, "both"), help="default: both")
     g.add_argument(
         "--init",
         choices=sorted(INITIALISERS["quaternion"]),
@@ -110,6 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"quatgrad-lth: error: out of memory ({error}); choose a smaller --batch-size, "
               "--width or --model", file=sys.stderr)  # fmt: skip
         return 2
+    except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("interrupted; the same command goes on after the last finished level",
               file=sys.stderr)  # fmt: skip
@@ -118,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: Options) -> dict[str, list[dict[str, Any]]]:
-    """One experiment: every network of the options, the table and the pictures."""
+    """One experiment: every network of the options; table and pictures of all on record."""
     set_backend(options.backend)
     recipe = options.recipe()
     learned = options.encoder == "learned"
@@ -132,13 +136,14 @@ def run(options: Options) -> dict[str, list[dict[str, Any]]]:
     directory = open_directory(options, dataset)
     print(f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.test):,} test images; "
           f"{options.model}, {options.levels} levels, {directory}")  # fmt: skip
-    runs = {}
+    runs = {algebra: store.read_records(directory / algebra) for algebra in ALGEBRAS}
     for algebra, network in networks.items():
         runs[algebra] = search(
             network, dataset, recipe, directory / algebra, options.levels, options.keep,
             options.stop_below, options.seed, algebra,
             partial(report, algebra), not options.quiet,
         )  # fmt: skip
+    runs = {algebra: records for algebra, records in runs.items() if records}
     conclude(options, dataset, directory, runs)
     return runs
 

@@ -15,6 +15,7 @@ PRESETS = tuple(
     sorted(p.name[:-5] for p in files("quatgrad.lth").joinpath("presets").iterdir()
            if p.name.endswith(".toml"))
 )  # fmt: skip
+ALGEBRAS = ("real", "quaternion")
 ENCODERS = ("blocks", "rgb_gray", "zero_real", "rgb", "learned")
 
 
@@ -68,7 +69,7 @@ class Options:
     @property
     def algebras(self) -> tuple[str, ...]:
         """The networks to run, in order."""
-        return ("real", "quaternion") if self.algebra == "both" else (self.algebra,)
+        return ALGEBRAS if self.algebra == "both" else (self.algebra,)
 
     def recipe(self) -> Recipe:
         """How each level is trained."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ def search(
 
     Level 0 trains the dense network. Level l prunes the weights that level l-1 ended with to the
     share `keep`, rewinds the survivors to their first values, and trains again. It ends after
-    level `levels`, or once more than `LEVELS_BELOW_FLOOR` levels have ended with an accuracy below
-    `floor`. Levels already finished in `directory` are taken from there; those beyond the end are
+    level `levels`, or once the accuracy has stood at `floor` and then ended more than
+    `LEVELS_BELOW_FLOOR` levels below it. Levels already finished in `directory` are taken from there; those beyond the end are
     left there. Frankle & Carbin, arXiv:1803.03635.
     """
     store.prepare_directory(directory)
@@ -109,6 +110,7 @@ def _train_level(
         "train_loss": history[-1].train_loss,
         "seconds": time.perf_counter() - began,
         "backend": get_backend(),
+        "version": version("quatgrad"),
         "ticket": digest,
         "trained": store.digest(model.state_dict()),
         "epochs": [asdict(epoch) for epoch in history],
@@ -122,7 +124,9 @@ def _train_level(
 
 
 def _finished(records: list[Record], floor: float) -> bool:
-    return sum(r["accuracy"] < floor for r in records) > LEVELS_BELOW_FLOOR
+    """Did the accuracy fall below the floor, where it once stood, more than a few levels ago?"""
+    above = [r["accuracy"] >= floor for r in records]
+    return any(above) and above[above.index(True) :].count(False) > LEVELS_BELOW_FLOOR
 
 
 def _rewind_state(model: Module, directory: Path) -> dict[str, Any]:
