@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from quatgrad.errors import OptionError
 from quatgrad.lth.compare import Runs, full_size
@@ -35,6 +35,8 @@ def figure(runs: Runs, title: str, chance: float) -> Figure:
                 textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip
     ax.set_xscale("log")
     ax.invert_xaxis()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} %"))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_ylim(bottom=0)
@@ -43,7 +45,7 @@ def figure(runs: Runs, title: str, chance: float) -> Figure:
     ax.set_title(title, fontsize=11)
     ax.grid(alpha=0.25, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc="lower left")
+    ax.legend(frameon=False, loc=(0.02, 0.2))
     return fig
 
 

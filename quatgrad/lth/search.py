@@ -50,8 +50,8 @@ def search(
     Level 0 trains the dense network. Level l prunes the weights that level l-1 ended with to the
     share `keep`, rewinds the survivors to their first values, and trains again. It ends after
     level `levels`, or once the accuracy has stood at `floor` and then ended more than
-    `LEVELS_BELOW_FLOOR` levels below it. Levels already finished in `directory` are taken from there; those beyond the end are
-    left there. Frankle & Carbin, arXiv:1803.03635.
+    `LEVELS_BELOW_FLOOR` levels below it. Levels already finished in `directory` are taken from
+    there; those beyond the end are left there. Frankle & Carbin, arXiv:1803.03635.
     """
     store.prepare_directory(directory)
     start = _rewind_state(model, directory)
