@@ -1,38 +1,48 @@
-"""Layers and networks: `Module` owns parameters, `layers` compute, `init` starts the weights."""
+"""Layers and networks: `Module` owns parameters, the layers compute, `init` starts the weights.
 
-from quatgrad.nn import init
-from quatgrad.nn.layers import (
-    AvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    Dropout,
-    Flatten,
-    GlobalAvgPool2d,
-    LearnedEncoder,
-    Linear,
-    MaxPool2d,
-    QConv2d,
-    QLinear,
-    ReLU,
-    Sequential,
-)
+linear       Linear QLinear RotationLinear
+conv         Conv2d QConv2d ConvTranspose2d QConvTranspose2d RotationConv2d
+norm         BatchNorm2d QVarianceNorm2d QBatchNorm2d
+activation   ReLU ModReLU Dropout QDropout
+pool         MaxPool2d QMaxPool2d AvgPool2d GlobalAvgPool2d
+layers       Sequential LearnedEncoder Flatten
+convert      to_quaternion to_real: a network over the other algebra
+"""
+
+from quatgrad.nn import convert, init
+from quatgrad.nn.activation import Dropout, ModReLU, QDropout, ReLU
+from quatgrad.nn.conv import Conv2d, ConvTranspose2d, QConv2d, QConvTranspose2d, RotationConv2d
+from quatgrad.nn.layers import Flatten, LearnedEncoder, Sequential
+from quatgrad.nn.linear import Linear, QLinear, RotationLinear
 from quatgrad.nn.module import Buffer, Module
+from quatgrad.nn.norm import BatchNorm2d, QBatchNorm2d, QVarianceNorm2d
+from quatgrad.nn.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d, QMaxPool2d
 
 __all__ = [
     "AvgPool2d",
     "BatchNorm2d",
     "Buffer",
     "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
     "LearnedEncoder",
     "Linear",
     "MaxPool2d",
+    "ModReLU",
     "Module",
+    "QBatchNorm2d",
     "QConv2d",
+    "QConvTranspose2d",
+    "QDropout",
     "QLinear",
+    "QMaxPool2d",
+    "QVarianceNorm2d",
     "ReLU",
+    "RotationConv2d",
+    "RotationLinear",
     "Sequential",
+    "convert",
     "init",
 ]

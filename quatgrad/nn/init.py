@@ -82,6 +82,12 @@ def polar(rng: np.random.Generator, shape: Shape, power: float) -> np.ndarray:
     return w.astype(np.float32)
 
 
+def unit(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """|w| = 1, uniform on the sphere: uniform rotations x -> w x w^-1. Not scaled by any fan."""
+    w = rng.standard_normal(shape)
+    return (w / np.sqrt((w * w).sum(axis=0))).astype(np.float32)
+
+
 def _normal(rng: np.random.Generator, shape: Shape, variance: float) -> np.ndarray:
     return (math.sqrt(variance) * rng.standard_normal(shape)).astype(np.float32)
 

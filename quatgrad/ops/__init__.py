@@ -3,12 +3,17 @@
     arithmetic   + - * / **, exp log sqrt abs clip where, matmul
     shape        reshape transpose pad getitem concatenate stack broadcast_to
     reduce       sum mean var max logsumexp
-    activation   relu leaky_relu gelu sigmoid tanh softmax dropout
-    hamilton     hamilton (entry by entry), hamilton_linear, hamilton_conv2d
-    conv         linear conv2d
-    pool         max_pool2d avg_pool2d global_avg_pool2d
+    activation   relu leaky_relu gelu sigmoid tanh softmax modrelu dropout
+    conv         linear conv2d conv_transpose2d
+    pool         max_pool2d avg_pool2d global_avg_pool2d quaternion_max_pool2d
     norm         batch_norm
     loss         cross_entropy mse_loss
+
+and of quaternions
+
+    hamilton     hamilton (entry by entry), hamilton_linear hamilton_conv2d ..._conv_transpose2d
+    rotation     rotation_weight rotation_linear rotation_conv2d
+    quaternion_norm   variance_norm whitening_norm
 
 Importing this package gives `Tensor` its operators and methods: the table below.
 """
@@ -20,14 +25,35 @@ from typing import Any
 
 from quatgrad.autograd import Tensor
 from quatgrad.ops import arithmetic, reduce, shape
-from quatgrad.ops.activation import dropout, gelu, leaky_relu, relu, sigmoid, softmax, tanh
+from quatgrad.ops.activation import (
+    dropout,
+    gelu,
+    leaky_relu,
+    modrelu,
+    relu,
+    sigmoid,
+    softmax,
+    tanh,
+)
 from quatgrad.ops.arithmetic import absolute, clip, exp, log, matmul, power, sqrt, where
-from quatgrad.ops.conv import conv2d, linear
-from quatgrad.ops.hamilton import hamilton, hamilton_conv2d, hamilton_linear
+from quatgrad.ops.conv import conv2d, conv_transpose2d, linear
+from quatgrad.ops.hamilton import (
+    hamilton,
+    hamilton_conv2d,
+    hamilton_conv_transpose2d,
+    hamilton_linear,
+)
 from quatgrad.ops.loss import cross_entropy, mse_loss
 from quatgrad.ops.norm import batch_norm
-from quatgrad.ops.pool import avg_pool2d, global_avg_pool2d, max_pool2d
+from quatgrad.ops.pool import (
+    avg_pool2d,
+    global_avg_pool2d,
+    max_pool2d,
+    quaternion_max_pool2d,
+)
+from quatgrad.ops.quaternion_norm import variance_norm, whitening_norm
 from quatgrad.ops.reduce import logsumexp, max, mean, sum, var
+from quatgrad.ops.rotation import rotation_conv2d, rotation_linear, rotation_weight
 from quatgrad.ops.shape import (
     broadcast_to,
     concatenate,
@@ -84,8 +110,10 @@ Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # == compares 
 
 __all__ = [
     "absolute", "avg_pool2d", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d",
-    "cross_entropy", "dropout", "exp", "flatten", "gelu", "getitem", "global_avg_pool2d",
-    "hamilton", "hamilton_conv2d", "hamilton_linear", "leaky_relu", "linear", "log", "logsumexp",
-    "matmul", "max", "max_pool2d", "mean", "mse_loss", "pad", "power", "relu", "reshape",
-    "sigmoid", "softmax", "sqrt", "stack", "sum", "tanh", "transpose", "var", "where",
+    "conv_transpose2d", "cross_entropy", "dropout", "exp", "flatten", "gelu", "getitem",
+    "global_avg_pool2d", "hamilton", "hamilton_conv2d", "hamilton_conv_transpose2d",
+    "hamilton_linear", "leaky_relu", "linear", "log", "logsumexp", "matmul", "max", "max_pool2d",
+    "mean", "modrelu", "mse_loss", "pad", "power", "quaternion_max_pool2d", "relu", "reshape",
+    "rotation_conv2d", "rotation_linear", "rotation_weight", "sigmoid", "softmax", "sqrt",
+    "stack", "sum", "tanh", "transpose", "var", "variance_norm", "where", "whitening_norm",
 ]  # fmt: skip

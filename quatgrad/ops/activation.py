@@ -11,7 +11,8 @@ import numpy as np
 
 from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import array_module, asarray, special
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, ShapeError
+from quatgrad.quaternion import norm
 
 
 class ReLU(Function):
@@ -99,6 +100,30 @@ class Softmax(Function):
         return y * (g - (g * y).sum(axis=self.axis, keepdims=True))
 
 
+class ModReLU(Function):
+    """y = x max(|x| + b, 0) / |x| for quaternions x; along x dy/dx = 1, across it |y| / |x|.
+
+    dx = |y|/|x| g + (1 - |y|/|x|) u (u . g) with u = x / |x|, db = sum u . g, both 0 where y = 0.
+    """
+
+    def forward(self, x, b):
+        *lead, C = x.shape
+        x = x.reshape(*lead, 4, C // 4)
+        length = norm(x.swapaxes(-1, -2))
+        safe = length + (length == 0)
+        alive = (length > 0) & (length + b > 0)
+        gain = array_module(x).where(alive, 1 + b / safe, 0).astype(x.dtype, copy=False)
+        u = (x / safe[..., None, :]) * alive[..., None, :]
+        self.save(u, gain)
+        return (x * gain[..., None, :]).reshape(*lead, C)
+
+    def backward(self, g):
+        u, gain = self.saved
+        along = (u * g.reshape(u.shape)).sum(axis=-2)
+        dx = gain[..., None, :] * g.reshape(u.shape) + u * ((1 - gain) * along)[..., None, :]
+        return dx.reshape(g.shape), along.sum(axis=tuple(range(along.ndim - 1)))
+
+
 def relu(x: Tensor) -> Tensor:
     """y = max(x, 0)."""
     return ReLU()(x)
@@ -124,19 +149,42 @@ def tanh(x: Tensor) -> Tensor:
     return Tanh()(x)
 
 
+def modrelu(x: Tensor, b: Tensor) -> Tensor:
+    """y = x max(|x| + b, 0) / |x|: shortens each quaternion by -b, and keeps its direction.
+
+    x (..., 4Q) in component blocks, b (Q,) -> y (..., 4Q). At x = 0, where there is no direction,
+    y and its gradients are 0. modrelu(u x) = u modrelu(x) for |u| = 1: unlike split activations
+    it knows no preferred axes. Source: Arjovsky et al., arXiv:1511.06464.
+    """
+    if x.ndim == 0 or b.ndim != 1 or x.shape[-1] != 4 * b.size:
+        raise ShapeError(
+            f"modrelu: a bias for each of the Q quaternions of x (..., 4Q); "
+            f"got x of shape {x.shape} and b of shape {b.shape}"
+        )
+    return ModReLU()(x, b)
+
+
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """y_i = e^x_i / sum_k e^x_k along the axis."""
     return Softmax(axis)(x)
 
 
-def dropout(x: Tensor, p: float, rng: np.random.Generator, training: bool = True) -> Tensor:
+def dropout(
+    x: Tensor, p: float, rng: np.random.Generator, training: bool = True, components: int = 1
+) -> Tensor:
     """y = x m / (1 - p) with m = 1 with probability 1 - p, else 0; y = x when not training.
 
-    The draws are made on the host by `rng`, so they do not depend on the backend.
+    With `components` = 4, whole quaternions of x (..., 4Q) are dropped: one m for all four
+    components. The draws are made on the host by `rng`, so they do not depend on the backend.
     """
     if not 0 <= p < 1:
         raise OptionError(f"dropout: p is the share of entries dropped, 0 <= p < 1; got {p}")
+    if components > 1 and (x.ndim == 0 or x.shape[-1] % components):
+        raise ShapeError(
+            f"dropout: {components} component blocks do not fit into the last axis of {x.shape}"
+        )
     if not training or p == 0:
         return x
-    keep = (rng.random(x.shape, dtype=np.float32) >= p).astype(x.dtype)
-    return x * asarray(keep / x.dtype.type(1 - p))
+    shape = x.shape if components == 1 else (*x.shape[:-1], x.shape[-1] // components)
+    keep = (rng.random(shape, dtype=np.float32) >= p).astype(x.dtype) / x.dtype.type(1 - p)
+    return x * asarray(keep if components == 1 else np.concatenate([keep] * components, axis=-1))

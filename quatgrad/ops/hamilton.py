@@ -9,10 +9,11 @@ and the gradient of a left (right) product is the product with the conjugate:
 from __future__ import annotations
 
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import kernel
+from quatgrad.backend import array_module, kernel
 from quatgrad.errors import ShapeError
 from quatgrad.ops.arithmetic import Binary
-from quatgrad.ops.conv import Conv, pair
+from quatgrad.ops.conv import Conv, ConvTranspose, convolve, convolve_transpose
+from quatgrad.ops.window import Size, check_channels
 from quatgrad.quaternion import conjugate
 
 
@@ -49,7 +50,18 @@ class HamiltonConv(Conv):
     """y_q(n) = sum_vp w_vpq x_p(n s + v), quaternion products; gradients as in HamiltonLinear."""
 
     name = "hamilton_conv2d"
-    window_axes = slice(1, 3)
+    components = 4
+
+
+class HamiltonConvTranspose(ConvTranspose):
+    """The adjoint of the `HamiltonConv` whose weight is w^H: transposed and conjugated."""
+
+    name = "hamilton_conv2d"
+    components = 4
+
+    def adjoint(self, w):
+        w = w.swapaxes(-1, -2)
+        return array_module(w).concatenate([w[:1], -w[1:]])
 
 
 def hamilton(p: Tensor, q: Tensor) -> Tensor:
@@ -69,7 +81,7 @@ def hamilton_linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     x (..., 4P) in component blocks [1 | i | j | k], w (4, P, Q), b (4Q,) -> y (..., 4Q).
     Source: "Large Neural Networks at a Fraction" (PMLR 233), Figure 1.
     """
-    check_quaternion_channels("hamilton_linear", x, w)
+    check_channels("hamilton_linear", x, w, components=4)
     y = HamiltonLinear()(x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x, w)
     y = y.reshape(*x.shape[:-1], 4 * w.shape[-1]) if x.ndim != 2 else y
     return y if b is None else y + b
@@ -79,23 +91,36 @@ def hamilton_conv2d(
     x: Tensor,
     w: Tensor,
     b: Tensor | None = None,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
 ) -> Tensor:
     """y_q = sum_uvp w_uvpq x_p (+ b): a convolution whose every product is a Hamilton product.
 
-    x (N, H, W, 4P) in component blocks, w (4, U, V, P, Q), b (4Q,) -> y (N, I, J, 4Q).
+    x (N, H, W, 4P) in component blocks, w (4, U, V, P / groups, Q), b (4Q,) -> y (N, I, J, 4Q);
+    options as in `conv2d`. Group g has the g-th block of every component: whole quaternions.
     """
-    check_quaternion_channels("hamilton_conv2d", x, w)
-    y = HamiltonConv(pair(stride), pair(padding))(x, w)
-    return y if b is None else y + b
+    check_channels("hamilton_conv2d", x, w, groups, components=4)
+    return convolve(HamiltonConv, x, w, b, stride, padding, dilation, groups, padding_mode)
 
 
-def check_quaternion_channels(op: str, x: Tensor, w: Tensor) -> None:
-    """Raise `ShapeError` unless the last axis of x holds the P quaternions that w takes."""
-    expected, got = 4 * w.shape[-2], x.shape[-1] if x.ndim else 0
-    if got != expected:
-        raise ShapeError(
-            f"{op}: the weight {w.shape} takes {expected} input channels "
-            f"({w.shape[-2]} quaternions); the input of shape {x.shape} has {got}"
-        )
+def hamilton_conv_transpose2d(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+) -> Tensor:
+    """y_q = the sum of all w_uvpq x_p sent to it (+ b), weight on the left: see `conv_transpose2d`.
+
+    x (N, I, J, 4P), w (4, U, V, P / groups, Q), b (4Q,) -> y (N, H, W, 4Q). It is the adjoint of
+    `hamilton_conv2d` with the weight conj(w), features exchanged. One published library computes
+    conj(w) x here, the adjoint of its own convolution with w itself.
+    """
+    check_channels("hamilton_conv_transpose2d", x, w, groups, components=4)
+    op = HamiltonConvTranspose
+    return convolve_transpose(op, x, w, b, stride, padding, output_padding, groups)

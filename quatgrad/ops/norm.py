@@ -1,9 +1,9 @@
-"""Batch normalization, over every axis but the last."""
+"""Batch normalization of channels, over every axis but the last."""
 
 from __future__ import annotations
 
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import array_module, kernel
+from quatgrad.backend import Array, array_module, kernel
 from quatgrad.errors import ShapeError
 
 
@@ -65,14 +65,24 @@ def batch_norm(
         )
     if not training:
         return BatchNormEval(running_mean, running_var, eps)(x, scale, shift)
-    if M < 2:
-        raise ShapeError(
-            f"batch_norm: one value for each channel has no variance (input {x.shape}): "
-            "train with more images or pixels in a batch, or call .eval() first"
-        )
+    check_rows("batch_norm", x)
     op = BatchNorm(eps)
     y = op(x, scale, shift)
     mean, var = op.statistics
-    for running, batch in ((running_mean, mean), (running_var, var * (M / (M - 1)))):
-        running.data = (1 - momentum) * running.data + momentum * batch
+    follow(running_mean, mean, momentum)
+    follow(running_var, var * (M / (M - 1)), momentum)
     return y
+
+
+def check_rows(op: str, x: Tensor) -> None:
+    """Raise `ShapeError` unless there are two values or more for each channel of x (..., C)."""
+    if x.size < 2 * x.shape[-1]:
+        raise ShapeError(
+            f"{op}: one value for each channel has no variance (input {x.shape}): "
+            "train with more images or pixels in a batch, or call .eval() first"
+        )
+
+
+def follow(running: Tensor, batch: Array, momentum: float) -> None:
+    """r <- (1 - momentum) r + momentum b."""
+    running.data = (1 - momentum) * running.data + momentum * batch

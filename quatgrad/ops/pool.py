@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import kernel
+from quatgrad.backend import array_module, kernel
 from quatgrad.errors import OptionError
 from quatgrad.kernels.reference import Pair
-from quatgrad.ops.conv import check_window, pair
 from quatgrad.ops.reduce import mean
-
-Size = int | tuple[int, int]
+from quatgrad.ops.window import Size, check_window, pair
+from quatgrad.quaternion import as_quaternions, norm
 
 
 class Pool(Function):
@@ -54,9 +53,39 @@ class AvgPool(Pool):
         return kernel("avg_pool_dx")(g, self.shapes[0], *self.how)
 
 
+class QuaternionMaxPool(Pool):
+    """y[n,i,j] = x at the pixel of the window where |x| is largest (the first); g goes there."""
+
+    def forward(self, x):
+        self.check(x.shape)
+        xp = array_module(x)
+        _, winner = kernel("max_pool")(norm(as_quaternions(x)), *self.how)
+        winner = xp.concatenate([winner] * 4, axis=-1)  # all four components of a quaternion
+        self.save(winner)
+        (_, V), stride, padding = self.how
+        n, i, j, c = xp.ogrid[tuple(slice(size) for size in winner.shape)]
+        row, column = winner // V - padding[0], winner % V - padding[1]
+        return x[n, i * stride[0] + row, j * stride[1] + column, c]
+
+    def backward(self, g):
+        (winner,) = self.saved
+        return kernel("max_pool_dx")(g, winner, self.shapes[0], *self.how)
+
+
 def max_pool2d(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """y = largest entry of each window, by channel; stride: the window's size unless given."""
     return MaxPool(pair(size), pair(size if stride is None else stride), pair(padding))(x)
+
+
+def quaternion_max_pool2d(
+    x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0
+) -> Tensor:
+    """y = the quaternion of largest |q| in each window, whole; the first of equals.
+
+    x (N, H, W, 4Q) in component blocks -> y (N, I, J, 4Q). It commutes with x -> u x, |u| = 1;
+    `max_pool2d`, component by component, makes quaternions that were not there.
+    """
+    return QuaternionMaxPool(pair(size), pair(size if stride is None else stride), pair(padding))(x)
 
 
 def avg_pool2d(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
+
 from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import array_module
-from quatgrad.errors import ShapeError
+from quatgrad.errors import OptionError, ShapeError
 from quatgrad.ops.arithmetic import unbroadcast
+
+#: How a map goes on past its border -> what numpy.pad calls it.
+BORDERS = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 class Reshape(Function):
@@ -59,16 +64,48 @@ class Pad(Function):
         self.widths, self.value = widths, value
 
     def forward(self, x):
-        if len(self.widths) != x.ndim:
-            raise ShapeError(
-                f"pad: a tensor of shape {x.shape} wants {x.ndim} pairs (before, after), one for "
-                f"each axis; got {len(self.widths)}"
-            )
+        check_widths(x.shape, self.widths)
         return array_module(x).pad(x, self.widths, constant_values=self.value)
 
     def backward(self, g):
         inside = zip(self.widths, self.shapes[0], strict=True)
         return g[tuple(slice(before, before + n) for (before, _), n in inside)]
+
+
+class Continue(Function):
+    """x, continued past its ends along each axis: y[i] = x[index[i]]; each g goes where it is from.
+
+    `index` is what `numpy.pad` makes of the numbers 0, 1, ... of an axis, so widths may be larger
+    than the axis. The adjoint adds the slices of the border one by one: they are few.
+    """
+
+    def __init__(self, widths: Sequence[tuple[int, int]], mode: str):
+        self.widths, self.mode = widths, mode
+
+    def forward(self, x):
+        check_widths(x.shape, self.widths)
+        for axis, index in self.borders():
+            x = array_module(x).take(x, array_module(x).asarray(index), axis)
+        return x
+
+    def backward(self, g):
+        for axis, index in self.borders():
+            (before, after), n = self.widths[axis], self.shapes[0][axis]
+            g = array_module(g).moveaxis(g, axis, 0)
+            dx = g[before : before + n].copy()
+            for k in (*range(before), *range(before + n, before + n + after)):
+                dx[index[k]] += g[k]
+            g = array_module(g).moveaxis(dx, 0, axis)
+        return g
+
+    def borders(self) -> list[tuple[int, np.ndarray]]:
+        """(axis, index) for every axis that has a border."""
+        sizes = zip(self.widths, self.shapes[0], strict=True)
+        return [
+            (axis, np.pad(np.arange(n), width, mode=BORDERS[self.mode]))  # type: ignore[call-overload]
+            for axis, (width, n) in enumerate(sizes)
+            if any(width)
+        ]
 
 
 class GetItem(Function):
@@ -127,9 +164,27 @@ def broadcast_to(x: Tensor, *shape: Any) -> Tensor:
     return BroadcastTo(_sizes(shape))(x)
 
 
-def pad(x: Tensor, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
-    """A border of `value`: widths ((before, after), ...) for each axis."""
-    return Pad(widths, value)(x)
+def pad(
+    x: Tensor, widths: Sequence[tuple[int, int]], value: float = 0.0, mode: str = "zeros"
+) -> Tensor:
+    """A border around x: widths ((before, after), ...) for each axis.
+
+    mode "zeros": of `value`; "reflect": x mirrored at its first and last entry, 2 1 | 0 1 2 | 1 0;
+    "replicate": those entries repeated, 0 0 | 0 1 2 | 2 2; "circular": x over again,
+    1 2 | 0 1 2 | 0 1. As numpy.pad's constant, reflect, edge, wrap. Errors: `OptionError`.
+    """
+    if mode not in BORDERS:
+        raise OptionError(f"pad: unknown mode {mode!r}: choose one of {', '.join(BORDERS)}")
+    return (Pad(widths, value) if mode == "zeros" else Continue(widths, mode))(x)
+
+
+def check_widths(shape: tuple[int, ...], widths: Sequence[tuple[int, int]]) -> None:
+    """Raise `ShapeError` unless there is a pair (before, after) for each axis."""
+    if len(widths) != len(shape):
+        raise ShapeError(
+            f"pad: a tensor of shape {shape} wants {len(shape)} pairs (before, after), one for "
+            f"each axis; got {len(widths)}"
+        )
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:

@@ -38,6 +38,36 @@ def test_component_variances(window):
     assert (w**2).sum(0).mean() == pytest.approx(2 / (n * P), rel=0.05)
 
 
+ROWS, COLUMNS = 900, 600
+LAWS = [
+    (init.xavier, (), 2 / (ROWS + COLUMNS)),
+    (init.he, (), 2 / ROWS),
+    (init.xavier_components, (4,), 4 * 2 / (ROWS + COLUMNS)),  # E|w|^2: four components
+    (init.he_components, (4,), 2 / ROWS),
+    (init.polar_glorot, (4,), 2 / (ROWS + COLUMNS)),
+    (init.polar_he, (4,), 2 / ROWS),
+    (init.unit, (4,), 1.0),
+]
+
+
+@pytest.mark.parametrize(("f", "lead", "power"), LAWS, ids=lambda v: getattr(v, "__name__", ""))
+def test_measured_variances_are_within_one_percent_of_their_law(f, lead, power):
+    w = draw(f, *lead, ROWS, COLUMNS)
+    square = (w * w).sum(axis=0) if lead else w * w
+    assert square.mean() == pytest.approx(power, rel=0.01)
+    assert w.mean() == pytest.approx(0, abs=0.01 * power**0.5)
+    if f not in (init.polar_glorot, init.polar_he):  # those favour the real part: see below
+        for component in w.reshape(-1, ROWS, COLUMNS):
+            assert component.var() == pytest.approx(
+                power / len(w.reshape(-1, ROWS, COLUMNS)), rel=0.01
+            )
+
+
+def test_every_initialiser_has_a_law():
+    named = {f for by_name in init.INITIALISERS.values() for f in by_name.values()}
+    assert named | {init.unit} == {f for f, *_ in LAWS}
+
+
 @pytest.mark.parametrize("window", [(), (3, 3)])
 @pytest.mark.parametrize(("f", "power"), [(init.polar_glorot, 2 / (P + Q)), (init.polar_he, 2 / P)])
 def test_polar_modulus_phase_and_axis(f, power, window):

@@ -10,7 +10,8 @@ import pytest
 
 from quatgrad import Tensor, ops, use_backend, use_kernels
 from quatgrad.autograd import Function
-from quatgrad.ops.activation import GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from quatgrad.ops import algebra
+from quatgrad.ops.activation import GELU, LeakyReLU, ModReLU, ReLU, Sigmoid, Softmax, Tanh
 from quatgrad.ops.arithmetic import (
     Abs,
     Add,
@@ -27,13 +28,23 @@ from quatgrad.ops.arithmetic import (
     Sub,
     Where,
 )
-from quatgrad.ops.conv import Conv
-from quatgrad.ops.hamilton import Hamilton, HamiltonConv, HamiltonLinear
+from quatgrad.ops.conv import Conv, ConvTranspose
+from quatgrad.ops.hamilton import Hamilton, HamiltonConv, HamiltonConvTranspose, HamiltonLinear
 from quatgrad.ops.loss import MSE, CrossEntropy
 from quatgrad.ops.norm import BatchNorm, BatchNormEval
-from quatgrad.ops.pool import AvgPool, MaxPool, Pool
+from quatgrad.ops.pool import AvgPool, MaxPool, Pool, QuaternionMaxPool
+from quatgrad.ops.quaternion_norm import Whiten
 from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
-from quatgrad.ops.shape import BroadcastTo, Concatenate, GetItem, Pad, Reshape, Transpose
+from quatgrad.ops.rotation import RotationWeight
+from quatgrad.ops.shape import (
+    BroadcastTo,
+    Concatenate,
+    Continue,
+    GetItem,
+    Pad,
+    Reshape,
+    Transpose,
+)
 from quatgrad.testing import check_gradients, taylor_rate
 
 # ------------------------------------------------------------------------------- inputs
@@ -60,6 +71,8 @@ def distinct(*shape):
 
 
 MASK = _rng.random((3, 4)) < 0.5
+#: 1, a positive number, and quaternions nearly real: where sin t / t must be a series.
+NEAR_ONE = np.array([[1, 0, 0, 0], [2, 0, 0, 0], [1, 1e-3, 0, -1e-3], [0.5, 1e-9, 0, 0]])
 LABELS = np.array([2, 0, 4, 2])
 MEAN, VARIANCE = normal(3), positive(3)
 
@@ -71,6 +84,17 @@ def batch_norm(x, scale, shift):
 def batch_norm_eval(x, scale, shift):
     mean, var = (Tensor(a.astype(x.dtype)) for a in (MEAN, VARIANCE))
     return BatchNormEval(mean, var, 1e-5)(x, scale, shift)
+
+
+def whiten(x, gamma, shift):
+    return Whiten(1e-2)(x, gamma, shift)
+
+
+def whiten_eval(x, gamma, shift):
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((2, 4, 4))
+    mean, cov = rng.standard_normal((4, 2)), root @ root.swapaxes(1, 2)
+    return Whiten(1e-2, mean.astype(x.dtype), cov.astype(x.dtype))(x, gamma, shift)
 
 
 def binary(op, left, right):
@@ -115,6 +139,33 @@ def convolution(op, lead, channels):
         (how((2, 1), (0, 2)), normal(1, 4, 3, C), weight(2, 3)),
         (how(1, 2), normal(1, 2, 2, C), weight(3, 3)),
         (lambda x, w, b: op(x, w, b, 1, 1), normal(1, 3, 3, C), weight(3, 3), normal(Q * C // P)),
+        (lambda x, w: op(x, w, dilation=(2, 1)), normal(1, 5, 3, C), weight(2, 2)),
+        (lambda x, w: op(x, w, None, 2, 2, (3, 2)), normal(1, 5, 4, C), weight(2, 3)),
+        (lambda x, w: op(x, w, None, 1, (1, 2), padding_mode="reflect"),
+         normal(1, 3, 3, C), weight(3, 2)),
+    ]  # fmt: skip
+
+
+def grouped(op, lead, **options):
+    """Two groups of 2 -> 1 and three of 1 -> 2 channels, or quaternions."""
+    four = 4 if lead else 1
+    f = lambda groups: lambda x, w: op(x, w, None, 2, 1, groups=groups, **options)  # noqa: E731
+    return [
+        (f(2), normal(2, 3, 3, four * 4), normal(*lead, 3, 3, 2, 2)),
+        (f(3), normal(1, 2, 3, four * 3), normal(*lead, 3, 2, 1, 6)),
+    ]
+
+
+def transposed(op, lead):
+    P, Q, four = 2, 1, 4 if lead else 1
+    how = lambda *options: lambda x, w: op(x, w, None, *options)  # noqa: E731
+    return [
+        (how(), normal(2, 2, 3, four * P), normal(*lead, 3, 2, P, Q)),
+        (how(2, 1), normal(1, 3, 2, four * P), normal(*lead, 3, 3, P, Q)),
+        (how((3, 2), (0, 1), (2, 1)), normal(1, 2, 3, four * P), normal(*lead, 2, 3, P, Q)),
+        (how(2), normal(1, 2, 2, four * P), normal(*lead, 1, 1, P, Q)),
+        (op, normal(1, 2, 2, four * P), normal(*lead, 2, 2, P, Q), normal(four * Q)),
+        *grouped(op, lead, output_padding=1),
     ]
 
 
@@ -186,13 +237,49 @@ CASES = {
         (lambda x: ops.softmax(x, 1), normal(2, 3, 2)),
         (ops.softmax, normal(3, 1)),
     ],
-    Conv: convolution(ops.conv2d, (), (2, 3)),
+    ModReLU: [
+        (ops.modrelu, off_zero(3, 2, 8), np.array([0.5, -0.5])),
+        (ops.modrelu, off_zero(4, 8), np.array([-9.0, -0.1])),  # one is off
+        (ops.modrelu, off_zero(4), np.array([0.3])),
+        (ops.modrelu, np.zeros((2, 4)), np.array([-0.1])),
+    ],
+    Conv: [*convolution(ops.conv2d, (), (2, 3)), *grouped(ops.conv2d, ())],
+    ConvTranspose: transposed(ops.conv_transpose2d, ()),
+    algebra.Conjugate: [(algebra.conjugate, normal(3, 4)), (algebra.conjugate, normal(4))],
+    algebra.Norm: [(algebra.norm, normal(3, 2, 4)), (algebra.norm, normal(4))],
+    algebra.Inverse: [(algebra.inverse, off_zero(3, 4)), (algebra.inverse, off_zero(4))],
+    algebra.Normalize: [(algebra.normalize, off_zero(2, 3, 4)), (algebra.normalize, off_zero(4))],
+    algebra.Intrinsic: [
+        (f, q)
+        for q in (off_zero(3, 4), positive(2, 1, 4), NEAR_ONE)
+        for f in (
+            algebra.exp,
+            algebra.log,
+            algebra.sqrt,
+            lambda q: algebra.power(q, 1.7),
+            lambda q: algebra.power(q, -0.4),
+            lambda q: algebra.power(q, 3),
+        )
+    ],
+    algebra.Rotate: [
+        (algebra.rotate, off_zero(4), normal(3)),
+        (algebra.rotate, off_zero(3, 4), normal(3, 3)),
+        (algebra.rotate, off_zero(2, 1, 4), normal(3, 3)),
+        (algebra.rotate, off_zero(4), normal(2, 3, 3)),
+    ],
+    algebra.MatMul: [
+        (algebra.matmul, normal(2, 3, 4), normal(3, 1, 4)),
+        (algebra.matmul, normal(2, 2, 3, 4), normal(3, 2, 4)),
+        (algebra.matmul, normal(1, 3, 4), normal(5, 3, 2, 4)),
+    ],
     Hamilton: [
         (ops.hamilton, normal(4), normal(4)),
         (ops.hamilton, normal(3, 4), normal(3, 4)),
         (ops.hamilton, normal(2, 1, 4), normal(3, 4)),
         (ops.hamilton, normal(4), normal(2, 3, 4)),
         (lambda q: ops.hamilton(q, q), normal(3, 4)),
+        (lambda p, q: algebra.slerp(p, q, 0.3), off_zero(3, 4), off_zero(3, 4)),
+        (algebra.general_power, positive(3, 4), normal(3, 4)),
     ],
     HamiltonLinear: [
         (ops.hamilton_linear, normal(3, 8), normal(4, 2, 3)),
@@ -201,7 +288,18 @@ CASES = {
         (ops.hamilton_linear, normal(2, 3, 4), normal(4, 1, 2), normal(8)),
         (ops.hamilton_linear, normal(8), normal(4, 2, 1)),
     ],
-    HamiltonConv: convolution(ops.hamilton_conv2d, (4,), (2, 1)),
+    HamiltonConv: [
+        *convolution(ops.hamilton_conv2d, (4,), (2, 1)),
+        *grouped(ops.hamilton_conv2d, (4,)),
+    ],
+    HamiltonConvTranspose: transposed(ops.hamilton_conv_transpose2d, (4,)),
+    RotationWeight: [
+        (ops.rotation_weight, off_zero(4, 3, 2), normal(3, 2)),
+        (ops.rotation_weight, off_zero(4, 2, 1, 2, 3), normal(2, 1, 2, 3)),
+        (ops.rotation_linear, normal(3, 8), off_zero(4, 2, 1), normal(2, 1), normal(4)),
+        (lambda x, w, s, b: ops.rotation_conv2d(x, w, s, b, 2, 1, 2),
+         normal(1, 4, 3, 4), off_zero(4, 2, 2, 1, 2), normal(2, 2, 1, 2), normal(8)),
+    ],
     CrossEntropy: [
         (lambda z: ops.cross_entropy(z, LABELS), normal(4, 5)),
         (lambda z: ops.cross_entropy(z, LABELS, smoothing=0.1), normal(4, 5)),
@@ -220,6 +318,18 @@ CASES = {
     BatchNormEval: [
         (batch_norm_eval, normal(2, 2, 3, 3), normal(3), normal(3)),
         (batch_norm_eval, normal(1, 3), normal(3), normal(3)),
+    ],
+    Whiten: [
+        (whiten, normal(9, 8), normal(4, 4, 2), normal(8)),
+        (whiten, normal(2, 2, 2, 8), normal(4, 4, 2), normal(8)),
+        (whiten, normal(3, 4), normal(4, 4, 1), normal(4)),  # singular: three rows span two
+        (whiten_eval, normal(1, 8), normal(4, 4, 2), normal(8)),
+        (whiten_eval, normal(2, 3, 1, 8), normal(4, 4, 2), normal(8)),
+    ],
+    QuaternionMaxPool: [
+        (lambda x: ops.quaternion_max_pool2d(x, 2), distinct(2, 4, 5, 8)),
+        (lambda x: ops.quaternion_max_pool2d(x, 3, 2, 1), distinct(1, 5, 4, 4)),
+        (lambda x: ops.quaternion_max_pool2d(x, (1, 2), (2, 1), (0, 1)), distinct(1, 3, 3, 8)),
     ],
     MaxPool: pooling(ops.max_pool2d),
     AvgPool: pooling(ops.avg_pool2d),
@@ -252,6 +362,13 @@ CASES = {
     Pad: [
         (lambda x: ops.pad(x, ((1, 0), (2, 3))), normal(2, 3)),
         (lambda x: ops.pad(x, ((0, 1),), value=7.0), normal(3)),
+    ],
+    Continue: [
+        (lambda x: ops.pad(x, ((1, 0), (0, 0), (2, 1)), mode="reflect"), normal(2, 2, 3)),
+        (lambda x: ops.pad(x, ((2, 3), (0, 1)), mode="replicate"), normal(2, 3)),
+        (lambda x: ops.pad(x, ((0, 1), (1, 2)), mode="circular"), normal(3, 2)),
+        (lambda x: ops.pad(x, ((5, 4),), mode="reflect"), normal(3)),  # there and back again
+        (lambda x: ops.pad(x, ((5, 4),), mode="circular"), normal(2)),
     ],
     GetItem: [
         (lambda x: x[1], normal(3, 4)),
@@ -300,8 +417,12 @@ def test_gradients(op, case, kernels):
 
 
 @pytest.mark.parametrize(
-    "op", [Hamilton, HamiltonLinear, HamiltonConv, Conv, MatMul, BatchNorm, GELU, LogSumExp]
-)
+    "op",
+    [
+        Hamilton, HamiltonLinear, HamiltonConv, Conv, MatMul, BatchNorm, GELU, LogSumExp, ModReLU,
+        RotationWeight, Whiten,
+    ],
+)  # fmt: skip
 def test_taylor_rate_is_2(op):
     f, *inputs = CASES[op][0]
     along = normal(*inputs[0].shape)
@@ -309,7 +430,9 @@ def test_taylor_rate_is_2(op):
     assert taylor_rate(lambda x: f(x, *rest), inputs[0], along) >= 1.98  # infinite where linear
 
 
-@pytest.mark.parametrize("op", [Hamilton, HamiltonLinear, HamiltonConv, Conv, MatMul])
+@pytest.mark.parametrize(
+    "op", [Hamilton, HamiltonLinear, HamiltonConv, HamiltonConvTranspose, Conv, MatMul]
+)
 def test_products_are_bilinear_so_the_remainder_is_exactly_quadratic(op):
     """Along a direction in both factors at once, taken as one vector."""
     f, a, b = CASES[op][0]

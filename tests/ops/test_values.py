@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import linalg, special, stats
 
 from quatgrad import Tensor, ops
 from quatgrad.errors import DataError, DTypeError, OptionError, QuatgradError, ShapeError
@@ -63,6 +63,80 @@ def hamilton_conv(x, w, stride, padding):
 
 def hamilton_linear(x, w):
     return hamilton_conv(x[:, None, None], w[:, None, None], 1, 0)[:, 0, 0]
+
+
+def conv_transpose(x, w, stride, padding, extra, product=np.matmul):
+    """Every pixel sends its product with the weight to a window."""
+    (N, I, J, _), (U, V) = x.shape, w.shape[-4:-2]
+    y = 0
+    for i, j, u, v in np.ndindex(I, J, U, V):
+        part = product(x[:, i, j], w[..., u, v, :, :])
+        if np.isscalar(y):
+            H, W = stride * (I - 1) + U + extra, stride * (J - 1) + V + extra
+            y = np.zeros((N, H, W, part.shape[-1]))
+        y[:, i * stride + u, j * stride + v] += part
+    return y[:, padding : y.shape[1] - padding, padding : y.shape[2] - padding]
+
+
+def quaternions(x):
+    """(..., 4Q) in component blocks -> (..., Q, 4)."""
+    return x.reshape(*x.shape[:-1], 4, -1).swapaxes(-1, -2)
+
+
+def blocks(q):
+    return q.swapaxes(-1, -2).reshape(*q.shape[:-2], -1)
+
+
+def rotation(x, w, s):
+    """sum_p s w x w^-1, quaternion by quaternion."""
+    x, w = quaternions(x)[..., None, :], np.moveaxis(w, 0, -1)
+    inverse = w * [1, -1, -1, -1] / (w * w).sum(-1, keepdims=True)
+    return blocks((s[..., None] * hamilton(hamilton(w, x), inverse)).sum(-3))
+
+
+def rotation_weight(w, s):
+    """A matrix row by row: what becomes of the unit vectors."""
+    return rotation(np.eye(4 * s.shape[0]), w, s)
+
+
+def longest(x, axis):
+    """The longest quaternion of a window."""
+    q = np.moveaxis(quaternions(x), (1, 2), (-3, -2))  # (N, Q, window, 4)
+    q = q.reshape(*q.shape[:2], -1, 4)
+    first = (q * q).sum(-1).argmax(-1)
+    return blocks(
+        np.stack([[q[n, c, first[n, c]] for c in range(q.shape[1])] for n in range(len(q))])
+    )
+
+
+def modrelu(x, b):
+    q = quaternions(x)
+    length = np.linalg.norm(q, axis=-1)
+    return blocks(q * (np.maximum(length + b, 0) / length)[..., None])
+
+
+def whitening(x, gamma, shift):
+    q = quaternions(x - x.reshape(-1, x.shape[-1]).mean(0))
+    y = np.empty_like(q)
+    for c in range(q.shape[-2]):
+        V = np.cov(q[..., c, :].reshape(-1, 4).T, bias=True) + 1e-5 * np.eye(4)
+        y[..., c, :] = q[..., c, :] @ linalg.inv(linalg.sqrtm(V)) @ gamma[..., c].T
+    return blocks(y) + shift
+
+
+def variance_norm(x, scale, shift):
+    q = quaternions(x - x.mean((0, 1, 2)))
+    var = (q * q).sum(-1).mean((0, 1, 2))
+    return blocks(q * (scale / np.sqrt(var + 1e-5))[:, None]) + shift
+
+
+def fresh(op, *states):
+    """A norm in training, its running statistics made on the spot."""
+
+    def f(x, scale, shift):
+        return op(x, scale, shift, *(Tensor(np.zeros(s, x.dtype)) for s in states), True)
+
+    return f
 
 
 def pool(x, how, size, stride):
@@ -157,6 +231,35 @@ VALUES = {
                         lambda x, w, b: hamilton_conv(x, w, 2, 1) + b, MAP, QW, B4),
     "conv2d": (lambda x, w, b: ops.conv2d(x, w, b, 2, 1),
                lambda x, w, b: conv(x, w, 2, 1) + b, MAP, W, B6),
+    "conv2d dilated": (
+        lambda x, w: ops.conv2d(x, w, None, 2, 1, (1, 2)),
+        lambda x, w: conv(x, np.insert(w, 1, 0, axis=1), 2, 1), MAP, W,
+    ),
+    "conv2d reflected": (
+        lambda x, w: ops.conv2d(x, w, None, 1, 2, padding_mode="reflect"),
+        lambda x, w: conv(np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), "reflect"), w, 1, 0), MAP, W,
+    ),
+    "conv_transpose2d": (lambda x, w, b: ops.conv_transpose2d(x, w, b, 3, 1, 2),
+                         lambda x, w, b: conv_transpose(x, w, 3, 1, 2) + b, MAP, W, B6),
+    "hamilton_conv_transpose2d": (
+        lambda x, w, b: ops.hamilton_conv_transpose2d(x, w, b, 2, 1),
+        lambda x, w, b: conv_transpose(x, w, 2, 1, 0, hamilton_linear) + b, MAP, QW, B4,
+    ),
+    "rotation_linear": (ops.rotation_linear, rotation, MAP, QW[:, 0, 0], QW[0, 1, 0]),
+    "rotation_conv2d": (
+        lambda x, w, s: ops.rotation_conv2d(x, w, s, None, 2, 1),
+        lambda x, w, s: conv(
+            x, np.array([[rotation_weight(w[:, u, v], s[u, v]) for v in (0, 1)] for u in range(3)]),
+            2, 1,
+        ), MAP, QW, QW[1],
+    ),
+    "rotation_weight": (ops.rotation_weight, rotation_weight, QW[:, 0, 0], QW[0, 1, 0]),
+    "quaternion_max_pool2d": (lambda x: ops.quaternion_max_pool2d(x, 2, 1),
+                              lambda x: pool(x, longest, 2, 1), MAP),
+    "modrelu": (ops.modrelu, modrelu, MAP, np.array([-1.5, 0.5])),
+    "variance_norm": (fresh(ops.variance_norm, 8, 2), variance_norm, MAP, B4[:2], MAP[0, 0, 1]),
+    "whitening_norm": (fresh(ops.whitening_norm, 8, (2, 4, 4)), whitening,
+                       MAP, MAP[1, :4, :4, :2], MAP[0, 0, 1]),
     "max_pool2d": (lambda x: ops.max_pool2d(x, 2), lambda x: pool(x, np.max, 2, 2), MAP),
     "avg_pool2d": (lambda x: ops.avg_pool2d(x, 3, 1), lambda x: pool(x, np.mean, 3, 1), MAP),
     "global_avg_pool2d": (ops.global_avg_pool2d, lambda x: x.mean((1, 2)), MAP),

@@ -1,0 +1,61 @@
+"""Non-linearities and dropout. ReLU takes each component of a quaternion by itself ("split")."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad import ops
+from quatgrad.autograd import Tensor
+from quatgrad.nn.linear import quaternions, zeros
+from quatgrad.nn.module import Module
+
+
+class ReLU(Module):
+    """y = max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """max(x, 0)."""
+        return ops.relu(x)
+
+
+class ModReLU(Module):
+    """y = x max(|x| + b, 0) / |x| for quaternions of x (..., 4Q), b (Q,) starting at 0.
+
+    Keeps directions and knows no axes: y(u x) = u y(x) for |u| = 1. y = 0 where x = 0.
+    With b = 0 it is the identity: what it cuts off is learned. Arjovsky et al., arXiv:1511.06464.
+    """
+
+    def __init__(self, channels: int):
+        (Q,) = quaternions("ModReLU", channels)
+        self.bias = zeros(Q)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x with every quaternion shortened by -b."""
+        return ops.modrelu(x, self.bias)
+
+    def describe(self) -> str:
+        """Number of channels."""
+        return str(4 * self.bias.size)
+
+
+class Dropout(Module):
+    """y = x m / (1 - p) in training, m = 0 with probability p, else 1; y = x in evaluation."""
+
+    def __init__(self, p: float, *, rng: np.random.Generator):
+        self.p, self.rng = p, rng
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x with entries dropped."""
+        return ops.dropout(x, self.p, self.rng, self.training)
+
+    def describe(self) -> str:
+        """Share of entries dropped."""
+        return f"p={self.p}"
+
+
+class QDropout(Dropout):
+    """`Dropout` of whole quaternions of x (..., 4Q): one m for all four components."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x with quaternions dropped."""
+        return ops.dropout(x, self.p, self.rng, self.training, components=4)

@@ -1,0 +1,194 @@
+"""Convolutions. Channel counts are real ones: QConv2d(64, 128, 3) maps 16 quaternions to 32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad import ops
+from quatgrad.autograd import Parameter, Tensor
+from quatgrad.nn import init
+from quatgrad.nn.init import unit
+from quatgrad.nn.linear import quaternions, without_bias, zeros
+from quatgrad.nn.module import Module
+from quatgrad.ops.window import (
+    Size,
+    check_border,
+    check_groups,
+    check_options,
+    check_output_padding,
+    pair,
+)
+
+
+class Convolution(Module):
+    """What convolutions share: weight (U, V, P / groups, Q), bias, and how the window moves.
+
+    A subclass says of how many components a channel is made, and computes. Errors: `OptionError`
+    for options that no map suits, `ShapeError` for channels that do not make quaternions.
+    """
+
+    components = 1
+    default_init = staticmethod(init.xavier)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
+        dilation: Size = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        *,
+        rng: np.random.Generator,
+        init: init.Initialiser | None = None,
+    ):
+        name, P, Q = type(self).__name__, in_channels, out_channels
+        self.stride, self.padding, self.dilation = pair(stride), pair(padding), pair(dilation)
+        self.groups, self.padding_mode = groups, padding_mode
+        check_options(name, pair(size), self.stride, self.padding, self.dilation)
+        check_border(name, padding_mode)
+        if self.components == 4:
+            P, Q = quaternions(name, P, Q)
+        check_groups(name, groups, P, Q)
+        lead = (4,) if self.components == 4 else ()
+        draw = init or self.default_init
+        weight = draw(rng, (*lead, *pair(size), P // groups, Q))
+        self.weight = Parameter(weight, components=self.components)
+        self.bias = zeros(out_channels) if bias else None
+
+    def describe(self) -> str:
+        """Channels, window and bias, and the options that are not as usual."""
+        *_, U, V, P, Q = self.weight.shape
+        text = f"{self.components * self.groups * P} -> {self.components * Q}, {U}x{V}"
+        for name, usual in (("stride", 1), ("padding", 0), ("output_padding", 0), ("dilation", 1)):
+            rows, columns = vars(self).get(name, (usual, usual))
+            if (rows, columns) != (usual, usual):
+                text += f", {name} {rows if rows == columns else (rows, columns)}"
+        text += f", {self.groups} groups" if self.groups > 1 else ""
+        text += f", {self.padding_mode}" if self.padding_mode != "zeros" else ""
+        return text + without_bias(self)
+
+
+class Conv2d(Convolution):
+    """y[n,i,j,q] = sum_uvp x[n, i s + u d - pad, j s + v d - pad, p] w[u,v,p,q] + b[q].
+
+    x (N, H, W, P) -> y (N, I, J, Q), w (U, V, P / groups, Q),
+    I = (H + 2 pad - d (U - 1) - 1) // s + 1. `padding_mode` is "zeros", "reflect", "replicate"
+    or "circular". With groups, block g of the outputs sees block g of the inputs alone. A
+    dilated convolution computes all outputs of stride 1, and keeps those of stride s.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution of x with w, plus b."""
+        how = self.stride, self.padding, self.dilation, self.groups, self.padding_mode
+        return ops.conv2d(x, self.weight, self.bias, *how)
+
+
+class QConv2d(Convolution):
+    """y_q = sum_uvp w_uvpq x_p + b_q with quaternions: `Conv2d` with a quarter of the weights.
+
+    x (N, H, W, 4P) in component blocks [1 | i | j | k] -> y (N, I, J, 4Q),
+    w (4, U, V, P / groups, Q). A group has the g-th block of every component: whole quaternions.
+    """
+
+    components = 4
+    default_init = staticmethod(init.xavier_components)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The quaternion convolution of x with w, plus b."""
+        how = self.stride, self.padding, self.dilation, self.groups, self.padding_mode
+        return ops.hamilton_conv2d(x, self.weight, self.bias, *how)
+
+
+class ConvTranspose2d(Convolution):
+    """y[n, i s + u - pad, j s + v - pad, q] = the sum of all x[n,i,j,p] w[u,v,p,q] + b[q].
+
+    x (N, I, J, P) -> y (N, H, W, Q), w (U, V, P / groups, Q),
+    H = s (I - 1) + U - 2 pad + output_padding: the adjoint of a convolution from Q to P channels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
+        output_padding: Size = 0,
+        groups: int = 1,
+        *,
+        rng: np.random.Generator,
+        init: init.Initialiser | None = None,
+    ):
+        super().__init__(
+            in_channels,
+            out_channels,
+            size,
+            stride,
+            padding,
+            bias,
+            groups=groups,
+            rng=rng,
+            init=init,
+        )
+        self.output_padding = pair(output_padding)
+        check_output_padding(type(self).__name__, self.stride, self.output_padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Every pixel of x sends w to a window of y."""
+        how = self.stride, self.padding, self.output_padding, self.groups
+        return ops.conv_transpose2d(x, self.weight, self.bias, *how)
+
+
+class QConvTranspose2d(ConvTranspose2d):
+    """`ConvTranspose2d` with quaternions, y = w x: the weight on the left and not conjugated.
+
+    x (N, I, J, 4P) -> y (N, H, W, 4Q), w (4, U, V, P / groups, Q). It is the adjoint of the
+    `QConv2d` from Q to P quaternions with the weight conj(w).
+    """
+
+    components = 4
+    default_init = staticmethod(init.xavier_components)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Every pixel of x sends w x to a window of y."""
+        how = self.stride, self.padding, self.output_padding, self.groups
+        return ops.hamilton_conv_transpose2d(x, self.weight, self.bias, *how)
+
+
+class RotationConv2d(Convolution):
+    """y_q = sum_uvp s_uvpq w_uvpq x_p w_uvpq^-1 + b_q: `RotationLinear` in a window.
+
+    x (N, H, W, 4P) -> y (N, I, J, 4Q), w (4, U, V, P, Q), s (U, V, P, Q); `init` is that of s.
+    """
+
+    components = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
+        dilation: Size = 1,
+        padding_mode: str = "zeros",
+        *,
+        rng: np.random.Generator,
+        init: init.Initialiser = init.xavier,
+    ):
+        super().__init__(
+            in_channels, out_channels, size, stride, padding, bias, dilation, 1, padding_mode,
+            rng=rng, init=unit,
+        )  # fmt: skip
+        self.scale = Parameter(init(rng, self.weight.shape[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution whose products are rotations, plus b."""
+        how = self.stride, self.padding, self.dilation, self.padding_mode
+        return ops.rotation_conv2d(x, self.weight, self.scale, self.bias, *how)

@@ -1,0 +1,102 @@
+"""A network over the other algebra, weights and all; the network that is given stays as it is.
+
+Everything else is copied as it stands: biases, batch norm with its statistics, modes. Masks of
+weights that are converted are not: their zeros are, where the algebra allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from quatgrad.autograd import Parameter, no_grad
+from quatgrad.backend import Array, array_module, kernel
+from quatgrad.nn.conv import Conv2d, ConvTranspose2d, QConv2d, QConvTranspose2d, RotationConv2d
+from quatgrad.nn.linear import Linear, QLinear, RotationLinear
+from quatgrad.nn.module import Module
+from quatgrad.ops.rotation import rotation_weight
+
+#: Real layer -> its quaternion twin, and the way back.
+TO_QUATERNION: dict[type, type] = {
+    Linear: QLinear, Conv2d: QConv2d, ConvTranspose2d: QConvTranspose2d,
+}  # fmt: skip
+TO_REAL: dict[type, type] = {q: r for r, q in TO_QUATERNION.items()}
+TO_REAL |= {RotationLinear: Linear, RotationConv2d: Conv2d}
+
+
+def to_quaternion(model: Module) -> Module:
+    """The network with every real layer replaced by the nearest quaternion one.
+
+    Its weight is the orthogonal projection of the real one: the average, with signs, of the four
+    blocks in which a component stands. Nothing is lost where the real weight is that of a
+    quaternion layer, as in what `to_real` gives. Layers whose features do not divide by 4, and
+    those with groups, which would cut through the component blocks, stay real.
+    """
+
+    def convert(layer: Any) -> Module | None:
+        if type(layer) not in TO_QUATERNION or getattr(layer, "groups", 1) != 1:
+            return None
+        W = layer.weight.data
+        if W.shape[-2] % 4 or W.shape[-1] % 4:
+            return None
+        return _twin(layer, TO_QUATERNION[type(layer)], kernel("fold")(W) / 4)
+
+    return _rebuild(model, convert)
+
+
+def to_real(model: Module) -> Module:
+    """The network with every quaternion layer replaced by the real one that computes the same.
+
+    A layer gets four times the weights, its expanded weight: `kernels.reference.expand`. Groups
+    become the zeros of a block-diagonal weight, rotations their matrices.
+    """
+
+    def convert(layer: Any) -> Module | None:
+        if type(layer) not in TO_REAL:
+            return None
+        if isinstance(layer, RotationLinear | RotationConv2d):
+            with no_grad():
+                W = rotation_weight(layer.weight, layer.scale).data
+        else:
+            W = kernel("expand")(_dense(layer.weight.data, getattr(layer, "groups", 1)))
+        return _twin(layer, TO_REAL[type(layer)], W)
+
+    return _rebuild(model, convert)
+
+
+def _rebuild(model: Module, convert: Callable[[Module], Module | None]) -> Module:
+    """A deep copy of the model in which converted layers stand where the old ones stood.
+
+    `deepcopy` asks its memo for what it has copied before, by id: there the new layers wait. So
+    they are found wherever a model may hold a layer, and a shared layer stays shared.
+    """
+    memo: dict[int, object] = {}
+    for _, layer in model.named_modules():
+        new = convert(layer)
+        if new is not None:
+            memo[id(layer)] = new
+    return deepcopy(model, memo)
+
+
+def _twin(layer: Module, kind: Any, weight: Array) -> Module:
+    """A layer of another kind with the options and the bias of this one."""
+    twin = kind.__new__(kind)
+    for name, value in vars(layer).items():  # in the same order, which is that of the parameters
+        if name == "weight":
+            twin.weight = Parameter(weight, components=4 if kind in TO_REAL else 1)
+        elif name != "scale":  # a rotation's is in the weight
+            setattr(twin, name, deepcopy(value))
+    if hasattr(twin, "groups"):
+        twin.groups = 1
+    return twin
+
+
+def _dense(w: Array, groups: int) -> Array:
+    """The weight (..., P, Q) without groups: (..., groups P, Q), zero between the groups."""
+    *lead, P, Q = w.shape
+    W = array_module(w).zeros((*lead, groups * P, Q), w.dtype)
+    for g in range(groups):
+        columns = slice(g * Q // groups, (g + 1) * Q // groups)
+        W[..., g * P : (g + 1) * P, columns] = w[..., columns]
+    return W

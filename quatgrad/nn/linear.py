@@ -1,0 +1,112 @@
+"""Linear layers. Feature counts are real ones: QLinear(64, 128) maps 16 quaternions to 32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad import ops
+from quatgrad.autograd import Parameter, Tensor
+from quatgrad.errors import ShapeError
+from quatgrad.nn import init
+from quatgrad.nn.init import unit
+from quatgrad.nn.module import Module
+
+
+class Linear(Module):
+    """y = x w + b; x (..., P) -> y (..., Q), w (P, Q), b (Q,) starting at 0."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator,
+        init: init.Initialiser = init.xavier,
+    ):
+        self.weight = Parameter(init(rng, (in_features, out_features)))
+        self.bias = zeros(out_features) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x w + b."""
+        return ops.linear(x, self.weight, self.bias)
+
+    def describe(self) -> str:
+        """Features and bias."""
+        return f"{self.weight.shape[0]} -> {self.weight.shape[1]}{without_bias(self)}"
+
+
+class QLinear(Module):
+    """y_q = sum_p w_pq x_p + b_q with quaternions; x (..., 4P) -> y (..., 4Q), w (4, P, Q).
+
+    A quarter of the weights of `Linear` with the same features. The bias is real, (4Q,): one
+    quaternion for each output. Source: "Large Neural Networks at a Fraction", Figure 1.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator,
+        init: init.Initialiser = init.xavier_components,
+    ):
+        P, Q = quaternions("QLinear", in_features, out_features)
+        self.weight = Parameter(init(rng, (4, P, Q)), components=4)
+        self.bias = zeros(out_features) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """w x + b, weight on the left."""
+        return ops.hamilton_linear(x, self.weight, self.bias)
+
+    def describe(self) -> str:
+        """Features and bias."""
+        _, P, Q = self.weight.shape
+        return f"{4 * P} -> {4 * Q}{without_bias(self)}"
+
+
+class RotationLinear(QLinear):
+    """y_q = sum_p s_pq w_pq x_p w_pq^-1 + b_q: each input turned and scaled, then added.
+
+    x (..., 4P) -> y (..., 4Q), w (4, P, Q) of which only the direction matters, s (P, Q). Real
+    parts are only scaled. Where w = 0, nothing passes and nothing is learned. `init` is that of
+    s; w starts uniform over all rotations. After Parcollet's "rotation" layers.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator,
+        init: init.Initialiser = init.xavier,
+    ):
+        super().__init__(in_features, out_features, bias, rng=rng, init=unit)
+        self.scale = Parameter(init(rng, self.weight.shape[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """s w x w^-1 + b."""
+        return ops.rotation_linear(x, self.weight, self.scale, self.bias)
+
+
+def zeros(features: int) -> Parameter:
+    """A bias at its start."""
+    return Parameter(np.zeros(features, np.float32))
+
+
+def quaternions(layer: str, *features: int) -> list[int]:
+    """Numbers of quaternions in numbers of real features, or `ShapeError` if 4 does not divide."""
+    for n in features:
+        if n % 4 or n < 4:
+            raise ShapeError(
+                f"{layer}: a quaternion takes 4 real features, so their number must be a "
+                f"multiple of 4; got {' -> '.join(map(str, features))}"
+            )
+    return [n // 4 for n in features]
+
+
+def without_bias(layer: Module) -> str:
+    """What a layer's description says of its bias."""
+    return "" if vars(layer)["bias"] is not None else ", no bias"

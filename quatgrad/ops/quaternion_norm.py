@@ -1,0 +1,133 @@
+"""Batch normalization of quaternions (..., 4Q): by their variance, or whitened.
+
+`batch_norm`, which knows no quaternions, gives each component variance 1 ("split"). These two
+give E |y|^2 = 1 to begin with, as published; whitening also makes the components uncorrelated.
+"""
+
+from __future__ import annotations
+
+from quatgrad.autograd import Function, Tensor
+from quatgrad.backend import Array, array_module
+from quatgrad.errors import ShapeError
+from quatgrad.ops.norm import check_rows, follow
+from quatgrad.ops.shape import concatenate
+
+
+class Whiten(Function):
+    """y = Γ S (x - mean) + shift for quaternions as vectors of 4, S = (V + eps I)^(-1/2).
+
+    V = E (x - mean)(x - mean)^T. With C = sum g (x - mean)^T: dΓ = C S, dS = Γ^T C, and
+
+        dx = (Γ S)^T (g - mean g) + (dV + dV^T) (x - mean) / M,
+
+    where, in the basis of the eigenvectors of V + eps I with values l,
+    dV_ij = -dS_ij / (sqrt(l_i l_j) (sqrt l_i + sqrt l_j)): finite also where values are equal.
+    """
+
+    def __init__(self, eps: float, mean: Array = None, cov: Array = None):
+        self.eps, self.mean, self.cov, self.given = eps, mean, cov, mean is not None
+
+    def forward(self, x, gamma, shift):
+        xp = array_module(x)
+        rows = x.reshape(-1, 4, x.shape[-1] // 4)
+        if not self.given:
+            self.mean = rows.mean(axis=0, dtype="float64")
+            wide = rows - self.mean
+            self.cov = xp.einsum("mbq,mcq->qbc", wide, wide) / len(rows)
+        values, basis = xp.linalg.eigh(self.cov)
+        roots = xp.sqrt(xp.maximum(values, 0) + self.eps)  # rounding makes zeros negative
+        S = (basis / roots[:, None, :]) @ basis.swapaxes(1, 2)
+        self.save(x, gamma, S, roots, basis)
+        A = xp.einsum("bdq,qdc->qbc", gamma, S).astype(x.dtype)
+        y = xp.einsum("qbc,mcq->mbq", A, rows - self.mean.astype(x.dtype))
+        return y.reshape(x.shape) + shift
+
+    def backward(self, g):
+        x, gamma, S, roots, basis = self.saved
+        xp = array_module(g)
+        rows, g = (a.reshape(-1, 4, a.shape[-1] // 4) for a in (x, g))
+        centred = rows - self.mean.astype(x.dtype)
+        C = xp.einsum("mbq,mcq->qbc", g, centred, dtype="float64")
+        dgamma = (C @ S).transpose(1, 2, 0).astype(x.dtype)
+        dshift = g.sum(axis=0)
+        A = xp.einsum("bdq,qdc->qbc", gamma, S).astype(x.dtype)
+        if self.given:
+            dx = xp.einsum("qcb,mcq->mbq", A, g)
+        else:
+            dS = basis.swapaxes(1, 2) @ xp.einsum("cbq,qcd->qbd", gamma, C) @ basis
+            left, right = roots[:, :, None], roots[:, None, :]
+            dV = basis @ (-dS / (left * right * (left + right))) @ basis.swapaxes(1, 2)
+            dV = ((dV + dV.swapaxes(1, 2)) / len(rows)).astype(x.dtype)
+            dx = xp.einsum("qcb,mcq->mbq", A, g - dshift / len(rows))
+            dx += xp.einsum("qbc,mcq->mbq", dV, centred)
+        return dx.reshape(x.shape), dgamma, dshift.reshape(-1)
+
+
+def whitening_norm(
+    x: Tensor,
+    gamma: Tensor,
+    shift: Tensor,
+    running_mean: Tensor,
+    running_cov: Tensor,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = Γ (V + eps I)^(-1/2) (x - mean) + shift: each quaternion has the covariance Γ Γ^T.
+
+    x (..., 4Q) in component blocks, gamma (4, 4, Q), shift and running_mean (4Q,), running_cov
+    (Q, 4, 4). V is the 4 x 4 covariance matrix over all rows of x; for modes and `momentum` see
+    `batch_norm`. The root is the symmetric one: turning x turns what Γ acts on, no axis comes
+    first. A direction in which x does not vary, as with fewer than 5 rows, stays at 0.
+    Source: Trabelsi et al., arXiv:1705.09792; Gaudet & Maida, arXiv:1712.04604; the symmetric
+    root, Huang et al., arXiv:1804.08450. The code published with the second does not whiten.
+    """
+    _check("whitening_norm", x, 4 * gamma.shape[-1])
+    if not training:
+        mean, cov = running_mean.data.reshape(4, -1).copy(), running_cov.data.astype("float64")
+        return Whiten(eps, mean, cov)(x, gamma, shift)
+    check_rows("whitening_norm", x)
+    op = Whiten(eps)
+    y = op(x, gamma, shift)
+    M = x.size // x.shape[-1]
+    follow(running_mean, op.mean.reshape(-1).astype(x.dtype), momentum)
+    follow(running_cov, (op.cov * (M / (M - 1))).astype(x.dtype), momentum)
+    return y
+
+
+def variance_norm(
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = scale (x - mean) / sqrt(var + eps) + shift with var = E |x - mean|^2 of a quaternion.
+
+    x (..., 4Q) in component blocks; scale and running_var (Q,), shift and running_mean (4Q,).
+    The four components keep their proportions. For modes and `momentum` see `batch_norm`.
+    """
+    _check("variance_norm", x, 4 * scale.shape[0])
+    if training:
+        check_rows("variance_norm", x)
+        M, rows = x.size // x.shape[-1], tuple(range(x.ndim - 1))
+        mean = x.mean(rows)
+        centred = x - mean
+        var = (centred * centred).mean(rows).reshape(4, -1).sum(0)
+        follow(running_mean, mean.data, momentum)
+        follow(running_var, var.data * (M / (M - 1)), momentum)
+    else:
+        centred, var = x - running_mean.detach(), running_var.detach()
+    factor = scale / (var + eps).sqrt()
+    return centred * concatenate([factor] * 4) + shift
+
+
+def _check(op: str, x: Tensor, channels: int) -> None:
+    if x.ndim == 0 or x.shape[-1] != channels:
+        raise ShapeError(
+            f"{op}: expected {channels} channels ({channels // 4} quaternions); "
+            f"the input has shape {x.shape}"
+        )
