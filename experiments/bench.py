@@ -46,6 +46,7 @@ from quatgrad.optim import SGD
 RESULTS = Path(__file__).parent / "results"
 OURS = "numba"  # the ratios are theirs / ours
 ENGINES = {"kernels": ["numpy", OURS], "layers": ["numpy", OURS, "torch"], "steps": [OURS, "torch"]}
+RIVALS = ("torch", "numpy-quaternion", "quaternionic")
 ROUNDS, QUICK_ROUNDS = 25, 3
 TURN = 0.02  # s: a shorter call is repeated for that long
 WARM_UP = 0.3  # s
@@ -362,7 +363,7 @@ def about(rounds: int, threads: int | None) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
         "machine": machine,
-        "versions": {n: known.get(n) for n in ("python", "numpy", "numba", "quatgrad", "torch")},
+        "versions": {n: known.get(n) for n in ("python", "numpy", "numba", "quatgrad", *RIVALS)},
         "rounds": rounds,
         "threads": threads,
     }
@@ -372,7 +373,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options; what is wrong with them ends the program with code 2, before measuring."""
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog="bench.py", description=__doc__, formatter_class=raw)
-    p.add_argument("--suite", choices=(*CALLS, "all"), default="all", help="default: all")
+    p.add_argument("--suite", choices=(*CALLS, "algebra", "all"), default="all",
+                   help="algebra: bench_algebra.py, by itself (default: all others)")  # fmt: skip
     p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
     p.add_argument("--full", action="store_true", help="steps: resnet18 too (minutes)")
     p.add_argument("--threads", type=int, metavar="N", help="of every engine (default: its own)")
@@ -415,6 +417,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if options.serve:
         return serve()
+    if options.suite == "algebra":  # a process of its own: one thread, set before NumPy starts
+        own = ["--quick"] * options.quick + (["--out", str(options.out)] if options.out else [])
+        return subprocess.call([sys.executable, str(RESULTS.with_name("bench_algebra.py")), *own])
     record = about(QUICK_ROUNDS if options.quick else ROUNDS, options.threads)
     print(*record["machine"].values(), *(f"{n} {v}" for n, v in record["versions"].items() if v))
     suites = list(CALLS) if options.suite == "all" else [options.suite]

@@ -116,6 +116,8 @@ def new_array(data: Any) -> Array:
     Raises `DTypeError` for an array that is neither float32 nor float64, and for other things.
     """
     if hasattr(data, "dtype"):
+        if array_module(data) is np and not isinstance(data, np.ndarray | np.generic):
+            raise DTypeError(f"got a {type(data).__name__}: give the array that it holds")
         check_dtype(data.dtype, "the array")
         return asarray(data).copy(order="C")
     a = np.asarray(data)

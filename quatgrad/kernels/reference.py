@@ -14,6 +14,18 @@ from __future__ import annotations
 import numpy as np
 
 from quatgrad.backend import Array, array_module
+from quatgrad.kernels.reference_algebra import (  # noqa: F401 - kernels of this rung
+    quaternion_divide,
+    quaternion_exp,
+    quaternion_inverse,
+    quaternion_log,
+    quaternion_norm,
+    quaternion_normalize,
+    quaternion_polar,
+    quaternion_power,
+    quaternion_rotate,
+    quaternion_sqrt,
+)
 
 Pair = tuple[int, int]
 

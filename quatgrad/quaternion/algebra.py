@@ -1,12 +1,43 @@
-"""Arithmetic of quaternions: products, norms, inverses."""
+"""Arithmetic of quaternions: parts, products, norms, inverses.
+
+Right for numbers of any size: no square over- or underflows on the way to a result that does not.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-
 from quatgrad.backend import Array, array_module, kernel
 from quatgrad.errors import DTypeError, ShapeError
-from quatgrad.quaternion.checks import check
+from quatgrad.kernels.reference import HAMILTON
+from quatgrad.quaternion.checks import broadcast, check, check_array, check_pair
+
+# ---------------------------------------------------------------------------------- parts
+
+
+def real(q: Array) -> Array:
+    """w of w + x i + y j + z k; (..., 4) -> (...). A view: writing to it writes to q."""
+    check("real", q)
+    return q[..., 0]
+
+
+def vector(q: Array) -> Array:
+    """(x, y, z) of w + x i + y j + z k; (..., 4) -> (..., 3). A view: writing to it writes to q."""
+    check("vector", q)
+    return q[..., 1:]
+
+
+def from_vector(v: Array) -> Array:
+    """x i + y j + z k, a pure quaternion; (..., 3) -> (..., 4)."""
+    check_array("from_vector", v)
+    if v.ndim == 0 or v.shape[-1] != 3:
+        raise ShapeError(
+            f"from_vector: vectors lie along the last axis, of size 3; got shape {v.shape}"
+        )
+    q = array_module(v).zeros((*v.shape[:-1], 4), v.dtype)
+    q[..., 1:] = v
+    return q
+
+
+# ------------------------------------------------------------------------------- products
 
 
 def multiply(p: Array, q: Array) -> Array:
@@ -16,18 +47,52 @@ def multiply(p: Array, q: Array) -> Array:
     infinite leaves none of the product's finite. Errors: `ShapeError` where the shapes do not
     broadcast, `DTypeError` where p is float32 and q float64.
     """
-    check("multiply", p)
-    check("multiply", q)
-    if p.dtype != q.dtype:
-        raise DTypeError(f"multiply: {p.dtype} and {q.dtype} do not mix; convert one with .astype")
-    try:
-        np.broadcast_shapes(p.shape, q.shape)
-    except ValueError:
-        raise ShapeError(
-            f"multiply: shapes {p.shape} and {q.shape} do not broadcast; all axes before the "
-            "last must be equal, or 1, or missing"
-        ) from None
+    check_pair("multiply", p, q)
     return kernel("hamilton")(p, q)
+
+
+def divide(p: Array, q: Array) -> Array:
+    """p q^-1; (..., 4), (..., 4) -> (..., 4), the leading axes broadcast.
+
+    Right where q^-1 over- or underflows and the quotient does not. p / 0 is NaN, p / inf is 0.
+    """
+    check_pair("divide", p, q)
+    return kernel("quaternion_divide")(p, q)
+
+
+def dot(p: Array, q: Array) -> Array:
+    """p . q = sum_a p_a q_a = Re(p conj(q)), the product of 4-vectors; (..., 4) -> (...)."""
+    check_pair("dot", p, q)
+    return (p * q).sum(axis=-1)
+
+
+def matmul(A: Array, B: Array) -> Array:
+    """(A B)_nm = sum_k A_nk B_km, the product of matrices of quaternions.
+
+    A (..., N, K, 4), B (..., K, M, 4) -> (..., N, M, 4), the leading axes broadcast. It is one real
+    product of (4N, 4K) and (4K, M): A becomes the matrix of its left multiplications, of B the
+    four components are stacked. (A B) C = A (B C), (A B)^H = B^H A^H.
+    """
+    check("matmul", A)
+    check("matmul", B)
+    if A.dtype != B.dtype:
+        raise DTypeError(f"matmul: {A.dtype} and {B.dtype} do not mix; convert one with .astype")
+    if A.ndim < 3 or B.ndim < 3 or A.shape[-2] != B.shape[-3]:
+        raise ShapeError(
+            "matmul: takes matrices (..., N, K, 4) and (..., K, M, 4); "
+            f"got shapes {A.shape} and {B.shape}"
+        )
+    broadcast("matmul", A.shape[:-3], B.shape[:-3], "so must the axes before the matrices")
+    (N, K), M = A.shape[-3:-1], B.shape[-2]
+    xp = array_module(A)
+    table = xp.asarray(HAMILTON, dtype=A.dtype)
+    left = xp.einsum("abc,...nka->...cnbk", table, A).reshape(*A.shape[:-3], 4 * N, 4 * K)
+    right = xp.moveaxis(B, -1, -3).reshape(*B.shape[:-3], 4 * K, M)
+    y = left @ right
+    return xp.ascontiguousarray(xp.moveaxis(y.reshape(*y.shape[:-2], 4, N, M), -3, -1))
+
+
+# --------------------------------------------------------------------- conjugates and norms
 
 
 def conjugate(q: Array) -> Array:
@@ -45,42 +110,26 @@ def norm2(q: Array) -> Array:
 def norm(q: Array) -> Array:
     """|q| = sqrt(w^2 + x^2 + y^2 + z^2); (..., 4) -> (...); |p q| = |p| |q|.
 
-    Right for every q, however large or small: the squares are of components that a power of two
-    has brought near 1. It is 0 for zero, inf where a component is infinite.
+    0 for zero; inf where a component is infinite, even if another is NaN (as C99's hypot).
     """
     check("norm", q)
-    u, e = _near_one(q)
-    xp = array_module(q)
-    return xp.ldexp(xp.sqrt(norm2(u)), e[..., 0])
+    return kernel("quaternion_norm")(q)
 
 
 def inverse(q: Array) -> Array:
     """q^-1 = conj(q) / |q|^2: q q^-1 = q^-1 q = 1; (p q)^-1 = q^-1 p^-1.
 
-    Squares neither overflow nor underflow. Zero has no inverse: NaN in all components, and an
-    infinite component gives NaN, both with NumPy's RuntimeWarning, as for 0.0 / 0.0.
+    Zero has no inverse: NaN in all components. That of an infinite quaternion is 0.
     """
     check("inverse", q)
-    u, e = _near_one(q)
-    return array_module(q).ldexp(conjugate(u) / norm2(u)[..., None], -e)
+    return kernel("quaternion_inverse")(q)
 
 
 def normalize(q: Array) -> Array:
-    """q / |q|: the unit quaternion in the direction of q, for |q| of any size.
+    """q / |q|: the unit quaternion in the direction of q.
 
-    Zero has no direction and stays zero, as sign(0) = 0. An infinite component gives NaN, with
-    NumPy's RuntimeWarning.
+    Zero has no direction and stays zero, as sign(0) = 0. Infinite components outweigh the finite
+    ones and each other not: (inf, 1, -inf, 0) becomes (1, 0, -1, 0) / sqrt 2.
     """
     check("normalize", q)
-    u, _ = _near_one(q)
-    n = array_module(q).sqrt(norm2(u))[..., None]
-    return u / (n + (n == 0))
-
-
-def _near_one(q: Array) -> tuple[Array, Array]:
-    """(u, e) with q = u 2^e and the largest component of u in [1/2, 1); 0 = 0 2^0. No rounding,
-    but a component that is nothing beside the largest may underflow.
-    """
-    xp = array_module(q)
-    _, e = xp.frexp(abs(q).max(axis=-1, keepdims=True))
-    return xp.ldexp(q, -e), e
+    return kernel("quaternion_normalize")(q)

@@ -25,3 +25,23 @@ def check(name: str, q: Array) -> None:
         raise ShapeError(
             f"{name}: quaternions lie along the last axis, of size 4; got shape {q.shape}"
         )
+
+
+def check_pair(name: str, p: Array, q: Array) -> None:
+    """Raise unless p and q are quaternions of one dtype whose leading axes broadcast."""
+    check(name, p)
+    check(name, q)
+    if p.dtype != q.dtype:
+        raise DTypeError(f"{name}: {p.dtype} and {q.dtype} do not mix; convert one with .astype")
+    if p.shape != q.shape:
+        broadcast(
+            name, p.shape, q.shape, "all axes before the last must be equal, or 1, or missing"
+        )
+
+
+def broadcast(name: str, a: tuple[int, ...], b: tuple[int, ...], advice: str) -> None:
+    """Raise unless the shapes broadcast."""
+    try:
+        np.broadcast_shapes(a, b)
+    except ValueError:
+        raise ShapeError(f"{name}: shapes {a} and {b} do not broadcast; {advice}") from None

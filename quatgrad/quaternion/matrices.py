@@ -1,10 +1,11 @@
-"""Quaternions as matrices: p q = L(p) q = R(q) p."""
+"""Quaternions as matrices: p q = L(p) q = R(q) p, and the complex 2x2 form."""
 
 from __future__ import annotations
 
-from quatgrad.backend import Array, array_module
+from quatgrad.backend import Array, array_module, check_dtype
+from quatgrad.errors import ShapeError
 from quatgrad.kernels.reference import HAMILTON
-from quatgrad.quaternion.checks import check
+from quatgrad.quaternion.checks import check, check_array
 
 
 def left_matrix(q: Array) -> Array:
@@ -24,6 +25,68 @@ def right_matrix(q: Array) -> Array:
     """
     check("right_matrix", q)
     return array_module(q).einsum("abc,...b->...ca", _table(q), q)
+
+
+def from_left_matrix(M: Array) -> Array:
+    """q_a = sum_bc H[a, b, c] M[c, b] / 4: the q whose L(q) is nearest to M.
+
+    M (..., 4, 4) -> (..., 4). Nearest in the sum of squares: an orthogonal projection, since the
+    four L(e_a) are orthogonal and of squared length 4. So from_left_matrix(left_matrix(q)) = q
+    exactly, any other M has M - left_matrix(q) left over, and no M is refused. Errors:
+    `ShapeError` unless M is 4 x 4.
+    """
+    _check_matrix("from_left_matrix", M, 4)
+    return array_module(M).einsum("abc,...cb->...a", _table(M) / 4, M)
+
+
+def from_right_matrix(M: Array) -> Array:
+    """q_b = sum_ac H[a, b, c] M[c, a] / 4: the q whose R(q) is nearest to M.
+
+    M (..., 4, 4) -> (..., 4). The projection of `from_left_matrix`, for `right_matrix`.
+    """
+    _check_matrix("from_right_matrix", M, 4)
+    return array_module(M).einsum("abc,...ca->...b", _table(M) / 4, M)
+
+
+def complex_matrix(q: Array) -> Array:
+    """C(w, x, y, z) = [[w + xI, y + zI], [-y + zI, w - xI]], I^2 = -1; (..., 4) -> (..., 2, 2).
+
+    With q = u + v j, u = w + x i and v = y + z i, it is [[u, v], [-conj v, conj u]]: complex64
+    of float32, complex128 of float64. C(p q) = C(p) C(q), C(conj q) = C(q)^H, det C(q) = |q|^2;
+    the unit quaternions become the group SU(2). Physics writes it with Pauli's matrices,
+    C(i) = I sigma_z, C(j) = I sigma_y, C(k) = I sigma_x.
+    """
+    check("complex_matrix", q)
+    xp = array_module(q)
+    z = xp.empty((*q.shape[:-1], 2, 2), xp.result_type(q.dtype, xp.complex64))
+    z.real, z.imag = q[..., [[0, 2], [2, 0]]], q[..., [[1, 3], [3, 1]]]
+    z.real[..., 1, 0] *= -1
+    z.imag[..., 1, 1] *= -1
+    return z
+
+
+def from_complex_matrix(C: Array) -> Array:
+    """The q whose complex_matrix(q) is nearest to C; complex (..., 2, 2) -> (..., 4).
+
+    u = (C_00 + conj C_11) / 2, v = (C_01 - conj C_10) / 2, q = u + v j: an orthogonal projection,
+    exact where C is such a matrix. Errors: `DTypeError` unless complex64 or complex128.
+    """
+    if getattr(C, "dtype", None) is not None and C.dtype.kind == "c":
+        check_dtype(C.real.dtype, "from_complex_matrix: the array's real part")
+    else:
+        check_array("from_complex_matrix", C)
+        C = C + 0j
+    if C.shape[-2:] != (2, 2):
+        raise ShapeError(f"from_complex_matrix: takes matrices (..., 2, 2); got shape {C.shape}")
+    u = (C[..., 0, 0] + C[..., 1, 1].conj()) / 2
+    v = (C[..., 0, 1] - C[..., 1, 0].conj()) / 2
+    return array_module(C).stack([u.real, u.imag, v.real, v.imag], axis=-1)
+
+
+def _check_matrix(name: str, M: Array, size: int) -> None:
+    check_array(name, M)
+    if M.shape[-2:] != (size, size):
+        raise ShapeError(f"{name}: takes matrices (..., {size}, {size}); got shape {M.shape}")
 
 
 def _table(q: Array) -> Array:

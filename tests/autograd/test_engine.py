@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatgrad import Function, Parameter, Tensor, nn, no_grad, ops
+from quatgrad import Function, Parameter, Tensor, nn, no_grad, ops, quaternion
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 
 
@@ -616,3 +616,10 @@ def test_dropping_a_tensor_needs_no_garbage_collector():
         assert [r() for r in alive] == [None, None]
     finally:
         gc.enable()
+
+
+def test_a_quaternion_is_not_taken_for_a_plain_array():
+    """Its product would be entry by entry, without a word."""
+    q = quaternion.Quaternion(1, 2, 3, 4)
+    with pytest.raises(DTypeError, match="Quaternion"):
+        Tensor(np.ones(4, np.float32)) * q

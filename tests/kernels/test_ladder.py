@@ -23,11 +23,11 @@ def _module(rung):
 
 def _kernels(rung):
     """The public functions of a rung that were written there, not imported from elsewhere."""
-    home = _module(rung).__name__
+    home = _module(rung).__name__  # also a prefix of reference_algebra, part of that rung
     return {
         name: f
         for name, f in inspect.getmembers(_module(rung), inspect.isfunction)
-        if not name.startswith("_") and (f.__module__ + ".").startswith(home + ".")
+        if not name.startswith("_") and f.__module__.startswith(home)
     }
 
 
@@ -105,6 +105,43 @@ def _hamilton(d):
     return d.array(*lead, 4), d.array(*lead, 4)
 
 
+def _quaternions(d, lead, k=4):
+    """Of size 1, mostly; or spread over all decades, real, zero, not finite."""
+    a = d.rng.standard_normal((*lead, k))
+    kind = d.draw(st.sampled_from(["one", "one", "spread", "special"]))
+    if kind == "spread":
+        a *= 10 ** d.rng.uniform(*((-44, 37) if d.dtype == np.float32 else (-320, 307)), a.shape)
+    if kind == "special":
+        odd = [0, -0.0, 1, -1, np.inf, -np.inf, np.nan, np.finfo(d.dtype).max / 4]
+        change = d.rng.random(a.shape) < 0.5
+        a[change] = d.rng.choice(odd, change.sum())
+    return d.lay(a)
+
+
+LEADS = st.sampled_from([((), ()), ((3,), (3,)), ((3,), ()), ((), (3,)), ((2, 3), (3,)),
+                         ((2, 1), (1, 3)), ((0,), (0,)), ((20,), (1,))])  # fmt: skip
+
+
+def _quaternion(d):
+    return (_quaternions(d, d.draw(LEADS)[0]),)
+
+
+def _quaternion_and(d, k):
+    p, q = d.draw(LEADS)
+    return _quaternions(d, p), _quaternions(d, q, k)
+
+
+def _exp(d):
+    """Not so long that all digits of the angle are lost, which would leave nothing to compare."""
+    (q,) = _quaternion(d)
+    return (d.lay(np.where(abs(q) < 1e30, np.clip(q, -60, 60), q)) if q.size else q,)
+
+
+def _power(d):
+    q, t = d.draw(LEADS)
+    return _quaternions(d, q), d.array(*t) if t else np.array(d.rng.standard_normal(), d.dtype)
+
+
 def _linear(d, *names):
     N, P, Q = d.s["N"], d.s["P"], d.s["Q"]
     make = {"x": (N, 4 * P), "g": (N, 4 * Q), "w": (4, P, Q)}
@@ -177,6 +214,14 @@ def _batch_norm_eval(d):
 #: Kernel name -> its arguments, drawn.
 ARGUMENTS = {
     "hamilton": _hamilton,
+    **dict.fromkeys(
+        [f"quaternion_{f}" for f in ("norm", "normalize", "inverse", "log", "sqrt", "polar")],
+        _quaternion,
+    ),
+    "quaternion_exp": _exp,
+    "quaternion_divide": lambda d: _quaternion_and(d, 4),
+    "quaternion_rotate": lambda d: _quaternion_and(d, 3),
+    "quaternion_power": _power,
     "hamilton_linear": lambda d: _linear(d, "x", "w"),
     "hamilton_linear_dx": lambda d: _linear(d, "g", "w"),
     "hamilton_linear_dw": lambda d: _linear(d, "x", "g"),
@@ -235,6 +280,33 @@ def _widen(a):
     return a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a
 
 
+def _compare_quaternions(name, args, y, r):
+    """Each by itself: 16 eps of its size, times what exp and powers make of an error in q."""
+    assert y.dtype == r.dtype
+    assert y.shape == r.shape
+    if name in ("quaternion_exp", "quaternion_power"):  # |y| overflows: which parts, may differ
+        over = np.isinf(r).any(axis=-1)
+        assert np.isinf(y[over]).any(axis=-1).all()
+        y, r = (np.where(over[..., None], 0, a) for a in (y, r))
+    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(r))
+    np.testing.assert_array_equal(y[~np.isfinite(r)], r[~np.isfinite(r)])
+    y, r = (np.where(np.isfinite(a), a, 0).astype(np.longdouble) for a in (y, r))
+    size = np.abs(r)
+    if r.ndim and r.shape[-1] in (3, 4):
+        size = size.max(axis=-1, keepdims=True)
+    grows = 1.0
+    with np.errstate(all="ignore"):
+        if name == "quaternion_exp":
+            grows = 1 + np.abs(args[0]).max(axis=-1, keepdims=True)
+        if name == "quaternion_power":
+            grows = 1 + np.abs(args[1][..., None] * reference.quaternion_log(args[0])).max(
+                axis=-1, keepdims=True, initial=0
+            )
+    info = np.finfo(args[0].dtype)
+    grows = np.where(np.isfinite(grows), grows, 1)
+    assert (np.abs(y - r) <= 16 * info.eps * grows * size + 4 * info.smallest_subnormal).all()
+
+
 def _compare(rung, name, args, dtype):
     arrays = [a for a in args if isinstance(a, np.ndarray)]
     before = [a.copy() for a in arrays]
@@ -243,6 +315,9 @@ def _compare(rung, name, args, dtype):
         np.testing.assert_array_equal(a, b, err_msg="an argument was modified")
 
     expected = _as_tuple(getattr(reference, name)(*args))
+    if name.startswith("quaternion_"):
+        _compare_quaternions(name, args, *got, *expected)
+        return
     truth = _as_tuple(getattr(reference, name)(*map(_widen, args)))
     assert len(got) == len(expected)
     for y, r, t in zip(got, expected, truth, strict=True):
@@ -299,6 +374,9 @@ def _numba_results():
     yield from (P, numba_cpu.unpatches(P, x.shape, *a[1:]), y, numba_cpu.avg_pool(x, *a))
     yield numba_cpu.max_pool_dx(y, winner, x.shape, *a)
     yield numba_cpu.avg_pool_dx(y, x.shape, *a)
+    p, q = rng.standard_normal((2, 3 * numba_cpu.algebra.SHARED + 1, 4))
+    q[::10_000, 1] = np.nan  # rows that go another way
+    yield from (numba_cpu.hamilton(p, q), numba_cpu.hamilton(p[0], q), numba_cpu.quaternion_log(q))
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():

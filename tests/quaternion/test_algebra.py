@@ -76,19 +76,11 @@ def test_each_product_of_two_units_is_the_one_in_hamiltons_table(a, b):
 
 @DTYPES
 @given(SEEDS)
-def test_identities_that_hold_without_any_rounding(dtype, seed):
+def test_more_identities_that_hold_without_any_rounding(dtype, seed):
     p, q = spread(seed, dtype, 2)
-    one, zero = ONE.astype(dtype), np.zeros(4, dtype)
     equal = np.testing.assert_array_equal
-    equal(alg.multiply(one, q), q)
-    equal(alg.multiply(q, one), q)
-    equal(alg.multiply(zero, q), np.zeros_like(q))
-    s = p[:, :1]  # a real number commutes with every quaternion
-    equal(alg.multiply(s * one, q), s * q)
-    equal(alg.multiply(q, s * one), s * q)
-    equal(alg.conjugate(alg.conjugate(q)), q)
-    equal((q + alg.conjugate(q))[:, 1:], 0)
-    equal(alg.multiply(p, q)[:, 0], alg.multiply(q, p)[:, 0])
+    equal(alg.dot(p, q), alg.dot(q, p))
+    equal(alg.from_vector(alg.vector(q)) + alg.real(q)[:, None] * ONE.astype(dtype), q)
     equal(alg.left_matrix(alg.conjugate(q)), alg.left_matrix(q).swapaxes(-1, -2))
     equal(alg.right_matrix(alg.conjugate(q)), alg.right_matrix(q).swapaxes(-1, -2))
     equal(alg.left_matrix(q)[..., 0], q)
@@ -98,79 +90,12 @@ def test_identities_that_hold_without_any_rounding(dtype, seed):
 
 
 @given(SEEDS)
-def test_whole_numbers_multiply_without_rounding_and_do_not_commute(seed):
-    p, q, r = np.random.default_rng(seed).integers(-1000, 1000, (3, 64, 4))
-    exact = p[:, 0] * q[:, 0] - (p[:, 1:] * q[:, 1:]).sum(axis=1)
-    vector = p[:, :1] * q[:, 1:] + q[:, :1] * p[:, 1:] + np.cross(p[:, 1:], q[:, 1:])
-    p, q, r = (x.astype(np.float64) for x in (p, q, r))
-    np.testing.assert_array_equal(alg.multiply(p, q), np.column_stack([exact, vector]))
-    left, right = alg.multiply(alg.multiply(p, q), r), alg.multiply(p, alg.multiply(q, r))
-    np.testing.assert_array_equal(left, right)
-    np.testing.assert_array_equal(alg.multiply(q, alg.conjugate(q))[:, 0], alg.norm2(q))
+def test_products_do_not_commute(seed):
+    p, q = np.random.default_rng(seed).integers(-1000, 1000, (2, 64, 4)).astype(np.float64)
     assert (alg.multiply(p, q) != alg.multiply(q, p)).any()
 
 
-# --------------------------------------------------------------- identities up to rounding
-
-
-@DTYPES
-@given(SEEDS)
-def test_multiplication_is_associative(dtype, seed):
-    p, q, r = spread(seed, dtype, 3)
-    left = alg.multiply(alg.multiply(p, q), r)
-    close(left, alg.multiply(p, alg.multiply(q, r)), 4 * 3.1, size(p) * size(q) * size(r))
-
-
-@DTYPES
-@given(SEEDS)
-def test_multiplication_distributes_over_addition_on_both_sides(dtype, seed):
-    p, q, r = spread(seed, dtype, 3)
-    scale = size(p) * (size(q) + size(r))
-    close(alg.multiply(p, q + r), alg.multiply(p, q) + alg.multiply(p, r), 4 * 2.9, scale)
-    close(alg.multiply(q + r, p), alg.multiply(q, p) + alg.multiply(r, p), 4 * 2.9, scale)
-
-
-@DTYPES
-@given(SEEDS)
-def test_conjugation_reverses_products(dtype, seed):
-    p, q = spread(seed, dtype, 2)
-    reversed_ = alg.multiply(alg.conjugate(q), alg.conjugate(p))
-    close(alg.conjugate(alg.multiply(p, q)), reversed_, 4 * 1.8, size(p) * size(q))
-
-
-@DTYPES
-@given(SEEDS)
-def test_norm_is_multiplicative_and_norm2_is_q_times_its_conjugate(dtype, seed):
-    p, q = spread(seed, dtype, 2)
-    product = alg.norm(alg.multiply(p, q))
-    close(product, alg.norm(p) * alg.norm(q), 4 * 3.0, size(p) * size(q))
-    real = alg.norm2(q)[:, None] * ONE.astype(dtype)
-    close(alg.multiply(q, alg.conjugate(q)), real, 4 * 1.0, size(q) ** 2)
-
-
-@DTYPES
-@given(SEEDS)
-def test_a_quaternion_is_a_root_of_its_own_quadratic(dtype, seed):
-    """q^2 - 2 w q + |q|^2 = 0."""
-    (q,) = spread(seed, dtype, 1)
-    value = alg.multiply(q, q) - 2 * q[:, :1] * q
-    close(value, -alg.norm2(q)[:, None] * ONE.astype(dtype), 4 * 2.6, size(q) ** 2)
-
-
-def _not_zero(q):
-    return q + (alg.norm2(q) == 0)[:, None].astype(q.dtype)
-
-
-@DTYPES
-@given(SEEDS)
-def test_the_inverse_undoes_multiplication_on_both_sides(dtype, seed):
-    p, q = (_not_zero(x) for x in spread(seed, dtype, 2))
-    one = np.broadcast_to(ONE.astype(dtype), q.shape)
-    close(alg.multiply(q, alg.inverse(q)), one, 4 * 2.5)
-    close(alg.multiply(alg.inverse(q), q), one, 4 * 2.5)
-    close(alg.inverse(alg.inverse(q)), q, 4 * 2.6, size(q))
-    reversed_ = alg.multiply(alg.inverse(q), alg.inverse(p))
-    close(alg.inverse(alg.multiply(p, q)), reversed_, 4 * 4.3, 1 / (size(p) * size(q)))
+# --------------------------------------------- identities up to rounding: see test_identities.py
 
 
 @DTYPES
@@ -233,9 +158,7 @@ def test_zero_has_norm_zero_and_direction_zero_and_its_inverse_is_nan(dtype):
     q = np.array([[0, 0, 0, 0], [0, 2, 0, 0]], dtype)
     np.testing.assert_array_equal(alg.norm(q), [0, 2])
     np.testing.assert_array_equal(alg.normalize(q), [[0, 0, 0, 0], [0, 1, 0, 0]])
-    with pytest.warns(RuntimeWarning, match="invalid value"):
-        inverse = alg.inverse(q)
-    np.testing.assert_array_equal(inverse, [[np.nan] * 4, [0, -0.5, 0, 0]])
+    np.testing.assert_array_equal(alg.inverse(q), [[np.nan] * 4, [0, -0.5, 0, 0]])
 
 
 @DTYPES
@@ -266,13 +189,12 @@ def test_infinity_leaves_nothing_finite_in_a_product(dtype, slot, rung):
 
 @DTYPES
 @pytest.mark.parametrize("slot", range(4))
-def test_infinity_has_infinite_norm_and_neither_direction_nor_inverse(dtype, slot):
+def test_infinity_has_infinite_norm_a_direction_and_the_inverse_zero(dtype, slot):
     q = np.ones(4, dtype)
     q[slot] = -np.inf
     assert alg.norm(q) == np.inf
-    for f in (alg.normalize, alg.inverse):
-        with pytest.warns(RuntimeWarning, match="invalid value"):
-            assert np.isnan(f(q)[slot])
+    np.testing.assert_array_equal(alg.normalize(q), -np.eye(4)[slot])
+    np.testing.assert_array_equal(alg.inverse(q), np.zeros(4))
 
 
 # ------------------------------------------------------------------ layouts, shapes, messages
@@ -283,6 +205,9 @@ UNARY = (
     alg.norm,
     alg.inverse,
     alg.normalize,
+    alg.exp,
+    alg.log,
+    alg.sqrt,
     alg.left_matrix,
     alg.right_matrix,
 )
@@ -382,6 +307,38 @@ def test_what_is_not_an_array_is_refused_with_advice(f, q):
 def test_other_shapes_are_refused(f, shape):
     with pytest.raises(ShapeError, match=rf"{f.__name__}: .*last axis, of size 4; got shape"):
         f(np.ones(shape, np.float32))
+
+
+def test_parts_are_views():
+    q = np.ones((3, 4))
+    alg.real(q)[...] = 2
+    alg.vector(q)[...] = 3
+    np.testing.assert_array_equal(q, [[2, 3, 3, 3]] * 3)
+    with pytest.raises(ShapeError, match="of size 3"):
+        alg.from_vector(q)
+
+
+@DTYPES
+def test_matmul_is_the_sum_of_products_and_broadcasts(dtype):
+    rng = np.random.default_rng(0)
+    A, B = rng.standard_normal((5, 1, 2, 3, 4)), rng.standard_normal((6, 3, 7, 4))
+    A, B = A.astype(dtype), B.astype(dtype)
+    expected = alg.multiply(A[..., :, :, None, :], B[..., None, :, :, :]).sum(axis=-3)
+    y = alg.matmul(A, B)
+    assert y.shape == (5, 6, 2, 7, 4)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, expected, atol=64 * np.finfo(dtype).eps)
+    assert alg.matmul(A[..., :0, :], B[:, :0]).shape == (5, 6, 2, 7, 4)
+
+
+def test_matmul_says_what_does_not_fit():
+    A, B = np.ones((2, 3, 4)), np.ones((2, 5, 4))
+    with pytest.raises(ShapeError, match=r"\(2, 3, 4\) and \(2, 5, 4\)"):
+        alg.matmul(A, B)
+    with pytest.raises(ShapeError, match="matrices"):
+        alg.matmul(A[0], B)
+    with pytest.raises(DTypeError, match="do not mix"):
+        alg.matmul(A, A.astype(np.float32))
 
 
 def test_multiply_says_what_does_not_fit():

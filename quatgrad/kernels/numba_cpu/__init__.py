@@ -11,6 +11,18 @@ import os
 # training step of small layers took 250 ms instead of 4. Read when OpenMP is loaded, below.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from quatgrad.kernels.numba_cpu.algebra import (
+    hamilton,
+    quaternion_divide,
+    quaternion_exp,
+    quaternion_inverse,
+    quaternion_log,
+    quaternion_norm,
+    quaternion_normalize,
+    quaternion_power,
+    quaternion_rotate,
+    quaternion_sqrt,
+)
 from quatgrad.kernels.numba_cpu.norm import batch_norm, batch_norm_dx, batch_norm_eval
 from quatgrad.kernels.numba_cpu.windows import (
     avg_pool,
@@ -27,8 +39,18 @@ __all__ = [
     "batch_norm",
     "batch_norm_dx",
     "batch_norm_eval",
+    "hamilton",
     "max_pool",
     "max_pool_dx",
     "patches",
+    "quaternion_divide",
+    "quaternion_exp",
+    "quaternion_inverse",
+    "quaternion_log",
+    "quaternion_norm",
+    "quaternion_normalize",
+    "quaternion_power",
+    "quaternion_rotate",
+    "quaternion_sqrt",
     "unpatches",
 ]

@@ -1,0 +1,185 @@
+"""Measure the quaternion algebra on one core against numpy-quaternion and quaternionic.
+
+    python experiments/bench.py --suite algebra --quick     a look, in seconds
+    python experiments/bench.py --suite algebra --record    to results/bench-algebra.json
+
+In every round each library has one turn at each operation; printed are medians of the rounds in
+milliseconds. The peers are optional: pip install numpy-quaternion quaternionic.
+"""
+
+from __future__ import annotations
+
+import os
+
+if __name__ == "__main__":  # before the libraries start their threads
+    for _pool in ("OPENBLAS", "OMP", "MKL", "NUMBA"):
+        os.environ[f"{_pool}_NUM_THREADS"] = "1"
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import RESULTS, about
+
+from quatgrad import generator, quaternion, use_backend
+from quatgrad.kernels import kernel
+
+COUNT, ROUNDS, QUICK_ROUNDS = 10**6, 31, 3
+ENGINES = ("numba", "numba float32", "numpy", "numpy-quaternion", "quaternionic")
+SLOW = "numpy"  # the rung of formulas: a second for each product of a million
+
+Call = Callable[[], Any]
+
+
+def ours(dtype: Any, count: int) -> dict[str, Call]:
+    """quatgrad's functions, on whatever backend is in force when they are called."""
+    p, q, v, t = operands(dtype, count)
+    return {
+        "multiply": lambda: quaternion.multiply(p, q),
+        "multiply, one by all": lambda: quaternion.multiply(p[0], q),
+        "divide": lambda: quaternion.divide(p, q),
+        "inverse": lambda: quaternion.inverse(q),
+        "normalize": lambda: quaternion.normalize(q),
+        "norm": lambda: quaternion.norm(q),
+        "exp": lambda: quaternion.exp(q),
+        "log": lambda: quaternion.log(q),
+        "sqrt": lambda: quaternion.sqrt(q),
+        "power": lambda: quaternion.power(q, t),
+        "rotate": lambda: kernel("quaternion_rotate")(q, v),
+    }
+
+
+def numpy_quaternion(count: int) -> dict[str, Call]:
+    """The same in numpy-quaternion; vectors are turned as pure quaternions, its fastest way."""
+    import quaternion as peer
+
+    p, q, v, t = operands(np.float64, count)
+    P, Q, V = peer.from_float_array(p), peer.from_float_array(q), peer.from_vector_part(v)
+    return {
+        "multiply": lambda: P * Q,
+        "multiply, one by all": lambda: P[0] * Q,
+        "divide": lambda: P / Q,
+        "inverse": lambda: np.reciprocal(Q),
+        "normalize": lambda: Q / np.abs(Q),
+        "norm": lambda: np.abs(Q),
+        "exp": lambda: np.exp(Q),
+        "log": lambda: np.log(Q),
+        "sqrt": lambda: np.sqrt(Q),
+        "power": lambda: Q**t,
+        "rotate": lambda: peer.as_vector_part(Q * V * np.reciprocal(Q)),
+    }
+
+
+def quaternionic(count: int) -> dict[str, Call]:
+    """The same in quaternionic."""
+    import quaternionic as peer
+
+    p, q, v, t = operands(np.float64, count)
+    P, Q, V = peer.array(p), peer.array(q), peer.array.from_vector_part(v)
+    return {
+        "multiply": lambda: P * Q,
+        "multiply, one by all": lambda: P[0] * Q,
+        "divide": lambda: P / Q,
+        "inverse": lambda: np.reciprocal(Q),
+        "normalize": lambda: Q.normalized,
+        "norm": lambda: np.abs(Q),
+        "exp": lambda: np.exp(Q),
+        "log": lambda: np.log(Q),
+        "sqrt": lambda: np.sqrt(Q),
+        "power": lambda: Q**t,
+        "rotate": lambda: (Q * V * np.reciprocal(Q)).vector,
+    }
+
+
+def operands(dtype: Any, count: int) -> tuple[Any, Any, Any, float]:
+    """Two arrays of quaternions, vectors, and an exponent."""
+    rng = generator(0, "bench", "algebra")
+    p, q = rng.standard_normal((2, count, 4)).astype(dtype)
+    return p, q, rng.standard_normal((count, 3)).astype(dtype), 0.7
+
+
+def contestants(count: int) -> dict[str, dict[str, Call]]:
+    """Engine -> operation -> call, of the engines that are installed."""
+    double, single = ours(np.float64, count), ours(np.float32, count)
+    calls = {
+        "numba": on("numba", double),
+        "numba float32": on("numba", single),
+        "numpy": on("numpy", double),
+    }
+    if find_spec("quaternion"):
+        calls["numpy-quaternion"] = numpy_quaternion(count)
+    if find_spec("quaternionic"):
+        calls["quaternionic"] = quaternionic(count)
+    return calls
+
+
+def on(backend: str, calls: dict[str, Call]) -> dict[str, Call]:
+    """The calls, each made on a backend."""
+
+    def wrap(call: Call) -> Call:
+        def wrapped() -> Any:
+            with use_backend(backend):
+                return call()
+
+        return wrapped
+
+    return {name: wrap(call) for name, call in calls.items()}
+
+
+def measure(name: str, calls: dict[str, dict[str, Call]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of an operation, for each engine one of each round; the first round compiles."""
+    times: dict[str, list[float]] = {engine: [] for engine in calls if name in calls[engine]}
+    for k in range(rounds + 1):
+        for engine in list(times)[:: 1 if k % 2 else -1]:
+            if engine == SLOW and k > QUICK_ROUNDS:
+                continue
+            start = time.perf_counter()
+            calls[engine][name]()
+            if k:
+                times[engine].append(time.perf_counter() - start)
+    return times
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    p = argparse.ArgumentParser(
+        prog="bench_algebra.py", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
+    p.add_argument("--count", type=int, default=COUNT, help=f"quaternions (default: {COUNT:,})")
+    p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
+    p.add_argument("--record", action="store_true", help="--out experiments/results/...")
+    options = p.parse_args(argv)
+    if options.count < 1:
+        p.error(f"--count is at least 1; got {options.count}")
+    if options.record and not options.out:
+        options.out = RESULTS / "bench-algebra.json"
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    calls = contestants(options.count)
+    print(f"{'ms':<22}" + "".join(f"{e:>18}" for e in ENGINES))
+    results = []
+    for name in calls["numba"]:
+        times = measure(name, calls, rounds)
+        medians = {e: float(np.median(t)) for e, t in times.items()}
+        best = {e: min(t) for e, t in times.items()}
+        cells = [f"{medians[e] * 1e3:.2f}" if e in medians else "-" for e in ENGINES]
+        print(f"{name:<22}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+        results.append({"name": name, "seconds": medians, "fastest": best})
+    print(f"\nMedians of {rounds} rounds, {options.count:,} quaternions, one thread, float64.")
+    if options.out:
+        about_run = about(rounds, 1) | {"count": options.count}
+        options.out.parent.mkdir(exist_ok=True)
+        options.out.write_text(json.dumps(about_run | {"results": results}, indent=1) + "\n")
+        print(f"Written: {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

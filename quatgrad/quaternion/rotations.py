@@ -1,0 +1,282 @@
+"""Rotations of space: a quaternion q != 0 turns the vector v into vec(q v q^-1).
+
+The rotation by an angle a about a unit axis u is q = cos(a/2) + sin(a/2) u, counterclockwise as
+seen from the tip of u; angles are in radians. q and s q are the same rotation for any real s != 0,
+so all functions take q of any size and either sign. Rotations compose from right to left, as
+matrices do: rotate(p q, v) = rotate(p, rotate(q, v)).
+
+Zero is no rotation: it gives NaN, as NaN does, without a warning. An infinite q turns as its
+direction does (see `normalize`).
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from itertools import pairwise
+from math import pi
+from typing import Any
+
+import numpy as np
+
+from quatgrad.backend import Array, array_module, kernel
+from quatgrad.errors import DTypeError, OptionError, ShapeError
+from quatgrad.quaternion.algebra import from_vector, multiply, norm, norm2, normalize
+from quatgrad.quaternion.checks import broadcast, check, check_array
+from quatgrad.quaternion.functions import exp
+
+
+def rotate(q: Array, v: Array) -> Array:
+    """vec(q v q^-1) = v + w t + u x t, where q = w + u and t = 2 u x v / |q|^2.
+
+    q (..., 4), v (..., 3) -> (..., 3), the leading axes broadcast. Source: Rodrigues 1840.
+    """
+    check("rotate", q)
+    check_last("rotate", v, 3, "the components of vectors")
+    same_dtype("rotate", q, v)
+    broadcast("rotate", q.shape[:-1], v.shape[:-1], "the axes before the last must")
+    return kernel("quaternion_rotate")(q, v)
+
+
+def rotor(q: Array) -> Array:
+    """q / |q|, as `normalize`, but zero, which is no rotation, gives NaN; (..., 4) -> (..., 4)."""
+    r = normalize(q)
+    return array_module(q).where((r == 0).all(axis=-1, keepdims=True), r.dtype.type("nan"), r)
+
+
+def upper(q: Array) -> Array:
+    """q or -q, with w >= 0: one of the two quaternions of a rotation; (..., 4) -> (..., 4).
+
+    Of the half turns, w = 0, the one whose first component that is not 0 is positive.
+    """
+    xp = array_module(q)
+    first = xp.take_along_axis(q, (q != 0).argmax(axis=-1)[..., None], axis=-1)
+    return xp.where(first < 0, -q, q) + 0  # -0 + 0 = 0
+
+
+# --------------------------------------------------------------------------------- matrices
+
+
+def to_rotation_matrix(q: Array) -> Array:
+    """R = 1 + 2 (w [u] + [u]^2) / |q|^2, where q = w + u and [u] v = u x v: R v = rotate(q, v).
+
+    (..., 4) -> (..., 3, 3). R(p q) = R(p) R(q), R(q^-1) = R(q)^T; the columns of R are i, j and k,
+    turned.
+    """
+    check("to_rotation_matrix", q)
+    r = rotor(q)
+    xp = array_module(q)
+    w, x, y, z = xp.ascontiguousarray(xp.moveaxis(r, -1, 0))
+    s = 2 / norm2(r)
+    entries = (
+        1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y),
+        s * (x * y + w * z), 1 - s * (x * x + z * z), s * (y * z - w * x),
+        s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y),
+    )  # fmt: skip
+    return xp.stack(entries, axis=-1).reshape(*q.shape[:-1], 3, 3)
+
+
+def from_rotation_matrix(R: Array) -> Array:
+    """The unit q, w >= 0, whose rotation is nearest to R; (..., 3, 3) -> (..., 4).
+
+    Nearest in the sum of squares, for any R with det R > 0, however scaled, noisy or sheared: with
+
+        K = [[tr R, a^T], [a, R + R^T - tr R]],    a = (R_21 - R_12, R_02 - R_20, R_10 - R_01),
+
+    q^T K q is the sum of the products of R and to_rotation_matrix(q), largest where q is K's
+    eigenvector of the largest eigenvalue. Where R is a rotation, up to rounding, K + 1 = 4 q q^T:
+    each of its columns is a multiple of q, and that with the largest diagonal is exact, at half
+    turns too. Of q and -q it takes w > 0; at w = 0, the first component that is not 0 is positive.
+
+    Errors: `OptionError` where det R <= 0, up to rounding: a reflection, or a singular matrix.
+    Sources: Davenport 1968 (the q-method), Shepperd 1978 doi:10.2514/3.55767b (the columns),
+    Bar-Itzhack 2000 doi:10.2514/2.4654 (the eigenvector).
+    """
+    check_array("from_rotation_matrix", R)
+    if R.shape[-2:] != (3, 3):
+        raise ShapeError(f"from_rotation_matrix: takes matrices (..., 3, 3); got shape {R.shape}")
+    xp, one, lead = array_module(R), array_module(R).eye(3, dtype=R.dtype), R.shape[:-2]
+    R = R.reshape(-1, 3, 3)
+    finite = xp.isfinite(R).all(axis=(1, 2))
+    R = xp.where(finite[:, None, None], R, one)
+    eps = 16 * eps_of(R)
+    scaled = R / _not_zero(abs(R).max(axis=(1, 2), keepdims=True))
+    mirror = (scaled[:, 0] * xp.cross(scaled[:, 1], scaled[:, 2])).sum(axis=-1) <= eps
+    if mirror.any():
+        raise OptionError(
+            f"from_rotation_matrix: {int(mirror.sum())} of {len(R)} matrices are reflections or "
+            "singular (determinant <= 0); no rotation is nearest to such a matrix: look for "
+            "swapped axes, or pass -R if a reflection through the origin is meant"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):  # a huge R is no rotation, but is far
+        columns = _davenport(R) + xp.eye(4, dtype=R.dtype)  # 4 q q^T
+        far = ~(abs(R @ R.swapaxes(1, 2) - one).max(axis=(1, 2)) <= eps)
+    largest = xp.diagonal(columns, axis1=1, axis2=2).argmax(axis=-1)
+    q = normalize(xp.take_along_axis(columns, largest[:, None, None], axis=2)[..., 0])
+    if far.any():
+        q[far] = top_eigenvector(_davenport(scaled[far]))
+    q = xp.where(finite[:, None], upper(q), q.dtype.type("nan"))
+    return q.reshape(*lead, 4)
+
+
+def _davenport(R: Array) -> Array:
+    """K of `from_rotation_matrix`: (..., 3, 3) -> (..., 4, 4), symmetric, of trace 0."""
+    xp = array_module(R)
+    (a, b, c), (d, e, f), (g, h, i) = (xp.moveaxis(row, -1, 0) for row in xp.moveaxis(R, -2, 0))
+    entries = (
+        a + e + i, h - f, c - g, d - b,
+        h - f, a - e - i, b + d, c + g,
+        c - g, b + d, e - a - i, f + h,
+        d - b, c + g, f + h, i - a - e,
+    )  # fmt: skip
+    return xp.stack(entries, axis=-1).reshape(*R.shape[:-2], 4, 4)
+
+
+def top_eigenvector(K: Array) -> Array:
+    """The unit eigenvector of the largest eigenvalue: symmetric (..., n, n) -> (..., n)."""
+    return array_module(K).linalg.eigh(K)[1][..., -1]
+
+
+# ------------------------------------------------------------------------- angles and axes
+
+
+def from_axis_angle(axis: Array, angle: Any) -> Array:
+    """cos(a/2) + sin(a/2) u/|u|: the turn by the angle a about the axis u.
+
+    axis (..., 3) of any length, angle a number or (...) -> (..., 4), the leading axes broadcast.
+    No rounding is lost to a long or a short axis. A zero axis turns nothing: 1.
+    """
+    check_last("from_axis_angle", axis, 3, "the components of axes")
+    xp = array_module(axis)
+    u = normalize(from_vector(axis))
+    half = real_like("from_axis_angle", angle, axis)[..., None] / 2
+    half = xp.where((u == 0).all(axis=-1, keepdims=True), 0 * half, half)
+    return xp.sin(half) * u + xp.cos(half) * xp.eye(4, dtype=axis.dtype)[0]
+
+
+def to_axis_angle(q: Array) -> tuple[Array, Array]:
+    """(u, a): the unit axis (..., 3) and the angle (...), 0 <= a <= pi, of the rotation q (..., 4).
+
+    a = 2 atan2(|v|, |w|) with q = w + v, right for all angles. q and -q give the same; at a half
+    turn the first component of u that is not 0 is positive. No turn has no axis: u = 0, a = 0.
+    """
+    check("to_axis_angle", q)
+    q = upper(rotor(q))
+    v = from_vector(q[..., 1:])
+    return normalize(v)[..., 1:], 2 * array_module(q).arctan2(norm(v), q[..., 0])
+
+
+def from_rotation_vector(v: Array) -> Array:
+    """exp(v/2): the turn by the angle |v| about the axis v; (..., 3) -> (..., 4)."""
+    check_last("from_rotation_vector", v, 3, "the components of vectors")
+    return exp(from_vector(v / 2))
+
+
+def to_rotation_vector(q: Array) -> Array:
+    """a u, the axis times the angle of `to_axis_angle`, of length <= pi; (..., 4) -> (..., 3).
+
+    For w >= 0 it is 2 log(q / |q|). It and `from_rotation_vector` undo each other for |v| < pi.
+    """
+    axis, angle = to_axis_angle(q)
+    return axis * angle[..., None]
+
+
+def from_euler(angles: Array, axes: str) -> Array:
+    """Turns by angles[..., 0], [..., 1], ... about the named axes, one after the other.
+
+    angles (..., n), axes n letters, n = 1, 2 or 3 -> (..., 4). As in SciPy, capitals are the axes
+    of the turning body (intrinsic), small letters those of the room (extrinsic): with turns X(a),
+    Y(b), Z(c), "XYZ" gives X(a) Y(b) Z(c), and "xyz" gives Z(c) Y(b) X(a). Two neighbours in
+    `axes` differ. Errors: `OptionError` for other axes.
+    """
+    n = len(_axes("from_euler", axes, (1, 2, 3)))
+    check_last("from_euler", angles, n, f"the angles about {axes!r}")
+    xp, turns = array_module(angles), []
+    unit = xp.eye(4, dtype=angles.dtype)
+    for i, letter in enumerate(axes.lower()):
+        half = angles[..., i, None] / 2
+        turns.append(xp.cos(half) * unit[0] + xp.sin(half) * unit["xyz".index(letter) + 1])
+    return reduce(multiply, turns if axes.isupper() else turns[::-1])
+
+
+def to_euler(q: Array, axes: str) -> Array:
+    """The angles (..., 3), with from_euler(angles, axes) the rotation q (..., 4); three axes.
+
+    The first and the third lie in [-pi, pi], the second in [0, pi] where the first axis comes
+    again third ("ZYZ"), else in [-pi/2, pi/2]. At either end of it (gimbal lock) only the sum or
+    the difference of the other two matters: the third angle is then 0. That is the rule within
+    rounding of the lock and no further, so the angles always make q again within a few eps.
+
+    Source: Bernardes and Viollet 2022, doi:10.1371/journal.pone.0276302.
+    """
+    check("to_euler", q)
+    i, j, k = _axes("to_euler", axes, (3,))
+    if axes.isupper():  # turns of the body are those of the room in the opposite order
+        i, k = k, i
+    proper = i == k
+    if proper:
+        k = 6 - i - j
+    sign = (i - j) * (j - k) * (k - i) // 2  # of the permutation i, j, k
+    r = rotor(q)
+    xp, eps, full = array_module(q), 4 * eps_of(r), r.dtype.type(2 * pi)
+    w, x, y, z = r[..., 0], r[..., i], r[..., j], r[..., k] * sign
+    if proper:
+        low, high = xp.hypot(w, x), xp.hypot(y, z)
+        middle = 2 * xp.arctan2(high, low)
+        plus, minus = xp.arctan2(x, w), xp.arctan2(z, y)
+    else:
+        low, high = xp.hypot(w - y, x + z), xp.hypot(w + y, z - x)
+        middle = xp.arctan2(2 * (w * y - x * z), low * high)
+        plus, minus = xp.arctan2(x + z, w - y), xp.arctan2(z - x, w + y)
+    still = 1 if axes.isupper() else -1  # the sign that makes the third angle 0
+    minus = xp.where(high <= eps, still * plus, minus)
+    plus = xp.where(low <= eps, still * minus, plus)
+    ends = [plus - minus, plus + minus if proper else sign * (plus + minus)]
+    first, third = (xp.where(abs(a) > pi, a - xp.copysign(full, a), a) for a in ends)
+    if axes.isupper():
+        first, third = third, first
+    return xp.stack([first, middle, third], axis=-1)
+
+
+def _axes(name: str, axes: str, counts: tuple[int, ...]) -> list[int]:
+    """The components 1, 2, 3 of the axes; raises `OptionError` for axes that are none."""
+    good = isinstance(axes, str) and len(axes) in counts and (axes.islower() or axes.isupper())
+    if not good or set(axes.lower()) - set("xyz") or any(a == b for a, b in pairwise(axes)):
+        raise OptionError(
+            f"{name}: axes {axes!r}; give {' or '.join(map(str, counts))} letters of XYZ (axes of "
+            "the body) or of xyz (of the room), no letter twice in a row, as 'ZYX' or 'zxz'"
+        )
+    return ["xyz".index(a) + 1 for a in axes.lower()]
+
+
+# ------------------------------------------------------------------------------ arguments
+
+
+def eps_of(x: Array) -> float:
+    """Distance from 1 to the next number of x's dtype."""
+    return float(np.finfo(x.dtype).eps)
+
+
+def check_last(name: str, x: Array, size: int, what: str) -> None:
+    """Raise unless x is an array of float32 or float64 whose last axis has that size."""
+    check_array(name, x)
+    if x.ndim == 0 or x.shape[-1] != size:
+        raise ShapeError(f"{name}: {what} lie along the last axis, of size {size}; got {x.shape}")
+
+
+def real_like(name: str, x: Any, q: Array) -> Array:
+    """The number or array of numbers x as an array beside q; raises `DTypeError` if they differ."""
+    if getattr(x, "ndim", 0) == 0:
+        return array_module(q).asarray(x, dtype=q.dtype)
+    check_array(name, x)
+    same_dtype(name, x, q)
+    return x
+
+
+def same_dtype(name: str, p: Array, q: Array) -> None:
+    """Raise `DTypeError` where one is float32 and the other float64."""
+    if p.dtype != q.dtype:
+        raise DTypeError(f"{name}: {p.dtype} and {q.dtype} do not mix; convert one with .astype")
+
+
+def _not_zero(x: Array) -> Array:
+    return x + (x == 0)
