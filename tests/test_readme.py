@@ -1,6 +1,7 @@
 """The README's example prints what the README says, and the files it names exist."""
 
 import contextlib
+import doctest
 import io
 import re
 from pathlib import Path
@@ -34,3 +35,9 @@ def test_the_map_of_the_house_is_true():
 def test_the_operation_shown_is_the_one_in_the_code():
     shown = re.search(r"```python\n(class Hamilton.*?)```", README, re.S).group(1)
     assert shown in (ROOT / "quatgrad/ops/hamilton.py").read_text()
+
+
+def test_the_algebra_s_examples_answer_as_shown():
+    text = (ROOT / "quatgrad" / "quaternion" / "README.md").read_text().replace("```", "")
+    examples = doctest.DocTestParser().get_doctest(text, {}, "README.md", None, None)
+    assert doctest.DocTestRunner().run(examples) == (0, 4)

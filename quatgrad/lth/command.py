@@ -176,8 +176,11 @@ def report(algebra: str, record: dict[str, Any]) -> None:
     """One line for a finished level."""
     percent = 100 * record["weights_left"] / record["weights_total"]
     source = "from the record" if record["resumed"] else f"{record['seconds']:.1f} s"
-    print(f"  {algebra:>10}  level {record['level']:2d}  {record['weights_left']:>11,} weights "
-          f"({percent:6.2f} %)  test accuracy {record['accuracy']:7.2%}  {source}")  # fmt: skip
+    line = (
+        f"  {algebra:>10}  level {record['level']:2d}  {record['weights_left']:>11,} weights "
+        f"({percent:6.2f} %)  test accuracy {record['accuracy']:7.2%}  {source}"
+    )
+    print(line, flush=True)
 
 
 def conclude(

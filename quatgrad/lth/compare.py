@@ -76,9 +76,11 @@ def verdict(runs: Runs) -> str:
     if not points:
         return "The two runs share no number of weights: add --levels to compare them there."
     weights, real, quaternion = max(points, key=lambda p: abs(p[2] - p[1]))
-    ahead = "ahead of" if quaternion >= real else "behind"
+    gap = abs(quaternion - real) * 100
+    ahead = "ahead" if quaternion >= real else "behind"
     return (
-        f"At equal weights the quaternion network is at most {abs(quaternion - real) * 100:.1f} "
-        f"points {ahead} the real one, at {weights:,} weights "
-        f"({quaternion:.1%} against {real:.1%}); it spends four times the multiply-adds there."
+        f"Widest gap at equal weights: the quaternion network is {gap:.1f} points {ahead}, at "
+        f"{weights:,} weights ({quaternion:.1%} against {real:.1%}).\n"
+        "Each of its weights is multiplied in four places: there it spends about four times the "
+        "multiply-adds."
     )
