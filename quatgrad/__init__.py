@@ -6,16 +6,21 @@ models     LeNet, Conv-2/4/6, ResNets      optim   SGD, Adam, schedules
 data       digits, CIFAR, batches          lth     prune, rewind, retrain
 """
 
+from importlib import import_module
+from typing import Any
+
 from quatgrad import kernels, ops, quaternion
 from quatgrad.autograd import Function, Parameter, Tensor, no_grad
 from quatgrad.backend import generator, get_backend, set_backend, use_backend
 from quatgrad.kernels import use_kernels
+from quatgrad.quaternion import Quaternion
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Function",
     "Parameter",
+    "Quaternion",
     "Tensor",
     "generator",
     "get_backend",
@@ -27,3 +32,10 @@ __all__ = [
     "use_backend",
     "use_kernels",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """quatgrad.nn, quatgrad.lth, ...: imported when they are first asked for."""
+    if name in ("data", "lth", "models", "nn", "optim", "testing", "train"):
+        return import_module(f"quatgrad.{name}")
+    raise AttributeError(f"module 'quatgrad' has no attribute {name!r}")

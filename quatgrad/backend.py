@@ -120,7 +120,10 @@ def new_array(data: Any) -> Array:
             raise DTypeError(f"got a {type(data).__name__}: give the array that it holds")
         check_dtype(data.dtype, "the array")
         return asarray(data).copy(order="C")
-    a = np.asarray(data)
+    try:
+        a = np.asarray(data)
+    except ValueError as error:
+        raise DTypeError(f"a list that is no array: {error}") from error
     if a.dtype.kind not in "fiub":
         raise DTypeError(f"an array holds numbers; got {type(data).__name__} of {a.dtype}")
     return asarray(a.astype(np.float32))

@@ -27,6 +27,10 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Parameter]):
         self.parameters = list(dict.fromkeys(parameters))  # one that is shared takes one step
+        if not all(isinstance(p, Parameter) for p in self.parameters):
+            raise OptionError(
+                "optimizer: got something that is no Parameter; pass model.parameters()"
+            )
         if not self.parameters:
             raise OptionError("optimizer: no parameters given; pass model.parameters()")
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]

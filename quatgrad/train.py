@@ -31,7 +31,6 @@ class Recipe:
     warmup: float = 0.0
     momentum: float = 0.9
     weight_decay: float = 0.0
-    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -45,6 +44,10 @@ class Recipe:
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise OptionError(f"{name} is a number, at least 0; got {value}")
+        if self.warmup > self.epochs:
+            raise OptionError(
+                f"a warmup of {self.warmup:g} epochs is longer than the training of {self.epochs}"
+            )
         for name, known in (("schedule", list(SCHEDULES)), ("optimizer", ["sgd", "adam"])):
             if getattr(self, name) not in known:
                 raise OptionError(
@@ -102,7 +105,7 @@ def train(
             total, correct = 0.0, 0
             for images, labels in batches(dataset, recipe.batch_size, seed, epoch):
                 logits = model(Tensor(images))
-                loss = cross_entropy(logits, labels, recipe.smoothing)
+                loss = cross_entropy(logits, labels)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step(rate(step))

@@ -20,6 +20,10 @@ def test_the_example_prints_what_stands_below_it():
     assert printed.getvalue() == output
 
 
+def test_nothing_is_left_to_fill_in():
+    assert not re.search(r"@[A-Z]+@|TODO|TBD", README)
+
+
 def test_links_and_pictures_lead_somewhere():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links

@@ -228,7 +228,7 @@ def test_weights_that_the_last_step_spoils_are_noticed():
 
 @pytest.mark.parametrize("change", [
     {"epochs": 0}, {"epochs": -1}, {"batch_size": 0}, {"lr": 0}, {"lr": -1}, {"lr": math.nan},
-    {"lr": math.inf}, {"warmup": -1}, {"warmup": math.nan}, {"warmup": math.inf},
+    {"lr": math.inf}, {"warmup": -1}, {"warmup": 9}, {"warmup": math.nan}, {"warmup": math.inf},
     {"weight_decay": -1e-9}, {"weight_decay": math.nan}, {"weight_decay": math.inf},
     {"momentum": 1}, {"momentum": -0.1}, {"momentum": math.nan},
     {"schedule": "linear"}, {"optimizer": "lion"},

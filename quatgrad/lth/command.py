@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from quatgrad import __version__, data, models
 from quatgrad.backend import LADDERS, set_backend
-from quatgrad.errors import QuatgradError, RunError
+from quatgrad.errors import OptionError, QuatgradError, RunError
 from quatgrad.lth import compare, plot, store
 from quatgrad.lth.options import ALGEBRAS, ENCODERS, PRESETS, Options, resolve
 from quatgrad.lth.search import search
@@ -126,6 +126,8 @@ def run(options: Options) -> dict[str, list[dict[str, Any]]]:
     set_backend(options.backend)
     recipe = options.recipe()
     learned = options.encoder == "learned"
+    if learned and options.dataset == "digits":
+        raise OptionError("--encoder learned is for colour images; the digits are grey")
     dataset = data.load(
         options.dataset, options.data_dir, "rgb" if learned else options.encoder,
         options.subset, options.seed,

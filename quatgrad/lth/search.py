@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from quatgrad import __version__
 from quatgrad.backend import get_backend
 from quatgrad.data import Dataset
 from quatgrad.errors import RunError
@@ -110,7 +110,7 @@ def _train_level(
         "train_loss": history[-1].train_loss,
         "seconds": time.perf_counter() - began,
         "backend": get_backend(),
-        "version": version("quatgrad"),
+        "version": __version__,
         "ticket": digest,
         "trained": store.digest(model.state_dict()),
         "epochs": [asdict(epoch) for epoch in history],

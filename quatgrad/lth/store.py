@@ -95,7 +95,7 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
     sha = hashlib.sha256()
     for name in sorted(arrays):
-        a = np.ascontiguousarray(arrays[name])
+        a = np.asarray(arrays[name], order="C")
         sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
         sha.update(a.tobytes())
     return sha.hexdigest()
@@ -162,4 +162,5 @@ def _sha256(text: str) -> str:
 
 
 def _packed(a: np.ndarray) -> np.ndarray:
-    return np.packbits(a) if a.dtype == bool else np.ascontiguousarray(a)
+    # Not ascontiguousarray, which gives an axis to arrays that have none.
+    return np.packbits(a) if a.dtype == bool else np.asarray(a, order="C")

@@ -72,6 +72,8 @@ def create(
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise OptionError(f"unknown model {name!r}: {hint}choose one of {', '.join(MODELS)}")
     default_width, build = MODELS[name]
+    if num_classes < 1:
+        raise OptionError(f"num_classes is at least 1; got {num_classes}")
     layers = Layers(algebra, generator(seed, "init"), init)
     channels = 4 if learned_encoder else in_channels
     width = default_width if width is None else width

@@ -33,5 +33,8 @@ class Layers:
         return layer(P, Q, rng=self.rng, init=self.init)
 
     def head(self, P: int, classes: int) -> Linear | QLinear:
-        """The last layer: quaternion where 4 divides the classes (100, 1000), else real (10)."""
+        """The last layer: quaternion where 4 divides the classes (100, 1000), else real (10).
+
+        The real one starts as Xavier: no ReLU follows, and small logits start at a loss of ln K.
+        """
         return self.linear(P, classes) if classes % 4 == 0 else Linear(P, classes, rng=self.rng)

@@ -6,8 +6,10 @@ import numpy as np
 
 from quatgrad import ops
 from quatgrad.autograd import Tensor
+from quatgrad.backend import generator
+from quatgrad.errors import OptionError
 from quatgrad.nn.linear import quaternions, zeros
-from quatgrad.nn.module import Module
+from quatgrad.nn.module import Buffer, Module
 
 
 class ReLU(Module):
@@ -39,14 +41,26 @@ class ModReLU(Module):
 
 
 class Dropout(Module):
-    """y = x m / (1 - p) in training, m = 0 with probability p, else 1; y = x in evaluation."""
+    """y = x m / (1 - p) in training, m = 0 with probability p, else 1; y = x in evaluation.
+
+    `rng` gives the layer its key. How often it has drawn is a buffer: part of the state, so that
+    a network that is rewound, or loaded to go on, draws again what it drew.
+    """
+
+    components = 1  # that are dropped together
 
     def __init__(self, p: float, *, rng: np.random.Generator):
-        self.p, self.rng = p, rng
+        if not 0 <= p < 1:
+            raise OptionError(f"Dropout: p is the share that is dropped, 0 <= p < 1; got {p}")
+        self.p, self.key, self.draws = p, int(rng.integers(2**63)), Buffer(0)
 
     def forward(self, x: Tensor) -> Tensor:
         """x with entries dropped."""
-        return ops.dropout(x, self.p, self.rng, self.training)
+        if not self.training:
+            return x
+        rng = generator(self.key, "dropout", int(self.draws.item()))
+        self.draws.data = self.draws.data + 1
+        return ops.dropout(x, self.p, rng, components=self.components)
 
     def describe(self) -> str:
         """Share of entries dropped."""
@@ -56,6 +70,4 @@ class Dropout(Module):
 class QDropout(Dropout):
     """`Dropout` of whole quaternions of x (..., 4Q): one m for all four components."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x with quaternions dropped."""
-        return ops.dropout(x, self.p, self.rng, self.training, components=4)
+    components = 4

@@ -93,7 +93,7 @@ def _normal(rng: np.random.Generator, shape: Shape, variance: float) -> np.ndarr
 
 
 INITIALISERS: dict[str, dict[str, Initialiser]] = {
-    "real": {"xavier": xavier, "he": he},
+    "real": {"xavier": xavier, "he": he, "polar-glorot": xavier, "polar-he": he},  # same E w^2
     "quaternion": {
         "xavier": xavier_components,
         "he": he_components,

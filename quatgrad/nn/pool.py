@@ -20,8 +20,9 @@ class MaxPool2d(Module):
         return ops.max_pool2d(x, self.size, self.stride, self.padding)
 
     def describe(self) -> str:
-        """Window."""
-        return f"{self.size}"
+        """Window, and stride and padding where they are not as usual."""
+        stride = "" if self.stride == self.size else f", stride {self.stride}"
+        return f"{self.size}{stride}" + (f", padding {self.padding}" if self.padding else "")
 
 
 class AvgPool2d(MaxPool2d):

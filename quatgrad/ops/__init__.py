@@ -8,6 +8,7 @@
     pool         max_pool2d avg_pool2d global_avg_pool2d quaternion_max_pool2d
     norm         batch_norm
     loss         cross_entropy mse_loss
+    algebra      exp, log, sqrt, powers, rotations of quaternions: ops.algebra.exp, ...
 
 and of quaternions
 
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quatgrad.autograd import Tensor
+from quatgrad.ops import algebra as algebra
 from quatgrad.ops import arithmetic, reduce, shape
 from quatgrad.ops.activation import (
     dropout,

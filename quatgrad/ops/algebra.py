@@ -9,11 +9,13 @@ at zero, and where log and sqrt jump on the negative real axis, each says its ru
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 
 from quatgrad import quaternion
 from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import Array, array_module
-from quatgrad.ops.arithmetic import unbroadcast
+from quatgrad.errors import DTypeError
+from quatgrad.ops.arithmetic import unbroadcast, where
 from quatgrad.ops.hamilton import hamilton as multiply
 
 
@@ -40,11 +42,11 @@ class Norm(Function):
 
 
 class Inverse(Function):
-    """y = 1 / q; since d(1/q) = -y dq y, dq = -conj(y) g conj(y)."""
+    """y = 1 / q; since d(1/q) = -y dq y, dq = -conj(y) g conj(y), 0 at zero."""
 
     def forward(self, q):
         y = quaternion.inverse(q)
-        self.save(y)
+        self.save(array_module(q).where((q == 0).all(axis=-1, keepdims=True), 0, y))
         return y
 
     def backward(self, g):
@@ -156,7 +158,7 @@ def norm(q: Tensor) -> Tensor:
 
 
 def inverse(q: Tensor) -> Tensor:
-    """y = 1 / q."""
+    """y = 1 / q; at zero y is NaN and dq 0."""
     return Inverse()(q)
 
 
@@ -171,17 +173,22 @@ def exp(q: Tensor) -> Tensor:
 
 
 def log(q: Tensor) -> Tensor:
-    """y = ln q; f' = 1 / q."""
+    """y = ln q; f' = 1 / q. At zero dq is 0."""
     return Intrinsic("Log", quaternion.log, lambda q, y: quaternion.inverse(q))(q)
 
 
 def sqrt(q: Tensor) -> Tensor:
-    """y = q^(1/2), the root with the real part >= 0; f' = 1 / (2 y)."""
+    """y = q^(1/2), the root with the real part >= 0; f' = 1 / (2 y). At zero dq is 0."""
     return Intrinsic("Sqrt", quaternion.sqrt, lambda q, y: quaternion.inverse(2 * y))(q)
 
 
 def power(q: Tensor, t: float) -> Tensor:
-    """y = q^t for a number t; f' = t q^(t-1)."""
+    """y = q^t for a number t; f' = t q^(t-1). At zero dq is 0 where f' is not finite."""
+    if not isinstance(t, Real):
+        raise DTypeError(
+            f"power: the exponent is a number; got a {type(t).__name__} (for quaternion "
+            "exponents there is general_power)"
+        )
 
     def value(q: Array) -> Array:
         return quaternion.power(q, t)
@@ -193,8 +200,12 @@ def power(q: Tensor, t: float) -> Tensor:
 
 
 def general_power(q: Tensor, p: Tensor) -> Tensor:
-    """y = e^(ln(q) p) for a quaternion exponent p (..., 4)."""
-    return exp(multiply(log(q), p))
+    """y = e^(ln(q) p) for a quaternion exponent p (..., 4); where q is 0, dq and dp are 0."""
+    xp = array_module(q.data)
+    zero = (q.data == 0).all(axis=-1, keepdims=True)
+    one = xp.asarray([1, 0, 0, 0], dtype=q.dtype)
+    y = exp(multiply(log(where(zero, one, q)), p))
+    return where(zero, quaternion.general_power(xp.zeros_like(q.data), p.data), y)
 
 
 def rotate(q: Tensor, v: Tensor) -> Tensor:

@@ -8,6 +8,10 @@ and the gradient of a left (right) product is the product with the conjugate:
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import array_module, kernel
 from quatgrad.errors import ShapeError
@@ -64,13 +68,13 @@ class HamiltonConvTranspose(ConvTranspose):
         return array_module(w).concatenate([w[:1], -w[1:]])
 
 
-def hamilton(p: Tensor, q: Tensor) -> Tensor:
+def hamilton(p: Any, q: Any) -> Tensor:
     """y = p q: Hamilton products of quaternions (..., 4), broadcast over the leading axes."""
-    for name, t in (("p", p), ("q", q)):
-        if t.ndim == 0 or t.shape[-1] != 4:
+    for name, x in (("p", p), ("q", q)):
+        shape = np.shape(x) if isinstance(x, list | tuple | int | float) else x.shape
+        if shape[-1:] != (4,):
             raise ShapeError(
-                f"hamilton: {name} holds quaternions in its last axis, of size 4; "
-                f"got shape {t.shape}"
+                f"hamilton: {name} holds quaternions in its last axis, of size 4; got shape {shape}"
             )
     return Hamilton()(p, q)
 

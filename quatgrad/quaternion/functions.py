@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 
-from quatgrad.backend import Array, array_module, check_dtype, kernel
+from quatgrad.backend import Array, array_module, kernel
 from quatgrad.errors import DTypeError, ShapeError
 from quatgrad.quaternion.algebra import inverse, multiply
 from quatgrad.quaternion.checks import broadcast, check, check_array
@@ -109,8 +109,10 @@ def polar(q: Array) -> tuple[Array, Array, Array]:
 
 def from_polar(r: Array, a: Array, u: Array) -> Array:
     """r (cos a + u sin a): modulus (...), angle (...), axis (..., 3), a unit vector -> (..., 4)."""
-    for name, x in (("r", r), ("a", a), ("u", u)):
-        check_dtype(x.dtype, f"from_polar: {name}")
+    for x in (r, a, u):
+        check_array("from_polar", x)
+    if not r.dtype == a.dtype == u.dtype:
+        raise DTypeError(f"from_polar: {r.dtype}, {a.dtype} and {u.dtype} do not mix")
     if u.ndim == 0 or u.shape[-1] != 3:
         raise ShapeError(f"from_polar: axes are vectors (..., 3); got shape {u.shape}")
     xp = array_module(r)

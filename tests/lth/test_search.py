@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tiny_runs import RECIPE, dataset, files_of, lenet, network, run, timeless
 
-from quatgrad.backend import use_backend
+from quatgrad import nn
+from quatgrad.backend import generator, use_backend
 from quatgrad.errors import RunError
 from quatgrad.lth import Ticket, check_start, rewind, store
 from quatgrad.lth.prune import survivors
@@ -168,6 +169,20 @@ def test_one_level_and_then_two_is_two_at_once(tmp_path, algebra):
         (0, False), (0, True), (1, False), (0, True), (1, True), (2, False),
     ]  # fmt: skip
     assert files_of(tmp_path / "steps") == files_of(tmp_path / "once")
+
+
+def test_a_network_that_draws_as_it_trains_goes_on_with_the_same_bits(tmp_path):
+    """Dropout's count of draws is part of the state: rewinding takes it back, resuming finds it."""
+
+    def model():
+        rng = generator(0, "test")
+        layers = nn.Flatten(), nn.QLinear(64, 16, rng=rng), nn.ReLU(), nn.Dropout(0.3, rng=rng)
+        return nn.Sequential(*layers, nn.Linear(16, 3, rng=rng))
+
+    at_once, _ = run(tmp_path / "a", levels=2, model=model())
+    run(tmp_path / "b", levels=0, model=model())
+    in_parts, _ = run(tmp_path / "b", levels=2, model=model())
+    assert timeless(in_parts) == timeless(at_once)
 
 
 def test_a_finished_search_answers_from_its_record(tmp_path, monkeypatch):

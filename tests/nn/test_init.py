@@ -102,8 +102,9 @@ def test_he_keeps_the_scale_of_quaternion_maps_through_relu():
 def test_names():
     assert init.initialiser("real", "he") is init.he
     assert init.initialiser("quaternion", "polar-he") is init.polar_he
-    with pytest.raises(OptionError, match=r"'polar-he' for real .* xavier, he"):
-        init.initialiser("real", "polar-he")
+    assert init.initialiser("real", "polar-he") is init.he  # the real twin has the same power
+    with pytest.raises(OptionError, match=r"'polar' for real .* xavier, he"):
+        init.initialiser("real", "polar")
 
 
 def test_fans_count_the_window():

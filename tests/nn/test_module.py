@@ -115,7 +115,8 @@ def test_state_round_trip():
         p.data = p.data + 1
     state = a.state_dict()
     assert list(state) == [
-        "0.weight", "1.scale", "1.shift", "1.running_mean", "1.running_var", "4.weight", "4.bias",
+        "0.weight", "1.scale", "1.shift", "1.running_mean", "1.running_var",
+        "2.1.draws", "4.weight", "4.bias",
     ]  # fmt: skip
     b.load_state_dict(state)
     for name, array in b.state_dict().items():
@@ -138,7 +139,7 @@ def test_loading_keeps_pruned_entries_at_zero():
     [
         (lambda s: s.pop("1.scale"), ShapeError, "Sequential: missing 1.scale, unknown nothing"),
         (lambda s: s.update(extra=np.ones(1)), ShapeError, "missing nothing, unknown extra"),
-        (lambda s: s.clear(), ShapeError, r"missing 0.weight, .*, \.\.\. \(7\)"),
+        (lambda s: s.clear(), ShapeError, r"missing 0.weight, .*, \.\.\. \(8\)"),
         (lambda s: s.update({"4.bias": np.ones(4, np.float32)}), ShapeError,
          r"4.bias is float32 of shape \(4,\) there and float32 of shape \(3,\) here"),
         (lambda s: s.update({"4.bias": np.ones(3)}), DTypeError, "4.bias is float64"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quatgrad import Tensor, quaternion
-from quatgrad.errors import ShapeError
+from quatgrad.errors import DTypeError, ShapeError
 from quatgrad.ops import algebra
 
 ONE, MINUS_ONE, ZERO = np.eye(4)[0], -np.eye(4)[0], np.zeros(4)
@@ -50,7 +50,7 @@ def test_values_of_two_arguments_are_those_of_the_algebra(q):
     np.testing.assert_allclose(y, quaternion.slerp(p, q, 0.3), atol=20 * np.finfo(q.dtype).eps)
 
 
-@pytest.mark.parametrize("name", ["norm", "normalize", "log", "sqrt"])
+@pytest.mark.parametrize("name", ["norm", "inverse", "normalize", "log", "sqrt"])
 def test_at_zero_the_gradient_is_zero(name):
     np.testing.assert_array_equal(gradient(getattr(algebra, name), ZERO), ZERO)
 
@@ -58,6 +58,28 @@ def test_at_zero_the_gradient_is_zero(name):
 @pytest.mark.parametrize("t", [0.5, -1.0, 0.999])
 def test_at_zero_the_gradient_of_a_power_without_derivative_is_zero(t):
     np.testing.assert_array_equal(gradient(lambda q: algebra.power(q, t), ZERO), ZERO)
+
+
+def test_at_zero_a_quaternion_power_has_the_value_of_the_algebra_and_no_gradient():
+    q, p = np.zeros((3, 4)), np.array([[0.5, 0.1, 0, 0], [0, 0, 0, 0], [-1, 2, 0, 0]])
+    x, t = Tensor(q, requires_grad=True), Tensor(p, requires_grad=True)
+    y = algebra.general_power(x, t)
+    np.testing.assert_array_equal(y.data, quaternion.general_power(q, p))
+    y.backward(np.ones((3, 4)))
+    np.testing.assert_array_equal(x.grad, q)
+    np.testing.assert_array_equal(t.grad, q)
+
+
+@pytest.mark.parametrize("t", [np.ones(2), Tensor(1.0), "a", [1, 2]])
+def test_an_exponent_that_is_no_number_is_refused(t):
+    for f in (lambda q: algebra.power(q, t), lambda q: algebra.slerp(q, q, t)):
+        with pytest.raises(DTypeError, match="the exponent is a number"):
+            f(Tensor(ONE))
+
+
+def test_lists_are_taken_as_quaternions():
+    y = algebra.multiply(Tensor([1, 2, 3, 4]), [0, 1, 0, 0])
+    np.testing.assert_array_equal(y.data, [-2, 1, 4, -3])
 
 
 def test_at_zero_turning_by_no_quaternion_has_no_gradient():

@@ -145,7 +145,7 @@ def _norm(q, out, ok):
 
 
 def quaternion_normalize(q: Array) -> Array:
-    """`reference.quaternion_normalize`, of vectors too."""
+    """`reference.quaternion_normalize`."""
     return _map(_normalize, reference.quaternion_normalize, 4, q)
 
 
