@@ -36,9 +36,14 @@ def pooled(x: Array) -> Array:
     return ops.quaternion_max_pool2d(Tensor(x), 2).numpy()
 
 
-def whitened(x: Array) -> Array:
-    """x with mean 0, and E q q^T = 1 for each of its quaternions, without an eps."""
-    zero, gamma = np.zeros(8, x.dtype), np.repeat(np.eye(4)[:, :, None], 2, axis=2)
+def modrelu(x: Array) -> Array:
+    """Each quaternion shortened by 1/2, or lengthened by 1."""
+    return ops.modrelu(Tensor(x), Tensor(np.array([-0.5, 1], x.dtype))).numpy()
+
+
+def whitened(x: Array, G: Array | None = None) -> Array:
+    """x with mean 0, and E q q^T = G G^T for each of its quaternions, without an eps."""
+    zero, gamma = np.zeros(8, x.dtype), np.stack([np.eye(4) if G is None else G] * 2, axis=-1)
     cov = np.zeros((2, 4, 4), x.dtype)
     buffers = Tensor(zero), Tensor(cov)
     args = Tensor(x), Tensor(gamma.astype(x.dtype)), Tensor(zero), *buffers
@@ -50,9 +55,20 @@ def rows(x: Array) -> Array:
     return Q.as_quaternions(x).reshape(-1, 2, 4)
 
 
-@identity(44, "w (x s) = (w x) s for a quaternion s: layers are right-linear", OF_TERMS)
+def covariance(y: Array) -> Array:
+    """E q q^T of each of the two quaternions of the maps, (2, 4, 4)."""
+    q = rows(y)
+    return (np.einsum("mqa,mqb->qab", q, q, dtype=np.float64) / len(q)).astype(y.dtype)
+
+
+@identity(44, "w (x s) = (w x) s for a quaternion s: right-linear (not left)", OF_TERMS)
 def right_linear(x: Array, w: Array, u: Array) -> list[Sides]:
-    return [(conv(right(x, u), w), right(conv(x, w), u), np.abs(w).max() * np.abs(x).max())]
+    i = np.broadcast_to(I.astype(x.dtype), (len(x), 4))
+    moved = np.abs(conv(left(i, x), w) - left(i, conv(x, w))).max() > 0.1
+    return [
+        (conv(right(x, u), w), right(conv(x, w), u), np.abs(w).max() * np.abs(x).max()),
+        (np.full(1, moved, x.dtype), np.ones(1, x.dtype), 1),
+    ]
 
 
 @identity(45, "<g, w x> = <conj(w) g, x> = <g conj(x), w>", OF_TERMS)
@@ -76,7 +92,10 @@ def convolution(y: Array, v: Array) -> list[Sides]:
     flat = kernel("hamilton_linear")(y.reshape(-1, 8), v[:, 1, 1])
     w = (v * like(np.array([1, -1, -1, -1]), v.swapaxes(0, -1)).swapaxes(0, -1)).swapaxes(-1, -2)
     back = ops.hamilton_conv_transpose2d(Tensor(out), Tensor(np.ascontiguousarray(w)), padding=1)
+    grouped = ops.hamilton_conv2d(Tensor(y), Tensor(v[..., :1, :]), padding=1, groups=2)
+    diagonal = v[..., :1, :] * np.eye(2, dtype=v.dtype)
     return [
+        (grouped.numpy(), conv(y, diagonal), 1),
         (shifted.numpy(), np.roll(around, (1, 2), (1, 2)), 1),
         (kernel("hamilton_conv2d")(y, point, (1, 1), (0, 0)).reshape(flat.shape), flat, 1),
         (kernel("hamilton_conv2d")(y, v, (2, 3), (1, 1)), out[:, ::2, ::3], 1),
@@ -84,14 +103,14 @@ def convolution(y: Array, v: Array) -> list[Sides]:
     ]
 
 
-@identity(47, "whitened: E y = 0, E y y^T = 1; u x gives u y", 400)
+@identity(47, "whitened: E y = 0, E y y^T = 1; u x gives u y; G: E y y^T = G G^T", 400)
 def whitening(x: Array, u: Array) -> list[Sides]:
-    y = whitened(x)
-    cov = np.einsum("mqa,mqb->qab", rows(y), rows(y), dtype=np.float64) / len(rows(y))
+    y, G = whitened(x), np.array([[2, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, -1], [0, 0, -1, 3.0]])
     one = u[:1].repeat(len(x), axis=0)
     return [
         (rows(y).mean(axis=0, dtype=np.float64).astype(x.dtype), np.zeros((2, 4), x.dtype), 1),
-        (cov.astype(x.dtype), np.stack([np.eye(4, dtype=x.dtype)] * 2), 1),
+        (covariance(y), np.stack([np.eye(4, dtype=x.dtype)] * 2), 1),
+        (covariance(whitened(x, G)), np.stack([(G @ G.T).astype(x.dtype)] * 2), 10),
         (whitened(left(one, x)), left(one, y), np.abs(y).max()),
     ]
 
@@ -103,5 +122,6 @@ def amplitude_pooling(y: Array) -> list[Sides]:
     there = (taken[:, :, None] == all_there[:, None]).all(axis=-1).any(axis=2)
     return [
         (pooled(left(i, y)), left(i, pooled(y)), 1),
+        (modrelu(left(i, y)), left(i, modrelu(y)), 1),
         (there.astype(y.dtype), np.ones(there.shape, y.dtype), 1),
     ]

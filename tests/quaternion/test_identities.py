@@ -1,13 +1,16 @@
 """Every identity of `quatgrad.testing.identities`, within its bound, in both precisions."""
 
+import inspect
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quatgrad import kernels
 from quatgrad.testing import identities
 from quatgrad.testing.identities import IDENTITIES, ONE, error
+from quatgrad.testing.strategies import layouts, quaternion_arrays
 
 ALL = pytest.mark.parametrize("one", IDENTITIES, ids=lambda one: f"{one.number}-{one.name}")
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -19,6 +22,23 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float3
 def test_identity(one, dtype, seed):
     worst = max(one.errors(np.random.default_rng(seed), 64, dtype))
     assert worst <= one.eps, f"{one.formula}: {worst:.1f} eps, allowed are {one.eps}"
+
+
+@ALL
+@DTYPES
+@pytest.mark.parametrize("kind", ["unit", "near_one", "half_turn"])
+@settings(max_examples=10)
+@given(data=st.data())
+def test_identity_on_edges_and_layouts_of_the_public_strategies(one, dtype, kind, data):
+    rng, arguments = np.random.default_rng(0), []
+    for name in inspect.signature(one.sides).parameters:
+        argument = identities.draw(name, rng, 6, dtype)
+        if name in "pqrklu":
+            drawn = quaternion_arrays((6,), dtype, "unit" if name == "u" else kind)
+            argument = data.draw(drawn.flatmap(layouts), label=name)
+        arguments.append(argument)
+    for left, right, scale in one.sides(*arguments):
+        assert error(left, right, scale) <= one.eps, one.formula
 
 
 @ALL
