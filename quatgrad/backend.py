@@ -6,7 +6,8 @@ A *backend* is an array library and a ladder of kernel rungs, best first:
     numba   NumPy arrays   numba_cpu, gemm, reference      (the default)
     cupy    CuPy arrays    cupy_gpu, gemm, reference
 
-A kernel that the best rung lacks is looked up one rung down; `reference` has them all.
+A kernel that the best rung lacks is looked up one rung down; `reference` has them all. The choice
+holds for the whole process: threads share it.
 `use_kernels("reference")` steps down by hand, for a lesson or to bisect a bug.
 """
 
