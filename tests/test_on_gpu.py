@@ -1,4 +1,4 @@
-"""What must hold on a GPU: CuPy arrays give what NumPy's do. Skipped, with the reason, elsewhere."""
+"""What must hold on a GPU: CuPy arrays give what NumPy's do. Elsewhere skipped, with the reason."""
 
 import numpy as np
 import pytest
