@@ -107,7 +107,18 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "batch_norm": lambda x, y, P, c, eps: (x, c, c, eps),
     "batch_norm_dx": lambda x, y, P, c, eps: (1 - x, x, c, c, c, eps),
     "batch_norm_eval": lambda x, y, P, c, eps: (x, c, c, c, c, eps),
+    "hamilton_linear": lambda *_: (normal(256, 1024), normal(4, 256, 256)),
+    "hamilton_linear_dx": lambda *_: (normal(256, 1024), normal(4, 256, 256)),
+    "hamilton_linear_dw": lambda *_: (normal(256, 1024), normal(256, 1024, seed=1)),
+    "hamilton_conv2d": lambda x, *_: (x, same_width(x), *WINDOW[1:]),
+    "hamilton_conv2d_dx": lambda x, *_: (x, same_width(x), x.shape, *WINDOW[1:]),
+    "hamilton_conv2d_dw": lambda x, *_: (x, 1 - x, *WINDOW),
 }
+
+
+def same_width(x: np.ndarray) -> np.ndarray:
+    """Weights of a quaternion convolution that keeps the number of channels of x."""
+    return normal(4, *WINDOW[0], x.shape[3] // 4, x.shape[3] // 4)
 
 
 def kernel_call(engine: str, name: str, shape: Sequence[int]) -> Call:

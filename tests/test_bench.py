@@ -48,7 +48,7 @@ def test_a_run_from_the_command_line_to_the_record(bench, monkeypatch, tmp_path,
 
 
 def test_every_kernel_of_the_fast_rung_is_measured(bench):
-    algebra = {n for n in numba_cpu.__all__ if n.startswith(("hamilton", "quaternion_"))}
+    algebra = {n for n in numba_cpu.__all__ if n == "hamilton" or n.startswith("quaternion_")}
     assert set(numba_cpu.__all__) - algebra == set(bench.KERNELS), "it earns its place in bench.py"
     source = FILE.with_name("bench_algebra.py").read_text()
     names = {n.removeprefix("quaternion_").replace("hamilton", "multiply") for n in algebra}

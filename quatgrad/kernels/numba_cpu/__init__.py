@@ -23,6 +23,14 @@ from quatgrad.kernels.numba_cpu.algebra import (
     quaternion_rotate,
     quaternion_sqrt,
 )
+from quatgrad.kernels.numba_cpu.hamilton8 import (
+    hamilton_conv2d,
+    hamilton_conv2d_dw,
+    hamilton_conv2d_dx,
+    hamilton_linear,
+    hamilton_linear_dw,
+    hamilton_linear_dx,
+)
 from quatgrad.kernels.numba_cpu.norm import batch_norm, batch_norm_dx, batch_norm_eval
 from quatgrad.kernels.numba_cpu.windows import (
     avg_pool,
@@ -40,6 +48,12 @@ __all__ = [
     "batch_norm_dx",
     "batch_norm_eval",
     "hamilton",
+    "hamilton_conv2d",
+    "hamilton_conv2d_dw",
+    "hamilton_conv2d_dx",
+    "hamilton_linear",
+    "hamilton_linear_dw",
+    "hamilton_linear_dx",
     "max_pool",
     "max_pool_dx",
     "patches",

@@ -1,0 +1,96 @@
+"""The eight products by themselves: the ladder's small shapes all go to the gemm rung."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quatgrad.kernels import gemm, reference
+from quatgrad.kernels.numba_cpu import hamilton8
+from tests.kernels.test_ladder import ARGUMENTS, Draw, _widen
+
+KERNELS = [n for n in ARGUMENTS if n.startswith(("hamilton_linear", "hamilton_conv2d"))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _always():
+    """Eight products for every shape."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hamilton8, "PAYS", 0)
+        yield
+
+
+def test_the_three_tables_make_the_hamilton_product():
+    table = np.einsum("cm,ma,mb->abc", hamilton8.OUT, hamilton8.LEFT, hamilton8.RIGHT)
+    np.testing.assert_array_equal(table, reference.HAMILTON)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", KERNELS)
+@given(data=st.data())
+def test_agrees_with_reference_norm_wise(name, dtype, data):
+    """|error| <= 16 eps |terms|: the largest sum of products of absolute values, all components.
+
+    The sums cancel across components, so an error is small beside the largest of them only.
+    """
+    args = ARGUMENTS[name](Draw(data.draw, dtype))
+    before = [a.copy() for a in args[:2] if isinstance(a, np.ndarray)]
+    y = getattr(hamilton8, name)(*args)
+    for a, b in zip(args, before, strict=False):
+        np.testing.assert_array_equal(a, b)
+    truth = getattr(reference, name)(*map(_widen, args))
+    assert (y.shape, y.dtype) == (truth.shape, dtype)
+    terms = np.prod([float(abs(a).max()) for a in before]) * _terms(name, args)
+    np.testing.assert_allclose(y, truth, rtol=0, atol=16 * np.finfo(dtype).eps * terms)
+
+
+def _terms(name, args):
+    """How many products are summed for one number, at most."""
+    a, b = args[:2]
+    if name.endswith("dw"):
+        return a.size // a.shape[-1] * 4
+    return b.size // (b.shape[-2] if name.endswith("dx") else b.shape[-1])
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_no_images(name):
+    make = {"x": np.ones((0, 8), "f"), "g": np.ones((0, 8), "f"), "w": np.ones((4, 2, 2), "f")}
+    if "conv" in name:
+        maps, w = np.ones((0, 3, 3, 8), "f"), np.ones((4, 1, 1, 2, 2), "f")
+        how = ((1, 1), (0, 0))
+        args = {
+            "hamilton_conv2d": (maps, w, *how),
+            "hamilton_conv2d_dx": (maps, w, maps.shape, *how),
+            "hamilton_conv2d_dw": (maps, maps, (1, 1), *how),
+        }[name]
+    else:
+        args = [make[n] for n in {"r": "xw", "x": "gw", "w": "xg"}[name[-1]]]
+    y, r = getattr(hamilton8, name)(*args), getattr(gemm, name)(*args)
+    assert (y.shape, y.dtype) == (r.shape, r.dtype)
+    np.testing.assert_array_equal(y, r)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    import numba
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((9, 16, 16, 256), np.float32)
+    w = rng.standard_normal((4, 3, 3, 64, 64), np.float32)
+    how = ((1, 1), (1, 1))
+
+    def results():
+        yield hamilton8.hamilton_conv2d(x, w, *how)
+        yield hamilton8.hamilton_conv2d_dx(x, w, x.shape, *how)
+        yield hamilton8.hamilton_conv2d_dw(x, x, (3, 3), *how)
+
+    many = list(results())
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        with threadpool_limits(1):
+            one = list(results())
+    finally:
+        numba.set_num_threads(before)
+    for a, b in zip(many, one, strict=True):
+        assert a.tobytes() == b.tobytes()
