@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from quatgrad import data
 from quatgrad.errors import OptionError
 from quatgrad.train import Recipe
 
@@ -16,7 +17,7 @@ PRESETS = tuple(
            if p.name.endswith(".toml"))
 )  # fmt: skip
 ALGEBRAS = ("real", "quaternion")
-ENCODERS = ("blocks", "rgb_gray", "zero_real", "rgb", "learned")
+ENCODERS = (*data.ENCODERS, "learned")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Options:
         """How each level is trained."""
         return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe) if f.name in _NAMES})
 
-    def config(self, data: str) -> dict[str, Any]:
+    def config(self, images: str) -> dict[str, Any]:
         """The options that change the numbers of a run, and a digest of the data.
 
         More levels, or the other algebra, continue the same run; where and how fast it is
@@ -84,7 +85,7 @@ class Options:
         elsewhere = ("levels", "algebra", "stop_below", "backend", "out", "plot", "quiet",
                      "data_dir", "preset")  # fmt: skip
         config = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in elsewhere}
-        return config | {"data": data}
+        return config | {"data": images}
 
 
 _NAMES = {f.name for f in fields(Options)}
