@@ -199,17 +199,17 @@ class Parameter(Tensor):
     along the first axis, make the value up (4 for a quaternion weight: its 1, i, j, k parts).
     """
 
-    __slots__ = ("_pruned", "components")
+    __slots__ = ("_alive", "components")
 
     def __init__(self, data: Any, components: int = 1):
         super().__init__(data, requires_grad=True)
         self.components = components
-        self._pruned: Array | None = None
+        self._alive: Array | None = None  # for each entry all bits, or none
 
     @property
     def mask(self) -> Array | None:
         """True where the entry is alive; None when nothing is pruned."""
-        return None if self._pruned is None else ~self._pruned
+        return None if self._alive is None else self._alive != 0
 
     def prune(self, mask: Any) -> None:
         """Keep the entries where `mask` (bool, the value's shape) is True; None: keep all."""
@@ -220,8 +220,8 @@ class Parameter(Tensor):
                     f"a mask for a parameter of shape {self.shape} is a bool array of that "
                     f"shape; got {mask.dtype} of shape {mask.shape}"
                 )
-            mask = ~mask
-        self._pruned = mask
+            mask = -mask.astype(f"u{self.dtype.itemsize}")  # 1 -> all bits set
+        self._alive = mask
         self.update(lambda array: None)
         if self.grad is not None:
             self._clear(self.grad)
@@ -236,8 +236,9 @@ class Parameter(Tensor):
         self._clear(self.grad)
 
     def _clear(self, array: Array) -> None:
-        if self._pruned is not None:
-            array[self._pruned] = 0  # not array *= mask: 0 * inf is NaN, 0 * -1 is -0
+        if self._alive is not None:
+            # not array *= mask: 0 * inf is NaN, 0 * -1 is -0
+            array.view(self._alive.dtype)[...] &= self._alive
 
 
 def _fitting(value: Any, like: Tensor, what: str) -> Array:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from quatgrad.autograd import Parameter
-from quatgrad.backend import Array, array_module
+from quatgrad.backend import Array, array_module, kernel
 from quatgrad.errors import OptionError
 
 
@@ -54,7 +54,7 @@ class Optimizer:
 class SGD(Optimizer):
     """d = g + decay w;  v <- momentum v + d;  w <- w - lr (d + momentum v if nesterov else v).
 
-    v starts as the first d. PyTorch's form: v is in units of the gradient, not of the weight.
+    v starts at 0, hence as the first d. PyTorch's form: v is in units of the gradient, not of the weight.
     """
 
     def __init__(
@@ -72,17 +72,10 @@ class SGD(Optimizer):
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
 
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
-        """The formulas of the class, in place."""
-        d = g + self.weight_decay * w if self.weight_decay else g
-        if self.momentum:
-            if "velocity" not in state:
-                state["velocity"] = d.copy()
-            else:
-                state["velocity"] *= self.momentum
-                state["velocity"] += d
-            v = state["velocity"]
-            d = d + self.momentum * v if self.nesterov else v
-        w -= lr * d
+        """The formulas of the class, in one pass over memory."""
+        if not state:
+            state["velocity"] = array_module(w).zeros_like(w)
+        kernel("sgd")(w, g, state["velocity"], lr, self.momentum, self.nesterov, self.weight_decay)
 
 
 class Adam(Optimizer):
@@ -108,22 +101,15 @@ class Adam(Optimizer):
         self.weight_decay, self.decoupled = weight_decay, decoupled
 
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
-        """The formulas of the class, in place."""
-        xp = array_module(w)
+        """The formulas of the class, in one pass over memory."""
         if not state:
+            xp = array_module(w)
             state.update(m=xp.zeros_like(w), v=xp.zeros_like(w), t=0)
-        m, v, (b1, b2) = state["m"], state["v"], self.betas
         state["t"] += 1
-        if self.weight_decay and self.decoupled:
-            w *= 1 - lr * self.weight_decay
-        elif self.weight_decay:
-            g = g + self.weight_decay * w
-        m *= b1
-        m += (1 - b1) * g
-        v *= b2
-        v += (1 - b2) * (g * g)
-        m_hat, v_hat = 1 - b1 ** state["t"], 1 - b2 ** state["t"]
-        w -= (lr / m_hat) * m / (xp.sqrt(v / v_hat) + self.eps)
+        kernel("adam")(
+            w, g, state["m"], state["v"], state["t"], lr, self.betas, self.eps,
+            self.weight_decay, self.decoupled,
+        )  # fmt: skip
 
 
 def AdamW(  # noqa: N802

@@ -26,6 +26,7 @@ from quatgrad.kernels.reference_algebra import (  # noqa: F401 - kernels of this
     quaternion_rotate,
     quaternion_sqrt,
 )
+from quatgrad.kernels.reference_optimizer import adam, sgd  # noqa: F401 - kernels of this rung
 
 Pair = tuple[int, int]
 

@@ -15,6 +15,7 @@ from quatgrad.kernels import reference
 
 RUNGS = ("gemm", "numba_cpu")
 HELPERS = {"array_module", "out_size", "pad", "window"}  # of reference: not kernels
+IN_PLACE = {"adam", "sgd"}  # write to their arguments: see test_optimizer_kernels.py
 
 
 def _module(rung):
@@ -333,7 +334,9 @@ def _compare(rung, name, args, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize(
-    ("rung", "name"), [(r, n) for r in RUNGS for n in _kernels(r)], ids=lambda v: v
+    ("rung", "name"),
+    [(r, n) for r in RUNGS for n in _kernels(r) if n not in IN_PLACE],
+    ids=lambda v: v,
 )
 @given(data=st.data())
 def test_rung_agrees_with_reference(rung, name, dtype, data):
@@ -345,13 +348,15 @@ def test_rung_agrees_with_reference(rung, name, dtype, data):
 
 
 def test_every_reference_kernel_is_in_the_table():
-    assert set(_kernels("reference")) - HELPERS == set(ARGUMENTS)
+    assert set(_kernels("reference")) - HELPERS - IN_PLACE == set(ARGUMENTS)
 
 
 @pytest.mark.parametrize("rung", [*RUNGS, "cupy_gpu"])
 def test_rung_has_names_and_parameters_of_reference(rung):
     for name, f in _kernels(rung).items():
-        assert name in ARGUMENTS, f"{rung}.{name}: no such kernel in reference, or in ARGUMENTS"
+        assert name in {*ARGUMENTS, *IN_PLACE}, (
+            f"{rung}.{name}: no such kernel in reference, or in ARGUMENTS"
+        )
         expected = inspect.signature(getattr(reference, name)).parameters
         assert list(inspect.signature(f).parameters) == list(expected), f"{rung}.{name}"
 

@@ -32,6 +32,7 @@ from quatgrad.kernels.numba_cpu.hamilton8 import (
     hamilton_linear_dx,
 )
 from quatgrad.kernels.numba_cpu.norm import batch_norm, batch_norm_dx, batch_norm_eval
+from quatgrad.kernels.numba_cpu.optimizer import adam, sgd
 from quatgrad.kernels.numba_cpu.windows import (
     avg_pool,
     avg_pool_dx,
@@ -42,6 +43,7 @@ from quatgrad.kernels.numba_cpu.windows import (
 )
 
 __all__ = [
+    "adam",
     "avg_pool",
     "avg_pool_dx",
     "batch_norm",
@@ -66,5 +68,6 @@ __all__ = [
     "quaternion_power",
     "quaternion_rotate",
     "quaternion_sqrt",
+    "sgd",
     "unpatches",
 ]

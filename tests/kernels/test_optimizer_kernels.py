@@ -1,0 +1,74 @@
+"""The kernels that write to their arguments: each rung's optimizer steps against the reference."""
+
+import numpy as np
+import pytest
+
+from quatgrad.kernels import numba_cpu, reference
+from quatgrad.kernels.numba_cpu.optimizer import SHARE
+
+SIZES = [(), (1,), (4, 3, 5), (2 * SHARE + 3,)]
+SGD = [(0.1, 0.0, False, 0.0), (0.1, 0.9, False, 1e-3), (0.05, 0.9, True, 5e-4)]
+ADAM = [(0.0, False), (0.01, False), (0.01, True)]
+
+
+def draw(shape, dtype, how):
+    """w, g and two memories; g may lie in memory in any way."""
+    rng = np.random.default_rng(0)
+    w, g, m, v = rng.standard_normal((4, *shape)).astype(dtype)
+    if how == "strided":
+        g = np.repeat(np.asarray(g)[..., None], 2, axis=-1)[..., 0]
+    if how == "read-only":
+        g = np.asarray(g).copy()
+        g.flags.writeable = False
+    return [np.array(w), g, np.array(m), np.abs(v) + np.zeros((), dtype)]
+
+
+def check(name, arrays, *numbers):
+    """Three steps of the kernel and of the reference, in float64: the same, and g untouched."""
+    mine = [np.array(a) if i != 1 else a for i, a in enumerate(arrays)]
+    true = [np.array(a, np.float64) for a in arrays]
+    g = np.array(arrays[1])
+    for _ in range(3):
+        getattr(numba_cpu, name)(*mine, *numbers)
+        getattr(reference, name)(*true, *numbers)
+    assert np.array_equal(arrays[1], g)
+    eps = np.finfo(arrays[0].dtype).eps
+    for a, b in zip(mine, true, strict=True):
+        assert a.dtype == arrays[0].dtype
+        np.testing.assert_allclose(a, b, rtol=50 * eps, atol=50 * eps)
+
+
+@pytest.mark.parametrize("how", ["plain", "strided", "read-only"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+@pytest.mark.parametrize("numbers", SGD, ids=str)
+def test_sgd(shape, dtype, how, numbers):
+    w, g, v, _ = draw(shape, dtype, how)
+    check("sgd", [w, g, v], *numbers)
+
+
+@pytest.mark.parametrize("how", ["plain", "strided", "read-only"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+@pytest.mark.parametrize("decay", ADAM, ids=str)
+def test_adam(shape, dtype, how, decay):
+    arrays = draw(shape, dtype, how)
+    for t in (1, 2, 100):
+        check("adam", arrays, t, 1e-3, (0.9, 0.999), 1e-8, *decay)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    import numba
+
+    def result():
+        w, g, m, v = draw((3 * SHARE + 1,), np.float32, "plain")
+        numba_cpu.sgd(w, g, m, 0.1, 0.9, True, 1e-3)
+        numba_cpu.adam(w, g, m, v, 1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False)
+        return w.tobytes()
+
+    before, many = numba.get_num_threads(), result()
+    try:
+        numba.set_num_threads(1)
+        assert result() == many
+    finally:
+        numba.set_num_threads(before)
