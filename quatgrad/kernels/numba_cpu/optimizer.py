@@ -5,6 +5,8 @@ Numbers that are the same for all entries come as the dtype of the parameter, as
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -39,14 +41,18 @@ def adam(
     decay: float,
     decoupled: bool,
 ) -> None:
-    """`reference.adam`."""
+    """`reference.adam`, with one division for each entry.
+
+    m^ / (sqrt(v^) + eps) = (root / (1 - b1^t)) m / (sqrt(v) + root eps), root = sqrt(1 - b2^t).
+    """
     f = w.dtype.type
     b1, b2 = betas
     shrink, pull = (1 - lr * decay, 0.0) if decoupled else (1.0, decay)
+    root = math.sqrt(1 - b2**t)
     step = _adam if w.size < 2 * SHARE else _adam_shared
     step(
-        _flat(w), read_only(g).reshape(-1), _flat(m), _flat(v), f(lr / (1 - b1**t)),
-        f(1 - b2**t), f(b1), f(1 - b1), f(b2), f(1 - b2), f(eps), f(shrink), f(pull),
+        _flat(w), read_only(g).reshape(-1), _flat(m), _flat(v), f(lr * root / (1 - b1**t)),
+        f(root * eps), f(b1), f(1 - b1), f(b2), f(1 - b2), f(shrink), f(pull),
     )  # fmt: skip
 
 
@@ -73,17 +79,17 @@ def _sgd_shared(w, g, v, lr, momentum, nesterov, decay):
 
 
 @_serial
-def _adam(w, g, m, v, lr, v_hat, b1, c1, b2, c2, eps, shrink, pull):
+def _adam(w, g, m, v, lr, eps, b1, c1, b2, c2, shrink, pull):
     for n in range(len(w)):
         w[n] *= shrink
         d = g[n] + pull * w[n]
         m[n] = b1 * m[n] + c1 * d
         v[n] = b2 * v[n] + c2 * (d * d)
-        w[n] -= lr * m[n] / (np.sqrt(v[n] / v_hat) + eps)
+        w[n] -= lr * m[n] / (np.sqrt(v[n]) + eps)
 
 
 @_parallel
-def _adam_shared(w, g, m, v, lr, v_hat, b1, c1, b2, c2, eps, shrink, pull):
+def _adam_shared(w, g, m, v, lr, eps, b1, c1, b2, c2, shrink, pull):
     for k in prange((len(w) + SHARE - 1) // SHARE):
         n = slice(k * SHARE, (k + 1) * SHARE)
-        _adam(w[n], g[n], m[n], v[n], lr, v_hat, b1, c1, b2, c2, eps, shrink, pull)
+        _adam(w[n], g[n], m[n], v[n], lr, eps, b1, c1, b2, c2, shrink, pull)
