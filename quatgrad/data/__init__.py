@@ -1,13 +1,17 @@
 """Images, from a file to the batch a network trains on.
 
-    dataset.py   Split and Dataset: what a dataset is; stratified subsets
-    batches.py   the order of an epoch, and its batches
-    augment.py   pad, crop and flip
-    encode.py    normalisation, and pixels -> quaternions
-    digits.py    scikit-learn's 8x8 digits: no download
-    cifar.py     CIFAR-10 and CIFAR-100, official Python files
-    pickles.py   reads their pickles without running them
-    fetch.py     downloads them
+    dataset.py     Split and Dataset: what a dataset is; stratified subsets
+    batches.py     the order of an epoch, and its batches
+    augment.py     pad, crop and flip
+    encode.py      normalisation, and pixels -> quaternions
+    digits.py      scikit-learn's 8x8 digits: no download
+    mnist.py       MNIST, official IDX files
+    cifar.py       CIFAR-10 and CIFAR-100, official Python files
+    imagenet64.py  ImageNet at 64x64, official files ...
+    convert.py     ... converted once to plain ones
+    disk.py        images that stay on the disk
+    pickles.py     reads their pickles without running them
+    fetch.py       where datasets lie, and downloads
 
 From a name to batches of (x, y), x float32 (B, H, W, C) and y int64 (B,):
 
@@ -22,23 +26,29 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 
-from quatgrad.data import cifar, digits
+from quatgrad.data import cifar, digits, imagenet64, mnist
 from quatgrad.data.batches import batches, num_batches, test_batches
 from quatgrad.data.dataset import Dataset, Split
-from quatgrad.data.encode import ENCODERS
+from quatgrad.data.encode import ENCODERS, STATISTICS
 from quatgrad.errors import OptionError
 
 # name -> (its loader, the encoder it has unless another is asked for)
-_LOADERS: dict[str, tuple[Callable[..., Dataset], str]] = {
+_GREY: dict[str, tuple[Callable[..., Dataset], str]] = {
     "digits": (lambda data_dir, encoder: digits.load(encoder), "blocks"),
+    "mnist": (mnist.load, "consecutive"),
+}
+_COLOUR: dict[str, tuple[Callable[..., Dataset], str]] = {
     "cifar10": (partial(cifar.load, "cifar10"), "rgb_gray"),
     "cifar100": (partial(cifar.load, "cifar100"), "rgb_gray"),
+    "imagenet64": (imagenet64.load, "rgb_gray"),
 }
+_LOADERS = _GREY | _COLOUR
 DATASETS = tuple(_LOADERS)
 
 __all__ = [
     "DATASETS",
     "ENCODERS",
+    "STATISTICS",
     "Dataset",
     "Split",
     "batches",
@@ -54,21 +64,30 @@ def load(
     encoder: str | None = None,
     subset: int | None = None,
     seed: int = 0,
+    statistics: str | None = None,
 ) -> Dataset:
     """The dataset `name`, one of `DATASETS`, whole or with `subset` training images.
 
-    data_dir   the folder that holds cifar-100-python or cifar-10-batches-py; None: see
-               `cifar.ensure`. The digits need none.
-    encoder    one of `ENCODERS`; None: blocks for the digits, rgb_gray for CIFAR
-    subset     train on so many images, evenly over the classes, drawn by `seed`
+    data_dir    the folder that holds mnist, cifar-100-python ...; None: see `fetch.data_root`.
+                The digits need none.
+    encoder     one of `ENCODERS`; None: blocks for the digits, consecutive for MNIST, rgb_gray for
+                colour images
+    subset      train on so many images, evenly over the classes, drawn by `seed`
+    statistics  normalise colours by these, one of `STATISTICS`; None: by the dataset's own
 
-    Raises `OptionError` for an unknown name, an encoder that does not fit or an impossible
-    subset; `DataError` for files that are missing or damaged.
+    Raises `OptionError` for an unknown name, an encoder or statistics that do not fit or an
+    impossible subset; `DataError` for files that are missing or damaged.
     """
     if name not in _LOADERS:
         close = get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise OptionError(f"unknown dataset {name!r}: {hint}choose one of {', '.join(DATASETS)}")
     loader, default = _LOADERS[name]
-    dataset = loader(data_dir, default if encoder is None else encoder)
+    options = {} if statistics is None else {"statistics": statistics}
+    if options and name in _GREY:
+        raise OptionError(
+            f"statistics {statistics!r} are for colour images, and {name} is grey: leave them out, "
+            f"or choose one of {', '.join(_COLOUR)}"
+        )
+    dataset = loader(data_dir, default if encoder is None else encoder, **options)
     return dataset if subset is None else dataset.subset(subset, seed)

@@ -3,11 +3,16 @@
 The draws of an epoch depend on (seed, epoch) alone. Image number k of an epoch is the same image,
 moved and mirrored in the same way, whatever the batch size; and epoch 17 can be replayed without
 the 16 before it, which is how a run that was stopped goes on with the same bits.
+
+Large batches are prepared by a thread of their own, while the network trains on the one before.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,10 +20,13 @@ from quatgrad.backend import generator
 from quatgrad.data.dataset import Dataset, Encode, Split
 from quatgrad.errors import OptionError
 
+Batch = tuple[np.ndarray, np.ndarray]
 
-def batches(
-    dataset: Dataset, size: int, seed: int, epoch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+AHEAD = 2  # batches that are prepared while another is in use
+LARGE = 1 << 20  # bytes of an encoded batch: handing over a smaller one costs more than it saves
+
+
+def batches(dataset: Dataset, size: int, seed: int, epoch: int) -> Iterator[Batch]:
     """Every training image once, in the random order of this epoch: (x, y) batch by batch.
 
     x: float32 (B, H', W', C'), augmented and encoded; y: int64 (B,). B is `size`; the last batch
@@ -31,25 +39,23 @@ def batches(
     order = generator(seed, "order", epoch).permutation(len(dataset.train))
     draws = generator(seed, "augment", epoch)
 
-    def batch(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def batch(rows: np.ndarray) -> Batch:
         images = dataset.train.images[rows]
         if dataset.augment is not None:
             images = dataset.augment(images, draws)
         return dataset.encode(images), dataset.train.labels[rows]
 
-    return (batch(rows) for rows in np.split(order, _cuts(len(order), size)))
+    pieces = (batch(rows) for rows in np.split(order, _cuts(len(order), size)))
+    return _ahead(pieces) if size * _nbytes(dataset.train, dataset.encode) >= LARGE else pieces
 
 
-def test_batches(
-    split: Split, encode: Encode, size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def test_batches(split: Split, encode: Encode, size: int) -> Iterator[Batch]:
     """Every image of the split once, in order and not augmented: (x, y) as in `batches`."""
-    pieces = zip(
-        np.split(split.images, _cuts(len(split), size)),
-        np.split(split.labels, _cuts(len(split), size)),
-        strict=True,
+    cuts = [0, *_cuts(len(split), size), len(split)]
+    pieces = (
+        (encode(split.images[start:end]), split.labels[start:end]) for start, end in pairwise(cuts)
     )
-    return ((encode(images), labels) for images, labels in pieces)
+    return _ahead(pieces) if size * _nbytes(split, encode) >= LARGE else pieces
 
 
 test_batches.__test__ = False  # type: ignore[attr-defined]  # it is no test of pytest's
@@ -68,3 +74,27 @@ def _cuts(n: int, size: int) -> range:
             "and a split that has images"
         )
     return range(size, n - 1 if size > 1 else n, size)
+
+
+def _nbytes(split: Split, encode: Encode) -> int:
+    """Bytes of one encoded image."""
+    return encode(split.images[:1]).nbytes
+
+
+def _ahead(pieces: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, of which a thread prepares the next `AHEAD` while one is in use.
+
+    What goes wrong in the thread is raised here, at the batch where it went wrong. The thread ends
+    with the last batch, or when this iterator is dropped.
+    """
+    with ThreadPoolExecutor(1, "quatgrad-batches") as thread:
+        waiting: deque[Future[Batch | None]] = deque()
+        try:
+            for _ in range(AHEAD):
+                waiting.append(thread.submit(next, pieces, None))
+            while (batch := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, pieces, None))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.dataset import Dataset, Split
-from quatgrad.data.encode import make_encode
-from quatgrad.data.fetch import fetch_folder
+from quatgrad.data.encode import make_colour_encode
+from quatgrad.data.fetch import data_root, fetch_folder
 from quatgrad.data.pickles import read_pickle
 from quatgrad.errors import DataError
 
@@ -28,7 +28,7 @@ SHAPE = (32, 32, 3)
 
 
 class Layout(NamedTuple):
-    """Where the pieces of a dataset are, and the statistics of its training pixels in [0, 1]."""
+    """Where the pieces of a dataset are."""
 
     folder: str
     train: tuple[str, ...]
@@ -37,8 +37,6 @@ class Layout(NamedTuple):
     labels_key: str
     names_key: str
     num_classes: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     url: str
     md5: str
 
@@ -57,8 +55,6 @@ LAYOUTS = {
         labels_key="labels",
         names_key="label_names",
         num_classes=10,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2470, 0.2435, 0.2616),
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         md5="c58f30108f718f92721af3b95e74349a",
     ),
@@ -70,8 +66,6 @@ LAYOUTS = {
         labels_key="fine_labels",
         names_key="fine_label_names",
         num_classes=100,
-        mean=(0.5071, 0.4865, 0.4409),
-        std=(0.2673, 0.2564, 0.2762),
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         md5="eb9058c3a382ffc7106e4002c42a8d85",
     ),
@@ -79,19 +73,22 @@ LAYOUTS = {
 
 
 def load(
-    name: str, data_dir: str | os.PathLike[str] | None = None, encoder: str = "rgb_gray"
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    encoder: str = "rgb_gray",
+    statistics: str | None = None,
 ) -> Dataset:
     """CIFAR by `name` ("cifar10", "cifar100"): uint8 (N, 32, 32, 3), augmented by pad_crop_flip.
 
-    The encoder sees (x / 255 - mean) / std with the usual constants for each colour (`LAYOUTS`).
-    The files are looked for, or downloaded, by `ensure`.
+    The encoder sees (x / 255 - mean) / std with the `STATISTICS` of that name for each colour,
+    None: the dataset's own. The files are looked for, or downloaded, by `ensure`.
 
-    Raises `DataError` if they are missing or damaged, `OptionError` for an encoder that does not
-    take colour images.
+    Raises `DataError` if they are missing or damaged, `OptionError` for statistics that are
+    unknown or an encoder that does not take colour images.
     """
     layout = LAYOUTS[name]
-    mean, std = ([255 * value for value in values] for values in (layout.mean, layout.std))
-    encode = make_encode(encoder, SHAPE, mean, std)  # first: a wrong name should cost no download
+    # first: a wrong name should cost no download
+    encode = make_colour_encode(encoder, SHAPE, statistics or name)
 
     folder = ensure(name, data_dir)
     class_names = _read_class_names(folder / layout.meta, layout)
@@ -112,15 +109,13 @@ def ensure(
 ) -> Path:
     """The folder with the files of `name`, for instance DIR/cifar-100-python.
 
-    DIR is `data_dir` if given, else the environment variable QUATGRAD_DATA if set, else
-    ~/.cache/quatgrad. Into that last one alone a missing dataset is downloaded (170 MB): who names
-    a folder means that folder.
+    DIR is found by `data_root`. Into the cache alone a missing dataset is downloaded (170 MB): who
+    names a folder means that folder.
 
     Raises `DataError` that says where it looked, and how to get the files.
     """
     layout = LAYOUTS[name]
-    given = data_dir or os.environ.get("QUATGRAD_DATA")
-    root = Path(given).expanduser() if given else Path.home() / ".cache" / "quatgrad"
+    root, given = data_root(data_dir)
     folder = root / layout.folder
     if not given and download and not folder.exists():
         return fetch_folder(layout.url, layout.md5, layout.folder, layout.files, root)
@@ -144,7 +139,7 @@ def _advice(layout: Layout) -> str:
 
 def _read_split(path: Path, layout: Layout) -> Split:
     """The images and labels of one file: rows of 3072 bytes, all red, all green, all blue."""
-    content = _read(path, layout, "data", layout.labels_key)
+    content = read_pickle(path, _advice(layout), "data", layout.labels_key)
     data, labels = content["data"], content[layout.labels_key]
 
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3072:
@@ -162,18 +157,10 @@ def _read_split(path: Path, layout: Layout) -> Split:
 
 
 def _read_class_names(path: Path, layout: Layout) -> tuple[str, ...]:
-    names = _read(path, layout, layout.names_key)[layout.names_key]
+    names = read_pickle(path, _advice(layout), layout.names_key)[layout.names_key]
     if not isinstance(names, list) or len(names) != layout.num_classes:
         raise _damaged(path, layout, f"'{layout.names_key}' is no list of {layout.num_classes}")
     return tuple(n.decode("latin1") if isinstance(n, bytes) else str(n) for n in names)
-
-
-def _read(path: Path, layout: Layout, *keys: str) -> dict[str, Any]:
-    content = read_pickle(path, _advice(layout))
-    for key in keys:
-        if key not in content:
-            raise _damaged(path, layout, f"it has no '{key}', only {sorted(content)}")
-    return content
 
 
 def _damaged(path: Path, layout: Layout, why: str) -> DataError:

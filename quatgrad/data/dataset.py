@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from quatgrad.backend import generator
+from quatgrad.data.disk import ImagesOnDisk
 from quatgrad.errors import DataError, OptionError
 
 Encode = Callable[[np.ndarray], np.ndarray]
@@ -18,11 +20,12 @@ Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 class Split:
     """Raw images and their classes: `images` uint8 (N, H, W, C), `labels` int64 (N,).
 
-    Images stay bytes until a batch is made: a quarter of the memory of float32.
+    Images stay bytes until a batch is made: a quarter of the memory of float32. Those that even
+    so do not fit in memory are `ImagesOnDisk`, which are read by `images[rows]`.
     Raises `DataError` for other dtypes, other ranks or unequal lengths.
     """
 
-    images: np.ndarray
+    images: np.ndarray | ImagesOnDisk
     labels: np.ndarray
 
     def __post_init__(self) -> None:
@@ -39,7 +42,7 @@ class Split:
 
     def take(self, indices: np.ndarray) -> Split:
         """The images `indices` and their labels, in that order, as a split of its own."""
-        return Split(self.images[indices], self.labels[indices])
+        return Split(self.images.take(indices, axis=0), self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,19 @@ class Dataset:
         height, width, channels = self.encode(self.test.images[:1]).shape[1:]
         return height, width, channels
 
+    def fingerprint(self) -> str:
+        """16 hex digits of SHA-256 that name the images and labels of both splits, in order.
+
+        Of `ImagesOnDisk` it takes the checksums, and reads no image.
+        """
+        sha = hashlib.sha256()
+        for split in (self.train, self.test):
+            sha.update(str(split.images.shape).encode())
+            for piece in _pieces(split.images):
+                sha.update(piece.tobytes())
+            sha.update(split.labels.tobytes())
+        return sha.hexdigest()[:16]
+
     def subset(self, n: int, seed: int) -> Dataset:
         """The same dataset with `n` training images, spread evenly over the classes.
 
@@ -111,7 +127,13 @@ def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarr
     return np.sort(order[np.argsort(turn, kind="stable")[:n]])
 
 
-def _check(what: str, a: np.ndarray, dtype: type, axes: str) -> None:
+def _pieces(images: np.ndarray | ImagesOnDisk) -> Iterator[np.ndarray]:
+    """What stands for the images in a fingerprint, in pieces that a copy of costs no memory."""
+    stand_in = images.checksums if isinstance(images, ImagesOnDisk) else images
+    return (stand_in[k : k + 1024] for k in range(0, len(stand_in), 1024))
+
+
+def _check(what: str, a: np.ndarray | ImagesOnDisk, dtype: type, axes: str) -> None:
     if a.dtype != dtype or a.ndim != len(axes.split()):
         raise DataError(
             f"the {what} of a split are {a.dtype} of shape {a.shape}; they must be "

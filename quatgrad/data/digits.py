@@ -36,6 +36,6 @@ def load(encoder: str = "blocks") -> Dataset:
     train = Split(images[~is_test], labels[~is_test])
     test = Split(images[is_test], labels[is_test])
 
-    mean, std = float(train.images.mean()), float(train.images.std())
+    mean, std = float(images[~is_test].mean()), float(images[~is_test].std())
     encode = make_encode(encoder, (8, 8, 1), [mean], [std])
     return Dataset("digits", train, test, tuple("0123456789"), encode)

@@ -1,4 +1,4 @@
-"""Download an archive, check it, and unpack the files that are wanted: all of them or nothing."""
+"""Where datasets lie, and how they get there: downloaded, checked, all files of them or nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import os
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from shutil import copyfileobj
@@ -14,47 +15,83 @@ from urllib.request import urlopen
 
 from quatgrad.errors import DataError
 
+CACHE = Path("~/.cache/quatgrad")
 TIMEOUT = 30  # seconds without an answer
+
+
+def data_root(data_dir: str | os.PathLike[str] | None) -> tuple[Path, bool]:
+    """The folder where datasets lie, and whether somebody named it.
+
+    It is `data_dir` if given, else the environment variable QUATGRAD_DATA if set, else
+    ~/.cache/quatgrad.
+    """
+    named = data_dir or os.environ.get("QUATGRAD_DATA")
+    return (Path(named).expanduser() if named else CACHE.expanduser()), bool(named)
 
 
 def fetch_folder(url: str, md5: str, folder: str, files: Sequence[str], root: Path) -> Path:
     """Download the .tar.gz at `url` and unpack `folder`/`files` from it into `root`.
 
-    The work is done in a temporary folder inside `root`, which is removed on success and on any
-    error; the result appears by one rename, so `root/folder` is whole or absent, even if the
-    process is killed. Returns `root/folder`.
+    `root/folder`, which is returned, is whole or absent, even if the process is killed.
 
     Raises `DataError`, which says how to do it by hand, if the network or the disk fails, if the
     MD5 sum differs, or if the archive lacks one of the files.
     """
     by_hand = (
-        f"to do it by hand, fetch {url} on a machine that can and unpack it with "
-        f"tar -xzf {url.rpartition('/')[2]} -C {root}"
+        f"fetch {url} on a machine that can and unpack it with tar -xzf {_name(url)} -C {root}"
     )
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as scratch:
-            archive = Path(scratch) / "archive"
-            _download(url, archive)
-            _check_md5(archive, md5)
-            _unpack(archive, folder, files, Path(scratch))
-            if not (root / folder).exists():  # unless another process was quicker
-                os.replace(Path(scratch) / folder, root / folder)
-    except (OSError, HTTPException, EOFError, tarfile.TarError, ValueError) as error:
-        raise DataError(f"{url} could not be downloaded to {root}: {error}; {by_hand}") from error
+    with _appears_whole(root, folder, url, by_hand) as scratch:
+        _download(url, scratch / "archive", md5)
+        _unpack(scratch / "archive", folder, files, scratch)
     return root / folder
 
 
-def _download(url: str, target: Path) -> None:
+def fetch_files(url: str, md5: Mapping[str, str], folder: str, root: Path) -> Path:
+    """Download the files `url`/NAME into `root/folder`; `md5` has the sum of each NAME.
+
+    Promises and errors are those of `fetch_folder`.
+    """
+    by_hand = f"fetch {', '.join(md5)} from {url} on a machine that can, into {root / folder}"
+    with _appears_whole(root, folder, url, by_hand) as scratch:
+        (scratch / folder).mkdir()
+        for name, expected in md5.items():
+            _download(f"{url}/{name}", scratch / folder / name, expected)
+    return root / folder
+
+
+@contextmanager
+def _appears_whole(root: Path, folder: str, url: str, by_hand: str) -> Iterator[Path]:
+    """A temporary folder inside `root`; its `folder` becomes `root/folder` by one rename.
+
+    It is removed on success and on any error; errors become a `DataError` that says what to do.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as scratch:
+            yield Path(scratch)
+            if not (root / folder).exists():  # unless another process was quicker
+                os.replace(Path(scratch) / folder, root / folder)
+    except (OSError, HTTPException, EOFError, tarfile.TarError, ValueError) as error:
+        raise DataError(
+            f"{url} could not be downloaded to {root}: {error}; to do it by hand, {by_hand}"
+        ) from error
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def _download(url: str, target: Path, md5: str) -> None:
     from tqdm import tqdm
 
     with urlopen(url, timeout=TIMEOUT) as answer, open(target, "wb") as file:
         size = int(answer.headers.get("Content-Length", 0)) or None
         # disable=None: a progress bar on a terminal, silence in a log file
         with tqdm.wrapattr(
-            answer, "read", total=size, desc=url.rpartition("/")[2], unit="B", disable=None
+            answer, "read", total=size, desc=_name(url), unit="B", disable=None
         ) as counted:
             copyfileobj(counted, file, 1 << 20)
+    _check_md5(target, md5)
 
 
 def _check_md5(path: Path, expected: str) -> None:

@@ -1,55 +1,87 @@
 """Read a pickle that came over the network as data, never as a program.
 
 A pickle is a program for a small machine, and one of its instructions calls any Python function
-by name: `pickle.load` of a file from elsewhere runs what its author likes. The reader here knows
-five names, those that a NumPy array of bytes is stored with. Four of them stand for harmless
-classes of ours, so that not even NumPy's own constructors see unchecked input.
+by name: `pickle.load` of a file from elsewhere runs what its author likes. The readers here know
+five names, those that a NumPy array is stored with. Four of them stand for harmless classes of
+ours, so that not even NumPy's own constructors see unchecked input.
 """
 
 from __future__ import annotations
 
 import codecs
+import io
+import os
 import pickle
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from quatgrad.errors import DataError
 
+LONG = 1 << 20  # bytes: `leave_long` loads shorter strings as usual
 
-def read_pickle(path: Path, advice: str) -> dict[str, Any]:
-    """The dictionary in the pickle `path`: str keys; uint8 arrays, bytes, str, int, list, dict.
 
-    Python 2 strings are read as bytes; keys are turned into str. Arrays are read-only.
+class InFile(NamedTuple):
+    """An array of bytes in C order that was left where it is: at `offset` of the file."""
+
+    offset: int
+    shape: tuple[int, ...]
+
+
+def read_pickle(path: Path, advice: str, *keys: str, leave_long: bool = False) -> dict[str, Any]:
+    """The values of `keys` in the dictionary in the pickle `path`.
+
+    They are uint8 arrays (read-only), bytes, str, int, list or dict; Python 2 strings are read as
+    bytes. With `leave_long`, an array of `LONG` bytes or more is not read, but comes as `InFile`:
+    the memory needed does not grow with the images.
 
     Raises `DataError`, which names the file and ends with `advice`, if the file cannot be read,
-    is damaged, is not a dictionary, or asks for any other function or class: nothing of what it
-    asks for is imported or run.
+    is damaged, is no dictionary with these keys, or asks for any other function or class: nothing
+    of what it asks for is imported or run.
     """
     try:
         with open(path, "rb") as file:
-            content = _Reader(file, encoding="bytes").load()
+            if leave_long:
+                content = _LeavingReader(_LeavingFile(file), encoding="bytes").load()
+            else:
+                content = _Reader(file, encoding="bytes").load()
         if not isinstance(content, dict):
             raise DataError(f"it holds a {type(content).__name__}, not a dictionary")
-        return {_text(key): _plain(value) for key, value in content.items()}
+        values = {_text(key): value for key, value in content.items()}
+        for key in keys:
+            if key not in values:
+                raise DataError(f"it has no '{key}', only {sorted(values)}")
+        return {key: _plain(values[key]) for key in keys}
     except DataError as error:
         raise DataError(f"{path} was refused: {error}; {advice}") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise DataError(f"{path} is damaged or truncated ({error!r}); {advice}") from error
 
 
+# ------------------------------------------------------------------------------- what is known
+
+
 class _Array:
-    """Stands for `numpy.ndarray`: takes the state of an array of bytes, and of nothing else."""
+    """Stands for `numpy.ndarray`: takes the state of an array, to be looked at when asked for."""
 
     def __init__(self, *arguments: Any) -> None:
-        self.value: np.ndarray | None = None
+        self.state: tuple = ()
 
     def __setstate__(self, state: tuple) -> None:
-        _version, shape, dtype, is_fortran, raw = state
+        self.state = state
+
+    def value(self) -> np.ndarray | InFile:
+        """The array, if it is one of bytes."""
+        _version, shape, dtype, is_fortran, raw = self.state
         if not (isinstance(dtype, _DType) and dtype.code in ("u1", b"u1")) or is_fortran:
             raise DataError("it holds an array that is not uint8 in C order")
-        self.value = np.frombuffer(raw, dtype=np.uint8).reshape(shape)
+        if not isinstance(raw, _Left):
+            return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
+        if prod(shape) != raw.size:
+            raise DataError(f"it holds an array {shape} of {raw.size} bytes")
+        return InFile(raw.offset, shape)
 
 
 class _DType:
@@ -71,14 +103,13 @@ _KNOWN: dict[tuple[str, str], Any] = {
 }
 
 
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _KNOWN:
-            raise DataError(
-                f"it asks to load {module}.{name}, which image data has no use for and which was "
-                "not run: the file is not what it claims to be"
-            )
-        return _KNOWN[module, name]
+def _find_class(self: Any, module: str, name: str) -> Any:
+    if (module, name) not in _KNOWN:
+        raise DataError(
+            f"it asks to load {module}.{name}, which image data has no use for and which was "
+            "not run: the file is not what it claims to be"
+        )
+    return _KNOWN[module, name]
 
 
 def _text(key: Any) -> str:
@@ -86,4 +117,44 @@ def _text(key: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, _Array) else value
+    return value.value() if isinstance(value, _Array) else value
+
+
+# --------------------------------------------------------------------------------- the readers
+
+
+class _Reader(pickle.Unpickler):
+    find_class = _find_class
+
+
+class _LeavingReader(pickle._Unpickler):
+    """The unpickler that is written in Python: it puts on its stack what the file's `read` returns,
+    so that `read` may return something that stands for the bytes.
+    """
+
+    find_class = _find_class
+
+
+class _Left(NamedTuple):
+    """Stands for `size` bytes at `offset` of the file."""
+
+    offset: int
+    size: int
+
+
+class _LeavingFile:
+    """A file whose `read` skips long strings and returns a `_Left` for them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.size = file, os.fstat(file.fileno()).st_size
+        self.readline, self.readinto = file.readline, file.readinto  # type: ignore[attr-defined]
+
+    def read(self, n: int) -> Any:
+        """The next `n` bytes, or what stands for them."""
+        offset = self.file.tell()
+        if offset + n > self.size:
+            raise EOFError(f"{n} bytes are missing")
+        if n < LONG:
+            return self.file.read(n)
+        self.file.seek(n, io.SEEK_CUR)
+        return _Left(offset, n)

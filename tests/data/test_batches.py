@@ -1,3 +1,7 @@
+import threading
+import time
+from importlib import import_module
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,6 +29,16 @@ def make(n, augment=None):
 def joined(pieces):
     xs, ys = zip(*pieces, strict=True)
     return np.concatenate(xs), np.concatenate(ys)
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """Every batch counts as large: a thread prepares it."""
+    monkeypatch.setattr(import_module("quatgrad.data.batches"), "LARGE", 1)
+
+
+def threads():
+    return [t for t in threading.enumerate() if t.name.startswith("quatgrad-batches")]
 
 
 sizes = st.integers(1, 40)
@@ -100,3 +114,76 @@ def test_batch_size_below_one_is_refused_at_the_call(size):
         data.test_batches(dataset.test, dataset.encode, size)
     with pytest.raises(OptionError, match="0 images"):
         data.num_batches(0, 8)
+
+
+# ------------------------------------------------------------------------------ prepared ahead
+
+
+def test_batches_prepared_ahead_are_the_same(ahead):
+    came, end, also = [], [], []
+    dataset = make(41, pad_crop_flip)
+    for x, y in data.batches(dataset, 8, 7, 3):
+        came.append((x, y))
+        end.append(len(threads()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_module("quatgrad.data.batches"), "LARGE", 1 << 60)
+        for x, y in data.batches(dataset, 8, 7, 3):
+            also.append((x, y))
+            assert threads() == []
+    assert end == [1] * 5
+    for (x, y), (x2, y2) in zip(came, also, strict=True):
+        assert np.array_equal(x, x2)
+        assert np.array_equal(y, y2)
+
+
+def test_test_batches_prepared_ahead_are_the_same(ahead):
+    dataset = make(23)
+    pieces = data.test_batches(dataset.test, dataset.encode, 4)
+    first = next(pieces)
+    assert len(threads()) == 1
+    x, y = joined([first, *pieces])
+    assert threads() == []
+    assert np.array_equal(x, as_float(dataset.test.images))
+    assert np.array_equal(y, dataset.test.labels)
+
+
+def test_the_thread_ends_when_the_iterator_is_dropped(ahead):
+    pieces = data.batches(make(40), 4, 0, 0)
+    assert threads() == []
+    next(pieces)
+    assert len(threads()) == 1
+    del pieces
+    assert threads() == []
+
+
+def test_no_more_than_a_few_are_prepared(ahead):
+    prepared = []
+
+    def augment(images, draws):
+        prepared.append(len(images))
+        return images
+
+    pieces = data.batches(make(40, augment), 4, 0, 0)
+    next(pieces)
+    for _ in range(100):
+        time.sleep(0.001)
+    assert 1 <= len(prepared) <= 3
+    assert len(list(pieces)) == 9
+    assert prepared == [4] * 10
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_at_its_batch(ahead):
+    seen = []
+
+    def augment(images, draws):
+        seen.append(len(images))
+        if len(seen) == 3:
+            raise ZeroDivisionError("third")
+        return images
+
+    came = []
+    with pytest.raises(ZeroDivisionError, match="third"):  # noqa: PT012
+        for _, y in data.batches(make(40, augment), 4, 0, 0):
+            came.append(len(y))
+    assert came == [4, 4]
+    assert seen == [4, 4, 4]

@@ -29,10 +29,12 @@ def test_reads_the_official_layout(name, layout, files, tmp_path):
 
 
 @pytest.mark.parametrize("encoder", ["rgb", "rgb_gray", "zero_real"])
-def test_encodes_with_the_published_statistics(name, layout, files, tmp_path, encoder):
-    dataset = data.load(name, tmp_path, encoder=encoder)
+@pytest.mark.parametrize("statistics", [None, *data.STATISTICS])
+def test_encodes_with_the_statistics_asked_for(name, files, tmp_path, encoder, statistics):
+    dataset = data.load(name, tmp_path, encoder=encoder, statistics=statistics)
     x = dataset.encode(dataset.test.images)
-    expected = (dataset.test.images / 255 - np.array(layout.mean)) / np.array(layout.std)
+    mean, std = map(np.array, data.STATISTICS[statistics or name])
+    expected = (dataset.test.images / 255 - mean) / std
     colours = x[..., 1:] if encoder == "zero_real" else x[..., :3]
     assert x.dtype == np.float32
     assert np.allclose(colours, expected, rtol=1e-5, atol=1e-5)
@@ -183,4 +185,4 @@ def test_the_real_cifar100():
     assert len(dataset.test) == 10_000
     assert np.bincount(dataset.test.labels).tolist() == [100] * 100
     pixels = dataset.train.images[::50] / np.float32(255)
-    assert np.allclose(pixels.mean((0, 1, 2)), cifar.LAYOUTS["cifar100"].mean, atol=0.02)
+    assert np.allclose(pixels.mean((0, 1, 2)), data.STATISTICS["cifar100"][0], atol=0.02)

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,37 @@ def test_shapes_and_counts():
     dataset = make([0, 1, 2, 0])
     assert dataset.num_classes == 3
     assert dataset.input_shape == (1, 1, 4)
+
+
+# -------------------------------------------------------------------------------- fingerprint
+
+
+def test_fingerprint_names_images_labels_and_splits():
+    labels = np.arange(2500) % 3  # more than one piece
+    dataset = make(labels)
+    one = dataset.fingerprint()
+    assert re.fullmatch("[0-9a-f]{16}", one)
+    assert make(labels).fingerprint() == one
+    images = dataset.train.images.copy()
+    images[2000, 1, 1, 0] ^= 1
+    flat = images.reshape(2500, 4, 1, 1)
+    others = [
+        replace(dataset, train=Split(images, labels)),
+        replace(dataset, train=Split(dataset.train.images, labels[::-1].copy())),
+        replace(dataset, train=Split(flat, labels)),
+        replace(dataset, train=dataset.test, test=dataset.train),
+        dataset.subset(2000, 0),
+        dataset.subset(2000, 1),
+    ]
+    assert len({one, *(other.fingerprint() for other in others)}) == 1 + len(others)
+
+
+def test_fingerprint_does_not_depend_on_the_layout_in_memory():
+    dataset = make([0, 1, 2] * 4)
+    images = np.asfortranarray(dataset.train.images)
+    assert replace(dataset, train=Split(images, dataset.train.labels)).fingerprint() == (
+        dataset.fingerprint()
+    )
 
 
 # ------------------------------------------------------------------------------------- subset
@@ -140,3 +172,11 @@ def test_unknown_encoder_is_refused_before_the_files_are_looked_for(home):
         data.load("cifar100", encoder="blocks")
     with pytest.raises(OptionError, match="'rgb' does not fit this dataset"):
         data.load("digits", encoder="rgb")
+
+
+def test_unknown_or_unfit_statistics(home):
+    with pytest.raises(OptionError, match="unknown statistics 'coco': choose one of cifar10, "):
+        data.load("cifar10", statistics="coco")
+    for name in ("digits", "mnist"):
+        with pytest.raises(OptionError, match=f"for colour images, and {name} is grey"):
+            data.load(name, statistics="none")

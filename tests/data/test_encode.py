@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from quatgrad.data.encode import ENCODERS, blocks, make_encode, normalise, rgb, rgb_gray, zero_real
+from quatgrad.data.encode import (
+    ENCODERS,
+    blocks,
+    consecutive,
+    make_encode,
+    normalise,
+    rgb,
+    rgb_gray,
+    rgb_gray_paper,
+    zero_real,
+)
 from quatgrad.errors import DTypeError, OptionError, ShapeError
 
 MEAN, STD = (100.0, 120.0, 110.0), (60.0, 50.0, 70.0)
@@ -34,11 +44,12 @@ def test_colour_encoders_are_exact(dtype, raw):
     x = raw.astype(dtype) / dtype(7)
     R, G, B = (x[..., c] for c in range(3))
 
-    q = rgb_gray(x)
-    assert q.dtype == dtype
-    assert np.array_equal(q[..., :3], x)
-    grey = dtype(0.299) * R + dtype(0.587) * G + dtype(0.114) * B
-    assert np.array_equal(q[..., 3], grey)
+    for encoder, blue in ((rgb_gray, 0.114), (rgb_gray_paper, 0.144)):
+        q = encoder(x)
+        assert q.dtype == dtype
+        assert np.array_equal(q[..., :3], x)
+        grey = dtype(0.299) * R + dtype(0.587) * G + dtype(blue) * B
+        assert np.array_equal(q[..., 3], grey)
 
     q = zero_real(x)
     assert q.dtype == dtype
@@ -62,9 +73,22 @@ def test_blocks_are_a_bijection(raw):
     assert np.array_equal(back, x)
 
 
+@given(
+    st.tuples(
+        st.integers(0, 3), st.integers(1, 4), st.sampled_from([4, 8, 12]), st.just(1)
+    ).flatmap(lambda shape: arrays(np.uint8, shape))
+)
+def test_four_pixels_in_a_row_are_a_quaternion(raw):
+    x = raw.astype(np.float32)
+    q = consecutive(x)
+    assert q.shape == (x.shape[0], x.shape[1], x.shape[2] // 4, 4)
+    for component in range(4):
+        assert np.array_equal(q[..., component], x[:, :, component::4, 0])
+
+
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_raw_bytes_to_float32(name):
-    channels = 1 if name == "blocks" else 3
+    channels = 1 if name in ("blocks", "consecutive") else 3
     encode = make_encode(name, (4, 4, channels), MEAN[:channels], STD[:channels])
     raw = np.random.default_rng(0).integers(0, 256, (5, 4, 4, channels), dtype=np.uint8)
     x = encode(raw)
@@ -73,7 +97,7 @@ def test_raw_bytes_to_float32(name):
     assert np.array_equal(x, pickle.loads(pickle.dumps(encode))(raw))
 
 
-@pytest.mark.parametrize("encoder", [rgb, rgb_gray, zero_real])
+@pytest.mark.parametrize("encoder", [rgb, rgb_gray, rgb_gray_paper, zero_real])
 def test_colour_encoders_refuse_grey(encoder):
     with pytest.raises(ShapeError, match="takes colour images"):
         encoder(np.zeros((2, 4, 4, 1), np.float32))
@@ -84,6 +108,13 @@ def test_blocks_refuse_colour_and_odd_sides():
         blocks(np.zeros((2, 4, 4, 3), np.float32))
     with pytest.raises(ShapeError, match="both sides must be even"):
         blocks(np.zeros((2, 4, 5, 1), np.float32))
+
+
+def test_consecutive_refuses_colour_and_other_widths():
+    with pytest.raises(ShapeError, match="takes grey images"):
+        consecutive(np.zeros((2, 4, 4, 3), np.float32))
+    with pytest.raises(ShapeError, match=r"rows of 6 pixels .* multiple of 4"):
+        consecutive(np.zeros((2, 4, 6, 1), np.float32))
 
 
 def test_encoders_want_normalised_images():

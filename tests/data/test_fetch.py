@@ -154,3 +154,31 @@ def test_load_with_a_download(name, layout, files, home, serve, monkeypatch):
     monkeypatch.setitem(cifar.LAYOUTS, name, layout._replace(md5=md5))
     assert data.load(name).num_classes == layout.num_classes
     assert (home / ".cache" / "quatgrad" / layout.folder).is_dir()
+
+
+# ------------------------------------------------------------------------------- file by file
+
+
+def serve_files(monkeypatch, content):
+    def urlopen(url, timeout):
+        return Answer(content[url.rpartition("/")[2]])
+
+    monkeypatch.setattr(fetch, "urlopen", urlopen)
+    return {name: hashlib.md5(raw).hexdigest() for name, raw in content.items()}
+
+
+def test_files_come_together(tmp_path, monkeypatch):
+    sums = serve_files(monkeypatch, {"cat": b"miaow", "dog": b"woof"})
+    assert fetch.fetch_files("https://example.org", sums, "pets", tmp_path) == tmp_path / "pets"
+    assert everything_under(tmp_path) == ["pets", "pets/cat", "pets/dog"]
+    assert (tmp_path / "pets" / "dog").read_bytes() == b"woof"
+
+
+def test_one_wrong_file_and_none_is_kept(tmp_path, monkeypatch):
+    sums = serve_files(monkeypatch, {"cat": b"miaow", "dog": b"woof"}) | {"dog": "0" * 32}
+    with pytest.raises(DataError, match="MD5 sum") as caught:
+        fetch.fetch_files("https://example.org", sums, "pets", tmp_path)
+    assert f"fetch cat, dog from https://example.org on a machine that can, into {tmp_path}" in str(
+        caught.value
+    )
+    assert everything_under(tmp_path) == []

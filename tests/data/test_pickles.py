@@ -5,13 +5,14 @@ import os
 import pickle
 import pickletools
 import subprocess
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatgrad.data.pickles import read_pickle
+from quatgrad.data.pickles import LONG, InFile, read_pickle
 from quatgrad.errors import DataError
 
 DATA = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -26,14 +27,18 @@ PYTHON_2 = (
 )
 
 
-def read(tmp_path, raw):
+def read(tmp_path, raw, *keys, leave_long=False):
     path = tmp_path / "file"
     path.write_bytes(raw)
-    return read_pickle(path, "fetch it again")
+    return read_pickle(path, "fetch it again", *keys, leave_long=leave_long)
 
 
-def test_a_python_2_file(tmp_path):
-    came = read(tmp_path, PYTHON_2)
+both = pytest.mark.parametrize("leave_long", [False, True])
+
+
+@both
+def test_a_python_2_file(tmp_path, leave_long):
+    came = read(tmp_path, PYTHON_2, "data", "labels", leave_long=leave_long)
     assert list(came) == ["data", "labels"]
     assert came["labels"] == [1, 0, 2]
     assert came["data"].dtype == np.uint8
@@ -43,7 +48,9 @@ def test_a_python_2_file(tmp_path):
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 @pytest.mark.parametrize("key", ["data", b"data"])
 def test_python_3_files(tmp_path, protocol, key):
-    came = read(tmp_path, pickle.dumps({key: DATA, "names": [b"a", "b"]}, protocol=protocol))
+    content = {key: DATA, "names": [b"a", "b"], "mean": DATA / 2}
+    came = read(tmp_path, pickle.dumps(content, protocol=protocol), "data", "names")
+    assert list(came) == ["data", "names"]
     assert np.array_equal(came["data"], DATA)
     assert came["names"] == [b"a", "b"]
 
@@ -64,7 +71,7 @@ def test_a_changed_byte_is_read_or_refused_and_nothing_else(tmp_path_factory, pl
     raw = bytearray(PYTHON_2)
     raw[place] = byte
     try:
-        came = read(tmp_path_factory.mktemp("changed"), bytes(raw))
+        came = read(tmp_path_factory.mktemp("changed"), bytes(raw), "data", "labels")
     except DataError as error:
         came = {"refused": str(error)}
     assert isinstance(came, dict)
@@ -81,6 +88,7 @@ class Call:
         return self.call
 
 
+@both
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize(
     ("function", "named"),
@@ -93,11 +101,11 @@ class Call:
         (codecs.decode, r"_codecs\.decode"),
     ],
 )
-def test_calls_are_refused_by_name_and_not_made(tmp_path, function, named, protocol):
+def test_calls_are_refused_by_name_and_not_made(tmp_path, function, named, protocol, leave_long):
     trace = tmp_path / "trace"
     raw = pickle.dumps({"data": Call(function, f"touch {trace}")}, protocol=protocol)
     with pytest.raises(DataError, match=f"file was refused: it asks to load {named}, .*not run"):
-        read(tmp_path, raw)
+        read(tmp_path, raw, leave_long=leave_long)
     assert not trace.exists()
 
 
@@ -113,7 +121,7 @@ def test_the_stand_ins_cannot_be_changed_by_a_file(tmp_path):
     raw = b"\x80\x02cnumpy\ndtype\nN}X\x04\x00\x00\x00codeX\x02\x00\x00\x00u1s\x86b."
     with pytest.raises(DataError, match="damaged"):
         read(tmp_path, raw)
-    assert np.array_equal(read(tmp_path, PYTHON_2)["data"], DATA)
+    assert np.array_equal(read(tmp_path, PYTHON_2, "data")["data"], DATA)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,12 @@ def test_the_stand_ins_cannot_be_changed_by_a_file(tmp_path):
 )
 def test_other_arrays_are_refused(tmp_path, array):
     with pytest.raises(DataError, match="not uint8 in C order"):
-        read(tmp_path, pickle.dumps({"data": np.asfortranarray(array)}, protocol=2))
+        read(tmp_path, pickle.dumps({"data": np.asfortranarray(array)}, protocol=2), "data")
+
+
+def test_a_missing_key_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"it has no 'mean', only \['data', 'labels'\]"):
+        read(tmp_path, PYTHON_2, "data", "mean")
 
 
 def test_something_that_is_no_dictionary(tmp_path):
@@ -132,3 +145,55 @@ def test_something_that_is_no_dictionary(tmp_path):
 def test_no_such_file(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         read_pickle(tmp_path / "absent", "fetch it")
+
+
+# ------------------------------------------------------------------------------- left in the file
+
+MANY = np.random.default_rng(0).integers(0, 256, (3, LONG // 2), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_a_long_array_stays_in_the_file(tmp_path, protocol):
+    raw = pickle.dumps({"data": MANY, "few": DATA, "labels": [1, 2]}, protocol=protocol)
+    came = read(tmp_path, raw, "data", "few", "labels", leave_long=True)
+    assert isinstance(came["data"], InFile)
+    assert came["data"].shape == MANY.shape
+    start = came["data"].offset
+    assert raw[start : start + MANY.nbytes] == MANY.tobytes()
+    assert np.array_equal(came["few"], DATA)
+    assert came["labels"] == [1, 2]
+
+
+@pytest.mark.parametrize("cut", [1, 100, MANY.nbytes // 2, MANY.nbytes + 10])
+def test_a_long_array_that_is_truncated(tmp_path, cut):
+    raw = pickle.dumps({"data": MANY}, protocol=3)[:-cut]
+    with pytest.raises(DataError, match="damaged or truncated"):
+        read(tmp_path, raw, "data", leave_long=True)
+
+
+def test_a_long_array_that_claims_another_shape(tmp_path):
+    raw = pickle.dumps({"data": MANY}, protocol=3)
+    rows = b"K\x03J" + MANY.shape[1].to_bytes(4, "little")
+    assert raw.count(rows) == 1
+    raw = raw.replace(rows, b"K\x04" + rows[2:])
+    with pytest.raises(DataError, match="it holds an array"):
+        read(tmp_path, raw, "data", leave_long=True)
+
+
+def test_an_array_of_official_size_costs_no_memory(tmp_path):
+    # 128,116 images, as in train_data_batch_1, are a hole in the file: 1.6 GB that use no disk.
+    raw = pickle.dumps({"data": np.zeros((100, 12288), np.uint8), "labels": [1]}, protocol=3)
+    size, rows = (100 * 12288).to_bytes(4, "little"), b"Kd" + b"M\x00\x30"
+    before, _, after = raw.partition(b"B" + size)
+    assert before.count(rows) == 1
+    before = before.replace(rows, b"J" + (128_116).to_bytes(4, "little") + rows[2:])
+    with open(tmp_path / "file", "wb") as file:
+        file.write(before + b"B" + (128_116 * 12288).to_bytes(4, "little"))
+        file.seek(128_116 * 12288, os.SEEK_CUR)
+        file.write(after[100 * 12288 :])
+    tracemalloc.start()
+    came = read_pickle(tmp_path / "file", "", "data", "labels", leave_long=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert came == {"data": InFile(len(before) + 5, (128_116, 12288)), "labels": [1]}
+    assert peak < 1e6

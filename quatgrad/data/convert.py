@@ -1,0 +1,296 @@
+"""The official files of ImageNet64, converted once to plain ones that can be read in any order.
+
+    imagenet64-converted/
+        train_images.npy     uint8 (N, 64, 64, 3)      test_images.npy
+        train_labels.npy     int64 (N,), 0 ... 999     test_labels.npy
+        train_checksums.npy  uint32 (N,), the CRC-32   test_checksums.npy
+                             of each image
+        contents.json        sizes and SHA-256 sums of what was read and of what was written
+
+The SHA-256 of the images is not there, as it would take minutes to compare: `contents.json`
+vouches for the checksums, and they for each image whenever it is read. The folder appears by one
+rename, when all of it is on the disk. A conversion that is killed leaves a folder
+`.imagenet64-converting`, which the next one deletes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from quatgrad.data.dataset import Split
+from quatgrad.data.disk import ImagesOnDisk
+from quatgrad.data.pickles import InFile, read_pickle
+from quatgrad.errors import DataError
+
+SHAPE = (64, 64, 3)
+SPLITS = {
+    "train": tuple(f"train_data_batch_{i}" for i in range(1, 11)),
+    "test": ("val_data",),
+}
+ROW = 64 * 64 * 3  # bytes of an image
+PIECE = 1024  # images that are converted together
+CLASSES = 1000
+ADVICE = (
+    "ImageNet needs a login, so nothing is downloaded: register at https://image-net.org, get "
+    "'Downsampled image data', Train (64x64) part 1 and 2 and Val (64x64), unpack them so that "
+    "train_data_batch_1 ... train_data_batch_10 and val_data are in DIR/imagenet64, and give "
+    "--data-dir DIR or set QUATGRAD_DATA=DIR"
+)
+
+Contents = dict[str, dict[str, dict[str, Any]]]
+
+
+class Batch(NamedTuple):
+    """What an official file holds: its images, or where they are; labels 0 ... 999."""
+
+    path: Path
+    data: InFile | np.ndarray
+    labels: np.ndarray
+
+
+def convert(source: Path, target: Path) -> Path:
+    """Convert the official files in `source` to the folder `target`, unless it is there already.
+
+    The memory that is needed does not grow with the number of images. Of several processes one
+    converts, and the others wait for it. Returns `target`.
+
+    Raises `DataError` if a file is damaged or not what it should be, if the disk is full, or if
+    `target` was made of files of other sizes than those in `source`.
+    """
+    try:
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(target.parent):
+                if not target.is_dir():  # unless another process was quicker
+                    _convert(source, target)
+        _check_sources(source, target)
+    except OSError as error:
+        raise DataError(
+            f"{source} cannot be converted to {target}: {error.strerror or error}; nothing of "
+            "it was kept: make room, or choose another --data-dir, and run the same command again"
+        ) from error
+    return target
+
+
+def read_split(folder: Path, which: str) -> Split:
+    """The split `which` of the converted files in `folder`; its images stay there.
+
+    Raises `DataError`, which names the file and what is wrong with it, if one is missing, has
+    another size than it was written with or, images apart, another SHA-256.
+    """
+    written = _read_contents(folder)["written"]
+    labels, checksums = (
+        _read_checked(folder / f"{which}_{what}.npy", written) for what in ("labels", "checksums")
+    )
+    path = folder / f"{which}_images.npy"
+    _check_size(path, written)
+    return Split(ImagesOnDisk(path, checksums), labels)
+
+
+# ----------------------------------------------------------------------------- official files
+
+
+def _read_batch(path: Path) -> Batch:
+    """One official file, checked: rows of all red, all green, all blue; labels 1 ... 1000."""
+    content = read_pickle(path, ADVICE, "data", "labels", leave_long=True)
+    data, labels = content["data"], content["labels"]
+    if not isinstance(data, InFile | np.ndarray):
+        raise _wrong(path, f"'data' is {type(data).__name__}, not an array of bytes")
+    if len(data.shape) != 2 or data.shape[1] != ROW:
+        side = {3 * n * n: n for n in (8, 16, 32)}.get(data.shape[-1])
+        known = f": they are images of {side}x{side}" if side else ""
+        raise _wrong(path, f"'data' is bytes {data.shape}, not (N, {ROW}){known}")
+    if not isinstance(labels, list) or len(labels) != data.shape[0]:
+        count = f"{len(labels)} entries" if isinstance(labels, list) else "no list"
+        raise _wrong(path, f"'labels' has {count} for {data.shape[0]} images")
+    for label in labels:
+        if type(label) is not int or not 1 <= label <= CLASSES:
+            raise _wrong(path, f"'labels' has {label!r}, not a class 1 ... {CLASSES}")
+    return Batch(path, data, np.array(labels, dtype=np.int64) - 1)
+
+
+def _pieces(batch: Batch) -> Iterator[np.ndarray]:
+    """The images of a file, uint8 (at most PIECE, 64, 64, 3)."""
+    with open(batch.path, "rb") as file:
+        for k in range(0, len(batch.labels), PIECE):
+            n = min(PIECE, len(batch.labels) - k)
+            if isinstance(batch.data, InFile):
+                file.seek(batch.data.offset + k * ROW)
+                rows = np.frombuffer(file.read(n * ROW), dtype=np.uint8)
+            else:
+                rows = batch.data[k : k + n]
+            yield np.ascontiguousarray(rows.reshape(n, 3, 64, 64).transpose(0, 2, 3, 1))
+
+
+def _sums(batches: list[Batch]) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of each official file; the same file twice is refused."""
+    sums: dict[str, dict[str, Any]] = {}
+    for batch in tqdm(batches, "reading ImageNet64", unit="file", disable=None):
+        found = _sum(batch.path)
+        twin = next((name for name, other in sums.items() if other == found), None)
+        if twin:
+            raise _wrong(batch.path, f"it has the content of {twin}")
+        sums[batch.path.name] = found
+    return sums
+
+
+def _wrong(path: Path, why: str) -> DataError:
+    return DataError(f"{path} is not a file of ImageNet64: {why}; {ADVICE}")
+
+
+# -------------------------------------------------------------------------------- converting
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here; whoever dies in here leaves at once."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _convert(source: Path, target: Path) -> None:
+    splits = {
+        which: [_read_batch(source / file) for file in files] for which, files in SPLITS.items()
+    }
+    batches = [batch for split in splits.values() for batch in split]
+    scratch = target.parent / ".imagenet64-converting"
+    shutil.rmtree(scratch, ignore_errors=True)
+    _check_space(target.parent, sum(len(batch.labels) for batch in batches) * ROW)
+    try:
+        scratch.mkdir()
+        contents = {"read": _sums(batches), "written": {}}
+        for which, split in splits.items():
+            contents["written"] |= _write_split(scratch, which, split)
+        _write(scratch / "contents.json", json.dumps(contents, indent=1).encode())
+        os.replace(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_space(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < 1.01 * size:  # labels and checksums take 0.1 %
+        raise DataError(
+            f"converting ImageNet64 takes {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} "
+            "GB are free: make room, and run the same command again"
+        )
+
+
+def _write_split(folder: Path, which: str, batches: list[Batch]) -> dict[str, dict[str, Any]]:
+    """Write the three files of a split; their sizes and sums."""
+    labels = np.concatenate([batch.labels for batch in batches])
+    checksums = np.empty(len(labels), dtype=np.uint32)
+    images, k = folder / f"{which}_images.npy", 0
+    with (
+        open(images, "wb") as file,
+        tqdm(total=len(labels), desc=f"converting {which}", unit="image", disable=None) as bar,
+    ):
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(labels), *SHAPE)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for batch in batches:
+            for piece in _pieces(batch):
+                file.write(piece.data)
+                checksums[k : k + len(piece)] = [zlib.crc32(image) for image in piece]
+                k += len(piece)
+                bar.update(len(piece))
+        _to_disk(file)
+    written = {images.name: {"bytes": images.stat().st_size}}
+    for path, array in (
+        (folder / f"{which}_labels.npy", labels),
+        (folder / f"{which}_checksums.npy", checksums),
+    ):
+        np.save(content := io.BytesIO(), array)
+        _write(path, content.getvalue())
+        written[path.name] = _sum(path)
+    return written
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        _to_disk(file)
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sum(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        return {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
+
+
+# ---------------------------------------------------------------------------- converted files
+
+
+def _check_sources(source: Path, target: Path) -> None:
+    """The official files may be gone, but those that are there must be those that were read."""
+    for name, found in _read_contents(target)["read"].items():
+        path = source / name
+        if path.is_file() and path.stat().st_size != found["bytes"]:
+            raise DataError(
+                f"{path} has {path.stat().st_size:,} bytes, but {target} was made when it had "
+                f"{found['bytes']:,}: delete {target} to convert it again"
+            )
+
+
+def _read_contents(folder: Path) -> Contents:
+    path = folder / "contents.json"
+    try:
+        contents = json.loads(path.read_text())
+        return {
+            key: {
+                name: {"bytes": int(file["bytes"]), "sha256": file.get("sha256")}
+                for name, file in contents[key].items()
+            }
+            for key in ("read", "written")
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(path, repr(error)) from error
+
+
+def _read_checked(path: Path, written: dict[str, dict[str, Any]]) -> np.ndarray:
+    """A small .npy file, after its size and SHA-256 were compared."""
+    _check_size(path, written)
+    came, meant = _sum(path)["sha256"], written[path.name]["sha256"]
+    if came != meant:
+        raise _damaged(path, f"its SHA-256 is {came}, not {meant}")
+    return np.load(path, allow_pickle=False)
+
+
+def _check_size(path: Path, written: dict[str, dict[str, Any]]) -> None:
+    if path.name not in written:
+        raise _damaged(path.with_name("contents.json"), f"it does not know {path.name}")
+    if not path.is_file():
+        raise _damaged(path, "it is missing")
+    came, meant = path.stat().st_size, written[path.name]["bytes"]
+    if came != meant:
+        raise _damaged(path, f"it has {came:,} bytes, not {meant:,}")
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(
+        f"{path} was changed or damaged after the conversion: {why}; delete {path.parent} to have "
+        "it converted again"
+    )

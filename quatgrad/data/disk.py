@@ -1,0 +1,75 @@
+"""Images that stay on the disk: more of them than memory can hold."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from quatgrad.errors import DataError
+
+
+class ImagesOnDisk:
+    """images[n] for n in an array or a slice: uint8 (N, H, W, C), read from `path` when asked for.
+
+    path       a .npy file of uint8 (M, H, W, C)
+    checksums  uint32 (M,), the CRC-32 of each of its images; one that is read is compared with it
+    rows       which of the M images these are, int64 (N,); None: all
+
+    They are read, not mapped: pages of a mapped file count as memory of the process until the
+    system takes them back.
+
+    Raises `DataError` for a file that is no such array, and when a damaged image is read.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, path: Path, checksums: np.ndarray, rows: np.ndarray | None = None) -> None:
+        try:
+            array = np.load(path, mmap_mode="r")  # its header alone
+            self._offset = array.offset
+        except (OSError, ValueError, AttributeError) as error:
+            raise DataError(f"{path} cannot be read as a .npy file: {error}") from error
+        if array.dtype != np.uint8 or array.ndim != 4 or len(array) != len(checksums):
+            raise DataError(
+                f"{path} holds {array.dtype} {array.shape}; it must hold uint8 (N, H, W, C) with "
+                f"N = {len(checksums)}, the number of its checksums"
+            )
+        self.path, self._checksums = path, checksums
+        self._rows = np.arange(len(array)) if rows is None else rows
+        self.shape = (len(self._rows), *array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def checksums(self) -> np.ndarray:
+        """CRC-32 of each image, uint32 (N,)."""
+        return self._checksums[self._rows]
+
+    def take(self, indices: np.ndarray, axis: int = 0) -> ImagesOnDisk:
+        """The images `indices`, in that order, none of which is read yet."""
+        return ImagesOnDisk(self.path, self._checksums, self._rows[indices])
+
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        rows = self._rows[index]
+        images = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                for k in np.argsort(rows):  # forwards through the file, as disks like it
+                    self._read(file.fileno(), int(rows[k]), images[k].data)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read any more: {error.strerror}") from error
+        return images
+
+    def _read(self, descriptor: int, row: int, image: memoryview) -> None:
+        os.preadv(descriptor, [image], self._offset + row * image.nbytes)
+        came, meant = zlib.crc32(image), self._checksums[row]
+        if came != meant:
+            raise DataError(
+                f"{self.path}: image {row} is damaged, its CRC-32 is {came:08x}, not {meant:08x}; "
+                f"delete {self.path.parent} to have it converted again"
+            )

@@ -1,0 +1,74 @@
+"""ImageNet64: 1,281,167 training and 50,000 test images of 1000 classes, 64x64 RGB.
+
+Read from the official downsampled ImageNet, as it unpacks:
+
+    train_data_batch_1 ... train_data_batch_10, val_data
+
+At the first use they are converted to plain files (`convert`), from which each batch is read when
+it is needed: the images would take 15.7 GB of memory.
+
+Source: P. Chrabaszcz, I. Loshchilov and F. Hutter, "A downsampled variant of ImageNet as an
+alternative to the CIFAR datasets" (2017), arXiv:1707.08819.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from quatgrad.data import fetch
+from quatgrad.data.convert import ADVICE, CLASSES, SHAPE, SPLITS, convert, read_split
+from quatgrad.data.dataset import Dataset
+from quatgrad.data.encode import make_colour_encode
+from quatgrad.errors import DataError
+
+FILES = tuple(file for files in SPLITS.values() for file in files)
+
+
+def load(
+    data_dir: str | os.PathLike[str] | None = None,
+    encoder: str = "rgb_gray",
+    statistics: str | None = None,
+) -> Dataset:
+    """ImageNet64: uint8 (N, 64, 64, 3), not augmented, left on the disk until it is asked for.
+
+    The encoder sees (x / 255 - mean) / std with the `STATISTICS` of that name for each colour;
+    None: x / 255, as the paper. Class k is number k + 1 of the official labels.
+
+    Raises `DataError` if the files are missing, damaged or of another size, or cannot be
+    converted; `OptionError` for statistics that are unknown or an encoder that does not take
+    colour images.
+    """
+    encode = make_colour_encode(encoder, SHAPE, statistics or "none")
+    folder = ensure(data_dir)
+    names = tuple(str(k + 1) for k in range(CLASSES))
+    train, test = (read_split(folder, which) for which in SPLITS)
+    return Dataset("imagenet64", train, test, names, encode)
+
+
+def ensure(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The folder with the converted files; they are made first if there are none.
+
+    The official files are looked for in DIR/imagenet64 and in DIR itself, where `data_root` finds
+    DIR. The converted files are beside them, in `imagenet64-converted`, or, where we may not
+    write, in the cache. Once they are made, the official files may be deleted.
+    """
+    root, _ = fetch.data_root(data_dir)
+    places = {source: _converted(source) for source in (root / "imagenet64", root)}
+    lacking = {
+        source: [file for file in FILES if not (source / file).is_file()] for source in places
+    }
+    for source, target in places.items():
+        if target.is_dir() or not lacking[source]:
+            return convert(source, target)
+    source = min(lacking, key=lambda source: len(lacking[source]))
+    raise DataError(f"imagenet64: {source} lacks {', '.join(lacking[source])}; {ADVICE}")
+
+
+def _converted(source: Path) -> Path:
+    beside = source / "imagenet64-converted"
+    if beside.is_dir() or os.access(source, os.W_OK):
+        return beside
+    key = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:8]
+    return fetch.CACHE.expanduser() / f"imagenet64-{key}"
