@@ -10,7 +10,7 @@ from quatgrad.backend import generator
 from quatgrad.errors import OptionError
 from quatgrad.models.algebra import Layers
 from quatgrad.models.convnet import conv_net
-from quatgrad.models.lenet import lenet_300_100
+from quatgrad.models.lenet import lenet
 from quatgrad.models.resnet import BasicBlock, Bottleneck, ResNet
 from quatgrad.nn import LearnedEncoder, Module, Sequential
 
@@ -26,7 +26,8 @@ def _resnet(block: type, *depths: int) -> Builder:
 
 #: name -> (default width, builder(layers, classes, image shape, width))
 MODELS: dict[str, tuple[int, Builder]] = {
-    "lenet-300-100": (300, lenet_300_100),
+    "lenet-300-100": (300, partial(lenet, depth=2)),
+    "lenet-12": (12, partial(lenet, depth=1)),
     "conv-2": (64, partial(conv_net, depth=2)),
     "conv-4": (64, partial(conv_net, depth=4)),
     "conv-6": (64, partial(conv_net, depth=6)),
@@ -54,6 +55,7 @@ def create(
     *,
     image_size: tuple[int, int] = (32, 32),
     init: str = "he",
+    real_head: bool = False,
     learned_encoder: bool = False,
     seed: int = 0,
 ) -> Module:
@@ -62,19 +64,19 @@ def create(
     `algebra` is "real" or "quaternion"; the two have the same widths, and every quaternion layer
     a quarter of the weights of its real twin. `width` is the number of real channels (features)
     of the first stage, by default that of the literature. `image_size` (H, W) matters to LeNet
-    and the conv nets, whose linear layers depend on it. `learned_encoder` puts a layer in front
-    that makes quaternions of pixels with any number of channels. Weights are drawn from `seed`.
+    and the conv nets, whose linear layers depend on it. `init` names the initialisers of
+    `nn.init.INITIALISERS`: "xavier" is the paper's, "predecessor" that of CODS-COMAD 2023, whose
+    last layers are real also where 4 divides the classes: `real_head`. `learned_encoder` puts a
+    layer in front that makes quaternions of pixels with any number of channels. Weights are drawn
+    from `seed`.
     Errors: `OptionError` for an unknown name, algebra or init; `ShapeError` where channels are
     not a multiple of 4.
     """
-    if name not in MODELS:
-        near = get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise OptionError(f"unknown model {name!r}: {hint}choose one of {', '.join(MODELS)}")
+    check_name(name)
     default_width, build = MODELS[name]
     if num_classes < 1:
         raise OptionError(f"num_classes is at least 1; got {num_classes}")
-    layers = Layers(algebra, generator(seed, "init"), init)
+    layers = Layers(algebra, generator(seed, "init"), init, real_head)
     channels = 4 if learned_encoder else in_channels
     width = default_width if width is None else width
     if width < 1:
@@ -85,4 +87,12 @@ def create(
     return net
 
 
-__all__ = ["MODELS", "create"]
+def check_name(name: str) -> None:
+    """Raise `OptionError` unless `MODELS` has a network of that name."""
+    if name not in MODELS:
+        near = get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise OptionError(f"unknown model {name!r}: {hint}choose one of {', '.join(MODELS)}")
+
+
+__all__ = ["MODELS", "check_name", "create"]

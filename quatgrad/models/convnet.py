@@ -13,7 +13,8 @@ def conv_net(
     """depth/2 blocks of [3x3 conv, ReLU] twice and a 2x2 max-pool, then 256, 256, classes.
 
     Channels are width, 2 width, 4 width; the hidden linear layers have 4 width features.
-    Source: Frankle & Carbin, arXiv:1803.03635; quaternion as in CODS-COMAD 2023.
+    Source: Frankle & Carbin, arXiv:1803.03635; quaternion as in CODS-COMAD 2023, whose last layer
+    is real for any number of classes.
     """
     H, W, C = in_shape
     modules: list[Module] = []

@@ -1,4 +1,4 @@
-"""LeNet-300-100: two hidden layers, on flattened images."""
+"""LeNets: one or two hidden layers, on flattened images."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from quatgrad.models.algebra import Layers
 from quatgrad.nn import Flatten, Module, ReLU, Sequential
 
 
-def lenet_300_100(
-    layers: Layers, classes: int, in_shape: tuple[int, int, int], width: int
+def lenet(
+    layers: Layers, classes: int, in_shape: tuple[int, int, int], width: int, depth: int
 ) -> Module:
-    """Images (H, W, C) -> width -> width // 3 -> classes, ReLU between.
+    """Images (H, W, C) -> width -> width // 3 -> classes, ReLU between; depth 1: width alone.
 
+    LeNet-300-100 has width 300 and depth 2, LeNet-12 width 12 and depth 1.
     Source: LeCun et al. 1998; quaternion as in "Neural Networks at a Fraction with Pruned
     Quaternions" (CODS-COMAD 2023), with a real last layer for ten classes.
     """
     H, W, C = in_shape
-    return Sequential(
-        Flatten(),
-        layers.linear(H * W * C, width),
-        ReLU(),
-        layers.linear(width, width // 3),
-        ReLU(),
-        layers.head(width // 3, classes),
-    )
+    modules: list[Module] = [Flatten()]
+    features = H * W * C
+    for hidden in (width, width // 3)[:depth]:
+        modules += [layers.linear(features, hidden), ReLU()]
+        features = hidden
+    return Sequential(*modules, layers.head(features, classes))

@@ -38,6 +38,21 @@ def he(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return _normal(rng, shape, 2 / fans(shape)[0])
 
 
+def fan_in_uniform(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """U(-b, b), b = 1 / sqrt(fan_in): Var w = 1 / (3 fan_in). The predecessor's real weights.
+
+    Source: PyTorch's default for Linear and Conv2d, after LeCun et al. 1998.
+    """
+    b = 1 / math.sqrt(fans(shape)[0])
+    return rng.uniform(-b, b, shape).astype(np.float32)
+
+
+def fan_in_uniform_bias(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """The bias (Q,) that goes with `fan_in_uniform` weights of a shape (..., P, Q): same b."""
+    b = 1 / math.sqrt(fans(shape)[0])
+    return rng.uniform(-b, b, shape[-1]).astype(np.float32)
+
+
 def xavier_components(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """Xavier on each component tensor by itself, with its own fans: what the paper ran.
 
@@ -66,17 +81,29 @@ def polar_he(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return polar(rng, shape, 2 / fans(shape[1:])[0])
 
 
-def polar(rng: np.random.Generator, shape: Shape, power: float) -> np.ndarray:
+def polar_predecessor(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """`polar` with E|w|^2 = 1 / (2 U P), and axes from a cube: the predecessor's quaternions.
+
+    That is s = 1 / sqrt(8 U P) for a window U x V: the published layers count one side of a
+    window that is given as one number, and start at half of He's s in a linear layer (U = 1).
+    Source: hTorch, as "Neural Networks at a Fraction with Pruned Quaternions" used it.
+    """
+    _, *window, P, _ = shape
+    return polar(rng, shape, 1 / (2 * math.prod(window[:1]) * P), cube=True)
+
+
+def polar(rng: np.random.Generator, shape: Shape, power: float, cube: bool = False) -> np.ndarray:
     """w = m (cos t + u sin t): m = s chi(4), t uniform in (-pi, pi), u a uniform unit axis.
 
     s = sqrt(power / 4), so that E|w|^2 = 4 s^2 = power; since t is uniform, Var(1) = power / 2
-    and Var(i) = Var(j) = Var(k) = power / 6. Published codes draw u from a cube, or scale s
-    wrongly; here u is a normalised normal and s the one above.
+    and Var(i) = Var(j) = Var(k) = power / 6. u is a normalised normal; published codes normalise
+    a point of a `cube`, which favours its diagonals.
     Source: Gaudet & Maida, arXiv:1712.04604; Parcollet et al., arXiv:1806.04418.
     """
     modulus = math.sqrt(power / 4) * np.sqrt(rng.chisquare(4, shape[1:]))
     phase = rng.uniform(-math.pi, math.pi, shape[1:])
-    axis = rng.standard_normal((3, *shape[1:]))
+    size = (3, *shape[1:])
+    axis = rng.uniform(-1, 1, size) if cube else rng.standard_normal(size)
     axis /= np.sqrt((axis**2).sum(axis=0))
     w = modulus * np.concatenate([np.cos(phase)[None], np.sin(phase) * axis])
     return w.astype(np.float32)
@@ -93,12 +120,19 @@ def _normal(rng: np.random.Generator, shape: Shape, variance: float) -> np.ndarr
 
 
 INITIALISERS: dict[str, dict[str, Initialiser]] = {
-    "real": {"xavier": xavier, "he": he, "polar-glorot": xavier, "polar-he": he},  # same E w^2
+    "real": {
+        "xavier": xavier,
+        "he": he,
+        "polar-glorot": xavier,  # the same E w^2
+        "polar-he": he,
+        "predecessor": fan_in_uniform,
+    },
     "quaternion": {
         "xavier": xavier_components,
         "he": he_components,
         "polar-glorot": polar_glorot,
         "polar-he": polar_he,
+        "predecessor": polar_predecessor,
     },
 }
 

@@ -1,0 +1,143 @@
+"""What a network costs: weights, multiply-adds, memory for training, bytes on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from quatgrad.autograd import Function, Parameter, Tensor
+from quatgrad.backend import Array
+from quatgrad.errors import GraphError, OptionError
+from quatgrad.nn import Module
+from quatgrad.ops.arithmetic import MatMul
+from quatgrad.ops.conv import Conv, ConvTranspose
+from quatgrad.ops.hamilton import HamiltonLinear
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of a network for one image, with n_w weights alive in each prunable tensor w.
+
+    weights           sum_w n_w
+    parameters        those, and all that is never pruned: biases, batch norm
+    multiply_adds     sum_w n_w uses_w, with uses_w = how often each weight of w is multiplied:
+                      in every output pixel, or once in a linear layer; four times as often if it
+                      is a component of a quaternion, which meets all four of its input
+    activation_bytes  what the forward pass keeps for backward: maps, the image, winners of pools
+    bytes             of the network stored: for each w, 4 n_w and one bit for each entry, or the
+                      dense w where that is less; all else, with running statistics, as it is
+    uses              uses_w by the name of w
+    """
+
+    weights: int
+    parameters: int
+    multiply_adds: int
+    activation_bytes: int
+    bytes: int
+    uses: Mapping[str, int]
+
+
+def costs(
+    model: Module, input_shape: tuple[int, ...], masks: Mapping[str, np.ndarray] | None = None
+) -> Costs:
+    """`Costs` of the model on an image of `input_shape` (H, W, C), of weights alive in `masks`.
+
+    Without masks all weights count, zeros too. One image goes through the model in evaluation
+    mode, and the graph that it leaves is read; the model is as before. Multiply-adds are those of
+    linear layers and convolutions, with the zeros of their padding.
+    Errors: `GraphError` inside `no_grad()`; `OptionError` for layers that cannot be counted.
+    """
+    weights = dict(model.prunable_parameters())
+    y = _evaluate(model, input_shape)
+    nodes = list(_graph(y))
+    uses = _uses(weights, nodes)
+    alive = {
+        name: w.size if masks is None else int(np.count_nonzero(masks[name]))
+        for name, w in weights.items()
+    }
+    state = dict(model.named_state())
+    return Costs(
+        weights=sum(alive.values()),
+        parameters=model.num_parameters() - sum(weights[n].size - alive[n] for n in weights),
+        multiply_adds=sum(alive[name] * uses[name] for name in weights),
+        activation_bytes=_activation_bytes(state, nodes),
+        bytes=sum(
+            _stored(t, alive[name]) if name in weights else t.data.nbytes
+            for name, t in state.items()
+        ),
+        uses=uses,
+    )
+
+
+def _stored(w: Tensor, alive: int) -> int:
+    """Bytes of a tensor of which so many entries are not 0."""
+    return min(alive * w.dtype.itemsize + math.ceil(w.size / 8), w.data.nbytes)
+
+
+def _evaluate(model: Module, input_shape: tuple[int, ...]) -> Tensor:
+    """The output for a black image in evaluation mode, with its graph; modes are put back."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    dtype = model.parameters()[0].dtype
+    try:
+        y = model.eval()(Tensor(np.zeros((1, *input_shape), dtype)))
+    finally:
+        for module, training in modes:
+            module.training = training
+    if not y.requires_grad:
+        raise GraphError("costs() reads the graph of a forward pass: call it outside no_grad()")
+    return y
+
+
+def _graph(y: Tensor) -> Iterator[tuple[Function, tuple[int, ...]]]:
+    """Every node from which y comes, and the shape of its output: each once."""
+    todo: list[tuple[Function | Tensor | None, tuple[int, ...]]] = [(y._node, y.shape)]
+    seen = set()
+    while todo:
+        node, shape = todo.pop()
+        if isinstance(node, Function) and id(node) not in seen:
+            seen.add(id(node))
+            yield node, shape
+            todo += zip(node.parents or (), node.shapes, strict=True)
+
+
+def _uses(
+    weights: Mapping[str, Parameter], nodes: list[tuple[Function, tuple[int, ...]]]
+) -> dict[str, int]:
+    """How often each entry of each weight is multiplied; a shared weight, wherever it stands."""
+    names = {id(w): name for name, w in weights.items()}
+    uses = dict.fromkeys(weights, 0)
+    for node, shape in nodes:
+        for parent in node.parents or ():
+            if id(parent) not in names:
+                continue
+            name = names[id(parent)]
+            if isinstance(node, ConvTranspose):
+                rows = math.prod(node.shapes[0][:-1])  # each input pixel meets each weight
+            elif isinstance(node, Conv | HamiltonLinear | MatMul):
+                rows = math.prod(shape[:-1])
+            else:
+                raise OptionError(
+                    f"costs: {name} goes into {node}, whose multiplications are not counted; "
+                    "only plain linear layers and convolutions are"
+                )
+            uses[name] += weights[name].components * rows
+    return uses
+
+
+def _activation_bytes(
+    state: Mapping[str, Tensor], nodes: list[tuple[Function, tuple[int, ...]]]
+) -> int:
+    """Bytes of the arrays that nodes saved, each once, without those of parameters."""
+    own = {id(_owner(t.data)) for t in state.values()}
+    saved = {id(a): a for node, _ in nodes for v in node.saved if (a := _owner(v)) is not None}
+    return sum(a.nbytes for key, a in saved.items() if key not in own)
+
+
+def _owner(a: Array) -> Array:
+    """The array whose memory `a` looks at; None for what is not an array."""
+    while getattr(a, "base", None) is not None:
+        a = a.base
+    return a if hasattr(a, "nbytes") else None
