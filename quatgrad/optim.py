@@ -13,12 +13,14 @@ entries stay exactly 0; make a new optimizer after pruning, so that their moment
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from quatgrad.autograd import Parameter
-from quatgrad.backend import Array, array_module, kernel
+from quatgrad.backend import Array, array_module, asarray, kernel, to_numpy
 from quatgrad.errors import OptionError
 
 
@@ -46,6 +48,24 @@ class Optimizer:
             if p.grad is not None:
                 p.update(partial(self.rule, g=p.grad, state=state, lr=lr))
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of what is remembered, on the host: `3/velocity` is that of parameter 3."""
+        return {
+            f"{i}/{name}": np.array(to_numpy(a))
+            for i, state in enumerate(self.state)
+            for name, a in state.items()
+        }
+
+    def load_state_dict(self, memory: Mapping[str, np.ndarray]) -> None:
+        """Remember what `state_dict` gave, except for entries that have been pruned since."""
+        self.state = [{} for _ in self.parameters]
+        for key, a in memory.items():
+            i, _, name = key.partition("/")
+            p = self.parameters[int(i)]
+            if a.shape == p.shape and p.mask is not None:
+                a = np.where(to_numpy(p.mask), a, np.zeros((), a.dtype))
+            self.state[int(i)][name] = int(a) if a.dtype.kind == "i" else asarray(a.copy())
+
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
         """Change w in place; `state` is what is remembered for this parameter."""
         raise TypeError(f"{type(self).__name__} does not define rule(self, w, g, state, lr)")
@@ -54,7 +74,7 @@ class Optimizer:
 class SGD(Optimizer):
     """d = g + decay w;  v <- momentum v + d;  w <- w - lr (d + momentum v if nesterov else v).
 
-    v starts at 0, hence as the first d. PyTorch's form: v is in units of the gradient, not of the weight.
+    v starts at 0, hence as the first d. PyTorch's form: v has the units of the gradient.
     """
 
     def __init__(
@@ -150,7 +170,24 @@ def step(
     factor: float = 0.1,
 ) -> Schedule:
     """lr factor^k after k of the milestones, which are fractions of all steps."""
-    return _warm(warmup, lr, lambda step: lr * factor ** sum(step >= m * steps for m in milestones))
+    starts = [round(m * steps) for m in milestones]
+    return _warm(warmup, lr, lambda step: lr * factor ** sum(step >= s for s in starts))
+
+
+def cosine_per_batch(lr: float, steps: int, warmup: int = 0) -> Schedule:
+    """lr (s + 0.002) / 10 for s < 10, then lr (1 + cos(pi (s - 10) / 110)) / 2, at step s.
+
+    What the published CIFAR-100 runs did: a warm-up of 10 epochs and a cosine over 110, but
+    advanced at every batch and never ended, so the learning rate swings between lr and 0 with a
+    period of 220 steps, and no run is annealed. It does not depend on `steps` or `warmup`.
+    """
+
+    def rate(step: int) -> float:
+        if step < 10:
+            return lr * (step + 0.002) / 10
+        return 0.5 * (1 + math.cos(math.pi * (step - 10) / 110)) * lr
+
+    return rate
 
 
 def _warm(warmup: int, lr: float, after: Schedule) -> Schedule:
@@ -160,5 +197,8 @@ def _warm(warmup: int, lr: float, after: Schedule) -> Schedule:
 SCHEDULES: dict[str, Callable[[float, int, int], Schedule]] = {
     "constant": constant,
     "cosine": cosine,
+    "cosine-per-batch": cosine_per_batch,
     "step": step,
+    # a tenth for the last 4, a hundredth for the last 2 of 15 epochs: the published ImageNet64 runs
+    "step-11-13": partial(step, milestones=(11 / 15, 13 / 15)),
 }

@@ -81,21 +81,25 @@ def train(
     label: str = "",
     check: Callable[[Optimizer], None] | None = None,
     progress: bool = True,
+    optimizer: Optimizer | None = None,
 ) -> list[Epoch]:
-    """Train the model in place; measurements for each epoch.
+    """Train the model in place, with a new optimizer or one that remembers; a list of epochs.
 
     Order and augmentation of an epoch depend on (seed, epoch) alone. `check(optimizer)` is called
     after each epoch. A loss that is not finite raises `RunError`; NumPy's warnings on the way
     there are not shown. The progress bar appears on terminals alone.
     """
-    optimizer = recipe.make_optimizer(model)
+    optimizer = optimizer or recipe.make_optimizer(model)
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
     steps = recipe.epochs * per_epoch
     rate = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
     history: list[Epoch] = []
     step = 0
     hidden = None if progress else True  # None: hidden where nobody looks, as in a log file
+    from quatgrad.kernels.numba_cpu.denormals import flush_denormals  # loads Numba, half a second
+
     with (
+        flush_denormals(),
         np.errstate(over="ignore", invalid="ignore"),
         tqdm(total=steps, desc=label, unit="batch", leave=False, disable=hidden) as bar,
     ):

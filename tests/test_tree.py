@@ -21,8 +21,9 @@ FLOORS = {
     "quaternion": 2, "ops": 2,
     "nn": 3,
     "models": 4, "optim": 4,
-    "data": 5,
+    "data": 5, "capture": 5,
     "train": 6, "lth": 6, "sparse": 6,
+    "paper": 7,
 }  # fmt: skip
 #: Imports anything, imported by none of the package.
 OUTSIDE = {"testing"}

@@ -11,15 +11,15 @@ options   presets/, and which options name a run     command   the command line
 
 from quatgrad.lth.prune import full_masks, prune_by_magnitude
 from quatgrad.lth.rewind import check_pruned, check_start, rewind
-from quatgrad.lth.search import search
+from quatgrad.lth.search import Search
 from quatgrad.lth.ticket import Ticket
 
 __all__ = [
+    "Search",
     "Ticket",
     "check_pruned",
     "check_start",
     "full_masks",
     "prune_by_magnitude",
     "rewind",
-    "search",
 ]

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 from quatgrad import __version__, data, models
 from quatgrad.backend import LADDERS, set_backend
 from quatgrad.errors import OptionError, QuatgradError, RunError
-from quatgrad.lth import compare, plot, store
-from quatgrad.lth.options import ALGEBRAS, ENCODERS, PRESETS, Options, resolve
-from quatgrad.lth.search import search
+from quatgrad.lth import compare, plot, protocol, store
+from quatgrad.lth.options import ENCODERS, NETWORKS, PRESETS, Options, overrides, resolve
+from quatgrad.lth.search import Search
 from quatgrad.nn import Module
 from quatgrad.nn.init import INITIALISERS
 from quatgrad.optim import SCHEDULES
@@ -63,14 +63,24 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--subset", type=int, metavar="N", help="train on N images, evenly over classes")
     g.add_argument("--encoder", choices=ENCODERS, metavar="NAME",
                    help=f"pixels to quaternions: {', '.join(ENCODERS)}")  # fmt: skip
+    g.add_argument("--real-encoder", choices=data.ENCODERS, metavar="NAME",
+                   help="the same for real networks, where it differs")  # fmt: skip
+    g.add_argument("--statistics", metavar="NAME", help="means and deviations of the colours, if "
+                   "not the dataset's: cifar10, cifar100, imagenet, paper, none")  # fmt: skip
     g.add_argument("--model", metavar="NAME", help=", ".join(models.MODELS))
     g.add_argument("--width", type=int, metavar="N", help="channels of the first stage")
-    g.add_argument("--algebra", choices=(*ALGEBRAS, "both"), help="default: both")
+    g.add_argument(
+        "--algebra",
+        choices=NETWORKS,
+        help="both: real and quaternion (default); half: real of half the width; all",
+    )
     g.add_argument(
         "--init",
         choices=sorted(INITIALISERS["quaternion"]),
         help="first weights; xavier: the paper's (default: he)",
     )
+    g.add_argument("--real-head", action="store_true",
+                   help="the last layer is real even where 4 divides the classes")  # fmt: skip
 
     g = p.add_argument_group("how a level is trained")
     g.add_argument("--epochs", type=int, metavar="N", help="times through the training images")
@@ -82,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--momentum", type=float, metavar="X", help="of sgd")
     g.add_argument("--weight-decay", type=float, metavar="X", help="on all parameters")
     g.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
+    g.add_argument("--trials", type=int, metavar="N", help="repeat with seed, seed + 1, ...")
 
     g = p.add_argument_group("how it is pruned")
     g.add_argument(
@@ -90,6 +101,14 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--keep", type=float, metavar="X", help="share of weights that survives a level")
     g.add_argument("--stop-below", type=float, metavar="X",
                    help="end 2 levels after accuracy fell below X (default: 0.2)")  # fmt: skip
+    g.add_argument("--scope", choices=protocol.SCOPES, help="weights are ranked by layer (default) "
+                   "or all together")  # fmt: skip
+    g.add_argument("--rewind", choices=protocol.REWINDS, help="to the whole start (default), its "
+                   "weights alone as the paper ran, or none: fine-tuning")  # fmt: skip
+    g.add_argument("--masks", choices=protocol.MASKS, help="from the retrained networks (default), "
+                   "or from a first pass of fine-tuning")  # fmt: skip
+    g.add_argument("--memory", choices=protocol.MEMORIES, help="the optimizer's, at each level: "
+                   "new (default) or kept")  # fmt: skip
 
     g = p.add_argument_group("where")
     g.add_argument("--backend", choices=tuple(LADDERS), help="default: numba")
@@ -121,76 +140,90 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(options: Options) -> dict[str, list[dict[str, Any]]]:
-    """One experiment: every network of the options; table and pictures of all on record."""
+def run(options: Options) -> list[compare.Runs]:
+    """One experiment: every network of the options, each trial; table and pictures on record.
+
+    Returns for each trial the records of each network.
+    """
     set_backend(options.backend)
-    recipe = options.recipe()
-    learned = options.encoder == "learned"
-    if learned and options.dataset == "digits":
-        raise OptionError("--encoder learned is for colour images; the digits are grey")
-    dataset = data.load(
-        options.dataset, options.data_dir, "rgb" if learned else options.encoder,
-        options.subset, options.seed,
-    )  # fmt: skip
-    networks = {algebra: create(options, algebra, dataset) for algebra in options.algebras}
+    recipe, plan = options.recipe(), options.protocol()
     if options.plot:  # better now than after hours
         store.prepare_directory(Path(options.plot).parent, "--plot")
+    datasets = {name: load(options, name) for name in options.networks}
+    dataset = next(iter(datasets.values()))
+    for name in options.networks:  # a network that cannot be made is better known now, too
+        create(options, name, datasets[name], options.seed)
     directory = open_directory(options, dataset)
     print(f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.test):,} test images; "
           f"{options.model}, {options.levels} levels, {directory}")  # fmt: skip
-    runs = {algebra: store.read_records(directory / algebra) for algebra in ALGEBRAS}
-    for algebra, network in networks.items():
-        runs[algebra] = search(
-            network, dataset, recipe, directory / algebra, options.levels, options.keep,
-            options.stop_below, options.seed, algebra,
-            partial(report, algebra), not options.quiet,
-        )  # fmt: skip
-    runs = {algebra: records for algebra, records in runs.items() if records}
-    conclude(options, dataset, directory, runs)
-    return runs
+    trials: list[compare.Runs] = []
+    for trial in range(options.trials):
+        folder, seed = directory / f"trial{trial}", options.seed + trial
+        runs = {name: store.read_records(folder / name) for name in NETWORKS["all"]}
+        for name in options.networks:
+            label = f"{name}, trial {trial}" if options.trials > 1 else name
+            runs[name] = Search(
+                create(options, name, datasets[name], seed), datasets[name], recipe,
+                folder / name, plan, seed, label, partial(report, label), not options.quiet,
+            ).run()  # fmt: skip
+        trials.append({name: records for name, records in runs.items() if records})
+    conclude(options, dataset, directory, trials)
+    return trials
 
 
-def create(options: Options, algebra: str, dataset: data.Dataset) -> Module:
-    """The network of an algebra for the dataset."""
+def load(options: Options, network: str) -> data.Dataset:
+    """The images as a network sees them."""
+    if options.encoder == "learned" and options.dataset in ("digits", "mnist"):
+        raise OptionError(f"--encoder learned is for colour images; {options.dataset} is grey")
+    return data.load(options.dataset, options.data_dir, options.encoder_of(network),
+                     options.subset, options.seed, options.statistics)  # fmt: skip
+
+
+def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> Module:
+    """A network for the dataset; "half" is a real one of half the width."""
     H, W, C = dataset.input_shape
+    width = options.width or models.MODELS[options.model][0]
+    algebra = "real" if network == "half" else network
     return models.create(
-        options.model, algebra, dataset.num_classes, C, options.width, image_size=(H, W),
-        init=options.init, learned_encoder=options.encoder == "learned", seed=options.seed,
+        options.model, algebra, dataset.num_classes, C, width // 2 if network == "half" else width,
+        image_size=(H, W), init=options.init, real_head=options.real_head,
+        learned_encoder=options.encoder == "learned", seed=seed,
     )  # fmt: skip
 
 
 def open_directory(options: Options, dataset: data.Dataset) -> Path:
     """The run directory that belongs to these options and these images."""
-    arrays = {"images": dataset.train.images, "labels": dataset.train.labels,
-              "test images": dataset.test.images, "test labels": dataset.test.labels}  # fmt: skip
-    config = options.config(store.digest(arrays)[:16])
+    config = options.config(dataset.fingerprint())
     name = f"{options.dataset}-{options.model}-{store.config_key(config)}"
     directory = Path(options.out) / name
     store.prepare_directory(directory)
     path = directory / "config.json"
-    if path.exists() and store.read_json(path) != config:
+    if not path.exists():
+        first = {"preset": options.preset, "overrides": overrides(options)}
+        store.write_json(path, {"options": config, "first run as": first})
+    elif store.read_json(path).get("options") != config:
         raise RunError(f"{path} was changed by hand; delete its directory, run again")
-    store.write_json(path, config)
     return directory
 
 
-def report(algebra: str, record: dict[str, Any]) -> None:
+def report(label: str, record: dict[str, Any]) -> None:
     """One line for a finished level."""
     percent = 100 * record["weights_left"] / record["weights_total"]
     source = "from the record" if record["resumed"] else f"{record['seconds']:.1f} s"
     line = (
-        f"  {algebra:>10}  level {record['level']:2d}  {record['weights_left']:>11,} weights "
+        f"  {label:>10}  level {record['level']:2d}  {record['weights_left']:>11,} weights "
         f"({percent:6.2f} %)  test accuracy {record['accuracy']:7.2%}  {source}"
     )
-    print(line, flush=True)
+    print(line + (f", {record['pass']}" if "pass" in record else ""), flush=True)
 
 
 def conclude(
-    options: Options, dataset: data.Dataset, directory: Path, runs: dict[str, Any]
+    options: Options, dataset: data.Dataset, directory: Path, trials: list[compare.Runs]
 ) -> None:
     """Table, verdict, CSV and pictures."""
+    runs = compare.mean(trials)
     print("\n" + compare.text_table(runs))
-    if len(runs) == 2:
+    if {"real", "quaternion"} <= runs.keys():
         print("\n" + compare.verdict(runs))
     store.write_csv(directory / "comparison.csv", compare.rows(runs))
     title = f"{options.model} on {options.dataset}: lottery tickets"

@@ -1,21 +1,46 @@
-"""Real against quaternion: the table of levels, and accuracies at equal numbers of weights."""
+"""Networks against each other: the table of levels, and accuracies at equal numbers of weights."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from scipy import stats
+
 Record = dict[str, Any]
-Runs = Mapping[str, Sequence[Record]]  # algebra -> records of its levels
+Runs = Mapping[str, Sequence[Record]]  # network -> records of its levels
+
+
+def mean(trials: Sequence[Runs]) -> Runs:
+    """Records whose accuracy is the mean over trials; `interval` is +- of it at 95 %.
+
+    t s / sqrt(n) with Student's t of n - 1 degrees of freedom; none for one trial. A level counts
+    where all trials that have the network have it.
+    """
+    merged = {}
+    for name in dict.fromkeys(name for runs in trials for name in runs):
+        levels = zip(*(runs[name] for runs in trials if name in runs), strict=False)
+        merged[name] = [_merge(records) for records in levels]
+    return merged
+
+
+def _merge(records: Sequence[Record]) -> Record:
+    n, accuracies = len(records), [r["accuracy"] for r in records]
+    merged = records[0] | {"accuracy": statistics.fmean(accuracies), "trials": n}
+    if n > 1:
+        t = float(stats.t.ppf(0.975, n - 1))
+        merged["interval"] = t * statistics.stdev(accuracies) / math.sqrt(n)
+    return merged
 
 
 def full_size(runs: Runs) -> int:
     """Prunable weights of the dense real network: 100 % on the paper's axis.
 
     A quaternion network has exactly a quarter in its quaternion layers, so its curve starts a
-    little above 25 %. Where only it was run, 100 % is itself.
+    little above 25 %. Where the real one was not run, 100 % is the first that was.
     """
     return runs["real" if "real" in runs else next(iter(runs))][0]["weights_total"]
 
@@ -30,24 +55,27 @@ def rows(runs: Runs) -> list[dict[str, Any]]:
             row[f"{algebra}_percent_left"] = r and 100 * r["weights_left"] / r["weights_total"]
             row[f"{algebra}_weights_left"] = r and r["weights_left"]
             row[f"{algebra}_accuracy"] = r and r["accuracy"]
+            if any("interval" in r for r in records):
+                row[f"{algebra}_interval"] = r and r["interval"]
         table.append(row)
     return table
 
 
 def text_table(runs: Runs) -> str:
     """The table on the screen: level, % of its own weights left, weights left, accuracy."""
-    head = "level"
+    head, wide = "level", any("interval" in r for records in runs.values() for r in records)
     for algebra in runs:
-        head += f" | {algebra:>10}: % left {'weights':>10} {'accuracy':>9}"
+        head += f" | {algebra:>10}: % left {'weights':>10} {'accuracy':>9}" + f" {'+-':>7}" * wide
     lines = [head, "".join("+" if c == "|" else "-" for c in head)]
     for row in rows(runs):
         line = f"{row['level']:5d}"
         for algebra in runs:
             if row[f"{algebra}_accuracy"] is None:
-                line += f" | {'':39}"
+                line += f" | {'':{39 + 8 * wide}}"
                 continue
             percent, count = row[f"{algebra}_percent_left"], row[f"{algebra}_weights_left"]
             line += f" | {percent:18.2f} {count:10,d} {row[f'{algebra}_accuracy']:9.2%}"
+            line += f" {row[f'{algebra}_interval']:7.2%}" if wide else ""
         lines.append(line)
     return "\n".join(lines)
 
@@ -74,7 +102,7 @@ def verdict(runs: Runs) -> str:
     """Where the quaternion network is furthest from the real one of equal weights."""
     points = equal_weights(runs)
     if not points:
-        return "The two runs share no number of weights: add --levels to compare them there."
+        return "Real and quaternion share no number of weights: add --levels to compare them there."
     weights, real, quaternion = max(points, key=lambda p: abs(p[2] - p[1]))
     gap = abs(quaternion - real) * 100
     ahead = "ahead" if quaternion >= real else "behind"

@@ -10,13 +10,23 @@ from typing import Any
 
 from quatgrad import data
 from quatgrad.errors import OptionError
+from quatgrad.lth.protocol import Protocol
 from quatgrad.train import Recipe
 
 PRESETS = tuple(
     sorted(p.name[:-5] for p in files("quatgrad.lth").joinpath("presets").iterdir()
            if p.name.endswith(".toml"))
 )  # fmt: skip
-ALGEBRAS = ("real", "quaternion")
+
+#: What `--algebra` may be -> the networks to run. half: a real one of half the width. Between
+#: layers that are both halved it has a quarter of the weights, as the quaternion network has.
+NETWORKS = {
+    "real": ("real",),
+    "quaternion": ("quaternion",),
+    "half": ("half",),
+    "both": ("real", "quaternion"),
+    "all": ("real", "quaternion", "half"),
+}
 ENCODERS = (*data.ENCODERS, "learned")
 
 
@@ -41,67 +51,90 @@ class Options:
     data_dir: str | None = None
     subset: int | None = None
     encoder: str | None = None
+    real_encoder: str | None = None
+    statistics: str | None = None
     algebra: str = "both"
     init: str = "he"
+    real_head: bool = False
     seed: int = 0
+    trials: int = 1
     stop_below: float = 0.2
+    scope: str = "layer"
+    rewind: str = "start"
+    masks: str = "retrained"
+    memory: str = "new"
     backend: str = "numba"
     out: str = "runs"
     plot: str | None = None
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep < 1:
-            raise OptionError(
-                f"--keep is the share of weights that survives each level, between 0 and 1 "
-                f"(0.7 removes 30 %); got {self.keep}"
-            )
-        if self.levels < 0:
-            raise OptionError(f"--levels is the number of prunings, at least 0; got {self.levels}")
-        if not 0 <= self.stop_below <= 1:
-            raise OptionError(f"--stop-below is an accuracy from 0 to 1; got {self.stop_below}")
         if self.width is not None and self.width < 1:
             raise OptionError(f"--width is at least 1; got {self.width}")
+        if self.trials < 1:
+            raise OptionError(
+                f"--trials is how often a run is repeated, at least 1; got {self.trials}"
+            )
         if self.plot is not None:
             path = Path(self.plot)
             if path.suffix.lower() not in (".png", ".svg") or path.is_dir():
                 raise OptionError(f"--plot names a .png or .svg file; got {self.plot!r}")
 
     @property
-    def algebras(self) -> tuple[str, ...]:
+    def networks(self) -> tuple[str, ...]:
         """The networks to run, in order."""
-        return ALGEBRAS if self.algebra == "both" else (self.algebra,)
+        return NETWORKS[self.algebra]
 
     def recipe(self) -> Recipe:
         """How each level is trained."""
-        return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe) if f.name in _NAMES})
+        return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
+
+    def protocol(self) -> Protocol:
+        """How it is pruned and rewound."""
+        return Protocol(self.levels, self.keep, self.stop_below, self.scope, self.rewind,
+                        self.masks, self.memory)  # fmt: skip
+
+    def encoder_of(self, network: str) -> str | None:
+        """The encoder of the images that a network sees."""
+        real = self.real_encoder if network != "quaternion" else None
+        return real or ("rgb" if self.encoder == "learned" else self.encoder)
 
     def config(self, images: str) -> dict[str, Any]:
-        """The options that change the numbers of a run, and a digest of the data.
+        """The options that change the numbers of a run, and the fingerprint of the data.
 
-        More levels, or the other algebra, continue the same run; where and how fast it is
-        computed is not part of what it is.
+        More levels, more trials or another network continue the same run; where and how fast it
+        is computed is not part of what it is. Options at their default are left out, so that a
+        new option does not move old runs.
         """
-        elsewhere = ("levels", "algebra", "stop_below", "backend", "out", "plot", "quiet",
-                     "data_dir", "preset")  # fmt: skip
-        config = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in elsewhere}
-        return config | {"data": images}
-
-
-_NAMES = {f.name for f in fields(Options)}
+        elsewhere = ("levels", "trials", "algebra", "stop_below", "backend", "out", "plot",
+                     "quiet", "data_dir", "preset")  # fmt: skip
+        chosen = {f.name: getattr(self, f.name) for f in fields(self)
+                  if f.name not in elsewhere and getattr(self, f.name) != f.default}  # fmt: skip
+        return chosen | {"data": images}
 
 
 def resolve(given: dict[str, Any]) -> Options:
     """Options from those given on the command line, over the preset's, over the defaults.
 
-    Without a preset, it is the dataset's: `digits`, or `cifar` for CIFAR-10 and CIFAR-100.
+    Without a preset, it is the dataset's: `digits`, or `cifar` for CIFAR-10 and CIFAR-100. A
+    preset may say more for one network, in a table [models.NAME].
     """
     name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
     if name not in PRESETS:
         raise OptionError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     text = files("quatgrad.lth").joinpath("presets", f"{name}.toml").read_text()
-    return Options(**(tomllib.loads(text) | given | {"preset": name}))
+    preset = tomllib.loads(text)
+    of_models = preset.pop("models", {})
+    model = given.get("model", preset["model"])
+    return Options(**(preset | of_models.get(model, {}) | given | {"preset": name}))
+
+
+def overrides(options: Options) -> dict[str, Any]:
+    """The options that differ from those of the preset for this network."""
+    plain = resolve({"preset": options.preset, "model": options.model})
+    return {f.name: getattr(options, f.name) for f in fields(options)
+            if getattr(options, f.name) != getattr(plain, f.name)}  # fmt: skip
 
 
 def _default_preset(dataset: str) -> str:
-    return "cifar" if dataset.startswith("cifar") else "digits"
+    return {"cifar10": "cifar", "cifar100": "cifar", "mnist": "predecessor"}.get(dataset, "digits")

@@ -18,6 +18,7 @@ from quatgrad.lth.store import write_file
 STYLE: dict[str, dict[str, Any]] = {
     "real": {"color": "#0072B2", "marker": "o", "label": "real"},
     "quaternion": {"color": "#D55E00", "marker": "s", "label": "quaternion"},
+    "half": {"color": "#009E73", "marker": "^", "label": "real, half width"},
 }
 
 
@@ -30,6 +31,10 @@ def figure(runs: Runs, title: str, chance: float) -> Figure:
         x = [100 * r["weights_left"] / full for r in records]
         y = [r["accuracy"] for r in records]
         ax.plot(x, y, linewidth=1.8, markersize=5, **STYLE[algebra])
+        low, high = (
+            [r["accuracy"] + sign * r.get("interval", 0) for r in records] for sign in (-1, 1)
+        )
+        ax.fill_between(x, low, high, color=STYLE[algebra]["color"], alpha=0.2, linewidth=0)
     ax.axhline(chance, color="0.6", linewidth=0.8, linestyle=":")
     ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-4, 3),
                 textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip

@@ -27,24 +27,37 @@ def survivors(n: int, keep: float) -> int:
     return max(n - round((1 - keep) * n), min(n, 1))
 
 
-def prune_by_magnitude(weights: Mapping[str, Parameter], masks: Masks, keep: float) -> Masks:
+def prune_by_magnitude(
+    weights: Mapping[str, Parameter], masks: Masks, keep: float, scope: str = "layer"
+) -> Masks:
     """Of the weights alive in each tensor, keep the share `keep` that is largest in magnitude.
 
-    A quaternion weight is four tensors, its 1, i, j and k components, ranked each by itself.
+    A quaternion weight is four tensors, its 1, i, j and k components, ranked each by itself. With
+    scope "global" all weights of the network are ranked together, and a tensor may end empty.
     Of equal magnitudes, the later entry is kept. Source: "Large Neural Networks at a Fraction"
-    (magnitude, layer-wise, component-wise).
+    (layer); "Neural Networks at a Fraction with Pruned Quaternions" (global).
     """
     if not 0 < keep < 1:
         raise OptionError(
             f"keep is the share of weights that survives a level, 0 < keep < 1; got {keep}"
         )
+    if scope == "global":
+        magnitude = np.concatenate([abs(to_numpy(w.data)).ravel() for w in weights.values()])
+        alive = np.concatenate([masks[name].ravel() for name in weights])
+        kept = np.split(_largest(magnitude, alive, keep), _ends(weights))
+        return {n: k.reshape(w.shape) for (n, w), k in zip(weights.items(), kept[:-1], strict=True)}
     new = {}
     for name, w in weights.items():
         value = to_numpy(w.data).reshape(w.components, -1)
-        alive = masks[name].reshape(w.components, -1)
-        kept = [_largest(np.abs(v), m, keep) for v, m in zip(value, alive, strict=True)]
-        new[name] = np.stack(kept).reshape(w.shape)
+        parts = masks[name].reshape(w.components, -1)
+        each = [_largest(abs(v), m, keep) for v, m in zip(value, parts, strict=True)]
+        new[name] = np.stack(each).reshape(w.shape)
     return new
+
+
+def _ends(weights: Mapping[str, Parameter]) -> np.ndarray:
+    """Where each weight ends, when all are laid in a row."""
+    return np.cumsum([w.size for w in weights.values()])
 
 
 def _largest(magnitude: np.ndarray, alive: np.ndarray, keep: float) -> np.ndarray:
@@ -52,7 +65,12 @@ def _largest(magnitude: np.ndarray, alive: np.ndarray, keep: float) -> np.ndarra
     if not np.isfinite(magnitude).all():
         raise InvariantError("cannot rank weights that are not finite: the training diverged")
     candidates = np.flatnonzero(alive)
-    order = candidates[np.argsort(magnitude[candidates], kind="stable")]
+    values = magnitude[candidates]
+    kept = survivors(len(values), keep)
     mask = np.zeros_like(alive)
-    mask[order[len(order) - survivors(len(order), keep) :]] = True
+    if kept:
+        least = np.partition(values, len(values) - kept)[len(values) - kept]
+        above, equal = candidates[values > least], candidates[values == least]
+        mask[above] = True
+        mask[equal[len(equal) + len(above) - kept :]] = True  # of equals, the later ones
     return mask

@@ -55,18 +55,29 @@ def check_pruned(model: Module, ticket: Ticket, optimizer: Optimizer | None = No
                 raise InvariantError(f"{name}: a pruned entry has a {what} that is not 0")
 
 
-def check_pruning(old: Masks, new: Masks, components: dict[str, int], keep: float) -> None:
-    """Masks only shrink, and each tensor keeps n - round((1 - keep) n) of its n weights."""
+def check_pruning(
+    old: Masks, new: Masks, components: dict[str, int], keep: float, scope: str = "layer"
+) -> None:
+    """Masks only shrink, and n - round((1 - keep) n) of n weights are left, by tensor or in all."""
     if old.keys() != new.keys():
         raise InvariantError("pruning changed which weights are prunable")
-    for name, parts in components.items():
+    for name in old:
         if (new[name] & ~old[name]).any():
             raise InvariantError(f"{name}: a pruned weight came back")
-        before = old[name].reshape(parts, -1).sum(axis=1)
-        after = new[name].reshape(parts, -1).sum(axis=1).tolist()
-        expected = [survivors(int(n), keep) for n in before]
-        if after != expected:
-            raise InvariantError(f"{name}: {after} weights are left, the rule says {expected}")
+    before, after = (_counts(masks, components, scope) for masks in (old, new))
+    for where, counts in before.items():
+        expected = [survivors(n, keep) for n in counts]
+        if after[where] != expected:
+            raise InvariantError(
+                f"{where}: {after[where]} weights are left, the rule says {expected}"
+            )
+
+
+def _counts(masks: Masks, components: dict[str, int], scope: str) -> dict[str, list[int]]:
+    """Weights alive in each tensor that is ranked by itself: a component, or all of them."""
+    if scope == "global":
+        return {"all tensors": [sum(int(m.sum()) for m in masks.values())]}
+    return {n: masks[n].reshape(c, -1).sum(axis=1).tolist() for n, c in components.items()}
 
 
 def check_unchanged(ticket: Ticket, digest: str) -> None:

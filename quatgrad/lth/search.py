@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from quatgrad import __version__
 from quatgrad.backend import get_backend
 from quatgrad.data import Dataset
-from quatgrad.errors import RunError
+from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import store
+from quatgrad.lth.protocol import Protocol
 from quatgrad.lth.prune import Masks, full_masks, prune_by_magnitude
 from quatgrad.lth.rewind import (
     check_pruned,
@@ -22,8 +24,8 @@ from quatgrad.lth.rewind import (
     rewind,
 )
 from quatgrad.lth.ticket import Ticket
+from quatgrad.models.costs import costs
 from quatgrad.nn import Module
-from quatgrad.optim import Optimizer
 from quatgrad.train import Recipe, train
 
 Record = dict[str, Any]
@@ -32,95 +34,130 @@ Record = dict[str, Any]
 LEVELS_BELOW_FLOOR = 2
 
 
-def search(
-    model: Module,
-    dataset: Dataset,
-    recipe: Recipe,
-    directory: Path,
-    levels: int,
-    keep: float,
-    floor: float = 0.2,
-    seed: int = 0,
-    label: str = "",
-    report: Callable[[Record], None] | None = None,
-    progress: bool = True,
-) -> list[Record]:
-    """Iterative magnitude pruning with rewinding to the start; one record for each level.
+@dataclass(frozen=True)
+class Search:
+    """Iterative magnitude pruning with rewinding: `run()` gives one record for each level.
 
     Level 0 trains the dense network. Level l prunes the weights that level l-1 ended with to the
-    share `keep`, rewinds the survivors to their first values, and trains again. It ends after
-    level `levels`, or once the accuracy has stood at `floor` and then ended more than
-    `LEVELS_BELOW_FLOOR` levels below it. Levels already finished in `directory` are taken from
-    there; those beyond the end are left there. Frankle & Carbin, arXiv:1803.03635.
+    share `keep`, rewinds the survivors to their first values, and trains again; `Protocol` says
+    what else may be chosen. It ends after level `levels`, or once the accuracy has stood at
+    `floor` and then ended more than `LEVELS_BELOW_FLOOR` levels below it. Levels already finished
+    in `directory` are taken from there; those beyond the end are left there. `report(record)` is
+    called after each level. Frankle & Carbin, arXiv:1803.03635.
     """
-    store.prepare_directory(directory)
-    start = _rewind_state(model, directory)
-    weights = dict(model.prunable_parameters())
-    masks = full_masks(weights)
-    records = store.read_records(directory)[: levels + 1]
-    while _finished(records[:-1], floor):
-        records.pop()
-    if records:
-        masks = _trained(model, start, directory, records[-1])
-        for record in records:
-            _tell(report, record, resumed=True)
-    while len(records) <= levels and not _finished(records, floor):
-        level = len(records)
-        if level > 0:
-            old, masks = masks, prune_by_magnitude(weights, masks, keep)
-            check_pruning(old, masks, {n: w.components for n, w in weights.items()}, keep)
-        ticket = Ticket(masks, start)
-        record = _train_level(model, ticket, dataset, recipe, seed, level, label, progress)
-        Ticket(masks, model.state_dict()).save(_level_path(directory, level))
-        records.append(record)
-        store.write_records(directory, records)
-        _tell(report, record, resumed=False)
-    return records
+
+    model: Module
+    dataset: Dataset
+    recipe: Recipe
+    directory: Path
+    protocol: Protocol
+    seed: int = 0
+    label: str = ""
+    report: Callable[[Record], None] = lambda record: None
+    progress: bool = True
+
+    def run(self) -> list[Record]:
+        """Train, prune, rewind, repeat."""
+        model, protocol, directory = self.model, self.protocol, self.directory
+        store.prepare_directory(directory)
+        levels = protocol.levels
+        if protocol.masks == "finetuned":
+            levels = min(levels, len(self._first_pass()) - 1)
+        start = _first_state(model, directory)
+        end = Ticket(full_masks(dict(model.prunable_parameters())), start)
+        records = store.read_records(directory)[: levels + 1]
+        while _finished(records[:-1], protocol.floor):
+            records.pop()
+        if records:
+            end = _trained(model, start, directory, records[-1])
+            for record in records:
+                self.report(record | {"resumed": True})
+        while len(records) <= levels and not _finished(records, protocol.floor):
+            level = len(records)
+            masks = self._next_masks(end.masks, level) if level else end.masks
+            ticket = Ticket(masks, protocol.state(model, start, end.state), end.memory)
+            record, end = self._train_level(ticket, level)
+            end.save(_level_path(directory, level))
+            records.append(record | {"initial": store.digest(start), "end": end.digest()})
+            store.write_records(directory, records)
+            self.report(records[-1] | {"resumed": False})
+        return records
+
+    def _first_pass(self) -> list[Record]:
+        """Prune and train on, never rewinding, in a directory below; its dense level is ours."""
+        folder = self.directory / "finetuned"
+        records = replace(
+            self,
+            directory=folder,
+            protocol=replace(self.protocol, masks="retrained", rewind="none"),
+            label=f"{self.label} fine-tuned",
+            report=lambda record: self.report(record | {"pass": "fine-tuned"}),
+        ).run()
+        if not store.read_records(self.directory):
+            for name in ("start.npz", _level_path(folder, 0).name):
+                store.write_file(self.directory / name, (folder / name).read_bytes())
+            store.write_records(self.directory, records[:1])
+        return records
+
+    def _next_masks(self, old: Masks, level: int) -> Masks:
+        """The masks of a level: those of the first pass, or from the weights as they are."""
+        if self.protocol.masks == "finetuned":
+            return Ticket.load(_level_path(self.directory / "finetuned", level)).masks
+        keep, scope = self.protocol.keep, self.protocol.scope
+        weights = dict(self.model.prunable_parameters())
+        new = prune_by_magnitude(weights, old, keep, scope)
+        check_pruning(old, new, {n: w.components for n, w in weights.items()}, keep, scope)
+        return new
+
+    def _train_level(self, ticket: Ticket, level: int) -> tuple[Record, Ticket]:
+        """Rewind and train: the record and the end. Invariants are asserted on the way."""
+        began = time.perf_counter()
+        digest = ticket.digest()
+        optimizer = self.recipe.make_optimizer(self.model)
+        rewind(self.model, ticket)
+        optimizer.load_state_dict(ticket.memory)
+        check_start(self.model, ticket)
+        history = train(
+            self.model, self.dataset, self.recipe, self.seed,
+            f"{self.label} level {level} ({ticket.density:.1%} left)",
+            partial(check_pruned, self.model, ticket), self.progress, optimizer,
+        )  # fmt: skip
+        check_unchanged(ticket, digest)
+        memory = optimizer.state_dict() if self.protocol.memory == "kept" else {}
+        end = Ticket(ticket.masks, self.model.state_dict(), memory)
+        record = {
+            "level": level,
+            "weights_left": ticket.weights_left,
+            "weights_total": ticket.weights_total,
+            "costs": _costs(self.model, self.dataset, ticket),
+            "accuracy": history[-1].test_accuracy,
+            "loss": history[-1].test_loss,
+            "train_accuracy": history[-1].train_accuracy,
+            "train_loss": history[-1].train_loss,
+            "seconds": time.perf_counter() - began,
+            "backend": get_backend(),
+            "version": __version__,
+            "ticket": digest,
+            "trained": store.digest(end.state),
+            "epochs": [asdict(epoch) for epoch in history],
+            "checks": [
+                *(["pruning"] if level else []),
+                "start",
+                *("pruned" for _ in history),
+                "unchanged",
+            ],
+        }
+        return record, end
 
 
-def _train_level(
-    model: Module,
-    ticket: Ticket,
-    dataset: Dataset,
-    recipe: Recipe,
-    seed: int,
-    level: int,
-    label: str,
-    progress: bool,
-) -> Record:
-    """Rewind, train, and say what came out; the invariants are asserted on the way."""
-    began = time.perf_counter()
-    digest = ticket.digest()
-    rewind(model, ticket)
-    check_start(model, ticket)
-
-    def check(optimizer: Optimizer) -> None:
-        check_pruned(model, ticket, optimizer)
-
-    name = f"{label} level {level} ({ticket.density:.1%} left)"
-    history = train(model, dataset, recipe, seed, name, check, progress)
-    check_unchanged(ticket, digest)
-    return {
-        "level": level,
-        "weights_left": ticket.weights_left,
-        "weights_total": ticket.weights_total,
-        "accuracy": history[-1].test_accuracy,
-        "loss": history[-1].test_loss,
-        "train_accuracy": history[-1].train_accuracy,
-        "train_loss": history[-1].train_loss,
-        "seconds": time.perf_counter() - began,
-        "backend": get_backend(),
-        "version": __version__,
-        "ticket": digest,
-        "trained": store.digest(model.state_dict()),
-        "epochs": [asdict(epoch) for epoch in history],
-        "checks": [
-            *(["pruning"] if level else []),
-            "start",
-            *("pruned" for _ in history),
-            "unchanged",
-        ],
-    }
+def _costs(model: Module, dataset: Dataset, ticket: Ticket) -> dict[str, int] | None:
+    """What the pruned network costs; None for layers whose multiplications nobody counts."""
+    try:
+        counted = asdict(costs(model, dataset.input_shape, ticket.masks))
+    except OptionError:
+        return None
+    del counted["uses"]
+    return counted
 
 
 def _finished(records: list[Record], floor: float) -> bool:
@@ -129,8 +166,8 @@ def _finished(records: list[Record], floor: float) -> bool:
     return any(above) and above[above.index(True) :].count(False) > LEVELS_BELOW_FLOOR
 
 
-def _rewind_state(model: Module, directory: Path) -> dict[str, Any]:
-    """The state every level starts from: saved by the first run, read by those that resume."""
+def _first_state(model: Module, directory: Path) -> dict[str, Any]:
+    """The state before all training: saved by the first run, read by those that resume."""
     path = directory / "start.npz"
     if not path.exists():
         store.write_arrays(path, model.state_dict())
@@ -141,19 +178,13 @@ def _level_path(directory: Path, level: int) -> Path:
     return directory / f"level_{level:02d}.npz"
 
 
-def _trained(model: Module, start: dict[str, Any], directory: Path, record: Record) -> Masks:
-    """Put the network into the state that a finished level ended with; its masks."""
+def _trained(model: Module, start: dict[str, Any], directory: Path, record: Record) -> Ticket:
+    """Put the network into the state that a finished level ended with."""
     path = _level_path(directory, record["level"])
     end = Ticket.load(path)
-    found = Ticket(end.masks, start).digest(), store.digest(end.state)
-    if found != (record["ticket"], record["trained"]):
+    if (store.digest(start), end.digest()) != (record["initial"], record["end"]):
         raise RunError(
             f"{path} or start.npz is not what levels.jsonl says; delete their directory, run again"
         )
     rewind(model, end)
-    return end.masks
-
-
-def _tell(report: Callable[[Record], None] | None, record: Record, resumed: bool) -> None:
-    if report:
-        report(record | {"resumed": resumed})
+    return end

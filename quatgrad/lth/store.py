@@ -1,12 +1,14 @@
 """Runs on disk. Files are written whole or not at all, and read back only if undamaged.
 
 runs/digits-resnet8-1a2b3c4d/
-    config.json            what was run: every option that changes the numbers
-    accuracy.png .svg      the picture; comparison.csv the table behind it
-    real/, quaternion/
-        levels.jsonl       one line for each finished level; levels.csv the same as a table
-        start.npz          the state every level is rewound to
-        level_00.npz ...   masks and trained state of each level
+    config.json                what was run: every option that changes the numbers
+    accuracy.png .svg          the picture; comparison.csv the table behind it
+    trial0/, trial1/ ...       seed, seed + 1, ...
+        real/, quaternion/, half/
+            levels.jsonl       one line for each finished level; levels.csv the same as a table
+            start.npz          the state before all training
+            level_00.npz ...   masks and trained state of each level
+            finetuned/         the same of the first pass, where masks come from one
 """
 
 from __future__ import annotations

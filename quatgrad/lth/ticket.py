@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,13 @@ class Ticket:
     """Masks (bool, one for each prunable weight) and the rewind state (`Module.state_dict`).
 
     The rewind state is the whole of it: weights, biases, batch-norm parameters and running
-    statistics. A ticket lives outside the model and is not changed by training it.
+    statistics. `memory` is what the optimizer starts with (`Optimizer.state_dict`), as a rule
+    nothing. A ticket lives outside the model and is not changed by training it.
     """
 
     masks: Masks
     state: Mapping[str, np.ndarray]
+    memory: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def weights_left(self) -> int:
@@ -39,20 +41,22 @@ class Ticket:
         return self.weights_left / self.weights_total
 
     def digest(self) -> str:
-        """SHA-256 of masks and state: equal for equal tickets, on every machine."""
-        return digest({**{f"mask/{k}": m for k, m in self.masks.items()}, **self.state})
+        """SHA-256 of everything: equal for equal tickets, on every machine."""
+        return digest(self._arrays())
 
     def save(self, path: str | Path) -> None:
         """Write the ticket to one file, whole or not at all."""
-        masks = {f"mask/{name}": m for name, m in self.masks.items()}
-        state = {f"state/{name}": a for name, a in self.state.items()}
-        write_arrays(Path(path), masks | state)
+        write_arrays(Path(path), self._arrays())
 
     @staticmethod
     def load(path: str | Path) -> Ticket:
         """Read what `save` wrote; `RunError` for a missing or damaged file."""
         arrays = read_arrays(Path(path))
-        return Ticket(part(arrays, "mask/"), part(arrays, "state/"))
+        return Ticket(*(part(arrays, kind) for kind in ("mask/", "state/", "memory/")))
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        kinds = {"mask/": self.masks, "state/": self.state, "memory/": self.memory}
+        return {kind + name: a for kind, part in kinds.items() for name, a in part.items()}
 
 
 def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

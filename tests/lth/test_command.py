@@ -11,7 +11,7 @@ import pytest
 
 from quatgrad.backend import use_backend
 from quatgrad.errors import OptionError
-from quatgrad.lth import command
+from quatgrad.lth import command, store
 from quatgrad.lth.command import main
 from quatgrad.lth.options import PRESETS, Options, resolve
 
@@ -49,7 +49,7 @@ def tree(folder):
 
 FILES = [
     "accuracy.png", "accuracy.svg", "comparison.csv", "config.json",
-    *(f"{algebra}/{name}" for algebra in ("quaternion", "real") for name in (
+    *(f"trial0/{algebra}/{name}" for algebra in ("quaternion", "real") for name in (
         "level_00.npz", "level_01.npz", "level_02.npz", "levels.csv", "levels.jsonl", "start.npz",
     )),
 ]  # fmt: skip
@@ -70,7 +70,7 @@ def test_a_run_leaves_records_table_and_pictures(call, out):
         rows = list(csv.DictReader(f))
     assert [row["level"] for row in rows] == ["0", "1", "2"]
     for algebra in ("real", "quaternion"):
-        lines = (directory / algebra / "levels.jsonl").read_text().splitlines()
+        lines = (directory / "trial0" / algebra / "levels.jsonl").read_text().splitlines()
         for row, line in zip(rows, lines, strict=True):
             record = json.loads(line)
             assert float(row[f"{algebra}_accuracy"]) == record["accuracy"]
@@ -105,12 +105,56 @@ def test_the_other_algebra_and_more_levels_continue_the_same_run(call, out):
 
 def test_fewer_levels_never_delete_those_there_are(call, out):
     call()
-    records = (directory_of(out) / "real" / "levels.jsonl").read_bytes()
+    records = (directory_of(out) / "trial0" / "real" / "levels.jsonl").read_bytes()
     code, printed, _ = call("--levels", 0)
     assert code == 0
     assert printed.count("from the record") == 2
-    assert (directory_of(out) / "real" / "levels.jsonl").read_bytes() == records
+    assert (directory_of(out) / "trial0" / "real" / "levels.jsonl").read_bytes() == records
     assert call()[1].count("from the record") == 6
+
+
+def test_trials_have_seeds_of_their_own_and_give_means(call, out):
+    code, printed, err = call("--levels", 1, "--trials", 2, "--algebra", "all")
+    assert (code, err) == (0, "")
+    assert "quaternion, trial 1" in printed
+    assert "+-" in printed
+    folder = directory_of(out)
+    for network in ("real", "quaternion", "half"):
+        first, second = (store.read_records(folder / f"trial{i}" / network) for i in (0, 1))
+        assert first[0]["ticket"] != second[0]["ticket"]
+        with open(folder / "comparison.csv") as f:
+            row = list(csv.DictReader(f))[1]
+        mean = (first[1]["accuracy"] + second[1]["accuracy"]) / 2
+        assert float(row[f"{network}_accuracy"]) == pytest.approx(mean)
+        half = abs(first[1]["accuracy"] - second[1]["accuracy"]) / 2
+        assert float(row[f"{network}_interval"]) == pytest.approx(12.7062 * half, rel=1e-4)
+    assert call("--levels", 1, "--algebra", "real")[1].count("from the record") == 2
+
+
+def test_half_the_width_is_a_quarter_of_the_weights(call, out):
+    call("--levels", 0, "--algebra", "all", "--model", "resnet8", "--width", 16)
+    folder = directory_of(out) / "trial0"
+    weights = {p.name: store.read_records(p)[0]["weights_total"] for p in folder.iterdir()}
+    assert weights["half"] == pytest.approx(weights["real"] / 4, rel=0.02)
+    assert weights["quaternion"] == pytest.approx(weights["real"] / 4, rel=0.03)
+
+
+def test_records_say_what_a_pruned_network_costs(call, out):
+    call("--levels", 1)
+    for network, factor in (("real", 1), ("quaternion", 4)):
+        for r in store.read_records(directory_of(out) / "trial0" / network):
+            costs = r["costs"]
+            assert costs["weights"] == r["weights_left"]
+            assert costs["weights"] < costs["parameters"]
+            assert costs["weights"] <= costs["multiply_adds"] <= factor * costs["weights"]
+            assert costs["bytes"] < 4 * costs["parameters"] + r["weights_total"] / 8 + 1
+
+
+def test_the_first_invocation_is_on_record(call, out):
+    call("--levels", 0, "--lr", 0.05)
+    first = json.loads((directory_of(out) / "config.json").read_text())["first run as"]
+    assert first["preset"] == "smoke"
+    assert first["overrides"] == {"levels": 0, "lr": 0.05, "quiet": True, "out": str(out)}
 
 
 def test_dense_networks_alone(call):
@@ -136,12 +180,15 @@ def test_numpy_and_numba_share_a_run(call, out):
 OTHERS = [
     ("--dataset", "digits"), ("--data-dir", "x"), ("--algebra", "real"), ("--levels", "1"),
     ("--stop-below", "0.3"), ("--backend", "numba"), ("--plot", "x.png"), ("--quiet",),
+    ("--trials", "3"), ("--scope", "layer"),
 ]  # fmt: skip
 CHANGES = [
     ("--subset", "100"), ("--encoder", "blocks"), ("--model", "conv-2"), ("--width", "24"),
     ("--init", "xavier"), ("--epochs", "1"), ("--batch-size", "40"), ("--lr", "0.05"),
     ("--schedule", "constant"), ("--warmup", "1"), ("--optimizer", "adam"), ("--momentum", "0.5"),
-    ("--weight-decay", "0.1"), ("--seed", "1"), ("--keep", "0.7"),
+    ("--weight-decay", "0.1"), ("--seed", "1"), ("--keep", "0.7"), ("--real-encoder", "rgb"),
+    ("--statistics", "paper"), ("--real-head",), ("--scope", "global"), ("--rewind", "weights"),
+    ("--masks", "finetuned"), ("--memory", "kept"),
 ]  # fmt: skip
 
 
@@ -262,6 +309,13 @@ BAD = [
     ("--subset -1", "subset of -1"),
     ("--model conv-6", "conv-6", "too small"),
     ("--seed x", "--seed", "'x'"),
+    ("--trials 0", "--trials", "0"),
+    ("--scope block", "--scope", "'block'", "global"),
+    ("--rewind late", "--rewind", "'late'", "weights"),
+    ("--masks random", "--masks", "'random'", "finetuned"),
+    ("--memory gone", "--memory", "'gone'", "kept"),
+    ("--statistics paper", "statistics 'paper'", "colour images"),
+    ("--real-encoder rgb", "'rgb'", "does not fit"),
     ("--plot a.pdf", "--plot", "a.pdf", ".png"),
     ("--plot a", "--plot", ".svg"),
     ("--epohcs 3", "--epohcs", "--help lists the options"),
@@ -361,7 +415,7 @@ def test_a_configuration_edited_by_hand(call, out):
 
 def test_a_record_edited_by_hand(call, out):
     call("--levels", 0)
-    path = directory_of(out) / "real" / "levels.jsonl"
+    path = directory_of(out) / "trial0" / "real" / "levels.jsonl"
     path.write_text(path.read_text().replace('"accuracy": 0.', '"accuracy": 0.9', 1))
     assert_one_clear_line(call(), str(path), "damaged")
 
@@ -422,4 +476,4 @@ def test_as_a_process_it_diverges_in_one_line(out):
 
 def test_numbers_in_messages_are_those_given():
     with pytest.raises(OptionError, match=r"got 1\.5"):
-        resolve({"preset": "smoke", "keep": 1.5})
+        resolve({"preset": "smoke", "keep": 1.5}).protocol()

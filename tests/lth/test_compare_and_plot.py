@@ -54,6 +54,27 @@ def test_the_table_on_the_screen():
     assert len(bars) == 1
 
 
+def test_the_mean_of_trials_and_its_interval():
+    """t(0.975, 2) = 4.302653; s = 0.01 for 0.5, 0.51, 0.52."""
+    trials = [{"real": records(10, (10, a), (5, 0.2))} for a in (0.5, 0.51, 0.52)]
+    trials[1]["real"] = trials[1]["real"][:1]  # it ended earlier
+    (level,) = compare.mean(trials)["real"]
+    assert level["accuracy"] == pytest.approx(0.51)
+    assert level["interval"] == pytest.approx(4.302653 * 0.01 / math.sqrt(3))
+    assert level["trials"] == 3
+    assert "interval" not in compare.mean(trials[:1])["real"][0]
+
+
+def test_the_table_of_trials_has_intervals():
+    trials = [{"real": records(10, (10, a), (5, a))} for a in (0.5, 0.6)]
+    trials[0]["half"] = records(4, (4, 0.3))
+    trials[1]["half"] = records(4, (4, 0.3))
+    lines = compare.text_table(compare.mean(trials)).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].count("+-") == 2
+    assert " ".join(lines[2].split()) == "0 | 100.00 10 55.00% 63.53% | 100.00 4 30.00% 0.00%"
+
+
 def test_accuracy_at_equal_weights_is_interpolated_in_the_logarithm():
     """250 lies log10(2.5) = 0.398 of the way from 100 to 1000, 25 as far from 10 to 100."""
     points = compare.equal_weights(RUNS)

@@ -333,8 +333,8 @@ def bug_amount_of_the_whole(monkeypatch):
     """The share taken of all weights, pruned ones included."""
     honest = prune.prune_by_magnitude
 
-    def absolute(weights, masks, keep):
-        return honest(weights, prune.full_masks(weights), keep)
+    def absolute(weights, masks, *rule):
+        return honest(weights, prune.full_masks(weights), *rule)
 
     monkeypatch.setattr(SEARCH, "prune_by_magnitude", absolute)
 
@@ -342,8 +342,8 @@ def bug_amount_of_the_whole(monkeypatch):
 def bug_choose_from_the_pruned(monkeypatch):
     """A mask read the wrong way round: True for what is gone."""
 
-    def negated(weights, masks, keep):
-        return prune.prune_by_magnitude(weights, {n: ~m for n, m in masks.items()}, keep)
+    def negated(weights, masks, *rule):
+        return prune.prune_by_magnitude(weights, {n: ~m for n, m in masks.items()}, *rule)
 
     monkeypatch.setattr(SEARCH, "prune_by_magnitude", negated)
 

@@ -415,7 +415,7 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path, caps
             [sys.executable, ROOT / "experiments" / "lth.py", *command, "--out", out],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        while process.poll() is None and not list(out.glob(f"*/{victim}")):
+        while process.poll() is None and not list(out.glob(f"*/trial0/{victim}")):
             time.sleep(0.001)
         process.kill()
         _, err = process.communicate()
@@ -423,7 +423,7 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path, caps
     assert main([*command, "--out", str(out)]) == 0
     (whole,), (killed,) = (tmp_path / "whole").iterdir(), out.iterdir()
     for algebra in ("real", "quaternion"):
-        assert files_of(killed / algebra) == files_of(whole / algebra)
+        assert files_of(killed / "trial0" / algebra) == files_of(whole / "trial0" / algebra)
     assert (killed / "comparison.csv").read_bytes() == (whole / "comparison.csv").read_bytes()
     assert (killed / "accuracy.svg").read_bytes() == (whole / "accuracy.svg").read_bytes()
 

@@ -7,7 +7,8 @@ from blobs import blobs
 
 from quatgrad import models
 from quatgrad.lth import Ticket, full_masks
-from quatgrad.lth.search import search
+from quatgrad.lth.protocol import Protocol
+from quatgrad.lth.search import Search
 from quatgrad.train import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05, weight_decay=1e-3)
@@ -38,9 +39,12 @@ def random_masks(model, keep=0.5, seed=0):
 def run(directory, levels=2, algebra="quaternion", seed=0, **options):
     """A search of LeNet on blobs: its records and the network that came out."""
     model = options.pop("model", None) or lenet(algebra, seed)
-    options = {"keep": 0.6, "floor": 0.0, "progress": False} | options
-    records = search(model, dataset(), RECIPE, directory, levels, seed=seed, **options)
-    return records, model
+    how = {"keep": 0.6, "floor": 0.0} | options
+    others = {"progress": False}
+    others |= {k: how.pop(k) for k in ("label", "report", "progress") if k in how}
+    protocol = Protocol(levels, **how)
+    search = Search(model, dataset(), RECIPE, directory, protocol, seed, **others)
+    return search.run(), model
 
 
 def timeless(records):

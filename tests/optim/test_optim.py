@@ -1,6 +1,8 @@
 """Optimizers against their formulas written out, in float64; schedules at their turning points."""
 
+import csv
 import math
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -162,11 +164,30 @@ def test_impossible_options(make, message):
 # ----------------------------------------------------------------------------- schedules
 
 
-@pytest.mark.parametrize("name", optim.SCHEDULES)
+@pytest.mark.parametrize("name", sorted(optim.SCHEDULES.keys() - {"cosine-per-batch"}))
 def test_warm_up_is_linear_and_ends_at_the_rate(name):
     rate = optim.SCHEDULES[name](0.4, 100, 4)
     assert [rate(s) for s in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
     assert optim.SCHEDULES[name](0.4, 100, 0)(0) == 0.4
+
+
+def test_the_published_learning_rates_of_cifar100():
+    rate = optim.SCHEDULES["cosine-per-batch"](0.1, 50_000, 0)
+    with files("quatgrad.paper").joinpath("published", "cifar100_learning_rates.csv").open() as f:
+        rows = list(csv.DictReader(f))
+    assert len(rows) == 1000
+    for row in rows:  # as many digits as are published
+        assert f"{rate(int(row['optimizer_step'])):.8g}" == f"{float(row['lr']):.8g}"
+    assert rate(49_999) == pytest.approx(0.0585, abs=5e-5)  # never annealed
+
+
+def test_the_published_learning_rates_of_imagenet64():
+    per_epoch = 5005
+    rate = optim.SCHEDULES["step-11-13"](0.1, 15 * per_epoch, 0)
+    for epoch in range(15):
+        expected = 0.1 if epoch < 11 else 0.01 if epoch < 13 else 0.001
+        for s in (epoch * per_epoch, (epoch + 1) * per_epoch - 1):
+            assert rate(s) == pytest.approx(expected)
 
 
 def test_cosine():

@@ -1,0 +1,75 @@
+"""How a search prunes and rewinds: what is chosen once, before the loop runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from quatgrad.errors import OptionError
+from quatgrad.nn import Buffer, Module
+
+State = Mapping[str, np.ndarray]
+
+SCOPES = ("layer", "global")
+REWINDS = ("start", "weights", "none")
+MASKS = ("retrained", "finetuned")
+MEMORIES = ("new", "kept")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Prune `levels` times to the share `keep` of the weights; what the other choices mean:
+
+    floor    the search ends a few levels after the accuracy fell below it
+    scope    layer: each tensor loses its own smallest weights; global: all are ranked together
+    rewind   what a level starts from. start: the whole first state. weights: weights and
+             batch-norm parameters, while running statistics and the biases of layers keep what
+             the level before ended with, as in the published code. none: all of that (fine-tuning)
+    masks    retrained: level l prunes what level l-1 was trained to. finetuned: the masks come
+             from a first pass that is never rewound, as in the predecessor of the paper
+    memory   the optimizer's (momentum, Adam's moments) at the start of a level: new, or kept
+    """
+
+    levels: int
+    keep: float
+    floor: float = 0.2
+    scope: str = "layer"
+    rewind: str = "start"
+    masks: str = "retrained"
+    memory: str = "new"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep < 1:
+            raise OptionError(
+                f"--keep is the share of weights that survives each level, between 0 and 1 "
+                f"(0.7 removes 30 %); got {self.keep}"
+            )
+        if self.levels < 0:
+            raise OptionError(f"--levels is the number of prunings, at least 0; got {self.levels}")
+        if not 0 <= self.floor <= 1:
+            raise OptionError(f"--stop-below is an accuracy from 0 to 1; got {self.floor}")
+        choices = {"scope": SCOPES, "rewind": REWINDS, "masks": MASKS, "memory": MEMORIES}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise OptionError(
+                    f"--{name} is one of {', '.join(known)}; got {getattr(self, name)!r}"
+                )
+
+    def state(self, model: Module, start: State, end: State) -> State:
+        """The state a level is rewound to, of the first state and the last level's end."""
+        if self.rewind == "start":
+            return start
+        if self.rewind == "none":
+            return end
+        kept = _not_reset(model)
+        return {name: end[name] if name in kept else start[name] for name in start}
+
+
+def _not_reset(model: Module) -> set[str]:
+    """Running statistics, and the biases of layers: what the published reset forgot."""
+    return {
+        name for name, t in model.named_state()
+        if isinstance(t, Buffer) or name.rpartition(".")[2] == "bias"
+    }  # fmt: skip

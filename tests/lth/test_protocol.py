@@ -1,0 +1,175 @@
+"""The choices of a search: what is ranked together, what is rewound, where masks come from."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_runs import files_of, lenet, network, run, timeless
+
+from quatgrad.autograd import Parameter
+from quatgrad.errors import InvariantError, OptionError
+from quatgrad.lth import Ticket, full_masks, prune_by_magnitude, store
+from quatgrad.lth.protocol import Protocol
+from quatgrad.lth.prune import survivors
+from quatgrad.lth.rewind import check_pruning
+from quatgrad.nn import Buffer
+
+# ---------------------------------------------------------------------------- scope
+
+
+@given(n=st.lists(st.integers(1, 40), min_size=1, max_size=4), keep=st.floats(0.05, 0.95))
+def test_global_pruning_keeps_the_largest_of_all(n, keep):
+    rng = np.random.default_rng(sum(n))
+    weights = {str(i): Parameter(rng.normal(size=(k, 1))) for i, k in enumerate(n)}
+    masks = full_masks(weights)
+    for _ in range(3):
+        old, masks = masks, prune_by_magnitude(weights, masks, keep, "global")
+        check_pruning(old, masks, dict.fromkeys(weights, 1), keep, "global")
+    kept = [abs(w.numpy()[masks[i]]) for i, w in weights.items()]
+    gone = [abs(w.numpy()[~masks[i]]) for i, w in weights.items()]
+    assert np.concatenate(kept).min() >= np.concatenate(gone).max(initial=0)
+
+
+def test_global_pruning_may_empty_a_tensor_and_counts_components_together():
+    weights = {"small": Parameter(np.full((4, 1, 1), 0.1), 4), "large": Parameter(np.ones((4, 1)))}
+    masks = prune_by_magnitude(weights, full_masks(weights), 0.5, "global")
+    assert masks["small"].sum() == 0
+    assert masks["large"].sum() == 4
+    bad = {**masks, "small": np.eye(4, 1, dtype=bool)[:, :, None]}
+    with pytest.raises(InvariantError, match=r"all tensors: \[5\] weights are left"):
+        check_pruning(full_masks(weights), bad, {"small": 4, "large": 1}, 0.5, "global")
+
+
+def test_a_global_search(tmp_path):
+    records, _ = run(tmp_path, 3, scope="global")
+    left = records[0]["weights_total"]
+    for record in records[1:]:
+        left = survivors(left, 0.6)
+        assert record["weights_left"] == left
+
+
+# ---------------------------------------------------------------------------- rewinding
+
+
+def ends(directory, levels):
+    return [Ticket.load(directory / f"level_{level:02d}.npz") for level in range(levels + 1)]
+
+
+def starts_of(monkeypatch):
+    """The tickets that levels start from, as they go by."""
+    from importlib import import_module
+
+    module = import_module("quatgrad.lth.search")
+    seen, honest = [], module.check_start
+    monkeypatch.setattr(module, "check_start", lambda m, t: (seen.append(t), honest(m, t)))
+    return seen
+
+
+def test_the_published_reset_forgets_statistics_and_biases(tmp_path, monkeypatch):
+    tickets = starts_of(monkeypatch)
+    model = network("quaternion")
+    buffers = {name for name, t in model.named_state() if isinstance(t, Buffer)}
+    run(tmp_path, 1, model=model, rewind="weights")
+    first, end = tickets[0].state, ends(tmp_path, 0)[0].state
+    kept = {name for name in first if np.array_equal(tickets[1].state[name], end[name])
+            and not np.array_equal(first[name], end[name])}  # fmt: skip
+    assert kept == {*buffers, "head.bias"}
+    for name in first.keys() - kept:
+        np.testing.assert_array_equal(tickets[1].state[name], first[name])
+
+
+def test_fine_tuning_goes_on_from_the_end(tmp_path, monkeypatch):
+    tickets = starts_of(monkeypatch)
+    run(tmp_path, 2, rewind="none")
+    for ticket, end in zip(tickets[1:], ends(tmp_path, 1), strict=True):
+        for name, a in ticket.state.items():
+            np.testing.assert_array_equal(a, end.state[name])
+
+
+# ---------------------------------------------------------------------------- two passes
+
+
+def test_masks_of_a_first_pass(tmp_path, monkeypatch):
+    tickets = starts_of(monkeypatch)
+    records, _ = run(tmp_path, 2, masks="finetuned", scope="global")
+    first = store.read_records(tmp_path / "finetuned")
+    assert [len(first), len(records), len(tickets)] == [3, 3, 3 + 2]  # the dense level is shared
+    assert timeless(records[:1]) == timeless(first[:1])
+    for mine, theirs in zip(ends(tmp_path, 2), ends(tmp_path / "finetuned", 2), strict=True):
+        assert store.digest(mine.masks) == store.digest(theirs.masks)
+    for ticket in tickets[3:]:
+        for name, a in ticket.state.items():
+            np.testing.assert_array_equal(a, tickets[0].state[name])
+    assert records[2]["trained"] != first[2]["trained"]
+
+
+def test_both_passes_are_reported(tmp_path):
+    seen = []
+    run(tmp_path, 1, masks="finetuned", report=seen.append)
+    assert [(r["level"], r.get("pass"), r["resumed"]) for r in seen] == [
+        (0, "fine-tuned", False), (1, "fine-tuned", False), (0, None, True), (1, None, False),
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------------------- memory
+
+
+def test_an_optimizer_that_remembers(tmp_path, monkeypatch):
+    tickets = starts_of(monkeypatch)
+    run(tmp_path, 2, memory="kept")
+    assert tickets[0].memory == {}
+    for ticket, end in zip(tickets[1:], ends(tmp_path, 1), strict=True):
+        assert ticket.memory
+        assert store.digest(ticket.memory) == store.digest(end.memory)
+
+
+def test_what_is_remembered_of_pruned_weights_is_forgotten():
+    model = lenet()
+    from quatgrad.optim import SGD
+
+    optimizer = SGD(model.parameters(), momentum=0.9)
+    memory = {f"{i}/velocity": np.ones(p.shape, "f") for i, p in enumerate(optimizer.parameters)}
+    masks = {n: np.arange(w.size).reshape(w.shape) % 2 == 0 for n, w in model.prunable_parameters()}
+    for name, w in model.prunable_parameters():
+        w.prune(masks[name])
+    optimizer.load_state_dict(memory)
+    for (name, p), state in zip(model.named_parameters(), optimizer.state, strict=True):
+        np.testing.assert_array_equal(state["velocity"], masks.get(name, np.ones(p.shape)))
+
+
+CHOICES = [
+    {"memory": "kept"},
+    {"rewind": "weights"},
+    {"rewind": "none", "memory": "kept"},
+    {"masks": "finetuned", "memory": "kept", "scope": "global"},
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+@pytest.mark.parametrize("make", [network, lenet], ids=["resnet", "lenet"])
+def test_a_search_in_pieces_ends_with_the_same_bits(tmp_path, choice, make):
+    whole, _ = run(tmp_path / "whole", 3, model=make(), **choice)
+    for levels in (0, 1, 3):
+        pieces, _ = run(tmp_path / "pieces", levels, model=make(), **choice)
+    assert timeless(pieces) == timeless(whole)
+    assert files_of(tmp_path / "pieces") == files_of(tmp_path / "whole")
+
+
+# ---------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keep": 1.0}, "between 0 and 1 .*got 1.0"),
+        ({"levels": -1}, "at least 0; got -1"),
+        ({"floor": 2}, "--stop-below"),
+        ({"scope": "block"}, "--scope is one of layer, global; got 'block'"),
+        ({"rewind": "late"}, "--rewind is one of start, weights, none"),
+        ({"masks": "random"}, "--masks is one of"),
+        ({"memory": None}, "--memory is one of"),
+    ],
+)
+def test_impossible_choices(change, message):
+    with pytest.raises(OptionError, match=message):
+        Protocol(**({"levels": 1, "keep": 0.5} | change))
