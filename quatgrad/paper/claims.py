@@ -1,0 +1,402 @@
+"""The claims of both papers, each judged from curves: published ones, or our own.
+
+A claim is a function of curves that returns a verdict and the numbers that decide it; its
+docstring is what the paper says. A: the abstract, S: the slides of *Large Neural Networks at a
+Fraction*; P: the predecessor. RN18 is ResNet-18, R real, Q quaternion; "at 6 %" means at 6 % of
+the dense real network's prunable weights; gaps are Q less R, in points, at equal weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from quatgrad.paper import measure
+from quatgrad.paper.curves import Curve, Curves, pairs
+from quatgrad.paper.published import CHANCE, published_millions, tensors
+
+SUPPORTED = "supported"
+CAVEATS = "supported, with caveats"
+NOT_SUPPORTED = "not supported"
+TOO_LITTLE = "not enough data"
+
+#: Why two published accuracies near chance are none: A3 rests on one of them.
+ARTEFACTS = (
+    "with batch statistics RN152 R at 0.163 % has 35.5, and RN101 Q at 0.083 % has 37.9: their "
+    "published accuracies are artefacts of batch norm's running statistics"
+)
+
+#: Dense networks are comparable within so many points: two, and the jitter of CIFAR-100.
+COMPARABLE = 4.0
+
+#: Where the paper's "higher sparsity" begins, in % of the dense real network.
+HIGH_SPARSITY = 1.0
+
+Pair = tuple[str, Curve, Curve]  # model, real, quaternion
+Ruling = tuple[str, str]  # verdict, the numbers that decide it
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim."""
+
+    claim: str
+    statement: str
+    verdict: str
+    numbers: str
+
+
+class MissingError(Exception):
+    """The curves that a claim is about are not there, or do not reach far enough."""
+
+
+def judge(curves: Curves) -> list[Verdict]:
+    """Every claim, judged from these curves."""
+    verdicts = []
+    for claim in CLAIMS:
+        try:
+            verdict, numbers = claim(curves)
+        except MissingError as missing:
+            verdict, numbers = TOO_LITTLE, f"needs {missing}"
+        statement = " ".join((claim.__doc__ or "").split())
+        verdicts.append(Verdict(claim.__name__.upper(), statement, verdict, numbers))
+    return verdicts
+
+
+def a1(curves: Curves) -> Ruling:
+    """ResNet-101 on CIFAR-100: pruned, quaternion beats real by 4 points at about 6 %."""
+    pair = _pair(curves, "cifar100", "resnet101")
+    here = _gap(*pair, 6)
+    own = measure.gap(*pair, 1.44)
+    lower = measure.gap(*pair, 0.6)
+    numbers = f"gap {here:+.1f} at 6 %"
+    if own is not None:
+        numbers += f", {own:+.1f} at 6 % of Q's own weights (1.44 %)"
+    if lower is not None:
+        numbers += f", {lower:+.1f} at 0.6 %"
+    return _reached(here, 4, "cifar100"), numbers
+
+
+def a2(curves: Curves) -> Ruling:
+    """ResNet-101 on ImageNet64: pruned, quaternion beats real by 7 points at about 0.4 %."""
+    real, quaternion = _pair(curves, "imagenet64", "resnet101")
+    x = 100 / 2**8  # what eight halvings leave of the real network, six of the quaternion one
+    points = [p for p in quaternion.points if abs(p.x / x - 1) < 0.05]
+    here = _gap(real, quaternion, points[0].x if points else 0.4)
+    return _reached(here, 7, "imagenet64"), f"gap {here:+.2f} at 0.39 %"
+
+
+def a3(curves: Curves) -> Ruling:
+    """Quaternion RN101 and RN152 still train on CIFAR-100 where the real networks fail."""
+    found = []
+    for model, real, quaternion in _pairs(curves, "cifar100", ("resnet101", "resnet152")):
+        levels = [p for p in quaternion.points if p.accuracy >= 20 and _failed(real, p.x)]
+        each = ", ".join(f"{p.accuracy:.1f} at {p.x:.3f} %" for p in levels)
+        best = max((p.accuracy for p in levels), default=math.nan)
+        found.append((bool(levels), best - quaternion.dense.accuracy, f"{_short(model)} Q {each}"))
+    if not any(trains for trains, _, _ in found):
+        return NOT_SUPPORTED, "no level where R is at chance and Q above 20 %"
+    numbers = "; ".join(text for trains, _, text in found if trains) + "; R at chance there"
+    behind = min(-loss for trains, loss, _ in found if trains)
+    if all(trains for trains, _, _ in found) and behind < measure.noise("cifar100"):
+        return SUPPORTED, numbers
+    numbers += f", but Q is at least {behind:.0f} points below its dense self"
+    if any(c.source == "published" for c in curves.values() if c.dataset == "cifar100"):
+        numbers += f"; {ARTEFACTS}"
+    return CAVEATS, numbers
+
+
+def a4(curves: Curves) -> Ruling:
+    """Pruned quaternion networks are better than real ones at higher sparsity."""
+    ahead, numbers = [], []
+    for dataset in ("cifar100", "imagenet64"):
+        texts = []
+        for model, real, quaternion in pairs(curves, dataset, "resnet"):
+            widest = measure.widest_gap(real, quaternion)
+            if widest is None or not _reach(real, quaternion, HIGH_SPARSITY):
+                continue
+            x = measure.crossover(real, quaternion)
+            ahead.append(x is not None)
+            where = "nowhere" if x is None else "all" if x == math.inf else f"below {x:.2g} %"
+            text = f"{_short(model)} {where} (most: {widest[1]:+.1f} at {widest[0]:.2g} %)"
+            texts.append(text)
+        if texts:
+            numbers.append(f"{dataset}: {', '.join(texts)}")
+    needed = f"a ResNet, real and quaternion, pruned to {HIGH_SPARSITY:g} %"
+    return _count(ahead, needed), "; ".join(numbers)
+
+
+def s1(curves: Curves) -> Ruling:
+    """Quaternion networks have a quarter of the parameters."""
+    weights, totals = [], []
+    for _, real, quaternion in _resnets(curves):
+        weights.append(quaternion.dense.weights / real.dense.weights)
+        totals.append(quaternion.dense.parameters / real.dense.parameters)
+    numbers = (f"prunable weights {_range(weights, '.4f')}, with batch norm and biases "
+               f"{_range(totals, '.4f')}")  # fmt: skip
+    return (SUPPORTED if set(weights) == {0.25} else NOT_SUPPORTED), numbers
+
+
+def s2(curves: Curves) -> Ruling:
+    """The parameter table: 11.68 M for RN18, 2.93 M quaternion, to 60.19 M and 15.16 M."""
+    same = []
+    for (dataset, model, algebra), curve in curves.items():
+        millions = published_millions(dataset, model, algebra)
+        if millions is not None and not curve.scaled:
+            same.append(f"{curve.dense.parameters / 1e6:.2f}" == f"{float(millions):.2f}")
+    verdict = _count(same, "ResNets as wide as the published ones")
+    return verdict, f"{sum(same)} of {len(same)} networks have the published count"
+
+
+def s3(curves: Curves) -> Ruling:
+    """Quaternion networks reach comparable accuracy with a quarter of the parameters."""
+    near, numbers = [], []
+    for dataset in ("cifar100", "imagenet64"):
+        nets = pairs(curves, dataset, "resnet")
+        losses = {m: q.dense.accuracy - r.dense.accuracy for m, r, q in nets}
+        near += [loss >= -COMPARABLE for loss in losses.values()]
+        if losses:
+            numbers.append(f"{dataset} {_each(losses, '+.2f')}")
+    verdict = _count(near, "dense ResNets, real and quaternion")
+    text = f"{sum(near)} of {len(near)} within {COMPARABLE:g} points"
+    return verdict, f"dense gaps {'; '.join(numbers)}: {text}"
+
+
+def s4(curves: Curves) -> Ruling:
+    """CIFAR-100: the real networks are over-parameterised, pruned ones are as accurate."""
+    gains, numbers = [], []
+    for model, *pair in _pairs(curves, "cifar100"):
+        for letter, curve in zip("RQ", pair, strict=True):
+            point, gain = measure.matched_down_to(curve), measure.best_less_dense(curve)
+            down = f"down to {100 * point.fraction:.2g} %" if point else "never"
+            numbers.append(f"{_short(model)} {letter} {down} ({gain:+.1f})")
+            if letter == "R":
+                gains.append(gain)
+    if max(gains) <= 0:
+        verdict = NOT_SUPPORTED
+    else:
+        verdict = SUPPORTED if min(gains) > measure.noise("cifar100") else CAVEATS
+    return verdict, "as good as dense (best less dense): " + ", ".join(numbers)
+
+
+def s5(curves: Curves) -> Ruling:
+    """Quaternion RN101 has about as many parameters as the smallest real network, RN18."""
+    near, numbers = [], []
+    for dataset in ("cifar100", "imagenet64"):
+        small = curves.get((dataset, "resnet18", "real"))
+        large = curves.get((dataset, "resnet101", "quaternion"))
+        if small is None or large is None:
+            continue
+        near.append(abs(large.dense.parameters / small.dense.parameters - 1) < 0.1)
+        text = (
+            f"{dataset}: {large.dense.parameters / 1e6:.2f} M against "
+            f"{small.dense.parameters / 1e6:.2f} M, accuracy {large.dense.accuracy:.2f} against "
+            f"{small.dense.accuracy:.2f}"
+        )
+        lead, _ = measure.first_lead(small, large, "weights")
+        if lead:
+            _, end = measure.first_lead(small, large, "parameters")
+            text += (
+                f", at equal weights {_range([g for _, g in lead], '+.1f')} from "
+                f"{lead[0][0] / 1e6:.2g} to {lead[-1][0] / 1e6:.2g} M; batch norm and biases "
+                f"counted, ahead only above {end / 1e6:.2g} M"
+            )
+        numbers.append(text)
+    return _count(near, "real RN18 and quaternion RN101"), "; ".join(numbers)
+
+
+def s6(curves: Curves) -> Ruling:
+    """CIFAR-100: quaternion outperforms real at equal numbers of weights."""
+    found = {}
+    crossovers = {}
+    for model, real, quaternion in _pairs(curves, "cifar100"):
+        found[model] = _gap(real, quaternion, 25)
+        if not _reach(real, quaternion, HIGH_SPARSITY):
+            raise MissingError(f"{model} on cifar100 pruned to {HIGH_SPARSITY:g} %")
+        crossovers[model] = measure.crossover(real, quaternion)
+    numbers = f"at 25 % {_each(found)}; ahead below {_each(crossovers, '.2g')} %"
+    if any(x is None for x in crossovers.values()):
+        return NOT_SUPPORTED, numbers
+    behind = any(g < -measure.noise("cifar100") for g in found.values())
+    return (CAVEATS if behind else SUPPORTED), numbers
+
+
+def s7(curves: Curves) -> Ruling:
+    """ImageNet64: quaternion networks do not yield satisfactory accuracy."""
+    found = {m: _gap(r, q, 25) for m, r, q in _pairs(curves, "imagenet64")}
+    behind = [g < -measure.noise("imagenet64") for g in found.values()]
+    return _count(behind, ""), f"at 25 % {_each(found)}: {sum(behind)} of {len(behind)} behind"
+
+
+def s8(curves: Curves) -> Ruling:
+    """ImageNet64: accuracies decline with pruning; no network is over-parameterised."""
+    better = [
+        (curve, point)
+        for _, *pair in _pairs(curves, "imagenet64") for curve in pair
+        for point in curve.points[1:] if point.accuracy > curve.dense.accuracy
+    ]  # fmt: skip
+    each = ", ".join(
+        f"{_short(c.model)} {c.algebra} level {p.level} ({p.accuracy:.2f} against "
+        f"{c.dense.accuracy:.2f})"
+        for c, p in better
+    )
+    gain = max((p.accuracy - c.dense.accuracy for c, p in better), default=0.0)
+    verdict = SUPPORTED if gain <= measure.noise("imagenet64") else NOT_SUPPORTED
+    return verdict, f"pruned above dense: {each or 'none'}"
+
+
+def s9(curves: Curves) -> Ruling:
+    """ImageNet64: RN101 and RN152 start at comparable accuracies, a possible lottery ticket."""
+    found = [
+        (model, _gap(r, q, 25), _gap(r, q, 12.5))
+        for model, r, q in _pairs(curves, "imagenet64", ("resnet101", "resnet152"))
+    ]
+    near = [min(gaps) > -measure.noise("imagenet64") for _, *gaps in found]
+    numbers = "; ".join(f"{_short(m)} {a:+.1f} at 25 %, {b:+.1f} at 12.5 %" for m, a, b in found)
+    return _count(near, ""), numbers
+
+
+def s10(curves: Curves) -> Ruling:
+    """After i prunings, 100 p^i % of the weights remain."""
+    within, worst = [], 0.0
+    for (_, model, algebra), curve in curves.items():
+        count = tensors(model, algebra)
+        if count is None or len(curve.points) < 2:
+            continue
+        keep = round(curve.points[1].fraction, 2)
+        error = [abs(p.weights - curve.dense.weights * keep**p.level) for p in curve.points]
+        # Each rounding is off by half a weight of a tensor, which later prunings shrink.
+        within.append(max(error) <= count * 0.5 / (1 - keep))
+        worst = max(worst, max(error) / count)
+    numbers = f"off by at most {worst:.2f} weights for each tensor: the rounding of its count"
+    return _count(within, "pruned ResNets"), numbers
+
+
+def s11(curves: Curves) -> Ruling:
+    """Pruning stops a few levels after the accuracy has fallen below 20 %."""
+    below, numbers = [], []
+    for dataset in ("cifar100", "imagenet64"):
+        for letter, algebra in (("R", "real"), ("Q", "quaternion")):
+            first = {}
+            for (d, model, a), curve in curves.items():
+                point = measure.first_below(curve, 20)
+                if (d, a) == (dataset, algebra) and model.startswith("resnet") and point:
+                    first[model] = point.x
+                    below.append(len(curve.points) - point.level)
+            if first:
+                numbers.append(f"{dataset} {letter} {_each(first, '.3f')}")
+    if not below:
+        raise MissingError("a ResNet pruned until it is below 20 %")
+    text = f"first below 20 % at {'; '.join(numbers)}; {min(below)} to {max(below)} levels below"
+    return (SUPPORTED if max(below) <= 3 else CAVEATS), text
+
+
+def p1(curves: Curves) -> Ruling:
+    """Conv-4 on CIFAR-10: at 3 % quaternion is more than 10 points better."""
+    pair = real, quaternion = _pair(curves, "cifar10", "conv-4")
+    here = _gap(*pair, 3.125)
+    numbers = f"at 3.125 % Q {quaternion.at(3.125):.1f}, R {real.at(3.125):.1f}: {here:+.1f}"
+    return (SUPPORTED if here > 10 else NOT_SUPPORTED), numbers
+
+
+def p2(curves: Curves) -> Ruling:
+    """LeNet-300-100 on MNIST: pruned to 51 %, the quaternion network is as good as dense."""
+    _, quaternion = _pair(curves, "mnist", "lenet-300-100")
+    point = next((p for p in quaternion.points if abs(p.fraction - 0.512) < 0.02), None)
+    if point is None:
+        raise MissingError("the quaternion LeNet at 51 % of its weights")
+    dense = quaternion.dense
+    numbers = f"{point.accuracy:.2f} at 51 %, dense {dense.accuracy:.2f}"
+    within = math.hypot(point.half_width or 0.0, dense.half_width or 0.0)
+    return (SUPPORTED if point.accuracy >= dense.accuracy - within else NOT_SUPPORTED), numbers
+
+
+def p3(curves: Curves) -> Ruling:
+    """Pruned quaternion networks are better than real ones with as many parameters."""
+    found = {
+        f"{model} on {dataset}": measure.crossover(real, quaternion)
+        for dataset in ("mnist", "cifar10", "cifar100")
+        for prefix in ("lenet", "conv")
+        for model, real, quaternion in pairs(curves, dataset, prefix)
+        if _reach(real, quaternion, 15)
+    }
+    numbers = ", ".join(f"{m} {f'below {x:.1f} %' if x else 'never'}" for m, x in found.items())
+    needed = "a LeNet or conv net, real and quaternion, pruned to 15 %"
+    return _count([x is not None for x in found.values()], needed), numbers
+
+
+CLAIMS: tuple[Callable[[Curves], Ruling], ...] = (
+    a1, a2, a3, a4, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, p1, p2, p3,
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------- shared by them
+
+
+def _pair(curves: Curves, dataset: str, model: str) -> tuple[Curve, Curve]:
+    found = [(r, q) for m, r, q in pairs(curves, dataset) if m == model]
+    if not found:
+        raise MissingError(f"{model} on {dataset}, real and quaternion")
+    return found[0]
+
+
+def _pairs(curves: Curves, dataset: str, models: tuple[str, ...] = ()) -> list[Pair]:
+    """The pairs of ResNets on a dataset, of all sizes or of those named."""
+    found = [t for t in pairs(curves, dataset, "resnet") if not models or t[0] in models]
+    if not found:
+        raise MissingError(f"{' or '.join(models) or 'a ResNet'} on {dataset}, real and quaternion")
+    return found
+
+
+def _resnets(curves: Curves) -> list[Pair]:
+    found = [t for d in ("cifar100", "imagenet64") for t in pairs(curves, d, "resnet")]
+    if not found:
+        raise MissingError("a ResNet on CIFAR-100 or ImageNet64, real and quaternion")
+    return found
+
+
+def _gap(real: Curve, quaternion: Curve, x: float) -> float:
+    found = measure.gap(real, quaternion, x)
+    if found is None:
+        raise MissingError(f"{real.model} on {real.dataset} at {x:g} %, real and quaternion")
+    return found
+
+
+def _reach(real: Curve, quaternion: Curve, x: float) -> bool:
+    """Do both curves go down to x?"""
+    return max(real.points[-1].x, quaternion.points[-1].x) <= x
+
+
+def _reached(gap: float, claimed: float, dataset: str) -> str:
+    return SUPPORTED if gap >= claimed - measure.noise(dataset) else NOT_SUPPORTED
+
+
+def _count(held: list[bool], needed: str) -> str:
+    """Supported where all hold, with caveats where some do."""
+    if not held:
+        raise MissingError(needed)
+    return SUPPORTED if all(held) else CAVEATS if any(held) else NOT_SUPPORTED
+
+
+def _failed(real: Curve, x: float) -> bool:
+    """Is the real level nearest to x, and not larger by half, no better than guessing?"""
+    near = min(real.points, key=lambda p: abs(math.log(p.x / x)))
+    return near.accuracy <= 2 * CHANCE[real.dataset] and abs(math.log(near.x / x)) < math.log(1.5)
+
+
+def _short(model: str) -> str:
+    return model.replace("resnet", "RN")
+
+
+def _each(values: dict[str, float] | dict[str, float | None], form: str = "+.1f") -> str:
+    """ "RN18 -2.0, RN34 -6.1" """
+    return ", ".join(
+        f"{_short(m)} {'never' if v is None else 'all' if v == math.inf else format(v, form)}"
+        for m, v in values.items()
+    )
+
+
+def _range(values: Iterable[float], form: str) -> str:
+    low, high = (format(v, form) for v in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,134 @@
+"""Every figure and table of both papers by name, and how each is run at three scales.
+
+tiny: a minute on a CPU, made images and narrow networks; shows that all of it works.
+small: an hour or two on two CPU cores with the real images (ImageNet64: several); shows the shape.
+full: as published; but for MNIST, this wants a GPU.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from quatgrad.errors import OptionError
+from quatgrad.lth.options import Options, resolve
+from quatgrad.paper.ours import published_preset
+from quatgrad.paper.published import TRIALS
+
+SCALES = ("tiny", "small", "full")
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+#: Training images, for `experiments list`.
+IMAGES = {"mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000, "imagenet64": 1_281_167}
+
+#: At small scale: model -> width, training images. Deeper networks cost more for each image.
+SMALL = {
+    "resnet18": (16, 10_000), "resnet34": (16, 5_000), "resnet50": (8, 8_000),
+    "resnet101": (8, 5_000), "resnet152": (8, 4_000),
+    "conv-2": (32, 5_000), "conv-4": (16, 5_000), "conv-6": (16, 5_000),
+}  # fmt: skip
+
+#: At tiny scale: images that are made for training and for testing, of so many classes.
+TINY_IMAGES = {"mnist": (400, 100), "cifar10": (200, 100), "cifar100": (200, 100),
+               "imagenet64": (80, 40)}  # fmt: skip
+TINY_CLASSES = 4
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A figure or table: what it shows, and the (dataset, model) of each of its panels."""
+
+    name: str
+    shows: str
+    panels: tuple[tuple[str, str], ...]
+
+
+def _experiments() -> dict[str, Experiment]:
+    found = []
+    for dataset in ("cifar100", "imagenet64"):
+        panels = tuple((dataset, model) for model in RESNETS)
+        found.append(Experiment(dataset, "main figure: the five ResNets", panels))
+        for panel in panels:
+            found.append(Experiment("-".join(panel), "one of its panels", (panel,)))
+    older = {
+        ("mnist", "lenet-300-100"): "4a", ("mnist", "lenet-12"): "5b",
+        ("cifar10", "conv-2"): "4b", ("cifar10", "conv-4"): "4c", ("cifar10", "conv-6"): "4d",
+        ("cifar100", "conv-4"): "4e", ("cifar100", "conv-6"): "4f",
+    }  # fmt: skip
+    found.append(Experiment("predecessor", "figures 4 and 5b of the predecessor", tuple(older)))
+    for panel, figure in older.items():
+        shows = f"figure {figure} of the predecessor"
+        found.append(Experiment("-".join(panel), shows, (panel,)))
+    return {e.name: e for e in found}
+
+
+EXPERIMENTS = _experiments()
+
+#: In the papers, but not to be run, and why.
+OTHERS = {
+    "parameters": "both tables of parameters: reproduce.py table",
+    "conv-2-early-stopping": "figure 6 of the predecessor: its code was not published; "
+                             "its points are judged by reproduce.py verify",
+}  # fmt: skip
+
+
+def experiment(name: str) -> Experiment:
+    """An experiment by name; `OptionError` for an unknown one."""
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    if name in OTHERS:
+        raise OptionError(f"{name} is not run: {OTHERS[name]}")
+    near = get_close_matches(name, EXPERIMENTS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise OptionError(f"unknown experiment {name!r}: {hint}reproduce.py list shows them all")
+
+
+def options(dataset: str, model: str, scale: str, given: dict[str, Any]) -> Options:
+    """The options of quatgrad-lth for a panel at a scale, under those given by hand."""
+    plan = {"tiny": _tiny, "small": _small, "full": _full}[scale](dataset, model)
+    preset = {"preset": published_preset(dataset, model), "dataset": dataset, "model": model}
+    return resolve(preset | plan | given)
+
+
+def cost(dataset: str, model: str, scale: str) -> str:
+    """What a panel takes: "2 networks x 21 levels x 100 epochs x 50,000 images: 210,000,000"."""
+    o = options(dataset, model, scale, {})
+    factors = {
+        "trials": o.trials,
+        "networks": len(o.networks),
+        "passes": 2 if o.masks == "finetuned" else 1,
+        "levels": o.levels + 1,
+        "epochs": o.epochs,
+        "images": TINY_IMAGES[dataset][0] if scale == "tiny" else o.subset or IMAGES[dataset],
+    }
+    product = " x ".join(f"{n:,} {name}" for name, n in factors.items() if n > 1)
+    width = f"width {o.width}, " if o.width else ""
+    return f"{width}{product}: {math.prod(factors.values()):,}"
+
+
+def _full(dataset: str, model: str) -> dict[str, Any]:
+    return {} if model in RESNETS else {"trials": TRIALS}
+
+
+def _small(dataset: str, model: str) -> dict[str, Any]:
+    if dataset == "mnist":
+        return {"trials": 3 if model == "lenet-12" else 1}
+    width, images = SMALL[model]
+    plan: dict[str, Any] = {"width": width, "subset": images}
+    if model not in RESNETS:
+        return plan | {"levels": 10, "epochs": 6}
+    # A short training wants a learning rate that ends at 0. Fewer, larger prunings span the axis.
+    if dataset == "imagenet64":  # its 50,000 test images cost more than the training
+        return plan | {"preset": f"corrected-{dataset}", "width": 8, "levels": 4, "keep": 0.25,
+                       "epochs": 1, "schedule": "cosine"}  # fmt: skip
+    return plan | {"preset": f"corrected-{dataset}", "levels": 8, "keep": 0.5, "epochs": 5,
+                   "warmup": 1.0}  # fmt: skip
+
+
+def _tiny(dataset: str, model: str) -> dict[str, Any]:
+    width = {} if model.startswith("lenet") else {"width": 8}
+    levels = 1 if dataset == "imagenet64" else 2
+    return width | {"levels": levels, "epochs": 1, "batch_size": 20, "stop_below": 0.0}

@@ -1,0 +1,143 @@
+"""Pictures: the papers' (accuracy against weights remaining), and the comparison beyond them.
+
+Published points are thin and light, ours bold with 95 % intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+
+from quatgrad.lth.plot import STYLE
+from quatgrad.paper.curves import Curve
+from quatgrad.paper.published import CHANCE
+
+#: What accuracy is drawn against: an attribute of Point, and its meaning.
+AXES = {
+    "x": "weights remaining, in % of the dense real network",
+    "weights": "weights remaining",
+    "parameters": "parameters, with batch norm and biases",
+    "multiply_adds": "multiply-adds for one image",
+    "bytes": "bytes stored",
+}
+BEYOND = ("weights", "parameters", "multiply_adds", "bytes")
+
+NAMES = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
+         "imagenet64": "ImageNet64"}  # fmt: skip
+
+
+def figure(curves: Sequence[Curve], axis: str = "x") -> Figure:
+    """One panel for each network and dataset: accuracy against what is left, less to the right."""
+    panels: dict[tuple[str, str], list[Curve]] = {}
+    for curve in curves:
+        panels.setdefault(curve.key[:2], []).append(curve)
+    columns = min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    size = (7, 4.8) if len(panels) == 1 else (4 * columns, 3.2 * rows + 0.6)
+    fig = Figure(figsize=size, layout="constrained")
+    one_dataset = len({dataset for dataset, _ in panels}) == 1
+    grid = fig.subplots(rows, columns, squeeze=False, sharex=one_dataset, sharey=True)
+    for ax, members in zip(grid.flat, panels.values(), strict=False):
+        _panel(ax, members, axis)
+        ax.set_title(_title(members), fontsize=11 if len(panels) == 1 else 10)
+        ax.tick_params(labelbottom=True)
+    for ax in grid.flat[len(panels) :]:
+        ax.set_visible(False)
+    for ax in grid[:, 0]:
+        ax.set_ylabel("test accuracy")
+    grid[0, 0].set_ylim(0, _top(curves))
+    for ax in grid.flat[len(panels) - columns : len(panels)]:  # the lowest of each column
+        ax.set_xlabel(AXES[axis], fontsize=9)
+    _legend(fig, curves)
+    return fig
+
+
+def beyond(curves: Sequence[Curve]) -> Figure:
+    """One network at equal weights, parameters, multiply-adds and bytes: four panels."""
+    fig = Figure(figsize=(8, 6.6), layout="constrained")
+    grid = fig.subplots(2, 2, sharey=True)
+    for ax, axis in zip(grid.flat, BEYOND, strict=True):
+        _panel(ax, [c for c in curves if getattr(c.dense, axis) is not None], axis)
+        ax.set_xlabel(AXES[axis])
+    for ax in grid[:, 0]:
+        ax.set_ylabel("test accuracy")
+    grid[0, 0].set_ylim(0, _top(curves))
+    fig.suptitle(_title(curves), fontsize=11)
+    _legend(fig, curves)
+    return fig
+
+
+def _title(curves: Sequence[Curve]) -> str:
+    """ "ResNet-18, CIFAR-100", and below it what is not as published in ours."""
+    model = curves[0].model
+    for name, printed in (("resnet", "ResNet-"), ("lenet", "LeNet"), ("conv", "Conv"),
+                          ("-early-stopping", ", early stopping")):  # fmt: skip
+        model = model.replace(name, printed)
+    notes = {("made images; " if c.made else "") + c.scaled for c in curves if c.scaled or c.made}
+    return f"{model}, {NAMES[curves[0].dataset]}" + "".join(f"\nours: {n}" for n in sorted(notes))
+
+
+def _top(curves: Sequence[Curve]) -> float:
+    """Above every point; the interval of two trials may reach far beyond."""
+    return 1.08 * max(p.accuracy for c in curves for p in c.points)
+
+
+def _panel(ax: Axes, curves: Sequence[Curve], axis: str) -> None:
+    for curve in sorted(curves, key=lambda c: c.source == "ours"):
+        _draw(ax, curve, axis)
+    if curves:
+        ax.axhline(CHANCE[curves[0].dataset], color="0.6", linewidth=0.8, linestyle=":")
+    ax.set_xscale("log")
+    ax.xaxis.set_inverted(True)  # of shared axes too, however often
+    left, right = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if left > 30 * right else (1, 2, 5)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    form = "{:g} %".format if axis == "x" else _count
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: form(x)))
+    ax.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
+    ax.tick_params(labelsize=8)
+    ax.grid(alpha=0.25, linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _draw(ax: Axes, curve: Curve, axis: str) -> None:
+    x = [getattr(p, axis) for p in curve.points]
+    y = [p.accuracy for p in curve.points]
+    look: dict[str, Any] = {k: v for k, v in STYLE[curve.algebra].items() if k != "label"}
+    if curve.source == "published":
+        ax.plot(x, y, linewidth=0.9, markersize=3, alpha=0.6, markerfacecolor="white", **look)
+        return
+    ax.plot(x, y, linewidth=2, markersize=4.5, **look)
+    half = [p.half_width or 0.0 for p in curve.points]
+    low, high = ([a + sign * h for a, h in zip(y, half, strict=True)] for sign in (-1, 1))
+    ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+
+
+def _legend(fig: Figure, curves: Sequence[Curve]) -> None:
+    """Below the panels: a column for each network, ours above published."""
+    handles = {}
+    for curve in curves:
+        look = dict(STYLE[curve.algebra])
+        label = f"{look.pop('label')}, {curve.source}"
+        faint = {"linewidth": 0.9, "alpha": 0.6, "markerfacecolor": "white"}
+        published = curve.source == "published"
+        place = list(STYLE).index(curve.algebra), published
+        handles[place] = Line2D([], [], label=label, **(look | (faint if published else {})))
+    fig.legend(
+        handles=[handles[place] for place in sorted(handles)], loc="outside lower center",
+        frameon=False, ncols=len({network for network, _ in handles}), fontsize=9,
+    )  # fmt: skip
+
+
+def _count(n: float) -> str:
+    """ "10 k", "2 M" """
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if n >= size:
+            return f"{n / size:g}{unit}"
+    return f"{n:g}"

@@ -1,0 +1,156 @@
+"""Every network, real and quaternion, its size beside the published one: quatgrad-models."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quatgrad import models
+from quatgrad.errors import OptionError, QuatgradError
+from quatgrad.lth.command import Parser
+from quatgrad.models.costs import costs
+from quatgrad.paper.published import rows
+
+ALGEBRAS = ("real", "quaternion")
+
+DESCRIPTION = """\
+The networks of both papers, each on its data set, beside the published number of parameters; then
+the others, on CIFAR-100. Costs are those of one image, and of float32. A quaternion network does
+as many multiply-adds as its real twin, and keeps as much for backward, with a quarter of its
+weights."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network on a data set; `published` is its number of parameters, as a paper prints it."""
+
+    dataset: str
+    model: str
+    algebra: str
+    classes: int
+    image: tuple[int, int, int]
+    published: str = ""
+    real_head: bool = False
+
+
+def published_networks() -> list[Network]:
+    """The twenty ResNets of the paper; the predecessor's LeNets and conv nets."""
+    networks = []
+    for r in rows("param_counts"):
+        classes = int(r["num_classes"])
+        dataset, size = ("cifar100", 32) if classes == 100 else ("imagenet64", 64)
+        networks.append(
+            Network(dataset, r["model"].lower(), r["algebra"], classes, (size, size, 4),
+                    f"{r['published_millions']}M")
+        )  # fmt: skip
+    for r in rows("predecessor_models"):
+        dataset, model = r["dataset"].lower().replace("-", ""), r["model"].replace("_", "-")
+        for algebra in ALGEBRAS:
+            colour = (32, 32, 3 if algebra == "real" else 4)
+            table_1 = r[f"paper_table1_all_{algebra[:4]}"]  # is that of ten classes
+            networks.append(
+                Network(dataset, model, algebra, int(r["outputs"]),
+                        (28, 28, 1) if dataset == "mnist" else colour,
+                        table_1 if r["outputs"] == "10" else "", real_head=True)
+            )  # fmt: skip
+    return networks
+
+
+def networks(
+    names: Sequence[str] = (), classes: int | None = None, image_size: int | None = None
+) -> list[Network]:
+    """The networks called so, or all. With classes or image size: those, and images of 4 channels.
+
+    What is not given is that of CIFAR-100. Errors: `OptionError` for an unknown name or no size.
+    """
+    for name in names:
+        models.check_name(name)
+    if image_size is not None and image_size < 1:
+        raise OptionError(f"--image-size is at least 1 pixel; got {image_size}")
+    known = published_networks() if classes is None and image_size is None else []
+    size = 32 if image_size is None else image_size
+    others = [
+        Network("cifar100" if known else "", name, algebra, 100 if classes is None else classes,
+                (size, size, 4))
+        for name in models.MODELS if name not in {n.model for n in known}
+        for algebra in ALGEBRAS
+    ]  # fmt: skip
+    return [n for n in known + others if not names or n.model in names]
+
+
+def measure(network: Network) -> dict[str, Any]:
+    """A row of the table: the network, built, and its `Costs`."""
+    H, W, C = network.image
+    net = models.create(
+        network.model, network.algebra, network.classes, C, image_size=(H, W), init="xavier",
+        real_head=network.real_head,
+    )  # fmt: skip
+    c = costs(net, network.image)
+    return {
+        "dataset": network.dataset,
+        "model": network.model,
+        "algebra": network.algebra,
+        "classes": network.classes,
+        "image": network.image,
+        "weights": c.weights,
+        "parameters": c.parameters,
+        "published": network.published,
+        "multiply_adds": c.multiply_adds,
+        "activation_bytes": c.activation_bytes,
+        "bytes": c.bytes,
+    }
+
+
+def text(table: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """The table as lines, each as soon as its network has been measured."""
+    yield (
+        f"{'data':10} {'model':13} {'algebra':10} {'image':>8} {'classes':>7} "
+        f"{'weights':>10} {'parameters':>10} {'published':>9} "
+        f"{'10^6 mult-adds':>14} {'kB kept':>8} {'MB stored':>9}"
+    )
+    for r in table:
+        image = "x".join(map(str, r["image"]))
+        yield (
+            f"{r['dataset']:10} {r['model']:13} {r['algebra']:10} {image:>8} {r['classes']:7d} "
+            f"{r['weights']:10d} {r['parameters']:10d} {r['published']:>9} "
+            f"{r['multiply_adds'] / 1e6:14.3f} {r['activation_bytes'] / 1e3:8.1f} "
+            f"{r['bytes'] / 1e6:9.3f}"
+        )
+
+
+def parser() -> Parser:
+    """The options."""
+    p = Parser(prog="quatgrad-models", description=DESCRIPTION)
+    p.add_argument("--model", nargs="+", default=(), metavar="NAME",
+                   help=f"only these: {', '.join(models.MODELS)}")  # fmt: skip
+    p.add_argument("--classes", type=int, metavar="N", help="for N classes, not as published")
+    p.add_argument("--image-size", type=int, metavar="N", help="for images of N x N x 4")
+    p.add_argument("--json", action="store_true", help="all numbers as JSON, bytes as bytes")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; 0, or 2 after one line that says what is wrong."""
+    given = parser().parse_args(argv)
+    try:
+        table = map(measure, networks(given.model, given.classes, given.image_size))
+        if given.json:
+            print(json.dumps(list(table), indent=1))
+        else:
+            for line in text(table):
+                print(line, flush=True)
+    except QuatgradError as error:
+        print(f"quatgrad-models: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

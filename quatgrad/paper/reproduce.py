@@ -1,0 +1,167 @@
+"""The command: python experiments/reproduce.py, any figure or table of both papers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from quatgrad.data import made
+from quatgrad.errors import OptionError, QuatgradError
+from quatgrad.lth import command, plot, store
+from quatgrad.lth.options import Options
+from quatgrad.paper import figures, models_table, verify
+from quatgrad.paper.curves import Curve
+from quatgrad.paper.experiments import (
+    EXPERIMENTS,
+    OTHERS,
+    SCALES,
+    TINY_CLASSES,
+    TINY_IMAGES,
+    cost,
+    experiment,
+)  # fmt: skip
+from quatgrad.paper.experiments import options as options_of
+from quatgrad.paper.ours import MADE, read_run
+from quatgrad.paper.published import published
+
+DESCRIPTION = """\
+Reproduce "Large Neural Networks at a Fraction" and its predecessor: any figure or table by name.
+
+  python experiments/reproduce.py list                              what there is, and its cost
+  python experiments/reproduce.py run cifar100-resnet18 --scale tiny
+  python experiments/reproduce.py run mnist-lenet-12 --scale full --data-dir DIR
+  python experiments/reproduce.py verify RUN ...                    your curves and the papers'
+  python experiments/reproduce.py verify                            the papers' own, judged
+  python experiments/reproduce.py table                             parameters of all networks
+
+run takes every option of experiments/lth.py as well (--help there), which replaces the one
+published; the same command again goes on where it was interrupted."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The sub-commands."""
+    p = command.Parser(
+        prog="quatgrad-reproduce",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("list", help="every figure and table, and what it takes")
+    run = commands.add_parser("run", help="train, prune, compare", allow_abbrev=False)
+    run.add_argument("name", metavar="NAME", help="as in the list")
+    run.add_argument("--scale", choices=SCALES, default="tiny", help="default: tiny")
+    check = commands.add_parser("verify", help="claim by claim, from runs or as published")
+    check.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="directory of a run")
+    check.add_argument("--json", action="store_true", help="all numbers as JSON")
+    commands.add_parser("table", help="the parameter table; takes quatgrad-models' options")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 after one line that says what is wrong, or 130 if interrupted."""
+    given, rest = parser().parse_known_args(argv)
+    try:
+        if given.command == "table":
+            return models_table.main(rest)
+        if given.command == "run":
+            overrides = vars(command.parser().parse_args(rest))
+            run(given.name, given.scale, overrides)
+        elif rest:
+            raise OptionError(f"{given.command} does not know {rest[0]}; --help lists the options")
+        elif given.command == "list":
+            print("\n".join(listing()))
+        else:
+            found = verify.report([c for path in given.runs for c in read_run(path)])
+            print(json.dumps(found, indent=1) if given.json else verify.text(found), end="")
+    except QuatgradError as error:
+        print(f"quatgrad-reproduce: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on after the last finished level",
+              file=sys.stderr)  # fmt: skip
+        return 130
+    return 0
+
+
+def listing() -> list[str]:
+    """Every name with what it shows, and what it takes at each scale."""
+    lines = ["Training images that pass through a network, at each scale:"]
+    for e in EXPERIMENTS.values():
+        lines.append(f"{e.name:24}{e.shows}")
+        if len(e.panels) == 1:
+            lines += [f"    {scale:6}{cost(*e.panels[0], scale)}" for scale in SCALES]
+    return lines + [f"{name:24}{why}" for name, why in OTHERS.items()]
+
+
+def run(name: str, scale: str, given: dict[str, Any]) -> Path:
+    """Run an experiment; pictures and verdicts beside its runs. Returns their directory."""
+    fixed = {"dataset", "model"} & given.keys()
+    if fixed:
+        raise OptionError(f"--{fixed.pop()} is part of the name {name}: choose another from list")
+    if given.get("algebra", "both") not in ("both", "all", "real"):
+        raise OptionError("all is measured by the real network: --algebra is both, all or real")
+    panels = experiment(name).panels
+    out = Path(given.get("out", "runs")) / f"{name}-{scale}"
+    store.prepare_directory(out)
+    curves = []
+    for dataset, model in panels:
+        options = replace(options_of(dataset, model, scale, given), out=str(out))
+        is_made = scale == "tiny" and options.data_dir is None
+        if is_made:
+            options = replace(options, data_dir=str(made_data(dataset, out)))
+        curves += run_panel(options, is_made)
+    conclude(out, curves)
+    return out
+
+
+def run_panel(options: Options, is_made: bool) -> list[Curve]:
+    """One network, real and quaternion: its curves."""
+    dataset = command.load(options, options.networks[0])
+    directory = command.open_directory(options, dataset)
+    if is_made:
+        store.write_file(directory / MADE, b"The images of this run were made.\n")
+    command.run(options)
+    return read_run(directory)
+
+
+def made_data(dataset: str, out: Path) -> Path:
+    """A folder with made images in the official format; made once."""
+    folder = out / f"made-{dataset}"
+    if not folder.exists():
+        unfinished = out / f"made-{dataset}.{os.getpid()}"
+        train, test = TINY_IMAGES[dataset]
+        made.make(dataset, unfinished, train, test, TINY_CLASSES).rename(folder)
+    return folder
+
+
+def conclude(out: Path, curves: list[Curve]) -> None:
+    """Pictures with the published points; what agrees and which claims hold, as text and JSON."""
+    theirs = [published()[key] for key in dict.fromkeys(c.key for c in curves)
+              if key in published()]  # fmt: skip
+    pictures = {"accuracy": figures.figure(theirs + curves),
+                "parameters": figures.figure(theirs + curves, "parameters")}  # fmt: skip
+    for dataset, model in dict.fromkeys(c.key[:2] for c in curves):
+        same = [c for c in theirs + curves if c.key[:2] == (dataset, model)]
+        pictures[f"beyond-{dataset}-{model}"] = figures.beyond(same)
+    for name, figure in pictures.items():
+        plot.save(figure, out / f"{name}.png")
+        plot.save(figure, out / f"{name}.svg")
+    found = verify.report(curves)
+    store.write_json(out / "verify.json", found)
+    store.write_file(out / "verify.txt", verify.text(found).encode())
+    print("\n" + verify.text(found))
+    print(f"Pictures: {', '.join(str(out / name) + '.png' for name in pictures)} (also .svg)")
+    print(f"Verdicts: {out / 'verify.txt'} (also .json)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Run directories as quatgrad.lth leaves them, without training."""
+
+from quatgrad.lth import store
+
+
+def write_run(directory, accuracies, dataset="cifar100", model="resnet18", **options):
+    """accuracies: network -> for each trial the accuracies, 0 to 1, of its levels (keep 0.5)."""
+    directory.mkdir(parents=True)
+    config = {"dataset": dataset, "model": model, "epochs": 100} | options
+    first = {"preset": "paper-cifar100", "overrides": {}}
+    store.write_json(directory / "config.json", {"options": config, "first run as": first})
+    for network, trials in accuracies.items():
+        total = 1000 if network == "real" else 250
+        for t, levels in enumerate(trials):
+            folder = directory / f"trial{t}" / network
+            folder.mkdir(parents=True)
+            store.write_records(folder, [_record(i, total, a) for i, a in enumerate(levels)])
+    return directory
+
+
+def _record(level, total, accuracy):
+    left = round(total / 2**level)
+    costs = {"weights": left, "parameters": left + 100, "multiply_adds": 7 * left,
+             "bytes": 4 * left + 50}  # fmt: skip
+    return {"level": level, "weights_left": left, "weights_total": total, "accuracy": accuracy,
+            "costs": costs}  # fmt: skip
