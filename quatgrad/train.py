@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,31 +79,35 @@ def train(
     recipe: Recipe,
     seed: int = 0,
     label: str = "",
-    check: Callable[[Optimizer], None] | None = None,
     progress: bool = True,
     optimizer: Optimizer | None = None,
+    history: Sequence[Epoch] = (),
+    after_epoch: Callable[[Optimizer, list[Epoch]], None] = lambda optimizer, history: None,
 ) -> list[Epoch]:
-    """Train the model in place, with a new optimizer or one that remembers; a list of epochs.
+    """Train the model in place; measurements for each epoch.
 
-    Order and augmentation of an epoch depend on (seed, epoch) alone. `check(optimizer)` is called
-    after each epoch. A loss that is not finite raises `RunError`; NumPy's warnings on the way
-    there are not shown. The progress bar appears on terminals alone.
+    Order and augmentation of an epoch depend on (seed, epoch) alone, so a model and an optimizer
+    that have been trained for the epochs of `history` go on as if they had never stopped. The
+    progress bar appears on terminals alone. A loss that is not finite raises `RunError`; NumPy's
+    warnings on the way there are not shown.
     """
     optimizer = optimizer or recipe.make_optimizer(model)
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
     steps = recipe.epochs * per_epoch
     rate = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
-    history: list[Epoch] = []
-    step = 0
+    history = list(history)
+    step = len(history) * per_epoch
     hidden = None if progress else True  # None: hidden where nobody looks, as in a log file
     from quatgrad.kernels.numba_cpu.denormals import flush_denormals  # loads Numba, half a second
 
     with (
         flush_denormals(),
         np.errstate(over="ignore", invalid="ignore"),
-        tqdm(total=steps, desc=label, unit="batch", leave=False, disable=hidden) as bar,
+        tqdm(
+            total=steps, initial=step, desc=label, unit="batch", leave=False, disable=hidden
+        ) as bar,
     ):
-        for epoch in range(recipe.epochs):
+        for epoch in range(len(history), recipe.epochs):
             start = time.perf_counter()
             model.train()
             total, correct = 0.0, 0
@@ -119,13 +123,12 @@ def train(
                 correct += count_correct(logits, labels)
                 step += 1
                 bar.update()
-            if check:
-                check(optimizer)
             n = len(dataset.train)
             test = evaluate(model, dataset.test, dataset, recipe.batch_size)
             _finite(test[0], epoch, step - 1)
             history.append(Epoch(total / n, correct / n, *test, time.perf_counter() - start))
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, test {test[1]:.1%}")
+            after_epoch(optimizer, history)
     return history
 
 

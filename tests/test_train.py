@@ -123,13 +123,41 @@ def test_epochs_measure_the_mean_over_images_not_over_batches():
     assert epoch.seconds > 0
 
 
-def test_check_is_called_after_every_epoch_with_the_optimizer():
+def test_after_every_epoch_a_caller_sees_optimizer_and_history():
     seen = []
-    fit(network(name="lenet-300-100"), blobs(), Recipe(3, 16, 0.01), check=seen.append)
-    assert len(seen) == 3
-    assert len({id(optimizer) for optimizer in seen}) == 1
-    assert isinstance(seen[0], SGD)
-    assert seen[0].nesterov
+    model = network(name="lenet-300-100")
+    history = fit(
+        model, blobs(), Recipe(3, 16, 0.01), after_epoch=lambda *a: seen.append((a[0], len(a[1])))
+    )
+    assert [length for _, length in seen] == [1, 2, 3]
+    assert len(history) == 3
+    assert len({id(optimizer) for optimizer, _ in seen}) == 1
+    assert isinstance(seen[0][0], SGD)
+    assert seen[0][0].nesterov
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_goes_on_after_its_history_with_the_same_bits(optimizer):
+    data, recipe = blobs(), Recipe(4, 16, 0.01, optimizer, warmup=1.0)
+    whole = network()
+    history = fit(whole, data, recipe)
+
+    first = network()
+    states = {}
+
+    def remember(optimizer, history):
+        states[len(history)] = (first.state_dict(), optimizer.state_dict(), list(history))
+
+    fit(first, data, recipe, after_epoch=remember)
+    state, memory, half = states[2]
+    second = network()
+    second.load_state_dict(state)
+    again = recipe.make_optimizer(second)
+    again.load_state_dict(memory)
+    rest = fit(second, data, recipe, optimizer=again, history=half)
+    assert [e.test_loss for e in rest] == [e.test_loss for e in history]
+    for name, a in whole.state_dict().items():
+        assert second.state_dict()[name].tobytes() == a.tobytes(), name
 
 
 # ---------------------------------------------------------------------------- evaluation

@@ -105,6 +105,8 @@ def parser() -> argparse.ArgumentParser:
                    "or all together")  # fmt: skip
     g.add_argument("--rewind", choices=protocol.REWINDS, help="to the whole start (default), its "
                    "weights alone as the paper ran, or none: fine-tuning")  # fmt: skip
+    g.add_argument("--late", type=int, metavar="N",
+                   help="rewind to the dense network after N epochs, not to its start")  # fmt: skip
     g.add_argument("--masks", choices=protocol.MASKS, help="from the retrained networks (default), "
                    "or from a first pass of fine-tuning")  # fmt: skip
     g.add_argument("--memory", choices=protocol.MEMORIES, help="the optimizer's, at each level: "
@@ -134,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on after the last finished level",
+        print("interrupted; the same command goes on from the last checkpoint",
               file=sys.stderr)  # fmt: skip
         return 130
     return 0

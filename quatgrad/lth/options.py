@@ -63,6 +63,7 @@ class Options:
     rewind: str = "start"
     masks: str = "retrained"
     memory: str = "new"
+    late: int = 0
     backend: str = "numba"
     out: str = "runs"
     plot: str | None = None
@@ -92,7 +93,7 @@ class Options:
     def protocol(self) -> Protocol:
         """How it is pruned and rewound."""
         return Protocol(self.levels, self.keep, self.stop_below, self.scope, self.rewind,
-                        self.masks, self.memory)  # fmt: skip
+                        self.masks, self.memory, self.late)  # fmt: skip
 
     def encoder_of(self, network: str) -> str | None:
         """The encoder of the images that a network sees."""

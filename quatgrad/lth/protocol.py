@@ -27,6 +27,8 @@ class Protocol:
     rewind   what a level starts from. start: the whole first state. weights: weights and
              batch-norm parameters, while running statistics and the biases of layers keep what
              the level before ended with, as in the published code. none: all of that (fine-tuning)
+    late     how many epochs the dense network has been trained at that first state, which pruned
+             networks then go on from; 0: the initial weights
     masks    retrained: level l prunes what level l-1 was trained to. finetuned: the masks come
              from a first pass that is never rewound, as in the predecessor of the paper
     memory   the optimizer's (momentum, Adam's moments) at the start of a level: new, or kept
@@ -39,6 +41,7 @@ class Protocol:
     rewind: str = "start"
     masks: str = "retrained"
     memory: str = "new"
+    late: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.keep < 1:
@@ -50,6 +53,8 @@ class Protocol:
             raise OptionError(f"--levels is the number of prunings, at least 0; got {self.levels}")
         if not 0 <= self.floor <= 1:
             raise OptionError(f"--stop-below is an accuracy from 0 to 1; got {self.floor}")
+        if self.late < 0:
+            raise OptionError(f"--late is a number of epochs, at least 0; got {self.late}")
         choices = {"scope": SCOPES, "rewind": REWINDS, "masks": MASKS, "memory": MEMORIES}
         for name, known in choices.items():
             if getattr(self, name) not in known:

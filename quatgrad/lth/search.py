@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from quatgrad.backend import get_backend
 from quatgrad.data import Dataset
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import store
+from quatgrad.lth.checkpoint import Checkpoint
 from quatgrad.lth.protocol import Protocol
 from quatgrad.lth.prune import Masks, full_masks, prune_by_magnitude
 from quatgrad.lth.rewind import (
@@ -26,7 +26,8 @@ from quatgrad.lth.rewind import (
 from quatgrad.lth.ticket import Ticket
 from quatgrad.models.costs import costs
 from quatgrad.nn import Module
-from quatgrad.train import Recipe, train
+from quatgrad.optim import Optimizer
+from quatgrad.train import Epoch, Recipe, train
 
 Record = dict[str, Any]
 
@@ -58,8 +59,12 @@ class Search:
 
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
+        store.prepare_directory(self.directory)
+        with store.lock(self.directory):
+            return self._run()
+
+    def _run(self) -> list[Record]:
         model, protocol, directory = self.model, self.protocol, self.directory
-        store.prepare_directory(directory)
         levels = protocol.levels
         if protocol.masks == "finetuned":
             levels = min(levels, len(self._first_pass()) - 1)
@@ -74,12 +79,17 @@ class Search:
                 self.report(record | {"resumed": True})
         while len(records) <= levels and not _finished(records, protocol.floor):
             level = len(records)
-            masks = self._next_masks(end.masks, level) if level else end.masks
-            ticket = Ticket(masks, protocol.state(model, start, end.state), end.memory)
-            record, end = self._train_level(ticket, level)
+            masks, history = end.masks, []
+            if level:
+                masks = self._next_masks(masks, level)
+                history = [Epoch(**e) for e in records[0]["epochs"][: protocol.late]]
+            first = _late_state(directory) if level and protocol.late else start
+            ticket = Ticket(masks, protocol.state(model, first, end.state), end.memory)
+            record, end = self._train_level(ticket, level, history)
             end.save(_level_path(directory, level))
             records.append(record | {"initial": store.digest(start), "end": end.digest()})
             store.write_records(directory, records)
+            _checkpoint_path(directory).unlink(missing_ok=True)
             self.report(records[-1] | {"resumed": False})
         return records
 
@@ -109,18 +119,32 @@ class Search:
         check_pruning(old, new, {n: w.components for n, w in weights.items()}, keep, scope)
         return new
 
-    def _train_level(self, ticket: Ticket, level: int) -> tuple[Record, Ticket]:
-        """Rewind and train: the record and the end. Invariants are asserted on the way."""
+    def _train_level(
+        self, ticket: Ticket, level: int, history: list[Epoch]
+    ) -> tuple[Record, Ticket]:
+        """Rewind and train: the record and the end. Invariants are asserted on the way.
+
+        The network goes on after the epochs of `history`, or from this level's checkpoint.
+        """
         began = time.perf_counter()
         digest = ticket.digest()
         optimizer = self.recipe.make_optimizer(self.model)
         rewind(self.model, ticket)
         optimizer.load_state_dict(ticket.memory)
         check_start(self.model, ticket)
+        checkpoint = Checkpoint(_checkpoint_path(self.directory), digest)
+        history = checkpoint.load(self.model, ticket.masks, optimizer) or history
+
+        def after_epoch(optimizer: Optimizer, history: list[Epoch]) -> None:
+            check_pruned(self.model, ticket, optimizer)
+            if level == 0 and len(history) == self.protocol.late:
+                store.write_arrays(self.directory / "late.npz", self.model.state_dict())
+            checkpoint.save(self.model, ticket.masks, optimizer, history)
+
         history = train(
             self.model, self.dataset, self.recipe, self.seed,
             f"{self.label} level {level} ({ticket.density:.1%} left)",
-            partial(check_pruned, self.model, ticket), self.progress, optimizer,
+            self.progress, optimizer, history, after_epoch,
         )  # fmt: skip
         check_unchanged(ticket, digest)
         memory = optimizer.state_dict() if self.protocol.memory == "kept" else {}
@@ -172,6 +196,15 @@ def _first_state(model: Module, directory: Path) -> dict[str, Any]:
     if not path.exists():
         store.write_arrays(path, model.state_dict())
     return store.read_arrays(path)
+
+
+def _late_state(directory: Path) -> dict[str, Any]:
+    """The state of the dense network after the epochs of `Protocol.late`."""
+    return store.read_arrays(directory / "late.npz")
+
+
+def _checkpoint_path(directory: Path) -> Path:
+    return directory / "checkpoint.npz"
 
 
 def _level_path(directory: Path, level: int) -> Path:

@@ -6,7 +6,8 @@ runs/digits-resnet8-1a2b3c4d/
     trial0/, trial1/ ...       seed, seed + 1, ...
         real/, quaternion/, half/
             levels.jsonl       one line for each finished level; levels.csv the same as a table
-            start.npz          the state before all training
+            start.npz          the state before all training; late.npz after --late epochs
+            checkpoint.npz     the level in training, at the end of an epoch
             level_00.npz ...   masks and trained state of each level
             finetuned/         the same of the first pass, where masks come from one
 """
@@ -14,12 +15,13 @@ runs/digits-resnet8-1a2b3c4d/
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,22 @@ def prepare_directory(path: Path, option: str = "--out") -> None:
         raise RunError(
             f"cannot write to {path}: {error.strerror}; choose another directory with {option}"
         ) from error
+
+
+@contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Hold the directory; `RunError` if another process does. A process that dies lets go."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"another process is at work in {directory}; wait for it, or choose another --out"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_file(path: Path, content: bytes) -> None:

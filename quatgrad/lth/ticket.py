@@ -42,19 +42,24 @@ class Ticket:
 
     def digest(self) -> str:
         """SHA-256 of everything: equal for equal tickets, on every machine."""
-        return digest(self._arrays())
+        return digest(self.arrays())
 
     def save(self, path: str | Path) -> None:
         """Write the ticket to one file, whole or not at all."""
-        write_arrays(Path(path), self._arrays())
+        write_arrays(Path(path), self.arrays())
 
     @staticmethod
     def load(path: str | Path) -> Ticket:
         """Read what `save` wrote; `RunError` for a missing or damaged file."""
-        arrays = read_arrays(Path(path))
+        return Ticket.of(read_arrays(Path(path)))
+
+    @staticmethod
+    def of(arrays: Mapping[str, np.ndarray]) -> Ticket:
+        """The ticket whose `arrays` these are."""
         return Ticket(*(part(arrays, kind) for kind in ("mask/", "state/", "memory/")))
 
-    def _arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays by name: mask/..., state/..., memory/..."""
         kinds = {"mask/": self.masks, "state/": self.state, "memory/": self.memory}
         return {kind + name: a for kind, part in kinds.items() for name, a in part.items()}
 

@@ -188,7 +188,7 @@ CHANGES = [
     ("--schedule", "constant"), ("--warmup", "1"), ("--optimizer", "adam"), ("--momentum", "0.5"),
     ("--weight-decay", "0.1"), ("--seed", "1"), ("--keep", "0.7"), ("--real-encoder", "rgb"),
     ("--statistics", "paper"), ("--real-head",), ("--scope", "global"), ("--rewind", "weights"),
-    ("--masks", "finetuned"), ("--memory", "kept"),
+    ("--masks", "finetuned"), ("--memory", "kept"), ("--late", "1"),
 ]  # fmt: skip
 
 
@@ -313,6 +313,7 @@ BAD = [
     ("--scope block", "--scope", "'block'", "global"),
     ("--rewind late", "--rewind", "'late'", "weights"),
     ("--masks random", "--masks", "'random'", "finetuned"),
+    ("--late -1", "--late", "-1"),
     ("--memory gone", "--memory", "'gone'", "kept"),
     ("--statistics paper", "statistics 'paper'", "colour images"),
     ("--real-encoder rgb", "'rgb'", "does not fit"),
@@ -445,7 +446,7 @@ def test_an_interrupt_is_one_line_and_130(call, monkeypatch):
     monkeypatch.setattr("quatgrad.train.evaluate", interrupt)
     code, _, err = call()
     assert code == 130
-    assert err == "interrupted; the same command goes on after the last finished level\n"
+    assert err == "interrupted; the same command goes on from the last checkpoint\n"
     monkeypatch.undo()
     assert call()[0] == 0
 

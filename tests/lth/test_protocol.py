@@ -86,6 +86,17 @@ def test_fine_tuning_goes_on_from_the_end(tmp_path, monkeypatch):
             np.testing.assert_array_equal(a, end.state[name])
 
 
+def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_path, monkeypatch):
+    tickets = starts_of(monkeypatch)
+    records, _ = run(tmp_path, 2, late=1)
+    late = store.read_arrays(tmp_path / "late.npz")
+    assert store.digest(late) not in (store.digest(tickets[0].state), records[0]["trained"])
+    for ticket, record in zip(tickets[1:], records[1:], strict=True):
+        assert store.digest(ticket.state) == store.digest(late)
+        assert record["epochs"][0] == records[0]["epochs"][0]  # behind it when it starts
+        assert len(record["epochs"]) == len(records[0]["epochs"])
+
+
 # ---------------------------------------------------------------------------- two passes
 
 
@@ -140,6 +151,7 @@ def test_what_is_remembered_of_pruned_weights_is_forgotten():
 CHOICES = [
     {"memory": "kept"},
     {"rewind": "weights"},
+    {"late": 1},
     {"rewind": "none", "memory": "kept"},
     {"masks": "finetuned", "memory": "kept", "scope": "global"},
 ]
@@ -164,6 +176,7 @@ def test_a_search_in_pieces_ends_with_the_same_bits(tmp_path, choice, make):
         ({"keep": 1.0}, "between 0 and 1 .*got 1.0"),
         ({"levels": -1}, "at least 0; got -1"),
         ({"floor": 2}, "--stop-below"),
+        ({"late": -1}, "--late is a number of epochs, at least 0; got -1"),
         ({"scope": "block"}, "--scope is one of layer, global; got 'block'"),
         ({"rewind": "late"}, "--rewind is one of start, weights, none"),
         ({"masks": "random"}, "--masks is one of"),

@@ -14,7 +14,7 @@ import pytest
 from tiny_runs import RECIPE, dataset, files_of, lenet, network, random_masks, run, timeless
 
 from quatgrad.errors import RunError
-from quatgrad.lth import Ticket, rewind, store
+from quatgrad.lth import Ticket, checkpoint, rewind, store
 from quatgrad.lth.command import main
 from quatgrad.train import evaluate, train
 
@@ -402,6 +402,67 @@ def test_a_run_killed_in_training_goes_on_to_the_same_bits(tmp_path, monkeypatch
             run(tmp_path / "killed")
     run(tmp_path / "killed")
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("choice", [{}, {"memory": "kept", "rewind": "weights"}, {"late": 1}])
+@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+def test_a_run_killed_after_a_checkpoint_goes_on_from_it(tmp_path, monkeypatch, epoch, choice):
+    """Killed in the middle of an epoch: that one is trained again, and no other."""
+    once = count_epochs(monkeypatch)
+    whole, _ = run(tmp_path / "whole", 2, **choice)
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    before = count_epochs(monkeypatch, die_in=epoch)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", 2, **choice)
+    after = count_epochs(monkeypatch)
+    records, _ = run(tmp_path / "killed", 2, **choice)
+    assert len(before) + len(after) == len(once) + 1
+    assert timeless(records) == timeless(whole)
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
+def count_epochs(monkeypatch, die_in=None):
+    """A list that grows with every epoch that begins; the one numbered `die_in` is not finished."""
+    from quatgrad.data import batches
+
+    begun = []
+
+    def counted(*args):
+        begun.append(args[-1])
+        for i, batch in enumerate(batches(*args)):
+            if len(begun) == die_in and i == 1:
+                raise Killed
+            yield batch
+
+    monkeypatch.setattr("quatgrad.train.batches", counted)
+    return begun
+
+
+def test_a_checkpoint_that_is_damaged_or_of_another_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    count_epochs(monkeypatch, die_in=2)
+    with pytest.raises(Killed):
+        run(tmp_path)
+    path = tmp_path / "checkpoint.npz"
+    content = path.read_bytes()
+    count_epochs(monkeypatch)
+    path.write_bytes(content[:-100])
+    with pytest.raises(RunError, match=r"checkpoint\.npz is damaged"):
+        run(tmp_path)
+    path.write_bytes(content)
+    model = lenet(seed=1)  # a checkpoint of seed 0 does not fit
+    (tmp_path / "start.npz").unlink()
+    other, _ = run(tmp_path, model=model, seed=1)
+    fresh, _ = run(tmp_path / "fresh", model=lenet(seed=1), seed=1)
+    assert timeless(other) == timeless(fresh)
+    assert not path.exists()
+
+
+def test_two_processes_cannot_work_in_one_directory(tmp_path):
+    run(tmp_path, 0)
+    with store.lock(tmp_path), pytest.raises(RunError, match="another process is at work in"):
+        run(tmp_path, 1)
+    run(tmp_path, 1)
 
 
 def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path, capsys):
