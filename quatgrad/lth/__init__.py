@@ -1,20 +1,26 @@
 """Lottery tickets: which weights of a network suffice, found by training it again and again.
 
-prune     which weights go: magnitude, by layer and component
+prune     which weights go: score x granularity x scope
 ticket    masks + the state to rewind to
 rewind    puts a ticket into a network; the invariants that every run asserts
+protocol  how a search prunes and rewinds
 search    the loop: train, prune, rewind, repeat
+controls  what a ticket is compared with
+checkpoint  where a level stands in the middle of its training
 store     runs on disk, whole or not at all
 compare   real against quaternion     plot   the picture of it
 options   presets/, and which options name a run     command   the command line
 """
 
-from quatgrad.lth.prune import full_masks, prune_by_magnitude
+from quatgrad.lth.protocol import Protocol
+from quatgrad.lth.prune import Rule, full_masks, prune_by_magnitude
 from quatgrad.lth.rewind import check_pruned, check_start, rewind
 from quatgrad.lth.search import Search
 from quatgrad.lth.ticket import Ticket
 
 __all__ = [
+    "Protocol",
+    "Rule",
     "Search",
     "Ticket",
     "check_pruned",

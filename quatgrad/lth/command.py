@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from quatgrad import __version__, data, models
-from quatgrad.backend import LADDERS, set_backend
+from quatgrad.backend import LADDERS, generator, set_backend
 from quatgrad.errors import OptionError, QuatgradError, RunError
-from quatgrad.lth import compare, plot, protocol, store
+from quatgrad.lth import compare, plot, protocol, prune, store
+from quatgrad.lth.controls import CONTROLS, Control
 from quatgrad.lth.options import ENCODERS, NETWORKS, PRESETS, Options, overrides, resolve
 from quatgrad.lth.search import Search
+from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.nn.init import INITIALISERS
 from quatgrad.optim import SCHEDULES
+
+#: Added to the seed of a trial for the weights of `--control reinitialised`.
+CONTROL_SEED = 1_000_000
 
 DESCRIPTION = """\
 Find lottery tickets: train a network, remove its smallest weights, put the survivors back to
@@ -101,7 +106,11 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--keep", type=float, metavar="X", help="share of weights that survives a level")
     g.add_argument("--stop-below", type=float, metavar="X",
                    help="end 2 levels after accuracy fell below X (default: 0.2)")  # fmt: skip
-    g.add_argument("--scope", choices=protocol.SCOPES, help="weights are ranked by layer (default) "
+    g.add_argument("--score", choices=prune.SCORES, help="what decides: magnitude (default), that "
+                   "of the initial weights, its increase, the movement, or chance")  # fmt: skip
+    g.add_argument("--granularity", choices=prune.GRANULARITIES, help="components of quaternions "
+                   "are ranked apart (default), together, or go as one")  # fmt: skip
+    g.add_argument("--scope", choices=prune.SCOPES, help="weights are ranked by layer (default) "
                    "or all together")  # fmt: skip
     g.add_argument("--rewind", choices=protocol.REWINDS, help="to the whole start (default), its "
                    "weights alone as the paper ran, or none: fine-tuning")  # fmt: skip
@@ -111,6 +120,8 @@ def parser() -> argparse.ArgumentParser:
                    "or from a first pass of fine-tuning")  # fmt: skip
     g.add_argument("--memory", choices=protocol.MEMORIES, help="the optimizer's, at each level: "
                    "new (default) or kept")  # fmt: skip
+    g.add_argument("--control", choices=CONTROLS, action="append", help="also train its masks over "
+                   "other weights, shuffled, or over signs alone; may be repeated")  # fmt: skip
 
     g = p.add_argument_group("where")
     g.add_argument("--backend", choices=tuple(LADDERS), help="default: numba")
@@ -148,7 +159,7 @@ def run(options: Options) -> list[compare.Runs]:
     Returns for each trial the records of each network.
     """
     set_backend(options.backend)
-    recipe, plan = options.recipe(), options.protocol()
+    options.recipe(), options.protocol()  # raise what is wrong with them
     if options.plot:  # better now than after hours
         store.prepare_directory(Path(options.plot).parent, "--plot")
     datasets = {name: load(options, name) for name in options.networks}
@@ -158,19 +169,43 @@ def run(options: Options) -> list[compare.Runs]:
     directory = open_directory(options, dataset)
     print(f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.test):,} test images; "
           f"{options.model}, {options.levels} levels, {directory}")  # fmt: skip
-    trials: list[compare.Runs] = []
-    for trial in range(options.trials):
-        folder, seed = directory / f"trial{trial}", options.seed + trial
-        runs = {name: store.read_records(folder / name) for name in NETWORKS["all"]}
-        for name in options.networks:
-            label = f"{name}, trial {trial}" if options.trials > 1 else name
-            runs[name] = Search(
-                create(options, name, datasets[name], seed), datasets[name], recipe,
-                folder / name, plan, seed, label, partial(report, label), not options.quiet,
-            ).run()  # fmt: skip
-        trials.append({name: records for name, records in runs.items() if records})
+    trials = [
+        one_trial(options, datasets, directory / f"trial{trial}", trial)
+        for trial in range(options.trials)
+    ]
     conclude(options, dataset, directory, trials)
     return trials
+
+
+def one_trial(
+    options: Options, datasets: dict[str, data.Dataset], folder: Path, trial: int
+) -> compare.Runs:
+    """Every network and its controls, with a seed of the trial; also those that are on record."""
+    recipe, plan, seed = options.recipe(), options.protocol(), options.seed + trial
+
+    def search(network: str, directory: str, **others: Any) -> Search:
+        label = f"{directory}, trial {trial}" if options.trials > 1 else directory
+        return Search(
+            create(options, network, datasets[network], seed), datasets[network], recipe,
+            folder / directory, plan, seed, label, partial(report, label), not options.quiet,
+            **others,
+        )  # fmt: skip
+
+    for network in options.networks:
+        search(network, network).run()
+        for name in options.control:
+            fresh = create(options, network, datasets[network], seed + CONTROL_SEED)
+            change = partial(apply, CONTROLS[name], fresh, seed)
+            search(network, f"{network}-{name}", source=folder / network, control=change).run()
+    known = [n + c for c in ("", *(f"-{c}" for c in CONTROLS)) for n in NETWORKS["all"]]
+    return {n: records for n in known if (records := store.read_records(folder / n))}
+
+
+def apply(control: Control, fresh: Module, seed: int, ticket: Ticket, level: int) -> Ticket:
+    """The control of a ticket, with draws of the level."""
+    components = {name: w.components for name, w in fresh.prunable_parameters()}
+    rng = generator(seed, "control", level)
+    return control(ticket, components, fresh.state_dict(), rng)
 
 
 def load(options: Options, network: str) -> data.Dataset:
@@ -224,7 +259,10 @@ def conclude(
 ) -> None:
     """Table, verdict, CSV and pictures."""
     runs = compare.mean(trials)
-    print("\n" + compare.text_table(runs))
+    for control in ("", *(f"-{name}" for name in CONTROLS)):
+        part = {n: runs[n] for n in runs if n.partition("-")[1:] == control.partition("-")[1:]}
+        if part:
+            print("\n" + compare.text_table(part))
     if {"real", "quaternion"} <= runs.keys():
         print("\n" + compare.verdict(runs))
     store.write_csv(directory / "comparison.csv", compare.rows(runs))

@@ -63,19 +63,21 @@ def rows(runs: Runs) -> list[dict[str, Any]]:
 
 def text_table(runs: Runs) -> str:
     """The table on the screen: level, % of its own weights left, weights left, accuracy."""
-    head, wide = "level", any("interval" in r for records in runs.values() for r in records)
-    for algebra in runs:
-        head += f" | {algebra:>10}: % left {'weights':>10} {'accuracy':>9}" + f" {'+-':>7}" * wide
+    wide = any("interval" in r for records in runs.values() for r in records)
+    head, sizes = "level", {name: max(len(name), 10) for name in runs}
+    for name, size in sizes.items():
+        head += f" | {name:>{size}}: % left {'weights':>10} {'accuracy':>9}"
+        head += f" {'+-':>7}" if wide else ""
     lines = [head, "".join("+" if c == "|" else "-" for c in head)]
     for row in rows(runs):
         line = f"{row['level']:5d}"
-        for algebra in runs:
-            if row[f"{algebra}_accuracy"] is None:
-                line += f" | {'':{39 + 8 * wide}}"
+        for name, size in sizes.items():
+            accuracy, percent = row[f"{name}_accuracy"], row[f"{name}_percent_left"]
+            if accuracy is None:
+                line += f" | {'':{size + 29 + 8 * wide}}"
                 continue
-            percent, count = row[f"{algebra}_percent_left"], row[f"{algebra}_weights_left"]
-            line += f" | {percent:18.2f} {count:10,d} {row[f'{algebra}_accuracy']:9.2%}"
-            line += f" {row[f'{algebra}_interval']:7.2%}" if wide else ""
+            line += f" | {percent:{size + 8}.2f} {row[f'{name}_weights_left']:10,d} {accuracy:9.2%}"
+            line += f" {row[f'{name}_interval']:7.2%}" if wide else ""
         lines.append(line)
     return "\n".join(lines)
 

@@ -59,11 +59,14 @@ class Options:
     seed: int = 0
     trials: int = 1
     stop_below: float = 0.2
+    score: str = "magnitude"
+    granularity: str = "weight"
     scope: str = "layer"
     rewind: str = "start"
     masks: str = "retrained"
     memory: str = "new"
     late: int = 0
+    control: tuple[str, ...] = ()
     backend: str = "numba"
     out: str = "runs"
     plot: str | None = None
@@ -92,8 +95,8 @@ class Options:
 
     def protocol(self) -> Protocol:
         """How it is pruned and rewound."""
-        return Protocol(self.levels, self.keep, self.stop_below, self.scope, self.rewind,
-                        self.masks, self.memory, self.late)  # fmt: skip
+        shared = {f.name: getattr(self, f.name) for f in fields(Protocol) if f.name != "floor"}
+        return Protocol(**shared, floor=self.stop_below)
 
     def encoder_of(self, network: str) -> str | None:
         """The encoder of the images that a network sees."""
@@ -107,8 +110,8 @@ class Options:
         is computed is not part of what it is. Options at their default are left out, so that a
         new option does not move old runs.
         """
-        elsewhere = ("levels", "trials", "algebra", "stop_below", "backend", "out", "plot",
-                     "quiet", "data_dir", "preset")  # fmt: skip
+        elsewhere = ("levels", "trials", "algebra", "control", "stop_below", "backend", "out",
+                     "plot", "quiet", "data_dir", "preset")  # fmt: skip
         chosen = {f.name: getattr(self, f.name) for f in fields(self)
                   if f.name not in elsewhere and getattr(self, f.name) != f.default}  # fmt: skip
         return chosen | {"data": images}

@@ -21,6 +21,17 @@ STYLE: dict[str, dict[str, Any]] = {
     "half": {"color": "#009E73", "marker": "^", "label": "real, half width"},
 }
 
+#: Controls are drawn in the colour of their network.
+LINES = {"reinitialised": "--", "shuffled": ":", "signs": "-."}
+
+
+def style(name: str) -> dict[str, Any]:
+    """How the curve of a network is drawn, "real", or of its control, "real-shuffled"."""
+    network, _, control = name.partition("-")
+    own = STYLE[network]
+    return own | {"linestyle": LINES[control], "label": f"{own['label']}, {control}",
+                  "markerfacecolor": "white"} if control else own  # fmt: skip
+
 
 def figure(runs: Runs, title: str, chance: float) -> Figure:
     """Accuracy against weights left, in % of the dense real network, fewer to the right."""
@@ -30,11 +41,11 @@ def figure(runs: Runs, title: str, chance: float) -> Figure:
     for algebra, records in runs.items():
         x = [100 * r["weights_left"] / full for r in records]
         y = [r["accuracy"] for r in records]
-        ax.plot(x, y, linewidth=1.8, markersize=5, **STYLE[algebra])
+        ax.plot(x, y, linewidth=1.8, markersize=5, **style(algebra))
         low, high = (
             [r["accuracy"] + sign * r.get("interval", 0) for r in records] for sign in (-1, 1)
         )
-        ax.fill_between(x, low, high, color=STYLE[algebra]["color"], alpha=0.2, linewidth=0)
+        ax.fill_between(x, low, high, color=style(algebra)["color"], alpha=0.2, linewidth=0)
     ax.axhline(chance, color="0.6", linewidth=0.8, linestyle=":")
     ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-4, 3),
                 textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from quatgrad.errors import OptionError
+from quatgrad.lth.prune import Rule
 from quatgrad.nn import Buffer, Module
 
 State = Mapping[str, np.ndarray]
 
-SCOPES = ("layer", "global")
 REWINDS = ("start", "weights", "none")
 MASKS = ("retrained", "finetuned")
 MEMORIES = ("new", "kept")
@@ -23,7 +23,7 @@ class Protocol:
     """Prune `levels` times to the share `keep` of the weights; what the other choices mean:
 
     floor    the search ends a few levels after the accuracy fell below it
-    scope    layer: each tensor loses its own smallest weights; global: all are ranked together
+    score, granularity, scope: the `Rule` of pruning
     rewind   what a level starts from. start: the whole first state. weights: weights and
              batch-norm parameters, while running statistics and the biases of layers keep what
              the level before ended with, as in the published code. none: all of that (fine-tuning)
@@ -37,6 +37,8 @@ class Protocol:
     levels: int
     keep: float
     floor: float = 0.2
+    score: str = "magnitude"
+    granularity: str = "weight"
     scope: str = "layer"
     rewind: str = "start"
     masks: str = "retrained"
@@ -44,23 +46,24 @@ class Protocol:
     late: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep < 1:
-            raise OptionError(
-                f"--keep is the share of weights that survives each level, between 0 and 1 "
-                f"(0.7 removes 30 %); got {self.keep}"
-            )
+        self.rule  # noqa: B018 - says what is wrong with it
         if self.levels < 0:
             raise OptionError(f"--levels is the number of prunings, at least 0; got {self.levels}")
         if not 0 <= self.floor <= 1:
             raise OptionError(f"--stop-below is an accuracy from 0 to 1; got {self.floor}")
         if self.late < 0:
             raise OptionError(f"--late is a number of epochs, at least 0; got {self.late}")
-        choices = {"scope": SCOPES, "rewind": REWINDS, "masks": MASKS, "memory": MEMORIES}
+        choices = {"rewind": REWINDS, "masks": MASKS, "memory": MEMORIES}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise OptionError(
                     f"--{name} is one of {', '.join(known)}; got {getattr(self, name)!r}"
                 )
+
+    @property
+    def rule(self) -> Rule:
+        """Which weights go at each level."""
+        return Rule(self.keep, self.score, self.granularity, self.scope)
 
     def state(self, model: Module, start: State, end: State) -> State:
         """The state a level is rewound to, of the first state and the last level's end."""

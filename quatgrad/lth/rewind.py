@@ -9,7 +9,7 @@ import numpy as np
 
 from quatgrad.backend import to_numpy
 from quatgrad.errors import InvariantError
-from quatgrad.lth.prune import Masks, survivors
+from quatgrad.lth.prune import Masks, Rule, survivors
 from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
@@ -55,29 +55,31 @@ def check_pruned(model: Module, ticket: Ticket, optimizer: Optimizer | None = No
                 raise InvariantError(f"{name}: a pruned entry has a {what} that is not 0")
 
 
-def check_pruning(
-    old: Masks, new: Masks, components: dict[str, int], keep: float, scope: str = "layer"
-) -> None:
-    """Masks only shrink, and n - round((1 - keep) n) of n weights are left, by tensor or in all."""
+def check_pruning(old: Masks, new: Masks, components: dict[str, int], rule: Rule) -> None:
+    """Masks only shrink, n - round((1 - keep) n) of n groups are left, and groups stay whole."""
     if old.keys() != new.keys():
         raise InvariantError("pruning changed which weights are prunable")
-    for name in old:
+    for name, c in components.items():
         if (new[name] & ~old[name]).any():
             raise InvariantError(f"{name}: a pruned weight came back")
-    before, after = (_counts(masks, components, scope) for masks in (old, new))
+        groups = rule.groups(new[name], c)
+        if (groups.any(axis=-1) != groups.all(axis=-1)).any():
+            raise InvariantError(f"{name}: a {rule.granularity} is pruned in part")
+    before, after = (_counts(masks, components, rule) for masks in (old, new))
     for where, counts in before.items():
-        expected = [survivors(n, keep) for n in counts]
+        expected = [survivors(n, rule.keep) for n in counts]
         if after[where] != expected:
             raise InvariantError(
                 f"{where}: {after[where]} weights are left, the rule says {expected}"
             )
 
 
-def _counts(masks: Masks, components: dict[str, int], scope: str) -> dict[str, list[int]]:
-    """Weights alive in each tensor that is ranked by itself: a component, or all of them."""
-    if scope == "global":
-        return {"all tensors": [sum(int(m.sum()) for m in masks.values())]}
-    return {n: masks[n].reshape(c, -1).sum(axis=1).tolist() for n, c in components.items()}
+def _counts(masks: Masks, components: dict[str, int], rule: Rule) -> dict[str, list[int]]:
+    """Groups alive in each pool."""
+    counts = {
+        n: rule.groups(masks[n], c).any(axis=-1).sum(axis=1).tolist() for n, c in components.items()
+    }
+    return {"all tensors": [sum(map(sum, counts.values()))]} if rule.scope == "global" else counts
 
 
 def check_unchanged(ticket: Ticket, digest: str) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from quatgrad import __version__
-from quatgrad.backend import get_backend
+from quatgrad.backend import generator, get_backend
 from quatgrad.data import Dataset
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import store
 from quatgrad.lth.checkpoint import Checkpoint
 from quatgrad.lth.protocol import Protocol
-from quatgrad.lth.prune import Masks, full_masks, prune_by_magnitude
+from quatgrad.lth.prune import Masks, full_masks, prune
 from quatgrad.lth.rewind import (
     check_pruned,
     check_pruning,
@@ -45,6 +45,9 @@ class Search:
     `floor` and then ended more than `LEVELS_BELOW_FLOOR` levels below it. Levels already finished
     in `directory` are taken from there; those beyond the end are left there. `report(record)` is
     called after each level. Frankle & Carbin, arXiv:1803.03635.
+
+    With `source`, the directory of another search, its dense level and its masks are taken, and
+    nothing is pruned here; `control` changes the ticket of a level before it is trained.
     """
 
     model: Module
@@ -56,6 +59,8 @@ class Search:
     label: str = ""
     report: Callable[[Record], None] = lambda record: None
     progress: bool = True
+    source: Path | None = None
+    control: Callable[[Ticket, int], Ticket] = lambda ticket, level: ticket
 
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
@@ -65,9 +70,10 @@ class Search:
 
     def _run(self) -> list[Record]:
         model, protocol, directory = self.model, self.protocol, self.directory
+        source = self._first_pass() if protocol.masks == "finetuned" else self.source
         levels = protocol.levels
-        if protocol.masks == "finetuned":
-            levels = min(levels, len(self._first_pass()) - 1)
+        if source:
+            levels = min(levels, len(_adopt(source, directory)) - 1)
         start = _first_state(model, directory)
         end = Ticket(full_masks(dict(model.prunable_parameters())), start)
         records = store.read_records(directory)[: levels + 1]
@@ -81,10 +87,11 @@ class Search:
             level = len(records)
             masks, history = end.masks, []
             if level:
-                masks = self._next_masks(masks, level)
+                masks = _masks_of(source, level) if source else self._next_masks(masks, level)
                 history = [Epoch(**e) for e in records[0]["epochs"][: protocol.late]]
             first = _late_state(directory) if level and protocol.late else start
             ticket = Ticket(masks, protocol.state(model, first, end.state), end.memory)
+            ticket = self.control(ticket, level) if level else ticket
             record, end = self._train_level(ticket, level, history)
             end.save(_level_path(directory, level))
             records.append(record | {"initial": store.digest(start), "end": end.digest()})
@@ -93,30 +100,24 @@ class Search:
             self.report(records[-1] | {"resumed": False})
         return records
 
-    def _first_pass(self) -> list[Record]:
-        """Prune and train on, never rewinding, in a directory below; its dense level is ours."""
+    def _first_pass(self) -> Path:
+        """Prune and train on, never rewinding, in a directory below; where its masks are."""
         folder = self.directory / "finetuned"
-        records = replace(
+        replace(
             self,
             directory=folder,
             protocol=replace(self.protocol, masks="retrained", rewind="none"),
             label=f"{self.label} fine-tuned",
             report=lambda record: self.report(record | {"pass": "fine-tuned"}),
         ).run()
-        if not store.read_records(self.directory):
-            for name in ("start.npz", _level_path(folder, 0).name):
-                store.write_file(self.directory / name, (folder / name).read_bytes())
-            store.write_records(self.directory, records[:1])
-        return records
+        return folder
 
     def _next_masks(self, old: Masks, level: int) -> Masks:
-        """The masks of a level: those of the first pass, or from the weights as they are."""
-        if self.protocol.masks == "finetuned":
-            return Ticket.load(_level_path(self.directory / "finetuned", level)).masks
-        keep, scope = self.protocol.keep, self.protocol.scope
-        weights = dict(self.model.prunable_parameters())
-        new = prune_by_magnitude(weights, old, keep, scope)
-        check_pruning(old, new, {n: w.components for n, w in weights.items()}, keep, scope)
+        """The masks of a level, from the weights as they are."""
+        rule, weights = self.protocol.rule, dict(self.model.prunable_parameters())
+        rng = generator(self.seed, "prune", level)
+        new = prune(weights, old, rule, _first_state(self.model, self.directory), rng)
+        check_pruning(old, new, {n: w.components for n, w in weights.items()}, rule)
         return new
 
     def _train_level(
@@ -182,6 +183,23 @@ def _costs(model: Module, dataset: Dataset, ticket: Ticket) -> dict[str, int] | 
         return None
     del counted["uses"]
     return counted
+
+
+def _adopt(source: Path, directory: Path) -> list[Record]:
+    """Take over the dense level of another search; all records of that search."""
+    records = store.read_records(source)
+    if not records:
+        raise RunError(f"{source} has no finished level whose masks could be taken")
+    if not store.read_records(directory):
+        for path in (source / "start.npz", source / "late.npz", _level_path(source, 0)):
+            if path.exists():
+                store.write_file(directory / path.name, path.read_bytes())
+        store.write_records(directory, records[:1])
+    return records
+
+
+def _masks_of(source: Path, level: int) -> Masks:
+    return Ticket.load(_level_path(source, level)).masks
 
 
 def _finished(records: list[Record], floor: float) -> bool:

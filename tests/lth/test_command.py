@@ -180,7 +180,7 @@ def test_numpy_and_numba_share_a_run(call, out):
 OTHERS = [
     ("--dataset", "digits"), ("--data-dir", "x"), ("--algebra", "real"), ("--levels", "1"),
     ("--stop-below", "0.3"), ("--backend", "numba"), ("--plot", "x.png"), ("--quiet",),
-    ("--trials", "3"), ("--scope", "layer"),
+    ("--trials", "3"), ("--control", "signs"), ("--scope", "layer"),
 ]  # fmt: skip
 CHANGES = [
     ("--subset", "100"), ("--encoder", "blocks"), ("--model", "conv-2"), ("--width", "24"),
@@ -188,6 +188,7 @@ CHANGES = [
     ("--schedule", "constant"), ("--warmup", "1"), ("--optimizer", "adam"), ("--momentum", "0.5"),
     ("--weight-decay", "0.1"), ("--seed", "1"), ("--keep", "0.7"), ("--real-encoder", "rgb"),
     ("--statistics", "paper"), ("--real-head",), ("--scope", "global"), ("--rewind", "weights"),
+    ("--score", "random"), ("--granularity", "quaternion"),
     ("--masks", "finetuned"), ("--memory", "kept"), ("--late", "1"),
 ]  # fmt: skip
 
@@ -310,9 +311,12 @@ BAD = [
     ("--model conv-6", "conv-6", "too small"),
     ("--seed x", "--seed", "'x'"),
     ("--trials 0", "--trials", "0"),
+    ("--score size", "--score", "'size'", "movement"),
+    ("--granularity filter", "--granularity", "'filter'", "pooled"),
     ("--scope block", "--scope", "'block'", "global"),
     ("--rewind late", "--rewind", "'late'", "weights"),
     ("--masks random", "--masks", "'random'", "finetuned"),
+    ("--control luck", "--control", "'luck'", "shuffled"),
     ("--late -1", "--late", "-1"),
     ("--memory gone", "--memory", "'gone'", "kept"),
     ("--statistics paper", "statistics 'paper'", "colour images"),

@@ -8,9 +8,9 @@ from tiny_runs import files_of, lenet, network, run, timeless
 
 from quatgrad.autograd import Parameter
 from quatgrad.errors import InvariantError, OptionError
-from quatgrad.lth import Ticket, full_masks, prune_by_magnitude, store
+from quatgrad.lth import Rule, Ticket, full_masks, store
 from quatgrad.lth.protocol import Protocol
-from quatgrad.lth.prune import survivors
+from quatgrad.lth.prune import prune, survivors
 from quatgrad.lth.rewind import check_pruning
 from quatgrad.nn import Buffer
 
@@ -23,8 +23,8 @@ def test_global_pruning_keeps_the_largest_of_all(n, keep):
     weights = {str(i): Parameter(rng.normal(size=(k, 1))) for i, k in enumerate(n)}
     masks = full_masks(weights)
     for _ in range(3):
-        old, masks = masks, prune_by_magnitude(weights, masks, keep, "global")
-        check_pruning(old, masks, dict.fromkeys(weights, 1), keep, "global")
+        old, masks = masks, prune(weights, masks, Rule(keep, scope="global"))
+        check_pruning(old, masks, dict.fromkeys(weights, 1), Rule(keep, scope="global"))
     kept = [abs(w.numpy()[masks[i]]) for i, w in weights.items()]
     gone = [abs(w.numpy()[~masks[i]]) for i, w in weights.items()]
     assert np.concatenate(kept).min() >= np.concatenate(gone).max(initial=0)
@@ -32,12 +32,109 @@ def test_global_pruning_keeps_the_largest_of_all(n, keep):
 
 def test_global_pruning_may_empty_a_tensor_and_counts_components_together():
     weights = {"small": Parameter(np.full((4, 1, 1), 0.1), 4), "large": Parameter(np.ones((4, 1)))}
-    masks = prune_by_magnitude(weights, full_masks(weights), 0.5, "global")
+    rule = Rule(0.5, scope="global")
+    masks = prune(weights, full_masks(weights), rule)
     assert masks["small"].sum() == 0
     assert masks["large"].sum() == 4
     bad = {**masks, "small": np.eye(4, 1, dtype=bool)[:, :, None]}
     with pytest.raises(InvariantError, match=r"all tensors: \[5\] weights are left"):
-        check_pruning(full_masks(weights), bad, {"small": 4, "large": 1}, 0.5, "global")
+        check_pruning(full_masks(weights), bad, {"small": 4, "large": 1}, rule)
+
+
+# ---------------------------------------------------------------------------- granularity
+
+
+def test_pooled_components_are_ranked_together():
+    w = {"w": Parameter(np.arange(1.0, 9).reshape(4, 2, 1), 4)}
+    mask = prune(w, full_masks(w), Rule(0.5, granularity="pooled"))["w"]
+    np.testing.assert_array_equal(mask.ravel(), [0, 0, 0, 0, 1, 1, 1, 1])
+
+
+def test_quaternions_go_by_their_norm_and_whole():
+    """Norms 5, sqrt(4), sqrt(9.9): the second goes, though it has the larger real part."""
+    w = np.array([[3, 2.0, 0], [4, 0, 3], [0, 0, 0], [0, 0, 0.9**0.5]])[:, :, None]
+    weights = {"w": Parameter(w, 4), "real": Parameter(np.array([[1.0], [2], [3]]))}
+    rule = Rule(0.7, granularity="quaternion")
+    masks = prune(weights, full_masks(weights), rule)
+    np.testing.assert_array_equal(masks["w"], np.broadcast_to([[1], [0], [1]], (4, 3, 1)))
+    np.testing.assert_array_equal(masks["real"].ravel(), [0, 1, 1])
+    check_pruning(full_masks(weights), masks, {"w": 4, "real": 1}, rule)
+    masks["w"][0, 0] = False
+    with pytest.raises(InvariantError, match="w: a quaternion is pruned in part"):
+        check_pruning(full_masks(weights), masks, {"w": 4, "real": 1}, rule)
+
+
+def test_tiny_weights_are_told_apart_by_their_norm():
+    """Their squares are 0 in float32."""
+    w = np.zeros((4, 3, 1), np.float32)
+    w[:, :, 0] = np.array([3e-30, 1e-30, 2e-30])
+    mask = prune({"w": Parameter(w, 4)}, {"w": np.ones(w.shape, bool)}, Rule(0.7, "magnitude",
+                 "quaternion"))["w"]  # fmt: skip
+    assert mask[:, :, 0].all(axis=0).tolist() == [True, False, True]
+
+
+# ---------------------------------------------------------------------------- score
+
+
+def test_scores():
+    """Initial 1, -3, 2; trained -2, -3.5, 2.1: each score has another smallest."""
+    first = {"w": np.array([[1.0], [-3], [2]])}
+    w = {"w": Parameter(np.array([[-2.0], [-3.5], [2.1]]))}
+    gone = {"magnitude": 0, "initial": 0, "increase": 2, "movement": 2}
+    for score, index in gone.items():
+        mask = prune(w, full_masks(w), Rule(0.7, score), first)["w"]
+        assert np.flatnonzero(~mask).tolist() == [index], score
+
+
+def test_chance_does_not_look_at_the_weights_and_depends_on_the_generator():
+    a, b = ({"w": Parameter(np.full((40, 5), x))} for x in (1.0, 2.0))
+    rule = Rule(0.5, "random")
+    masks = [
+        prune(w, full_masks(w), rule, rng=np.random.default_rng(seed))["w"]
+        for w, seed in ((a, 1), (b, 1), (a, 2))
+    ]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert (masks[0] != masks[2]).any()
+    assert masks[0].sum() == 100
+
+
+@given(
+    data=st.data(),
+    keep=st.floats(0.05, 0.95),
+    score=st.sampled_from(["magnitude", "initial", "increase", "movement", "random"]),
+    granularity=st.sampled_from(["weight", "pooled", "quaternion"]),
+    scope=st.sampled_from(["layer", "global"]),
+)
+def test_every_rule_keeps_its_counts_its_groups_and_what_is_gone(
+    data, keep, score, granularity, scope
+):
+    sizes = data.draw(st.lists(st.tuples(st.sampled_from([1, 4]), st.integers(1, 12)), min_size=1,
+                               max_size=3))  # fmt: skip
+    rng = np.random.default_rng(len(sizes))
+    weights = {
+        str(i): Parameter(rng.normal(size=(c, n, 2) if c == 4 else (n, 2)), c)
+        for i, (c, n) in enumerate(sizes)
+    }
+    first = {name: rng.normal(size=w.shape) for name, w in weights.items()}
+    rule, masks = Rule(keep, score, granularity, scope), full_masks(weights)
+    for _ in range(3):
+        old, masks = masks, prune(weights, masks, rule, first, rng)
+        check_pruning(old, masks, {n: w.components for n, w in weights.items()}, rule)
+
+
+RULES = [
+    {"granularity": "quaternion"},
+    {"score": "random"},
+    {"score": "increase", "granularity": "pooled"},
+]
+
+
+@pytest.mark.parametrize("choice", RULES, ids=str)
+def test_a_search_by_another_rule(tmp_path, choice):
+    records, _ = run(tmp_path, 2, **choice)
+    assert records[2]["weights_left"] < records[1]["weights_left"] < records[0]["weights_left"]
+    again, _ = run(tmp_path / "again", 2, **choice)
+    assert timeless(again) == timeless(records)
 
 
 def test_a_global_search(tmp_path):
@@ -181,6 +278,8 @@ def test_a_search_in_pieces_ends_with_the_same_bits(tmp_path, choice, make):
         ({"rewind": "late"}, "--rewind is one of start, weights, none"),
         ({"masks": "random"}, "--masks is one of"),
         ({"memory": None}, "--memory is one of"),
+        ({"score": "size"}, "--score is one of magnitude, initial"),
+        ({"granularity": "filter"}, "--granularity is one of weight, pooled, quaternion"),
     ],
 )
 def test_impossible_choices(change, message):

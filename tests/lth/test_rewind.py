@@ -9,6 +9,7 @@ from tiny_runs import RECIPE, dataset, dense_ticket, lenet, network, random_mask
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.errors import InvariantError
 from quatgrad.lth import Ticket, check_pruned, check_start, prune, rewind, store
+from quatgrad.lth.prune import Rule
 from quatgrad.lth.rewind import check_pruning, check_unchanged
 from quatgrad.nn import Module
 from quatgrad.nn.module import Buffer
@@ -254,7 +255,7 @@ def test_a_ticket_that_training_changes():
 def masks():
     old = {"w": np.ones((4, 5, 2), bool)}
     new = {"w": np.arange(40).reshape(4, 5, 2) % 10 >= 3}  # 7 of 10 in each component
-    check_pruning(old, new, {"w": 4}, 0.7)
+    check_pruning(old, new, {"w": 4}, Rule(0.7))
     return old, new
 
 
@@ -262,7 +263,7 @@ def test_a_count_that_is_off_by_one(masks):
     old, new = masks
     new["w"][2, 0, 0] = True
     with caught(r"\[7, 7, 8, 7\] weights are left, the rule says \[7, 7, 7, 7\]"):
-        check_pruning(old, new, {"w": 4}, 0.7)
+        check_pruning(old, new, {"w": 4}, Rule(0.7))
 
 
 def test_the_right_sum_in_the_wrong_components(masks):
@@ -270,26 +271,26 @@ def test_the_right_sum_in_the_wrong_components(masks):
     old, new = masks
     new["w"][0, 0, 0], new["w"][1, 4, 1] = True, False
     with caught("the rule says"):
-        check_pruning(old, new, {"w": 4}, 0.7)
+        check_pruning(old, new, {"w": 4}, Rule(0.7))
 
 
 def test_a_mask_that_grows(masks):
     old, new = masks
     old["w"][3, 4, 1] = False
     with caught("came back"):
-        check_pruning(old, new, {"w": 4}, 0.7)
+        check_pruning(old, new, {"w": 4}, Rule(0.7))
 
 
 def test_a_tensor_that_appears_or_vanishes(masks):
     old, new = masks
     with caught("which weights are prunable"):
-        check_pruning(old, new | {"bias": np.ones(3, bool)}, {"w": 4}, 0.7)
+        check_pruning(old, new | {"bias": np.ones(3, bool)}, {"w": 4}, Rule(0.7))
 
 
 def test_nothing_pruned_at_all(masks):
     old, _ = masks
     with caught("the rule says"):
-        check_pruning(old, old, {"w": 4}, 0.7)
+        check_pruning(old, old, {"w": 4}, Rule(0.7))
 
 
 # ------------------------------------------------------- known bugs, caught in a whole search
@@ -331,21 +332,21 @@ def bug_one_too_many(monkeypatch):
 
 def bug_amount_of_the_whole(monkeypatch):
     """The share taken of all weights, pruned ones included."""
-    honest = prune.prune_by_magnitude
+    honest = prune.prune
 
     def absolute(weights, masks, *rule):
         return honest(weights, prune.full_masks(weights), *rule)
 
-    monkeypatch.setattr(SEARCH, "prune_by_magnitude", absolute)
+    monkeypatch.setattr(SEARCH, "prune", absolute)
 
 
 def bug_choose_from_the_pruned(monkeypatch):
     """A mask read the wrong way round: True for what is gone."""
 
     def negated(weights, masks, *rule):
-        return prune.prune_by_magnitude(weights, {n: ~m for n, m in masks.items()}, *rule)
+        return prune.prune(weights, {n: ~m for n, m in masks.items()}, *rule)
 
-    monkeypatch.setattr(SEARCH, "prune_by_magnitude", negated)
+    monkeypatch.setattr(SEARCH, "prune", negated)
 
 
 def bug_optimizer_writes_around(monkeypatch):

@@ -41,7 +41,8 @@ def run(directory, levels=2, algebra="quaternion", seed=0, **options):
     model = options.pop("model", None) or lenet(algebra, seed)
     how = {"keep": 0.6, "floor": 0.0} | options
     others = {"progress": False}
-    others |= {k: how.pop(k) for k in ("label", "report", "progress") if k in how}
+    others |= {k: how.pop(k) for k in ("label", "report", "progress", "source", "control")
+               if k in how}  # fmt: skip
     protocol = Protocol(levels, **how)
     search = Search(model, dataset(), RECIPE, directory, protocol, seed, **others)
     return search.run(), model

@@ -1,0 +1,98 @@
+"""Controls differ from their ticket in one thing, and in nothing else."""
+
+import csv
+
+import numpy as np
+import pytest
+from tiny_runs import network, random_masks, run, timeless
+
+from quatgrad.errors import RunError
+from quatgrad.lth import Ticket, store
+from quatgrad.lth.command import main
+from quatgrad.lth.controls import CONTROLS
+
+
+@pytest.fixture(params=["real", "quaternion"])
+def case(request):
+    """A ticket, the components of its weights, and another network's first state."""
+    model = network(request.param)
+    components = {name: w.components for name, w in model.prunable_parameters()}
+    fresh = network(request.param, seed=1).state_dict()
+    return Ticket(random_masks(model, 0.3), model.state_dict()), components, fresh
+
+
+def control(name, case, seed=0):
+    return CONTROLS[name](*case, np.random.default_rng(seed))
+
+
+def test_reinitialised_has_the_mask_and_other_weights(case):
+    ticket, _, fresh = case
+    new = control("reinitialised", case)
+    assert store.digest(new.masks) == store.digest(ticket.masks)
+    assert store.digest(new.state) == store.digest(fresh) != store.digest(ticket.state)
+
+
+def test_shuffled_has_the_weights_and_a_mask_of_the_same_counts_in_each_component(case):
+    ticket, components, _ = case
+    new = control("shuffled", case)
+    assert store.digest(new.state) == store.digest(ticket.state)
+    for name, c in components.items():
+        before, after = (m[name].reshape(c, -1) for m in (ticket.masks, new.masks))
+        np.testing.assert_array_equal(before.sum(axis=1), after.sum(axis=1))
+        assert (before != after).any() or before.size < 20
+    assert store.digest(control("shuffled", case, 1).masks) != store.digest(new.masks)
+    assert store.digest(control("shuffled", case).masks) == store.digest(new.masks)
+
+
+def test_signs_have_one_size_in_each_tensor(case):
+    ticket, components, _ = case
+    new = control("signs", case)
+    assert store.digest(new.masks) == store.digest(ticket.masks)
+    for name, w in ticket.state.items():
+        if name in components:
+            np.testing.assert_array_equal(np.sign(new.state[name]), np.sign(w))
+            size = np.sqrt(np.mean(w.astype(np.float64) ** 2))
+            np.testing.assert_allclose(abs(new.state[name]), size, rtol=1e-6)
+            assert new.state[name].dtype == w.dtype
+        else:
+            np.testing.assert_array_equal(new.state[name], w)
+
+
+def test_a_search_with_the_masks_of_another_shares_its_dense_level(tmp_path):
+    records, _ = run(tmp_path / "run", 2)
+    seen = []
+
+    def change(ticket, level):
+        seen.append((level, store.digest(ticket.masks)))
+        return ticket
+
+    more = {"source": tmp_path / "run", "control": change}
+    same, _ = run(tmp_path / "control", 3, **more)  # 3: there are no more than 2
+    assert timeless(same[:1]) == timeless(records[:1])
+    assert [level for level, _ in seen] == [1, 2]
+    assert [r["trained"] for r in same] == [r["trained"] for r in records]  # nothing was changed
+
+
+def test_a_source_without_a_level(tmp_path):
+    with pytest.raises(RunError, match="no finished level"):
+        run(tmp_path / "control", 1, source=tmp_path / "nothing")
+
+
+def test_the_command_trains_controls_and_keeps_them_beside_the_run(tmp_path, capsys):
+    command = ["--preset", "smoke", "--quiet", "--levels", "1", "--out", str(tmp_path)]
+    assert main([*command, "--control", "shuffled", "--control", "signs"]) == 0
+    printed = capsys.readouterr().out
+    assert "real-shuffled: % left" in printed
+    widths = [len(line) for line in printed.splitlines() if " | " in line]
+    assert len(set(widths[:3])) == 1
+    (folder,) = tmp_path.iterdir()
+    tickets = {
+        name: Ticket.load(folder / "trial0" / name / "level_01.npz")
+        for name in ("quaternion", "quaternion-shuffled", "quaternion-signs")
+    }
+    digests = [store.digest(t.masks) for t in tickets.values()]
+    assert digests[0] == digests[2] != digests[1]
+    with open(folder / "comparison.csv") as f:
+        assert "real-signs_accuracy" in next(csv.reader(f))
+    assert main(command) == 0  # they are on record, and drawn again
+    assert capsys.readouterr().out.count("from the record") == 4
