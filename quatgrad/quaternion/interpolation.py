@@ -55,8 +55,10 @@ def slerp(p: Array, q: Array, t: Any, shortest: bool = True) -> Array:
     if shortest:
         q = xp.where((p * q).sum(axis=-1, keepdims=True) < 0, -q, q)
     else:
-        middle, i = normalize(p + q), xp.eye(4, dtype=p.dtype)[1]
-        middle = xp.where((middle == 0).all(axis=-1, keepdims=True), multiply(p, i), middle)
+        middle, along, i = p + q, (p - q) / 2, xp.eye(4, dtype=p.dtype)[1]
+        middle = middle - along * (along * middle).sum(axis=-1, keepdims=True)  # was rounding only
+        opposite = norm(middle)[..., None] <= 4 * xp.finfo(p.dtype).eps
+        middle = xp.where(opposite, multiply(p, i), normalize(middle))
         late = t > 0.5
         p, q = xp.where(late, middle, p), xp.where(late, q, middle)
         t = 2 * t - late.astype(t.dtype)

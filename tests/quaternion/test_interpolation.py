@@ -167,6 +167,17 @@ def test_slerp_at_the_edges():
     close(beyond, alg.from_axis_angle(I[1:], np.array([-0.5, 1.0])), 4)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_slerp_between_ends_that_are_opposite_but_for_rounding_stays_on_the_sphere(dtype):
+    """p + q is then all rounding, and may point along p itself: no way to go."""
+    rng, eps = np.random.default_rng(0), np.finfo(dtype).eps
+    p = alg.normalize(rng.standard_normal((2000, 4)).astype(dtype))
+    for off in (0, 1, 2, 4, 8, 100):
+        noise = (1 + off * eps * rng.uniform(-1, 1, p.shape)).astype(dtype)
+        y = alg.slerp(p, alg.normalize(-p * noise), rng.uniform(size=2000).astype(dtype), False)
+        np.testing.assert_allclose(alg.norm(y), 1, rtol=8 * eps)
+
+
 def test_slerp_broadcasts_and_says_what_does_not_fit():
     p, q = units(0, np.float32, 3, 1), units(1, np.float32, 5)
     y = alg.slerp(p, q, normals(2, np.float32, 2, 1, 1))
