@@ -2,10 +2,12 @@
 
     python experiments/bench.py --quick                    a minute's look
     python experiments/bench.py --suite layers --record    to experiments/results/bench-layers.json
+    python experiments/bench.py --explain                  how each convolution is computed
 
 A machine is never quiet, so nothing is measured by itself: in every round each contestant has a
 turn, and each round gives its own ratios. A disturbance hits neighbours alike and leaves the
-ratios alone. Printed are medians over the rounds.
+ratios alone. Printed are medians over the rounds. With a file of results comes a picture of the
+same name. The memory of a training step is the peak of a process that does nothing else.
 
 PyTorch is optional. It runs in a process of its own: OpenBLAS, Numba and PyTorch bring a pool of
 threads each, idle threads spin while they wait, and on two cores pools in one process can make
@@ -17,6 +19,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -34,10 +37,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import matplotlib
 import numpy as np
 
 from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
+from quatgrad.kernels.numba_cpu.choice import explain
 from quatgrad.models import create, resnet
 from quatgrad.models.algebra import Layers
 from quatgrad.ops import cross_entropy
@@ -60,10 +65,12 @@ Worker = subprocess.Popen[str]
 # ------------------------------------------------------------------------ what is measured
 
 MAPS = [(64, 32, 32, 64), (64, 8, 8, 256)]  # N, H, W, C
-LAYERS: list[tuple[int, ...]] = [  # N, H, W, P, Q: a 3x3 convolution; N, P, Q: a linear layer
-    (64, 32, 32, 64, 64), (64, 16, 16, 128, 128), (64, 8, 8, 256, 256), (64, 4, 4, 512, 512),
-    (256, 2048, 1000),
+LAYERS: list[tuple[int, ...]] = [
+    # N, H, W, P, Q: a 3x3 convolution; N, H, W, C: a batch norm; N, P, Q: a linear layer
+    (64, 32, 32, 16, 16), (64, 32, 32, 64, 64), (64, 16, 16, 128, 128), (64, 8, 8, 256, 256),
+    (64, 4, 4, 512, 512), (64, 32, 32, 64), (256, 2048, 1000),
 ]  # fmt: skip
+KINDS = {5: "conv 3x3", 4: "batch norm", 3: "linear"}
 NETS = [  # name, width, rows and columns of an image, classes, batch
     ("resnet8", 16, (32, 32), 100, 64),
     ("conv-4", 64, (32, 32), 10, 64),
@@ -80,11 +87,12 @@ def groups(suite: str, full: bool) -> Iterator[dict[str, Case]]:
         return
     keys = "name", "width", "image_size", "num_classes", "batch"
     cases = {
-        "layers": {f"{'conv 3x3' if s[3:] else 'linear'} {s}": {"sizes": s} for s in LAYERS},
+        "layers": {f"{KINDS[len(s)]} {s}": {"sizes": s} for s in LAYERS},
         "steps": {n[0]: dict(zip(keys, n, strict=True)) for n in NETS + FULL_NETS * full},
     }
     for name, case in cases[suite].items():
-        yield {f"{a} {name}": {"algebra": a, **case} for a in ("real", "quaternion")}
+        algebras = ("real",) if name.startswith("batch norm") else ("real", "quaternion")
+        yield {f"{a} {name}": {"algebra": a, **case} for a in algebras}
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -107,18 +115,37 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "batch_norm": lambda x, y, P, c, eps: (x, c, c, eps),
     "batch_norm_dx": lambda x, y, P, c, eps: (1 - x, x, c, c, c, eps),
     "batch_norm_eval": lambda x, y, P, c, eps: (x, c, c, c, c, eps),
+    "relu": lambda x, y, P, c, eps: (x,),
+    "relu_dx": lambda x, y, P, c, eps: (1 - x, x),
+    "sgd": lambda x, y, P, c, eps: (x.copy(), 1 - x, 0 * x, LR, 0.9, True, 5e-4),
+    "adam": lambda x, y, P, c, eps: (
+        x.copy(),
+        1 - x,
+        0 * x,
+        0 * x,
+        1,
+        LR,
+        (0.9, 0.999),
+        1e-8,
+        5e-4,
+        False,
+    ),
+    "conv2d": lambda x, *_: (x, same_width(x)[0], *WINDOW[1:]),
+    "conv2d_dx": lambda x, *_: (x, same_width(x)[0], x.shape, *WINDOW[1:]),
+    "conv2d_dw": lambda x, *_: (x, 1 - x, *WINDOW),
     "hamilton_linear": lambda *_: (normal(256, 1024), normal(4, 256, 256)),
     "hamilton_linear_dx": lambda *_: (normal(256, 1024), normal(4, 256, 256)),
     "hamilton_linear_dw": lambda *_: (normal(256, 1024), normal(256, 1024, seed=1)),
-    "hamilton_conv2d": lambda x, *_: (x, same_width(x), *WINDOW[1:]),
-    "hamilton_conv2d_dx": lambda x, *_: (x, same_width(x), x.shape, *WINDOW[1:]),
+    "hamilton_conv2d": lambda x, *_: (x, same_width(x, 4), *WINDOW[1:]),
+    "hamilton_conv2d_dx": lambda x, *_: (x, same_width(x, 4), x.shape, *WINDOW[1:]),
     "hamilton_conv2d_dw": lambda x, *_: (x, 1 - x, *WINDOW),
 }
 
 
-def same_width(x: np.ndarray) -> np.ndarray:
-    """Weights of a quaternion convolution that keeps the number of channels of x."""
-    return normal(4, *WINDOW[0], x.shape[3] // 4, x.shape[3] // 4)
+def same_width(x: np.ndarray, components: int = 1) -> np.ndarray:
+    """Weights, with an axis of components, of a convolution that keeps the channels of x."""
+    Q = x.shape[3] // components
+    return normal(components, *WINDOW[0], Q, Q)
 
 
 def kernel_call(engine: str, name: str, shape: Sequence[int]) -> Call:
@@ -131,10 +158,14 @@ def kernel_call(engine: str, name: str, shape: Sequence[int]) -> Call:
 
 def layer_call(engine: str, algebra: str, sizes: Sequence[int]) -> Call:
     """Forward, and backward to the input and the weights; returns the output."""
-    *shape, P, Q = sizes
-    make = Layers(algebra, generator(0, "weights"))
-    layer = make.conv(P, Q, 3, padding=1) if len(shape) == 3 else make.linear(P, Q)
-    x, g = normal(*shape, P), normal(*shape, Q, seed=1)
+    make, kind = Layers(algebra, generator(0, "weights")), KINDS[len(sizes)]
+    *shape, P, Q = sizes if kind != "batch norm" else (*sizes, sizes[-1])
+    layers = {
+        "conv 3x3": lambda: make.conv(P, Q, 3, padding=1),
+        "batch norm": lambda: nn.BatchNorm2d(Q),
+        "linear": lambda: make.linear(P, Q),
+    }
+    layer, x, g = layers[kind](), normal(*shape, P), normal(*shape, Q, seed=1)
     if engine == "torch":
         f, leaves = torch_twin(layer)
         x, g = torch_maps(x).requires_grad_(), torch_maps(g)
@@ -292,10 +323,11 @@ def turn(request: str) -> float:
 
 
 def serve() -> int:
-    """The life of a worker: a request on every line that comes in, its seconds on the line out."""
+    """The life of a worker: a request on every line in; its seconds, our peak memory out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends our input
     for request in sys.stdin:
-        print(turn(request), flush=True)
+        seconds = turn(request)
+        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
     return 0
 
 
@@ -309,13 +341,14 @@ def start_worker(threads: int | None) -> Worker:
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
 
 
-def ask(worker: Worker, request: str) -> float:
-    """One turn in a worker."""
+def ask(worker: Worker, request: str) -> tuple[float, int]:
+    """One turn in a worker: seconds, and the peak of its memory so far in kB."""
     print(request, file=worker.stdin, flush=True)
     answer = worker.stdout.readline()
     if not answer:
         sys.exit(f"bench.py: error: the worker ended with code {worker.wait()} at {request}")
-    return float(answer)
+    seconds, peak = answer.split()
+    return float(seconds), int(peak)
 
 
 def measure(
@@ -329,8 +362,16 @@ def measure(
             if workers[engine] is not last:
                 time.sleep(REST)
             last = workers[engine]
-            times[engine, name].append(ask(last, json.dumps([suite, engine, group[name]])))
+            times[engine, name].append(ask(last, json.dumps([suite, engine, group[name]]))[0])
     return [result(suite, n, group[n], {e: times[e, n] for e in workers}) for n in group]
+
+
+def peak_memory(engine: str, case: Case, threads: int | None) -> float:
+    """MB that a new process holds at most for training steps of one case, libraries and all."""
+    with start_worker(threads) as worker:
+        _, peak = ask(worker, json.dumps(["steps", engine, case]))
+        worker.stdin.close()
+    return peak / 1024
 
 
 def result(suite: str, name: str, case: Case, times: dict[str, list[float]]) -> dict[str, Any]:
@@ -353,11 +394,42 @@ def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
     columns += [(f"{e}/{OURS}", "ratios", e, 1, ".2f") for e in ENGINES[suite] if e != OURS]
     if suite == "steps":
         columns += [(f"{e} img/s", "images_per_second", e, 1, ",.0f") for e in ENGINES[suite]]
+        columns += [(f"{e} MB", "peak_mb", e, 1, ",.0f") for e in ENGINES[suite]]
     cells = (
         title if row is None else format(row[key][e] * unit, form) if e in row[key] else "-"
         for title, key, e, unit, form in columns
     )
     return f"{row['name'] if row else suite:<44}" + "".join(f"{cell:>13}" for cell in cells)
+
+
+def draw(results: list[dict[str, Any]], path: Path) -> None:
+    """A bar for each ratio of a layer or step to PyTorch, or of a kernel to the rung below."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    bars = {}
+    for row in results:
+        for rival in ("torch", "numpy"):
+            if rival in row["ratios"]:
+                bars[f"{row['name']}, {rival}"] = row["ratios"][rival], rival
+                break
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.22 * len(bars)), layout="constrained")
+    colours = ["tab:blue" if rival == "torch" else "tab:gray" for _, rival in bars.values()]
+    axes.barh(list(bars), [ratio for ratio, _ in bars.values()], color=colours)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"time of the rival / time of {OURS}")
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def explained() -> Iterator[str]:
+    """A line for each convolution of the layers: the algorithm of y, dx and dw."""
+    for N, *maps, P, Q in (sizes for sizes in LAYERS if len(sizes) == 5):
+        for algebra, w in (("real", (3, 3, P, Q)), ("quaternion", (4, 3, 3, P // 4, Q // 4))):
+            answer = explain((maps[0], maps[1]), w, *WINDOW[1:])
+            line = "; ".join(f"{of}: {how}" for of, how in answer.items())
+            yield f"{algebra} conv 3x3 {(N, *maps, P, Q)}: {line}"
 
 
 def about(rounds: int, threads: int | None) -> dict[str, Any]:
@@ -391,6 +463,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--threads", type=int, metavar="N", help="of every engine (default: its own)")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
     p.add_argument("--record", action="store_true", help="write experiments/results/bench-*.json")
+    p.add_argument("--explain", action="store_true", help="say how convolutions are computed")
     p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = p.parse_args(argv)
     if options.threads is not None and options.threads < 1:
@@ -418,6 +491,8 @@ def run(suites: list[str], full: bool, rounds: int, threads: int | None) -> Iter
             there = {e: workers[e] for e in ENGINES[suite] if e in workers}
             for group in groups(suite, full):
                 for row in measure(suite, group, there, rounds):
+                    if suite == "steps":
+                        row["peak_mb"] = {e: peak_memory(e, row["case"], threads) for e in there}
                     print(table_line(suite, row), flush=True)
                     yield row
     print(f"\nMedians of {rounds} rounds; a ratio above 1: {OURS} is so many times as fast.")
@@ -428,6 +503,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if options.serve:
         return serve()
+    if options.explain:
+        print(*explained(), sep="\n")
+        return 0
     if options.suite == "algebra":  # a process of its own: one thread, set before NumPy starts
         own = ["--quick"] * options.quick + (["--out", str(options.out)] if options.out else [])
         return subprocess.call([sys.executable, str(RESULTS.with_name("bench_algebra.py")), *own])
@@ -441,7 +519,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     if options.out:
         options.out.write_text(json.dumps(record, indent=1) + "\n")
-        print(f"Written: {options.out}")
+        picture = options.out.with_suffix(".png")
+        draw(record["results"], picture)
+        print(f"Written: {options.out} and {picture}")
     return 0
 
 

@@ -17,13 +17,14 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from quatgrad.errors import BackendError, DTypeError
+from quatgrad.errors import BackendError, DTypeError, OptionError
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the type checker knows only the first
 
@@ -33,8 +34,16 @@ LADDERS: dict[str, tuple[str, ...]] = {
     "cupy": ("cupy_gpu", "gemm", "reference"),
 }
 
+#: What convolutions and matrix products of the fast GPU rung do with float32 numbers.
+PRECISIONS = {
+    "float32": "multiply them as they are",
+    "tf32": "round the factors to 11 bits and add in float32: several times faster",
+    "bf16": "round the factors and the results to 8 bits, and add in float32: faster still",
+}
+
 _backend = "numba"
 _ladder = LADDERS[_backend]
+_precision = "float32"
 _rungs: dict[str, Callable[[], ModuleType]] = {}  # filled by quatgrad.kernels
 
 
@@ -70,7 +79,8 @@ def use_backend(name: str) -> Iterator[None]:
         globals().update(_backend=previous[0], _ladder=previous[1])
 
 
-def _require_gpu() -> ModuleType:
+def _require_gpu() -> None:
+    """Raise one clear line unless CuPy is installed, finds a GPU and can compile for it."""
     advice = "or choose --backend numba (fast on a CPU)"
     try:
         import cupy
@@ -79,13 +89,61 @@ def _require_gpu() -> ModuleType:
             "backend cupy: CuPy is not installed; run pip install 'quatgrad[cuda12]' "
             f"(or [cuda13]) on a machine with an NVIDIA GPU, {advice}"
         ) from error
+    runtime = cupy.cuda.runtime
+    major = runtime.runtimeGetVersion() // 1000
     try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise BackendError(f"backend cupy: no usable NVIDIA GPU ({error}), {advice}") from error
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        reason = str(error)
+        if 0 < (driver := runtime.driverGetVersion() // 1000) < major:
+            reason = (
+                f"this CuPy is for CUDA {major}, the driver for CUDA {driver}: update the driver, "
+                f"or pip uninstall cupy-cuda{major}x and pip install 'quatgrad[cuda{driver}]'"
+            )
+        raise BackendError(f"backend cupy: no usable NVIDIA GPU ({reason}), {advice}") from error
     if count == 0:
         raise BackendError(f"backend cupy: this machine has no NVIDIA GPU; {advice[3:]}")
-    return cupy
+    try:
+        cupy.ones(1).item()  # takes CUDA's compiler and headers, which CuPy alone does not bring
+    except (RuntimeError, OSError, ImportError) as error:
+        line = str(error).strip().partition("\n")[0]
+        raise BackendError(
+            f"backend cupy: CuPy cannot compile for the GPU ({type(error).__name__}: {line}); "
+            f"run pip install 'quatgrad[cuda{major}]', which brings what it needs, {advice}"
+        ) from error
+
+
+def get_precision() -> str:
+    """How exact products are on the fast GPU rung: one of `PRECISIONS`."""
+    return _precision
+
+
+def set_precision(name: str) -> None:
+    """Choose how exact products are on the fast GPU rung from now on; see `PRECISIONS`.
+
+    CPU kernels, and float64 everywhere, compute in full precision always. Raises `OptionError`.
+    """
+    global _precision
+    if name not in PRECISIONS:
+        raise OptionError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
+    _precision = name
+
+
+@contextmanager
+def use_precision(name: str) -> Iterator[None]:
+    """`set_precision` for the length of a `with` block."""
+    previous = _precision
+    set_precision(name)
+    try:
+        yield
+    finally:
+        set_precision(previous)
+
+
+@cache
+def notice(text: str) -> None:
+    """Say something on standard error, once in a process."""
+    print(f"quatgrad: {text}", file=sys.stderr)
 
 
 # -------------------------------------------------------------------------------- arrays
@@ -106,9 +164,7 @@ def special(a: Array) -> Any:
 
 def asarray(a: Array) -> Array:
     """The array `a` on the backend in force; copied only if it must move."""
-    if _backend == "cupy":
-        return _require_gpu().asarray(a)
-    return to_numpy(a)
+    return sys.modules["cupy"].asarray(a) if _backend == "cupy" else to_numpy(a)
 
 
 def new_array(data: Any) -> Array:
@@ -120,7 +176,9 @@ def new_array(data: Any) -> Array:
         if array_module(data) is np and not isinstance(data, np.ndarray | np.generic):
             raise DTypeError(f"got a {type(data).__name__}: give the array that it holds")
         check_dtype(data.dtype, "the array")
-        return asarray(data).copy(order="C")
+        a = asarray(data)
+        moved = array_module(a) is not array_module(data)
+        return a if moved and a.flags.c_contiguous else a.copy(order="C")
     try:
         a = np.asarray(data)
     except ValueError as error:

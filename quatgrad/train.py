@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from quatgrad.autograd import Tensor, no_grad
 from quatgrad.backend import asarray, to_numpy
+from quatgrad.capture import Step
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import OptionError, RunError
 from quatgrad.nn import Module
@@ -96,7 +97,7 @@ def train(
     steps = recipe.epochs * per_epoch
     rate = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
     history = list(history)
-    step = len(history) * per_epoch
+    step, count = Step(model, optimizer), len(history) * per_epoch
     hidden = None if progress else True  # None: hidden where nobody looks, as in a log file
     from quatgrad.kernels.numba_cpu.denormals import flush_denormals  # loads Numba, half a second
 
@@ -104,28 +105,21 @@ def train(
         flush_denormals(),
         np.errstate(over="ignore", invalid="ignore"),
         tqdm(
-            total=steps, initial=step, desc=label, unit="batch", leave=False, disable=hidden
+            total=steps, initial=count, desc=label, unit="batch", leave=False, disable=hidden
         ) as bar,
     ):
         for epoch in range(len(history), recipe.epochs):
             start = time.perf_counter()
             model.train()
-            total, correct = 0.0, 0
             for images, labels in batches(dataset, recipe.batch_size, seed, epoch):
-                logits = model(Tensor(images))
-                loss = cross_entropy(logits, labels)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step(rate(step))
-
-                value = _finite(loss.item(), epoch, step)
-                total += value * len(labels)
-                correct += count_correct(logits, labels)
-                step += 1
+                step(images, labels, rate(count))
+                count += 1
                 bar.update()
+            total, correct = step.take()
+            _finite(total, epoch, count)
             n = len(dataset.train)
             test = evaluate(model, dataset.test, dataset, recipe.batch_size)
-            _finite(test[0], epoch, step - 1)
+            _finite(test[0], epoch, count)
             history.append(Epoch(total / n, correct / n, *test, time.perf_counter() - start))
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, test {test[1]:.1%}")
             after_epoch(optimizer, history)
@@ -156,10 +150,10 @@ def count_correct(logits: Tensor, labels: object) -> int:
     return int(to_numpy((logits.data.argmax(axis=1) == asarray(labels)).sum()))
 
 
-def _finite(loss: float, epoch: int, step: int) -> float:
+def _finite(loss: float, epoch: int, count: int) -> float:
     if not math.isfinite(loss):
         raise RunError(
-            f"training diverged: the loss is {loss} in epoch {epoch + 1}, step {step + 1}; "
+            f"training diverged: the loss is {loss} in epoch {epoch + 1}, by step {count}; "
             "try a smaller --lr, or a --warmup"
         )
     return loss

@@ -35,6 +35,7 @@ def test_a_run_from_the_command_line_to_the_record(bench, monkeypatch, tmp_path,
     assert {"cpu", "cores", "memory"} <= record["machine"].keys()
     assert record["versions"]["numpy"] == np.__version__
     assert len(record["results"]) == len(few)
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     table = capsys.readouterr().out
     for row in record["results"]:
         assert row["name"] in table
@@ -65,6 +66,7 @@ def test_medians_ratios_and_images_without_torch(bench, suite):
     assert row["quartiles"]["numba"] == [1.5, 5.5]
     assert row["ratios"] == ({"numpy": 1.5} if suite == "layers" else {})
     assert row.get("images_per_second") == ({"numba": 5.0} if suite == "steps" else None)
+    row["peak_mb"] = {"numba": 300.0}
     assert len(bench.table_line(suite)) == len(bench.table_line(suite, row))
     assert " -" in bench.table_line(suite, row)  # torch's column
 
@@ -85,7 +87,20 @@ def test_a_turn_of_each_suite(bench, monkeypatch):
         assert bench.turn(json.dumps(request)) > 0
 
 
-LAYERS = [[2, 6, 5, 8, 12], [3, 8, 12]]
+def test_a_training_step_knows_its_peak_memory(bench):
+    net = {"name": "lenet-300-100", "width": 8, "num_classes": 10, "algebra": "real"}
+    peak = bench.peak_memory("numba", {**net, "image_size": [8, 8], "batch": 4}, threads=1)
+    assert 10 < peak < 10_000
+
+
+def test_the_choice_is_explained(bench, capsys):
+    assert bench.main(["--explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * sum(len(sizes) == 5 for sizes in bench.LAYERS)
+    assert "quaternion conv 3x3 (64, 4, 4, 512, 512): y: winograd, eight products;" in lines[-1]
+
+
+LAYERS = [[2, 6, 5, 8, 12], [2, 5, 4, 12], [3, 8, 12]]
 NETS = [("resnet8", 8, 8), ("resnet18", 4, 12), ("conv-4", 4, 10), ("lenet-300-100", 12, 10)]
 
 
@@ -95,7 +110,7 @@ def test_pytorch_does_the_same_work(bench, algebra, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(bench, "LR", 0.01)
     with use_backend("numpy"):
-        for sizes in LAYERS:
+        for sizes in LAYERS[::2] if algebra == "quaternion" else LAYERS:
             y, z = (bench.layer_call(e, algebra, sizes)() for e in ("numpy", "torch"))
             z = z.detach().movedim(1, -1).numpy()
             np.testing.assert_allclose(y.numpy(), z, rtol=0, atol=1e-5)

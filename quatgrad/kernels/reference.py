@@ -11,6 +11,9 @@ because y is linear in w and in x, and the gradient of a linear map is its trans
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from quatgrad.backend import Array, array_module
@@ -39,7 +42,13 @@ HAMILTON.flags.writeable = False
 
 
 def _table(x: Array) -> Array:
-    return array_module(x).asarray(HAMILTON, dtype=x.dtype)
+    return _table_on(array_module(x), x.dtype)
+
+
+@cache
+def _table_on(xp: Any, dtype: np.dtype) -> Array:
+    """The table on the device of an array module: it goes there once."""
+    return xp.asarray(HAMILTON, dtype=dtype)
 
 
 # ------------------------------------------------------------- quaternion products, linear
@@ -89,6 +98,11 @@ def fold(W: Array) -> Array:
 def _blocks(x: Array) -> Array:
     """(..., 4P) -> (..., 4, P): the component blocks of a quaternion feature axis."""
     return x.reshape(*x.shape[:-1], 4, x.shape[-1] // 4)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """y = a b, matrices in the last two axes, the leading ones broadcast."""
+    return a @ b
 
 
 # ------------------------------------------------------------------------------ patches
@@ -216,6 +230,19 @@ def avg_pool_dx(g: Array, shape: tuple[int, ...], size: Pair, stride: Pair, padd
     return unpatches(P, shape, stride, padding)
 
 
+# --------------------------------------------------------------------------- activation
+
+
+def relu(x: Array) -> Array:
+    """y = max(x, 0); NaN stays NaN."""
+    return array_module(x).maximum(x, 0)
+
+
+def relu_dx(g: Array, y: Array) -> Array:
+    """dx = g where y > 0, else 0."""
+    return array_module(g).where(y > 0, g, g.dtype.type(0))
+
+
 # --------------------------------------------------------------------------- batch norm
 
 
@@ -252,3 +279,8 @@ def batch_norm_eval(
 ) -> Array:
     """y = scale (x - mean) / sqrt(var + eps) + shift with given statistics."""
     return (x - mean) * (scale / array_module(x).sqrt(var + eps)) + shift
+
+
+def follow(r: Array, b: Array, momentum: float) -> None:
+    """r <- (1 - momentum) r + momentum b, in place: running statistics after a batch's."""
+    r[...] = (1 - momentum) * r + momentum * b

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from quatgrad import __version__, data, models
-from quatgrad.backend import LADDERS, generator, set_backend
+from quatgrad.backend import LADDERS, PRECISIONS, generator, set_backend, set_precision
 from quatgrad.errors import OptionError, QuatgradError, RunError
 from quatgrad.lth import compare, plot, protocol, prune, store
 from quatgrad.lth.controls import CONTROLS, Control
@@ -125,6 +125,8 @@ def parser() -> argparse.ArgumentParser:
 
     g = p.add_argument_group("where")
     g.add_argument("--backend", choices=tuple(LADDERS), help="default: numba")
+    g.add_argument("--precision", choices=PRECISIONS, help="of products on a GPU with cuDNN "
+                   "(default: float32)")  # fmt: skip
     g.add_argument("--out", metavar="DIR", help="where runs are kept (default: runs)")
     g.add_argument("--plot", metavar="FILE", help="write the picture here too (.png or .svg)")
     g.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -159,6 +161,7 @@ def run(options: Options) -> list[compare.Runs]:
     Returns for each trial the records of each network.
     """
     set_backend(options.backend)
+    set_precision(options.precision)
     options.recipe(), options.protocol()  # raise what is wrong with them
     if options.plot:  # better now than after hours
         store.prepare_directory(Path(options.plot).parent, "--plot")

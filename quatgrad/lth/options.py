@@ -67,6 +67,7 @@ class Options:
     memory: str = "new"
     late: int = 0
     control: tuple[str, ...] = ()
+    precision: str = "float32"
     backend: str = "numba"
     out: str = "runs"
     plot: str | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quatgrad import __version__
-from quatgrad.backend import generator, get_backend
+from quatgrad.backend import generator, get_backend, get_precision
 from quatgrad.data import Dataset
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import store
@@ -161,6 +161,7 @@ class Search:
             "train_loss": history[-1].train_loss,
             "seconds": time.perf_counter() - began,
             "backend": get_backend(),
+            "precision": get_precision(),
             "version": __version__,
             "ticket": digest,
             "trained": store.digest(end.state),

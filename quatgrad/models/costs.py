@@ -130,10 +130,15 @@ def _uses(
 def _activation_bytes(
     state: Mapping[str, Tensor], nodes: list[tuple[Function, tuple[int, ...]]]
 ) -> int:
-    """Bytes of the arrays that nodes saved, each once, without those of parameters."""
+    """Bytes of what nodes saved, each piece of memory once, without that of parameters."""
     own = {id(_owner(t.data)) for t in state.values()}
-    saved = {id(a): a for node, _ in nodes for v in node.saved if (a := _owner(v)) is not None}
-    return sum(a.nbytes for key, a in saved.items() if key not in own)
+    held: dict[int, int] = {}
+    for node, _ in nodes:
+        for v in node.saved:
+            owner = _owner(v)
+            if owner is not None and id(owner) not in own:  # a buffer may be longer, to be aligned
+                held[id(owner)] = max(held.get(id(owner), 0), min(v.nbytes, owner.nbytes))
+    return sum(held.values())
 
 
 def _owner(a: Array) -> Array:

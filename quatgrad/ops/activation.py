@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import array_module, asarray, special
+from quatgrad.backend import array_module, asarray, kernel, special
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.quaternion import norm
 
@@ -19,13 +19,13 @@ class ReLU(Function):
     """y = max(x, 0); dy/dx = 1 for x > 0, else 0."""
 
     def forward(self, x):
-        y = array_module(x).maximum(x, 0)
+        y = kernel("relu")(x)
         self.save(y)
         return y
 
     def backward(self, g):
         (y,) = self.saved
-        return g * (y > 0)
+        return kernel("relu_dx")(g, y)
 
 
 class LeakyReLU(Function):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module, asarray
+from quatgrad.backend import Array, array_module, asarray, kernel
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
@@ -193,13 +193,13 @@ class MatMul(Function):
 
     def forward(self, a, b):
         self.save(a, b)
-        return a @ b
+        return kernel("matmul")(a, b)
 
     def backward(self, g):
-        a, b = self.saved
+        (a, b), product = self.saved, kernel("matmul")
         return (
-            unbroadcast(g @ b.swapaxes(-1, -2), a.shape) if self.needs[0] else None,
-            unbroadcast(a.swapaxes(-1, -2) @ g, b.shape) if self.needs[1] else None,
+            unbroadcast(product(g, b.swapaxes(-1, -2)), a.shape) if self.needs[0] else None,
+            unbroadcast(product(a.swapaxes(-1, -2), g), b.shape) if self.needs[1] else None,
         )
 
 

@@ -85,4 +85,4 @@ def check_rows(op: str, x: Tensor) -> None:
 
 def follow(running: Tensor, batch: Array, momentum: float) -> None:
     """r <- (1 - momentum) r + momentum b."""
-    running.data = (1 - momentum) * running.data + momentum * batch
+    running.update(lambda r: kernel("follow")(r, batch, momentum))

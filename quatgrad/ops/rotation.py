@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from quatgrad.autograd import Function, Tensor
@@ -45,7 +48,13 @@ class RotationWeight(Function):
 
 
 def _table(x: Array) -> Array:
-    return array_module(x).asarray(K, dtype=x.dtype)
+    return _table_on(array_module(x), x.dtype)
+
+
+@cache
+def _table_on(xp: Any, dtype: np.dtype) -> Array:
+    """The table on the device of an array module: it goes there once."""
+    return xp.asarray(K, dtype=dtype)
 
 
 def rotation_weight(w: Tensor, s: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from quatgrad.kernels import reference
 
 RUNGS = ("gemm", "numba_cpu")
 HELPERS = {"array_module", "out_size", "pad", "window"}  # of reference: not kernels
-IN_PLACE = {"adam", "sgd"}  # write to their arguments: see test_optimizer_kernels.py
+IN_PLACE = {"adam", "follow", "sgd"}  # write to arguments: see test_optimizer_kernels.py
 
 
 def _module(rung):
@@ -223,6 +223,7 @@ ARGUMENTS = {
     "quaternion_divide": lambda d: _quaternion_and(d, 4),
     "quaternion_rotate": lambda d: _quaternion_and(d, 3),
     "quaternion_power": _power,
+    "matmul": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["P"], d.s["Q"])),
     "hamilton_linear": lambda d: _linear(d, "x", "w"),
     "hamilton_linear_dx": lambda d: _linear(d, "g", "w"),
     "hamilton_linear_dw": lambda d: _linear(d, "x", "g"),
@@ -248,6 +249,8 @@ ARGUMENTS = {
         d.s["size"],
         *_window(d),
     ),
+    "relu": lambda d: (_pool_input(d),),
+    "relu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "batch_norm": _batch_norm,
     "batch_norm_dx": _batch_norm_dx,
     "batch_norm_eval": _batch_norm_eval,
@@ -324,7 +327,7 @@ def _compare(rung, name, args, dtype):
     for y, r, t in zip(got, expected, truth, strict=True):
         assert y.shape == r.shape
         assert y.dtype == r.dtype
-        if y.dtype.kind == "i" or name == "max_pool":
+        if y.dtype.kind == "i" or name in ("max_pool", "relu", "relu_dx"):
             np.testing.assert_array_equal(y, r)
         else:
             assert y.dtype == dtype

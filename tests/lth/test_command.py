@@ -188,7 +188,7 @@ CHANGES = [
     ("--schedule", "constant"), ("--warmup", "1"), ("--optimizer", "adam"), ("--momentum", "0.5"),
     ("--weight-decay", "0.1"), ("--seed", "1"), ("--keep", "0.7"), ("--real-encoder", "rgb"),
     ("--statistics", "paper"), ("--real-head",), ("--scope", "global"), ("--rewind", "weights"),
-    ("--score", "random"), ("--granularity", "quaternion"),
+    ("--score", "random"), ("--granularity", "quaternion"), ("--precision", "tf32"),
     ("--masks", "finetuned"), ("--memory", "kept"), ("--late", "1"),
 ]  # fmt: skip
 
@@ -316,6 +316,7 @@ BAD = [
     ("--scope block", "--scope", "'block'", "global"),
     ("--rewind late", "--rewind", "'late'", "weights"),
     ("--masks random", "--masks", "'random'", "finetuned"),
+    ("--precision float16", "--precision", "'float16'", "bf16"),
     ("--control luck", "--control", "'luck'", "shuffled"),
     ("--late -1", "--late", "-1"),
     ("--memory gone", "--memory", "'gone'", "kept"),

@@ -126,7 +126,7 @@ def test_activation_bytes_are_what_the_graph_of_training_holds(algebra):
     todo = [y._node]
     while todo:
         node = todo.pop()
-        held |= {id(root(a)): root(a).nbytes for a in node.saved}
+        held |= {id(root(a)): a.nbytes for a in node.saved}
         todo += [p for p in node.parents if p is not None and not isinstance(p, Tensor)]
     total = sum(size for key, size in held.items() if key not in own)
     assert total == 5 * costs(net, (6, 6, 4)).activation_bytes

@@ -11,6 +11,8 @@ import os
 # training step of small layers took 250 ms instead of 4. Read when OpenMP is loaded, below.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from quatgrad.kernels.numba_cpu import heap
+from quatgrad.kernels.numba_cpu.activation import relu, relu_dx
 from quatgrad.kernels.numba_cpu.algebra import (
     hamilton,
     quaternion_divide,
@@ -23,10 +25,15 @@ from quatgrad.kernels.numba_cpu.algebra import (
     quaternion_rotate,
     quaternion_sqrt,
 )
-from quatgrad.kernels.numba_cpu.hamilton8 import (
+from quatgrad.kernels.numba_cpu.convolution import (
+    conv2d,
+    conv2d_dw,
+    conv2d_dx,
     hamilton_conv2d,
     hamilton_conv2d_dw,
     hamilton_conv2d_dx,
+)
+from quatgrad.kernels.numba_cpu.hamilton8 import (
     hamilton_linear,
     hamilton_linear_dw,
     hamilton_linear_dx,
@@ -42,6 +49,8 @@ from quatgrad.kernels.numba_cpu.windows import (
     unpatches,
 )
 
+heap.keep_freed_memory()
+
 __all__ = [
     "adam",
     "avg_pool",
@@ -49,6 +58,9 @@ __all__ = [
     "batch_norm",
     "batch_norm_dx",
     "batch_norm_eval",
+    "conv2d",
+    "conv2d_dw",
+    "conv2d_dx",
     "hamilton",
     "hamilton_conv2d",
     "hamilton_conv2d_dw",
@@ -68,6 +80,8 @@ __all__ = [
     "quaternion_power",
     "quaternion_rotate",
     "quaternion_sqrt",
+    "relu",
+    "relu_dx",
     "sgd",
     "unpatches",
 ]

@@ -1,6 +1,8 @@
-"""How arguments are handed to compiled code."""
+"""How arguments are handed to compiled code, and results made for it."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -16,3 +18,11 @@ def read_only(a: Array, dtype: type | None = None) -> Array:
     a = np.ascontiguousarray(a, dtype).view()
     a.flags.writeable = False
     return a
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """`numpy.empty` that starts with a line of the cache: vectors across two take twice as long."""
+    line, size = 64, math.prod(shape) * dtype.itemsize
+    a = np.empty(size + line, np.uint8)
+    first = -a.__array_interface__["data"][0] % line
+    return a[first : first + size].view(dtype).reshape(shape)

@@ -23,7 +23,7 @@ from numba import njit, prange
 from quatgrad.backend import Array, kernel
 from quatgrad.kernels import gemm
 from quatgrad.kernels.numba_cpu.arguments import read_only
-from quatgrad.kernels.reference import Pair, out_size
+from quatgrad.kernels.reference import Pair
 
 # The form that leaves half of the operands as they are (Cariow and Cariowa 2021): with
 # H = HADAMARD, h = H (H w * H x) / 4, w = (r, i, j, k), x = (a, b, c, d),
@@ -35,18 +35,18 @@ LEFT = np.vstack([2 * _ONE[[0, 3, 1, 2]], HADAMARD])  # r k i j
 RIGHT = np.vstack([_ONE[[0, 2, 3, 1]], HADAMARD / 4])  # a c d b
 OUT = np.array([[1], [-1], [-1], [-1]]) * np.hstack([_ONE, -HADAMARD])
 
-#: Multiplications saved for each number moved in memory, below which the gemm rung is as fast.
-PAYS = 80
+#: Multiplications saved for each number moved in memory, below which 16 products are as fast.
+PAYS = 40
 
 _parallel = njit(parallel=True, cache=True, error_model="numpy")
 
 
-def _pays(P: int, Q: int, *size: int) -> bool:
+def pays(P: int, Q: int, *size: int) -> bool:
     """Whether, for one pixel or row, the saving is large beside the sums and the patches.
 
-    Measured on two cores, forward and both gradients together, gemm's time over ours: at most
-    1.2 below 70 (3x3, 128 channels: 38, 0.7 to 1.2; 3x3, 192: 58, 1.0 to 1.1); 1.0 to 1.3 at 77
-    (3x3, 256); above, 1.4 to 1.6 (linear and 1x1, 1024: 85; 3x3, 512: 154).
+    Measured in one thread, forward and both gradients together, the expanded weight's time over
+    ours: 3x3 windows of stride 2, 64 -> 128 channels: 0.9 (at 32), 128 -> 256: 1.3 (at 64),
+    256 -> 512: 1.0 (at 128); 1x1 windows, 256 channels: 0.9 (at 21), 512: 1.2 (at 43).
     """
     window = math.prod(size)
     saved = 8 * window * P * Q
@@ -104,7 +104,7 @@ def _merge_rows(table, y, x):
 
 def hamilton_linear(x: Array, w: Array) -> Array:
     """OUT ((RIGHT x) (LEFT w)): planes (8, N, P) times (8, P, Q)."""
-    if not _pays(*w.shape[1:]):
+    if not pays(*w.shape[1:]):
         return gemm.hamilton_linear(x, w)
     y = np.empty((len(x), 4 * w.shape[2]), x.dtype)
     return _merge(OUT, _split(RIGHT, x) @ _mix(LEFT, w), y)
@@ -112,7 +112,7 @@ def hamilton_linear(x: Array, w: Array) -> Array:
 
 def hamilton_linear_dx(g: Array, w: Array) -> Array:
     """RIGHT^T ((OUT^T g) (LEFT w)^T)."""
-    if not _pays(*w.shape[1:]):
+    if not pays(*w.shape[1:]):
         return gemm.hamilton_linear_dx(g, w)
     dx = np.empty((len(g), 4 * w.shape[1]), g.dtype)
     return _merge(RIGHT.T, _split(OUT.T, g) @ _mix(LEFT, w).swapaxes(1, 2), dx)
@@ -120,58 +120,32 @@ def hamilton_linear_dx(g: Array, w: Array) -> Array:
 
 def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """LEFT^T ((RIGHT x)^T (OUT^T g))."""
-    if not _pays(x.shape[1] // 4, g.shape[1] // 4):
+    if not pays(x.shape[1] // 4, g.shape[1] // 4):
         return gemm.hamilton_linear_dw(x, g)
     return _mix(LEFT.T, _split(RIGHT, x).swapaxes(1, 2) @ _split(OUT.T, g))
 
 
-# ---------------------------------------------------------------------------- convolution
-
-
-def _patches(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """The patches of the eight planes of x, summed before they are copied: (8, N I J, U V P)."""
-    planes = _split(RIGHT, x)
-    P = kernel("patches")(planes.reshape(-1, *planes.shape[2:]), size, stride, padding)
-    return P.reshape(8, -1, math.prod(P.shape[3:]))
+# ----------------------------------------------------- convolution: eight of the real ones
 
 
 def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
-    """OUT (patches (8, N I J, U V P) times weights (8, U V P, Q)), in blocks as `gemm.conv2d`."""
-    if not _pays(*w.shape[3:], *w.shape[1:3]):
-        return gemm.hamilton_conv2d(x, w, stride, padding)
-    size, Q = w.shape[1:3], w.shape[4]
-    W = _mix(LEFT, w).reshape(8, -1, Q)
-    y = np.empty((len(x), *out_size(x.shape[1:3], size, stride, padding), 4 * Q), x.dtype)
-    for block in gemm._blocks(y, 2 * W.shape[1]):
-        _merge(OUT, _patches(x[block], size, stride, padding) @ W, y[block])
-    return y
+    """OUT ((RIGHT x) * (LEFT w)), * the convolution of a plane by a plane."""
+    conv, planes = kernel("conv2d"), zip(_split(RIGHT, x), _mix(LEFT, w), strict=True)
+    y = np.stack([conv(a, v, stride, padding) for a, v in planes])
+    return _merge(OUT, y, np.empty((*y.shape[1:4], 4 * y.shape[4]), x.dtype))
 
 
 def hamilton_conv2d_dx(
     g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Array:
-    """RIGHT^T of the eight planes (OUT^T g) (LEFT w)^T, each added back from its patches."""
-    if not _pays(*w.shape[3:], *w.shape[1:3]):
-        return gemm.hamilton_conv2d_dx(g, w, shape, stride, padding)
-    _, *window, Q = w.shape
-    W = _mix(LEFT, w).reshape(8, -1, Q).swapaxes(1, 2)
-    dx = np.empty(shape, g.dtype)
-    for block in gemm._blocks(g, 2 * W.shape[2]):
-        n, *maps = g[block].shape[:3]
-        P = (_split(OUT.T, g[block]).reshape(8, -1, Q) @ W).reshape(8 * n, *maps, *window)
-        planes = kernel("unpatches")(P, (8 * n, *shape[1:3], window[2]), stride, padding)
-        _merge(RIGHT.T, planes, dx[block])
-    return dx
+    """RIGHT^T (dx of the planes OUT^T g and LEFT w)."""
+    conv, planes = kernel("conv2d_dx"), zip(_split(OUT.T, g), _mix(LEFT, w), strict=True)
+    plane = (*shape[:3], shape[3] // 4)
+    dx = np.stack([conv(b, v, plane, stride, padding) for b, v in planes])
+    return _merge(RIGHT.T, dx, np.empty(shape, g.dtype))
 
 
 def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """LEFT^T (patches^T (8, U V P, N I J) times OUT^T g (8, N I J, Q)), summed over blocks."""
-    P, Q = x.shape[3] // 4, g.shape[3] // 4
-    if not _pays(P, Q, *size):
-        return gemm.hamilton_conv2d_dw(x, g, size, stride, padding)
-    K = size[0] * size[1] * P
-    dw = np.zeros((8, K, Q), x.dtype)
-    for block in gemm._blocks(g, 2 * K):
-        X = _patches(x[block], size, stride, padding)
-        dw += X.swapaxes(1, 2) @ _split(OUT.T, g[block]).reshape(8, -1, Q)
-    return _mix(LEFT.T, dw).reshape(4, *size, P, Q)
+    """LEFT^T (dw of the planes RIGHT x and OUT^T g)."""
+    conv, planes = kernel("conv2d_dw"), zip(_split(RIGHT, x), _split(OUT.T, g), strict=True)
+    return _mix(LEFT.T, np.stack([conv(a, b, size, stride, padding) for a, b in planes]))

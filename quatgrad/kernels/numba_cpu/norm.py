@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 
 from quatgrad.backend import Array
-from quatgrad.kernels.numba_cpu.arguments import read_only
+from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 
 # A chunk is long enough to pay for a thread and short enough to share out and to sum accurately.
 _NUMBERS, _ROWS = 1 << 16, 1 << 10
@@ -73,7 +73,7 @@ def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
 ) -> Array:
     """`reference.batch_norm_eval` in one pass."""
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     factor = scale / np.sqrt(var + eps)
     _normalize(_rows(x), read_only(mean), factor, read_only(shift), y.reshape(-1, len(factor)))
     return y
@@ -102,7 +102,7 @@ def batch_norm_dx(
     inv = 1 / np.sqrt(var + eps)
     dshift, dscale = sums.sum(axis=1) * (np.ones(C), inv)
     mean_g, slope = (dshift / M).astype(g.dtype), (dscale * inv / M).astype(g.dtype)
-    dx = np.empty(x.shape, g.dtype)
+    dx = empty(x.shape, g.dtype)
     _normalize_dx(rows_g, rows_x, mean, mean_g, slope, scale * inv, dx.reshape(M, C))
     return dx, dscale.astype(g.dtype), dshift.astype(g.dtype)
 

@@ -1,0 +1,466 @@
+"""Is the GPU right, and how fast is it? One command for a machine with an NVIDIA GPU.
+
+    python experiments/gpu_check.py     under 8 minutes; writes experiments/results/gpu-check.json
+
+Each section runs in a process of its own, with a time limit: one that fails, hangs or kills its
+process takes nothing from the others. First every kernel and a few training steps are compared
+with NumPy in float64, and recorded steps with eager ones; then ResNets are trained on random images
+that lie on the device, beside PyTorch where it is installed. The exit code is 0 if all sections
+ended well and all numbers agree.
+
+--backend numpy --tiny runs the same on a CPU, at sizes that take seconds: for the tests.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import about, normal, torch_twin
+
+from quatgrad import Tensor, generator, models
+from quatgrad.backend import (
+    LADDERS,
+    PRECISIONS,
+    asarray,
+    get_backend,
+    kernel,
+    set_backend,
+    to_numpy,
+    use_backend,
+    use_precision,
+)
+from quatgrad.capture import Step
+from quatgrad.errors import BackendError, QuatgradError
+from quatgrad.kernels import cupy_gpu, reference, use_kernels
+from quatgrad.nn import Module
+from quatgrad.ops import cross_entropy
+from quatgrad.optim import SGD
+
+OUT = Path(__file__).parent / "results" / "gpu-check.json"
+#: A comparison: "what", "error", "limit". A measurement: "case", "engine", "speed" (images/s), or
+#: "kernel", "seconds" by rung.
+Row = dict[str, Any]
+Call = Callable[[], Any]
+
+#: The largest error, relative to the largest number of the result.
+LIMITS = {"float32": 2e-5, "tf32": 3e-3, "bf16": 2e-2, "training": 1e-3}
+BATCHES, TINY_BATCHES = (128, 512), (4,)
+MAPS, LARGE_MAPS, TINY_MAPS = (8, 16, 64), (128, 32, 64), (2, 6, 8)  # N, H = W, C
+SECONDS, KERNEL_SECONDS, TINY_SECONDS = 2.0, 0.1, 0.02  # that are timed, after WARM_UP calls
+WARM_UP = 5
+
+# ----------------------------------------------------------------------------- is it right?
+
+WINDOW, HALVE = ((3, 3), (1, 1), (1, 1)), ((2, 2), (2, 2), (0, 0))  # size, stride, padding
+
+
+def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
+    """Arguments for every kernel, in float32."""
+    x, g = normal(N, H, H, C), normal(N, H, H, C, seed=1)
+    w, v = normal(3, 3, C, C, seed=2), normal(4, 3, 3, C // 4, C // 4, seed=3)
+    c, c2 = normal(C, seed=4), 1 + normal(C, seed=5) ** 2
+    half, winner = normal(N, H // 2, H // 2, C), reference.max_pool(x, *HALVE)[1]
+    p, q = normal(1000, 4), normal(1000, 4, seed=1)
+    X, G, W = normal(N, C), normal(N, C, seed=1), normal(4, C // 4, C // 4)
+    numbers = (0.1, 0.9, True, 5e-4)
+    table = {
+        "patches": (x, *WINDOW),
+        "unpatches": (reference.patches(x, *WINDOW), x.shape, *WINDOW[1:]),
+        "max_pool": (x, *HALVE),
+        "max_pool_dx": (half, winner, x.shape, *HALVE),
+        "avg_pool": (x, *HALVE),
+        "avg_pool_dx": (half, x.shape, *HALVE),
+        "relu": (x,),
+        "relu_dx": (g, x),
+        "batch_norm": (x, c, c, 1e-5),
+        "batch_norm_dx": (g, x, c, c2, c, 1e-5),
+        "batch_norm_eval": (x, c, c2, c, c, 1e-5),
+        "follow": (c, c2, 0.1),
+        "expand": (v,),
+        "fold": (w,),
+        "hamilton": (p, q),
+        "matmul": (X, G.T),
+        "hamilton_linear": (X, W),
+        "hamilton_linear_dx": (G, W),
+        "hamilton_linear_dw": (X, G),
+        "sgd": (x, g, normal(*x.shape, seed=6), *numbers),
+        "adam": (x, g, normal(*x.shape, seed=6), x * x, 3, 1e-3, (0.9, 0.999), 1e-8, 0.1, True),
+        "quaternion_divide": (p, q),
+        "quaternion_rotate": (p, q[:, 1:]),
+        "quaternion_power": (p, q[:, 0]),
+    }
+    for name in ("exp", "inverse", "log", "norm", "normalize", "polar", "sqrt"):
+        table[f"quaternion_{name}"] = (p,)
+    for name, weight in (("conv2d", w), ("hamilton_conv2d", v)):
+        table[name] = x, weight, *WINDOW[1:]
+        table[f"{name}_dx"] = g, weight, x.shape, *WINDOW[1:]
+        table[f"{name}_dw"] = x, g, *WINDOW
+    return table
+
+
+IN_PLACE = {"sgd": (0, 2), "adam": (0, 2, 3), "follow": (0,)}  # the arguments that are the result
+
+
+def kernels(tiny: bool) -> Iterator[Row]:
+    """Every kernel of the best rung that has it, against `reference` in float64."""
+    for name, args in arguments(*(TINY_MAPS if tiny else MAPS)).items():
+        true = results(name, getattr(reference, name), args, wide)
+        for precision in PRECISIONS if "conv2d" in name else ("float32",):
+            with use_precision(precision):
+                found = results(name, kernel(name), args, on_device)
+            error = max(map(distance, found, true))
+            yield {"what": f"{name} {precision}", "error": error, "limit": LIMITS[precision]}
+
+
+def results(
+    name: str, f: Callable[..., Any], args: tuple[Any, ...], move: Callable[[Any], Any]
+) -> list[np.ndarray]:
+    """What the kernel f makes of the arguments, moved; as NumPy arrays."""
+    args = tuple(move(a) if isinstance(a, np.ndarray) else a for a in args)
+    y = f(*args)
+    if name in IN_PLACE:
+        y = tuple(args[k] for k in IN_PLACE[name])
+    return [to_numpy(a) for a in (y if isinstance(y, tuple) else (y,))]
+
+
+def wide(a: np.ndarray) -> np.ndarray:
+    """A copy; numbers as float64."""
+    return a.astype(np.float64 if a.dtype.kind == "f" else a.dtype)
+
+
+def on_device(a: np.ndarray) -> Any:
+    """A copy on the backend in force."""
+    return asarray(a.copy())
+
+
+def distance(y: np.ndarray, true: np.ndarray) -> float:
+    """max |y - true| / max |true|; infinite if y is not finite or of another shape."""
+    if y.shape != true.shape or not np.isfinite(y).all():
+        return float("inf")
+    return float(np.abs(y - true).max() / max(np.abs(true).max(), 1e-30))
+
+
+def training(tiny: bool) -> Iterator[Row]:
+    """Three steps against NumPy in float64; and twice the same, bit for bit."""
+    width, limit = 4 if tiny else 16, LIMITS["training"]
+    for algebra in ("real", "quaternion"):
+        found = trained(algebra, width)
+        again = trained(algebra, width)
+        with use_backend("numpy"):
+            true = trained(algebra, width, in_float64)
+        for name, y in found.items():
+            row = {"what": f"3 steps, {algebra}: {name}", "limit": limit}
+            yield row | {"error": distance(y, true[name])}
+        repeats = all(found[name].tobytes() == again[name].tobytes() for name in found)
+        row = {"what": f"3 steps, {algebra}: differ from run to run", "limit": 0}
+        yield row | {"error": float(not repeats)}
+
+
+def recorded(tiny: bool) -> Iterator[Row]:
+    """Steps recorded as a CUDA graph against eager ones: bit for bit the same."""
+    for precision, algebra in product(PRECISIONS, ("real", "quaternion")):
+        with use_precision(precision):
+            one, two = (stepped(algebra, tiny, records) for records in (True, False))
+        differ = any(one[name].tobytes() != a.tobytes() for name, a in two.items())
+        what = f"recorded steps, {algebra} {precision}: differ from eager ones"
+        yield {"what": what, "error": float(differ), "limit": 0}
+
+
+def stepped(algebra: str, tiny: bool, records: bool) -> dict[str, np.ndarray]:
+    """The state of a ResNet-8 after five steps, of which three are recorded, if any is."""
+    step, x, labels = trainee(16, records, **network("resnet8", algebra, tiny))
+    for k in range(5):
+        step(x, labels, 0.01 / (1 + k))
+    if records and get_backend() == "cupy" and not any(step.recorded.values()):
+        raise BackendError("the step was not recorded")
+    return step.model.state_dict()
+
+
+def trained(
+    algebra: str, width: int, change: Callable[[Module], None] | None = None
+) -> dict[str, np.ndarray]:
+    """Losses of three steps of a ResNet-8, and its state afterwards as one vector."""
+    net = models.create("resnet8", algebra, image_size=(8, 8), width=width)
+    if change:
+        change(net)
+    dtype = net.parameters()[0].dtype
+    optimizer = SGD(net.parameters(), 0.9, nesterov=True, weight_decay=5e-4)
+    x, labels = normal(16, 8, 8, 4).astype(dtype), generator(0, "labels").integers(0, 10, 16)
+    losses = []
+    for _ in range(3):
+        loss = cross_entropy(net(Tensor(x)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step(0.01)
+        losses.append(loss.item())
+    state = np.concatenate([a.ravel() for a in net.state_dict().values()])
+    return {"losses": np.array(losses), "weights": state}
+
+
+def in_float64(net: Module) -> None:
+    """Replace parameters and buffers by the same in float64."""
+    for _, module in net.named_modules():
+        for name, t in list(module.members()):
+            if isinstance(t, Tensor):
+                setattr(module, name, type(t)(t.numpy().astype(np.float64)))
+
+
+# ----------------------------------------------------------------------------- how fast is it?
+
+
+def kernel_speed(tiny: bool) -> Iterator[Row]:
+    """Every kernel of the GPU rung against the rung below."""
+    rungs = ("cupy_gpu", "gemm") if get_backend() == "cupy" else ("gemm", "reference")
+    for name, args in arguments(*(TINY_MAPS if tiny else LARGE_MAPS)).items():
+        if name not in cupy_gpu.__all__:
+            continue
+        moved = [on_device(a) if isinstance(a, np.ndarray) else a for a in args]
+        seconds = {}
+        for rung in rungs:
+            with use_kernels(rung):
+                call = partial(kernel(name), *moved)
+                seconds[rung] = 1 / per_second(call, 1, TINY_SECONDS if tiny else KERNEL_SECONDS)
+        yield {"kernel": name, "seconds": seconds}
+
+
+def speed(model: str, tiny: bool) -> Iterator[Row]:
+    """Training steps of ours: every batch and algebra, eager and recorded."""
+    engines = ENGINES if get_backend() == "cupy" else {"CPU": ("float32", False)}
+    for batch, algebra in product(batches(tiny), ("real", "quaternion")):
+        for engine, (precision, records) in engines.items():
+            with use_precision(precision):
+                step, x, labels = trainee(batch, records, **network(model, algebra, tiny))
+                call = partial(step, x, labels, 1e-4)
+                images = per_second(call, batch, TINY_SECONDS if tiny else SECONDS)
+            yield {"case": case(model, algebra, batch), "engine": engine, "speed": images}
+
+
+#: What is timed of ours: precision, and whether steps are recorded.
+ENGINES = {
+    "tf32 eager": ("tf32", False),
+    "tf32": ("tf32", True),
+    "bf16": ("bf16", True),
+    "float32": ("float32", True),
+}
+
+
+def trainee(
+    batch: int, records: bool, image_size: Sequence[int], **net: Any
+) -> tuple[Step, Any, Any]:
+    """A training step, and random images and labels on the device."""
+    model = models.create(image_size=tuple(image_size), **net)
+    step = Step(model, SGD(model.parameters(), 0.9, nesterov=True, weight_decay=5e-4))
+    step.records &= records
+    labels = generator(0, "labels").integers(0, net["num_classes"], batch)
+    return step, asarray(normal(batch, *image_size, 4)), asarray(labels)
+
+
+def torch_speed(model: str, compiled: bool, tiny: bool) -> Iterator[Row]:
+    """The same steps by PyTorch: bf16 autocast, channels last; compiled at the last batch alone."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    torch.set_default_device("cuda" if on_gpu else "cpu")
+    torch.backends.cudnn.benchmark = True
+    chosen = batches(tiny)[-1:] if compiled else batches(tiny)
+    for batch, algebra in product(chosen, ("real", "quaternion")):
+        call = torch_step(batch, compiled, **network(model, algebra, tiny))
+        wait = torch.cuda.synchronize if on_gpu else int
+        images = per_second(call, batch, TINY_SECONDS if tiny else SECONDS, wait)
+        engine = "torch compiled" if compiled else "torch eager"
+        yield {"case": case(model, algebra, batch), "engine": engine, "speed": images}
+
+
+def case(model: str, algebra: str, batch: int) -> str:
+    """A row of the last table."""
+    return f"{model} {algebra}, batch {batch}"
+
+
+def batches(tiny: bool) -> tuple[int, ...]:
+    """The batch sizes that are timed."""
+    return TINY_BATCHES if tiny else BATCHES
+
+
+def network(model: str, algebra: str, tiny: bool) -> dict[str, Any]:
+    """What `models.create` makes of CIFAR-100's images."""
+    size, width = ((8, 8), 4) if tiny else ((32, 32), 64)
+    net = {"name": model, "algebra": algebra, "num_classes": 100}
+    return net | {"image_size": size, "width": width}
+
+
+def torch_step(batch: int, compiled: bool, image_size: Sequence[int], **net: Any) -> Call:
+    """A training step in PyTorch on random images."""
+    import torch
+
+    forward, leaves = torch_twin(models.create(image_size=tuple(image_size), **net))
+    forward = torch.compile(forward) if compiled else forward
+    x = torch.tensor(normal(batch, *image_size, 4)).permute(0, 3, 1, 2)
+    labels = torch.tensor(generator(0, "labels").integers(0, net["num_classes"], batch))
+    optimizer = torch.optim.SGD(leaves, lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4)
+
+    def call() -> Any:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(forward(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return call
+
+
+def synchronize() -> None:
+    """Wait until the device has done what it was asked to do."""
+    if get_backend() == "cupy":
+        sys.modules["cupy"].cuda.Device().synchronize()
+
+
+def per_second(call: Call, batch: int, seconds: float, wait: Call = synchronize) -> float:
+    """Images per second, `batch` in a call, over calls that take so long together."""
+    for _ in range(WARM_UP):
+        call()
+    wait()
+    start, calls, elapsed = time.perf_counter(), 0, 0.0
+    while elapsed < seconds:
+        for _ in range(5):  # the device has work while Python prepares more
+            call()
+            calls += 1
+        wait()
+        elapsed = time.perf_counter() - start
+    return calls * batch / elapsed
+
+
+# ------------------------------------------------------------------------------- the sections
+
+#: name -> what it does, and the seconds it may take: 475 together
+SECTIONS: dict[str, tuple[Callable[[bool], Iterator[Row]], float]] = {
+    "kernels": (kernels, 50),
+    "kernel speed": (kernel_speed, 45),
+    "training": (training, 30),
+    "recorded": (recorded, 40),
+    "resnet18": (partial(speed, "resnet18"), 50),
+    "resnet50": (partial(speed, "resnet50"), 70),
+    "torch resnet18": (partial(torch_speed, "resnet18", False), 40),
+    "torch resnet50": (partial(torch_speed, "resnet50", False), 50),
+    "torch resnet18 compiled": (partial(torch_speed, "resnet18", True), 120),
+}
+
+
+def child(name: str, backend: str, tiny: bool) -> int:
+    """The life of a section: its rows, one on a line. PyTorch's need no backend of ours."""
+    try:
+        set_backend("numpy" if name.startswith("torch") else backend)
+        for row in SECTIONS[name][0](tiny):
+            print(json.dumps(row), flush=True)
+    except QuatgradError as error:  # one clear line
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(name: str, backend: str, tiny: bool) -> dict[str, Any]:
+    """A section in a process of its own: its rows, and what went wrong, if anything did."""
+    command = [sys.executable, __file__, "--section", name, "--backend", backend]
+    limit = SECTIONS[name][1]
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command + ["--tiny"] * tiny, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        out, errors = process.communicate(timeout=limit)
+        problem = f"ended with code {process.returncode}" if process.returncode else ""
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, errors = process.communicate()
+        problem = f"not finished after {limit:g} s"
+    if problem:
+        problem += "".join(f": {line}" for line in errors.strip().splitlines()[-1:])
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    notices = [line for line in errors.splitlines() if line.startswith("quatgrad: ")]
+    found = {"section": name, "rows": rows, "problem": problem, "notices": notices}
+    return found | {"seconds": time.perf_counter() - started}
+
+
+def report(section: dict[str, Any]) -> bool:
+    """Print how a section went; True if all is well."""
+    compared = [row for row in section["rows"] if "error" in row]
+    wrong = [row for row in compared if not row["error"] <= row["limit"]]
+    done = f"{len(compared)} comparisons" if compared else f"{len(section['rows'])} measurements"
+    print(f"{section['section']}: {done}, {len(wrong)} wrong, {section['seconds']:.0f} s")
+    for row in (r for r in section["rows"] if "kernel" in r):
+        (rung, mine), (below, theirs) = row["seconds"].items()
+        print(f"  {row['kernel']:<20}{1e6 * mine:9.0f} us   {below}/{rung} {theirs / mine:6.1f}")
+    for row in wrong or sorted(compared, key=lambda row: row["error"])[-1:]:
+        verdict = "WRONG" if row in wrong else "worst"
+        print(f"  {verdict}: {row['what']}, error {row['error']:.1e}, limit {row['limit']:.0e}")
+    for line in section["notices"] + ["FAILED: " + section["problem"]] * bool(section["problem"]):
+        print(f"  {line}")
+    return not wrong and not section["problem"]
+
+
+def table(sections: list[dict[str, Any]]) -> str:
+    """Images per second: a row for each case, a column for each engine."""
+    speed = {(r["case"], r["engine"]): r["speed"]
+             for s in sections for r in s["rows"] if "speed" in r}  # fmt: skip
+    cases, engines = (dict.fromkeys(key[k] for key in speed) for k in (0, 1))
+    lines = [f"{'training, images/s':<34}" + "".join(f"{e:>16}" for e in engines)]
+    for name in cases:
+        cells = (f"{speed[name, e]:,.0f}" if (name, e) in speed else "-" for e in engines)
+        lines.append(f"{name:<34}" + "".join(f"{cell:>16}" for cell in cells))
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """All sections, a report of each, and the verdict."""
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(prog="gpu_check.py", description=__doc__, formatter_class=raw)
+    p.add_argument("--backend", choices=tuple(LADDERS), default="cupy", help="default: cupy")
+    p.add_argument("--tiny", action="store_true", help="sizes that take seconds on a CPU")
+    p.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"default: {OUT}")
+    p.add_argument("--section", choices=tuple(SECTIONS), help=argparse.SUPPRESS)
+    options = p.parse_args(argv)
+    if options.section:
+        return child(options.section, options.backend, options.tiny)
+    names = [n for n in SECTIONS if find_spec("torch") or not n.startswith("torch")]
+    sections, bad = [], []
+    for name in names:
+        sections.append(run(name, options.backend, options.tiny))
+        if not report(sections[-1]):
+            bad.append(name)
+    record = about(1, None) | {"device": device(options.backend), "sections": sections}
+    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"\n{table(sections)}\n")
+    print(f"{'failed: ' + ', '.join(bad) if bad else 'all is well'}; written to {options.out}")
+    return int(bool(bad))
+
+
+def device(backend: str) -> dict[str, Any]:
+    """The GPU, and the libraries that drive it."""
+    if backend != "cupy":
+        return {"backend": backend}
+    try:
+        import cupy
+
+        properties = cupy.cuda.runtime.getDeviceProperties(0)
+        return {
+            "name": properties["name"].decode(),
+            "memory": properties["totalGlobalMem"],
+            "cuda": cupy.cuda.runtime.runtimeGetVersion(),
+            "driver": cupy.cuda.runtime.driverGetVersion(),
+            "cupy": cupy.__version__,
+        }
+    except (ImportError, RuntimeError) as error:
+        return {"problem": str(error)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""A training step whose sums stay on the device, and which on a GPU becomes one CUDA graph.
+
+    step = Step(model, optimizer)
+    for images, labels in batches:
+        step(images, labels, lr)
+    loss, correct = step.take()
+
+Python launches the thousand kernels of a ResNet's step one by one, and a fast GPU waits for it; as
+a graph they are one launch. Loss and right answers are read when they are asked for, once an epoch:
+whoever reads them waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from quatgrad.autograd import Tensor
+from quatgrad.backend import Array, asarray, get_backend, notice, to_numpy
+from quatgrad.nn import Module
+from quatgrad.ops import cross_entropy
+from quatgrad.optim import SGD, Optimizer
+
+
+class Step:
+    """Forward, loss, backward and update, for one model and one optimizer.
+
+    With the backend "cupy" and SGD, the first batch of a size is an ordinary step; the second is
+    recorded, and it and all later ones are launched as a graph: the same kernels on other numbers.
+    A step that cannot be recorded, as one that draws random numbers, stays eager, with a notice.
+    Weights and rates may change between steps; masks may not: make a new Step after pruning.
+    """
+
+    def __init__(self, model: Module, optimizer: Optimizer):
+        self.model, self.optimizer = model, optimizer
+        self.sums = asarray(np.zeros(2))  # of losses and of right answers
+        self.recorded: dict[tuple[int, ...], _Recorded | None] = {}
+        # Adam's update counts its steps on the host, and a graph would count no further.
+        self.records = get_backend() == "cupy" and isinstance(optimizer, SGD)
+
+    def __call__(self, images: Array, labels: Array, lr: float) -> None:
+        """One step on images (N, H, W, C) and labels (N,)."""
+        images, labels = asarray(images), asarray(labels)
+        if self.records:  # the rate as an array also where it is eager: the same kernels then
+            lr = asarray(np.asarray(lr, images.dtype))
+            if images.shape in self.recorded and not self.recorded[images.shape]:
+                self._record(images, labels, lr)
+        run = self.recorded.setdefault(images.shape) or self._eager
+        run(images, labels, lr)
+
+    def take(self) -> tuple[float, int]:
+        """The sum of the losses of all images, and the right answers, since it was last asked."""
+        loss, correct = to_numpy(self.sums).tolist()
+        self.sums[...] = 0
+        return loss, round(correct)
+
+    def _eager(self, images: Array, labels: Array, lr: float | Array) -> None:
+        logits = self.model(Tensor(images))
+        loss = cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step(lr)  # an array, if it is to be recorded
+        self.sums[0] += loss.data.astype("float64") * len(labels)
+        self.sums[1] += (logits.data.argmax(axis=1) == labels).sum()
+
+    def _record(self, *arrays: Array) -> None:
+        try:
+            self.recorded[arrays[0].shape] = _Recorded(self._eager, *arrays)
+        except (NotImplementedError, RuntimeError, MemoryError) as error:
+            self.records = False
+            reason = str(error).partition("\n")[0]
+            notice(f"the training step is no CUDA graph ({reason}): small batches are slower")
+
+
+class _Recorded:
+    """A step as a graph, and copies of the arrays that it reads: images, labels, learning rate."""
+
+    def __init__(self, step: Callable[..., None], *arrays: Array):
+        from quatgrad.kernels.cupy_gpu.graph import Graph
+
+        self.arrays = [a.copy() for a in arrays]
+        self.graph = Graph(partial(step, *self.arrays))
+
+    def __call__(self, *arrays: Array) -> None:
+        for mine, given in zip(self.arrays, arrays, strict=True):
+            mine[...] = given
+        self.graph()

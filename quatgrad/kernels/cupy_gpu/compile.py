@@ -1,0 +1,62 @@
+"""The CUDA sources beside this file, compiled when they are first used, once for each dtype."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quatgrad.backend import Array, array_module
+from quatgrad.kernels.reference import HAMILTON
+
+HERE = Path(__file__).parent
+THREADS = 256  # in a block; enough to hide the latency of memory, few enough to share out
+
+#: What the sources share: T is the number; by FOR every thread takes the numbers i below n that are
+#: its own, i, i + (threads in the grid), ...
+PRELUDE = """
+typedef NUMBER T;
+#define FOR(i, n) \\
+    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \\
+         i += (long long)gridDim.x * blockDim.x)
+"""
+
+
+def source(name: str) -> str:
+    """The CUDA source `name`.cu, with what all of them share."""
+    return PRELUDE + (HERE / f"{name}.cu").read_text()
+
+
+def options(dtype: Any) -> tuple[str, ...]:
+    """For the compiler: the type of a number; bit 4a + b of NEGATIVE where e_a e_b is negative."""
+    units = [(a, b) for a in range(4) for b in range(4) if HAMILTON[a, b].sum() < 0]
+    number = {"float32": "float", "float64": "double"}[np.dtype(dtype).name]
+    return f"-DNUMBER={number}", f"-DNEGATIVE={sum(1 << 4 * a + b for a, b in units)}"
+
+
+@cache
+def _function(file: str, name: str, dtype: Any) -> Any:
+    import cupy  # here, so that what does not compute can be imported anywhere
+
+    return cupy.RawModule(code=source(file), options=options(dtype)).get_function(name)
+
+
+def launch(
+    file: str, name: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], *args: Any
+) -> None:
+    """Run a kernel on contiguous arrays and NumPy numbers; their types are those it declares."""
+    _function(file, name, dtype)(grid, block, args)
+
+
+def launch_for_each(file: str, name: str, n: int, dtype: Any, *args: Any) -> None:
+    """`launch` with a thread for each of n numbers, which the kernel takes by FOR; n = 0: none."""
+    if n:
+        blocks = min(-(-n // THREADS), 1 << 20)
+        launch(file, name, dtype, (blocks,), (THREADS,), *args)
+
+
+def contiguous(*arrays: Array) -> list[Array]:
+    """The arrays in row-major order, copied where they are not."""
+    return [array_module(a).ascontiguousarray(a) for a in arrays]

@@ -1,0 +1,38 @@
+"""Optimizer steps in one pass over memory; twins of `reference_optimizer`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad.backend import Array, array_module
+from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
+
+
+def sgd(
+    w: Array, g: Array, v: Array, lr: float, momentum: float, nesterov: bool, decay: float
+) -> None:
+    """`reference.sgd`; w and v are contiguous. lr may be an array that holds the number."""
+    f, (g,) = w.dtype.type, contiguous(g)
+    numbers = f(momentum), np.int32(nesterov), f(decay), np.int64(w.size)
+    name, rate = ("sgd", f(lr)) if array_module(lr) is np else ("sgd_at_rate", lr)
+    launch_for_each("optimizer", name, w.size, w.dtype, w, g, v, rate, *numbers)
+
+
+def adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    decay: float,
+    decoupled: bool,
+) -> None:
+    """`reference.adam`; w, m and v are contiguous."""
+    (b1, b2), (g,) = betas, contiguous(g)
+    added, keep = (0.0, 1 - lr * decay) if decoupled else (decay, 1.0)
+    numbers = (lr / (1 - b1**t), 1 - b2**t, b1, 1 - b1, b2, 1 - b2, eps, added, keep)
+    launch_for_each("optimizer", "adam", w.size, w.dtype, w, g, m, v,
+                    *map(w.dtype.type, numbers), np.int64(w.size))  # fmt: skip

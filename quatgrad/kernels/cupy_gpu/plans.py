@@ -1,0 +1,182 @@
+"""Convolutions by cuDNN. A plan is made once for each problem: shapes, window and precision.
+
+cuDNN's graph interface (the package nvidia-cudnn-frontend) describes a convolution by a graph of
+one operation, offers engines that can run it, and executes the chosen one on plain pointers. Where
+the library is missing, or has no engine, there is no plan, and one notice says why.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from quatgrad.backend import Array, array_module, get_precision, notice
+from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
+from quatgrad.kernels.reference import Pair
+
+Shape = tuple[int, ...]
+
+#: kind -> its two operands and its result; "y" stands for g = dL/dy too.
+OPERANDS = {"forward": ("x", "w", "y"), "dx": ("y", "w", "x"), "dw": ("x", "y", "w")}
+NUMBER = {"x": 1, "w": 2, "y": 3}  # of a tensor in its graph
+WORKSPACE = 1 << 30  # bytes that an engine may ask for
+SLOW = "convolutions take matrix products, several times slower"
+
+
+class Problem(NamedTuple):
+    """What a plan depends on: x (N, H, W, P), w (Q, U, V, P), y (N, I, J, Q), float32."""
+
+    kind: str
+    x: Shape
+    w: Shape
+    y: Shape
+    stride: Pair
+    padding: Pair
+    precision: str
+
+
+def plan(
+    kind: str, like: Array, x: Shape, w: Shape, y: Shape, stride: Pair, padding: Pair
+) -> Problem | None:
+    """The problem, for arrays of the kind of `like`, if cuDNN solves it; else None."""
+    if like.dtype != "float32" or not all((*x, *w, *y)):
+        return None
+    shapes = tuple(x), tuple(w), tuple(y)
+    problem = Problem(kind, *shapes, stride, padding, get_precision())
+    return problem if _find(problem) else None
+
+
+def run(problem: Problem, a: Array, b: Array) -> Array:
+    """The result of a problem that has a plan, for its operands in the order of `OPERANDS`."""
+    a, b = contiguous(a, b)
+    if problem.precision == "bf16":
+        a, b = to_bf16(a), to_bf16(b)
+    out = array_module(a).empty(getattr(problem, OPERANDS[problem.kind][2]), a.dtype)
+    _execute(problem, _aligned(a), _aligned(b), out)
+    return from_bf16(out) if problem.precision == "bf16" else out
+
+
+def _execute(problem: Problem, *arrays: Array) -> None:
+    import cudnn
+
+    xp, handle = array_module(*arrays), _handle()
+    graph, size = _find(problem)
+    workspace = xp.empty((max(size, 1),), "uint8")
+    names = OPERANDS[problem.kind]
+    pointers = {NUMBER[n]: int(a.data.ptr) for n, a in zip(names, arrays, strict=True)}
+    cudnn.set_stream(handle=handle, stream=xp.cuda.get_current_stream().ptr)
+    graph.execute(pointers, int(workspace.data.ptr), handle=handle)
+
+
+def to_bf16(x: Array) -> Array:
+    """x rounded to bfloat16, of which NumPy and CuPy have no type: its bits as uint16."""
+    y = array_module(x).empty(x.shape, "uint16")
+    launch_for_each("precision", "to_bf16", x.size, x.dtype, x, y, np.int64(x.size))
+    return y
+
+
+def from_bf16(y: Array) -> Array:
+    """The numbers whose bits `to_bf16` gave, as float32."""
+    x = array_module(y).empty(y.shape, np.float32)
+    launch_for_each("precision", "from_bf16", x.size, x.dtype, y, x, np.int64(x.size))
+    return x
+
+
+def build(problem: Problem, **device: Any) -> Any:
+    """The graph of a problem, with the engine that cuDNN thinks the fastest.
+
+    `device` is `handle=` of a device, or `device_property=` and `sm_version=` of one described.
+    Engines that do not give the same bits every time are left out, and for precision "float32"
+    those that round the factors to TF32. Errors: cuDNN's, if no engine is left.
+    """
+    import cudnn
+
+    kinds, note = cudnn.data_type, cudnn.numerical_note
+    number = kinds.BFLOAT16 if problem.precision == "bf16" else kinds.FLOAT
+    sums = {"intermediate_data_type": kinds.FLOAT, "compute_data_type": kinds.FLOAT}
+    graph = cudnn.pygraph(io_data_type=number, **sums, **device)
+    *operands, result = OPERANDS[problem.kind]
+    a, b = (graph.tensor(*_layout(getattr(problem, n)), name=n, uid=NUMBER[n]) for n in operands)
+    how = {"stride": [*problem.stride], "padding": [*problem.padding], "dilation": [1, 1]}
+    if problem.kind == "forward":
+        out = graph.conv_fprop(image=a, weight=b, **how)
+    elif problem.kind == "dx":
+        out = graph.conv_dgrad(loss=a, filter=b, **how)
+    else:
+        out = graph.conv_wgrad(image=a, loss=b, **how)
+    sizes, strides = _layout(getattr(problem, result))
+    out.set_dim(sizes).set_stride(strides).set_output(True).set_data_type(number)
+    out.set_uid(NUMBER[result])
+    graph.validate()
+    graph.build_operation_graph()
+    graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+    rounding = [note.TENSOR_CORE, note.DOWN_CONVERT_INPUTS]
+    exact = rounding if problem.precision == "float32" else []
+    graph.deselect_numeric_notes([note.NONDETERMINISTIC, *exact])
+    graph.deselect_workspace_greater_than(WORKSPACE)
+    graph.check_support()
+    graph.build_plans()
+    return graph
+
+
+@cache
+def _find(problem: Problem) -> Any:
+    """(graph, bytes of workspace), or None."""
+    handle = _handle()
+    if handle is None:
+        return None
+    import cudnn
+
+    try:
+        graph = build(problem, handle=handle)
+    except (cudnn.cudnnGraphNotSupportedError, RuntimeError):
+        what = f"some convolutions ({problem.kind}, {problem.precision})"
+        notice(f"cuDNN has no engine for {what}: such {SLOW}")
+        return None
+    return graph, int(graph.get_workspace_size())
+
+
+@cache
+def _handle() -> Any:
+    """cuDNN's handle for this device; None, and a notice, where the library cannot be used."""
+    import cupy
+
+    cuda = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    install = f"pip install 'quatgrad[cudnn{cuda}]'"
+    if wrong := [v for v in (11, 12, 13) if _installed(v) and not _installed(cuda)]:
+        notice(f"the installed cuDNN is for CUDA {wrong[0]}, CuPy for {cuda}: {SLOW}; {install}")
+        return None
+    try:
+        import cudnn
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        load_nvidia_dynamic_lib("cublasLt")  # cuDNN ends the process where it does not find it
+        return cudnn.create_handle()
+    except ImportError as error:
+        notice(f"cuDNN is not installed ({error}): {SLOW}; {install}")
+    except RuntimeError as error:  # of the frontend, or DynamicLibNotFoundError
+        reason = str(error).partition("\n")[0]
+        notice(f"cuDNN, or the cuBLAS that it needs, is not found ({reason}): {SLOW}; {install}")
+    return None
+
+
+def _installed(cuda: int) -> bool:
+    """Is the package of cuDNN for this CUDA there? One for another would end the process."""
+    try:
+        return bool(version(f"nvidia-cudnn-cu{cuda}"))
+    except PackageNotFoundError:
+        return False
+
+
+def _layout(shape: Shape) -> tuple[list[int], list[int]]:
+    """Sizes and strides of channels-last memory in cuDNN's order: N, C, H, W."""
+    N, H, W, C = shape
+    return [N, C, H, W], [H * W * C, 1, W * C, C]
+
+
+def _aligned(a: Array) -> Array:
+    """a, copied if it does not start at a multiple of 16 bytes, as a part of an array may."""
+    return a if a.data.ptr % 16 == 0 else a.copy()

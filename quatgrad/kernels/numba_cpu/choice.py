@@ -1,0 +1,100 @@
+"""Which algorithm computes a convolution: by its shape alone, so that runs can be repeated.
+
+    patches    the patches of the map times the weight, by a BLAS: any shape, any dtype
+    direct     windows where they lie in the map, for weights that stay in cache
+    winograd   3x3 windows of stride 1, with a quarter of the multiplications
+
+A quaternion convolution makes `eight` products of its components, or is the real one of its
+expanded weight. Nothing is timed during a run. `use_algorithm` overrules the table, and `explain`
+shows what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from quatgrad.errors import OptionError
+from quatgrad.kernels.numba_cpu.hamilton8 import pays
+from quatgrad.kernels.reference import Pair, out_size
+
+ALGORITHMS = ("patches", "direct", "winograd")
+
+#: Numbers of a weight that stays in a core's cache while maps go by.
+CACHED = 1 << 19
+#: Fewest channels for Winograd: below, its transforms cost more than the products they save.
+CHANNELS = 16
+#: Fewest quaternions for eight products at Winograd's points: fewer do not fill the vectors.
+QUATERNIONS = 16
+
+_wanted: str | None = None
+
+
+@contextmanager
+def use_algorithm(name: str) -> Iterator[None]:
+    """Compute the convolutions that it is able to do by one algorithm, for a `with` block.
+
+    Raises `OptionError` for an unknown name.
+    """
+    global _wanted
+    if name not in ALGORITHMS:
+        raise OptionError(f"unknown algorithm {name!r}: choose one of {', '.join(ALGORITHMS)}")
+    previous, _wanted = _wanted, name
+    try:
+        yield
+    finally:
+        _wanted = previous
+
+
+def choose(
+    dtype: np.dtype, size: Pair, stride: Pair, padding: Pair, P: int, Q: int, out: Pair
+) -> str:
+    """The algorithm from P to Q real channels.
+
+    `out` is the map that Winograd cuts into tiles of 4 x 4: y, dx, or g for dw.
+    """
+    possible = _able(dtype, size, stride, padding)
+    if _wanted in possible:
+        return _wanted
+    tiles = -(-out[0] // 4) * -(-out[1] // 4)
+    full = 2 * out[0] * out[1] >= 16 * tiles  # tiles reach beyond maps that do not divide by 4
+    if "winograd" in possible and full and min(P, Q) >= CHANNELS:
+        return "winograd"
+    cached = size[0] * size[1] * P * Q <= CACHED
+    return "direct" if "direct" in possible and cached else "patches"
+
+
+def _able(dtype: np.dtype, size: Pair, stride: Pair, padding: Pair) -> set[str]:
+    """The algorithms that can do it. float64 is for checking gradients: it takes the plain way."""
+    if dtype != np.float32:
+        return {"patches"}
+    fits = size == (3, 3) and stride == (1, 1) and max(padding) <= 2
+    return {"patches", "direct", "winograd"} if fits else {"patches", "direct"}
+
+
+def eight(how: str, size: Pair, P: int, Q: int) -> bool:
+    """Whether a convolution from P to Q quaternions makes eight products of its components."""
+    if how == "winograd":
+        return min(P, Q) >= QUATERNIONS
+    return pays(P, Q, *size)
+
+
+def explain(
+    maps: Pair, w: tuple[int, ...], stride: Pair, padding: Pair, dtype: type = np.float32
+) -> dict[str, str]:
+    """What computes y, dx and dw of a convolution of `maps` (H, W) with a weight of shape w.
+
+    w (U, V, P, Q), or (4, U, V, P, Q) for quaternions.
+    """
+    *four, U, V, P, Q = w
+    components = 4 if four else 1
+    out = out_size(maps, (U, V), stride, padding)
+    answer = {}
+    for of, tiled in (("y", out), ("dx", maps), ("dw", out)):
+        channels = components * P, components * Q
+        how = choose(np.dtype(dtype), (U, V), stride, padding, *channels, tiled)
+        products = "eight products" if eight(how, (U, V), P, Q) else "expanded weight"
+        answer[of] = f"{how}, {products}" if four else how
+    return answer

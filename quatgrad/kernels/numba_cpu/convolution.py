@@ -1,0 +1,78 @@
+"""Convolutions, each by the algorithm that `choice` names for its shape."""
+
+from __future__ import annotations
+
+from quatgrad.backend import Array
+from quatgrad.kernels import gemm
+from quatgrad.kernels.numba_cpu import direct, hamilton8, winograd
+from quatgrad.kernels.numba_cpu.choice import choose, eight
+from quatgrad.kernels.reference import Pair, out_size
+
+
+def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+    """`reference.conv2d`."""
+    size, (P, Q) = w.shape[:2], w.shape[2:]
+    out = out_size(x.shape[1:3], size, stride, padding)
+    match choose(x.dtype, size, stride, padding, P, Q, out):
+        case "winograd":
+            return winograd.conv2d(x, w, padding)
+        case "direct":
+            return direct.conv2d(x, w, stride, padding)
+    return gemm.conv2d(x, w, stride, padding)
+
+
+def conv2d_dx(g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair) -> Array:
+    """`reference.conv2d_dx`."""
+    (P, Q), (_, H, W, _) = w.shape[2:], shape
+    match choose(g.dtype, w.shape[:2], stride, padding, P, Q, (H, W)):
+        case "winograd":
+            return winograd.conv2d_dx(g, w, shape, padding)
+        case "direct":
+            return direct.conv2d_dx(g, w, shape, stride, padding)
+    return gemm.conv2d_dx(g, w, shape, stride, padding)
+
+
+def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """`reference.conv2d_dw`."""
+    match choose(x.dtype, size, stride, padding, x.shape[3], g.shape[3], g.shape[1:3]):
+        case "winograd":
+            return winograd.conv2d_dw(x, g, padding, 1)
+        case "direct":
+            return direct.conv2d_dw(x, g, size, stride, padding)
+    return gemm.conv2d_dw(x, g, size, stride, padding)
+
+
+def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+    """`reference.hamilton_conv2d`."""
+    size, (P, Q) = w.shape[1:3], w.shape[3:]
+    out = out_size(x.shape[1:3], size, stride, padding)
+    how = choose(x.dtype, size, stride, padding, 4 * P, 4 * Q, out)
+    if not eight(how, size, P, Q):
+        return conv2d(x, gemm.expand(w), stride, padding)
+    if how == "winograd":
+        return winograd.conv2d(x, w, padding)
+    return hamilton8.hamilton_conv2d(x, w, stride, padding)
+
+
+def hamilton_conv2d_dx(
+    g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair
+) -> Array:
+    """`reference.hamilton_conv2d_dx`."""
+    size, (P, Q), (_, H, W, _) = w.shape[1:3], w.shape[3:], shape
+    how = choose(g.dtype, size, stride, padding, 4 * P, 4 * Q, (H, W))
+    if not eight(how, size, P, Q):
+        return conv2d_dx(g, gemm.expand(w), shape, stride, padding)
+    if how == "winograd":
+        return winograd.conv2d_dx(g, w, shape, padding)
+    return hamilton8.hamilton_conv2d_dx(g, w, shape, stride, padding)
+
+
+def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """`reference.hamilton_conv2d_dw`."""
+    P, Q = x.shape[3] // 4, g.shape[3] // 4
+    how = choose(x.dtype, size, stride, padding, 4 * P, 4 * Q, g.shape[1:3])
+    if not eight(how, size, P, Q):
+        return gemm.fold(conv2d_dw(x, g, size, stride, padding))
+    if how == "winograd":
+        return winograd.conv2d_dw(x, g, padding, 4)
+    return hamilton8.hamilton_conv2d_dw(x, g, size, stride, padding)

@@ -1,0 +1,277 @@
+"""The pieces of Winograd's convolution F(4x4, 3x3): what happens to one tile, or to the weight.
+
+A *square* is 6 x 6 points (or pixels, or a window of 3 x 3, in its corner) in scratch memory E,
+each a vector of channels. A tile of a map becomes squares, one for each component of a quaternion,
+and these become the planes that are multiplied: see `winograd`.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from quatgrad.kernels.numba_cpu.vector import LANES, load, store
+
+_helper = njit(cache=True, error_model="numpy")
+
+TILE, POINTS = 4, 36
+ROW = 6 * LANES  # numbers of a row of a square
+SQUARE = 6 * ROW
+
+
+# ------------------------------------------------------------- the tables, in one dimension
+
+
+@_helper
+def _input(d):
+    """B^T d: six pixels -> values at six points."""
+    s, t, u, v = d[4] - 4 * d[2], d[3] - 4 * d[1], d[4] - d[2], 2 * (d[3] - d[1])
+    return 4 * d[0] - 5 * d[2] + d[4], s + t, s - t, u + v, u - v, 4 * d[1] - 5 * d[3] + d[5]
+
+
+@_helper
+def _output(m):
+    """A^T m: values at six points -> four pixels."""
+    s, t, u, v = m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]
+    return m[0] + s + u, t + 2 * v, s + 4 * u, t + 8 * v + m[5]
+
+
+@_helper
+def _output_adjoint(g):
+    """A g: four pixels -> values at six points."""
+    s, t, u, v = g[0] + g[2], g[1] + g[3], g[0] + 4 * g[2], 2 * (g[1] + 4 * g[3])
+    return g[0], s + t, s - t, u + v, u - v, g[3]
+
+
+@_helper
+def weight(w):
+    """G w: a window of three -> values at six points."""
+    s, t = (-1 / 6) * (w[0] + w[2]), (-1 / 6) * w[1]
+    u, v = (1 / 24) * w[0] + (1 / 6) * w[2], (1 / 12) * w[1]
+    return 0.25 * w[0], s + t, s - t, u + v, u - v, w[2]
+
+
+@_helper
+def weight_adjoint(z):
+    """G^T z: values at six points -> a window of three."""
+    s, t, u, v = z[1] + z[2], z[1] - z[2], z[3] + z[4], z[3] - z[4]
+    return (
+        0.25 * z[0] - (1 / 6) * s + (1 / 24) * u,
+        (1 / 12) * v - (1 / 6) * t,
+        (1 / 6) * (u - s) + z[5],
+    )
+
+
+# ------------------------------------------------------------------------ in two dimensions
+
+
+@_helper
+def read3(E, k, d):
+    """Three vectors, d numbers apart."""
+    return load(E, k, LANES), load(E, k + d, LANES), load(E, k + 2 * d, LANES)
+
+
+@_helper
+def read4(E, k, d):
+    """Four vectors, d numbers apart."""
+    return (*read3(E, k, d), load(E, k + 3 * d, LANES))
+
+
+@_helper
+def read6(E, k, d):
+    """Six vectors, d numbers apart."""
+    return (*read3(E, k, d), *read3(E, k + 3 * d, d))
+
+
+@njit(inline="always")  # a function as an argument that is not inlined cannot be cached
+def both(table, read, E, k, columns, rows):
+    """X <- table X table^T for the square at E[k]: X has `columns` before and `rows` after."""
+    for j in range(columns):
+        at = k + j * LANES
+        y = table(read(E, at, ROW))
+        for i in range(len(y)):
+            store(y[i], E, at + i * ROW, LANES)
+    for i in range(rows):
+        at = k + i * ROW
+        y = table(read(E, at, LANES))
+        for j in range(len(y)):
+            store(y[j], E, at + j * LANES, LANES)
+
+
+@_helper
+def _take(E, k, x, n, top, left, size, channel, width):
+    """Copy size x size pixels of image n of flat x to E[k]; beyond the map they are 0."""
+    flat, H, W, C = x
+    zero = load(E, k, 0)
+    for i in range(size):
+        at = ((n * H + top + i) * W + left) * C + channel
+        row = 0 <= top + i < H
+        for j in range(size):
+            to = k + i * ROW + j * LANES
+            if row and 0 <= left + j < W:
+                store(load(flat, at + j * C, width), E, to, LANES)
+            else:
+                store(zero, E, to, LANES)
+
+
+@_helper
+def _put(E, k, y, n, top, left, channel, width):
+    """Copy 4 x 4 pixels at E[k] into image n of flat y, what is inside the map."""
+    flat, H, W, C = y
+    for i in range(min(TILE, H - top)):
+        for j in range(min(TILE, W - left)):
+            at = ((n * H + top + i) * W + left + j) * C + channel
+            store(load(E, k + i * ROW + j * LANES, LANES), flat, at, width)
+
+
+# ------------------------------------------------------------------- planes of a quaternion
+
+
+@_helper
+def _hadamard(a, b, c, d):
+    s, t, u, v = a + b, a - b, c + d, c - d
+    return s + u, t + v, s - u, t - v
+
+
+@_helper
+def to_planes(E, V, at, step, components, sign, width):
+    """The square at E as it is; of a quaternion's four, (1, i, j, k) and their Hadamard sums.
+
+    Plane m of point k goes to V[at + (8 k + m) step]. A `sign` of -1 takes the conjugate.
+    """
+    for point in range(POINTS):
+        k = point * LANES
+        if components == 1:
+            store(load(E, k, LANES), V, at + point * step, width)
+        else:
+            a, b = load(E, k, LANES), sign * load(E, k + SQUARE, LANES)
+            c = sign * load(E, k + 2 * SQUARE, LANES)
+            d = sign * load(E, k + 3 * SQUARE, LANES)
+            v = at + 8 * point * step
+            store(a, V, v, width)
+            store(b, V, v + step, width)
+            store(c, V, v + 2 * step, width)
+            store(d, V, v + 3 * step, width)
+            h = _hadamard(a, b, c, d)
+            store(h[0], V, v + 4 * step, width)
+            store(h[1], V, v + 5 * step, width)
+            store(h[2], V, v + 6 * step, width)
+            store(h[3], V, v + 7 * step, width)
+
+
+@_helper
+def from_planes(M, at, step, E, components, width):
+    """The square at E from its products; of a quaternion, the four from their eight.
+
+    With h = Hadamard (M4, M5, M6, M7) / 4: (2 M0 - h0, h1 - 2 M2, h2 - 2 M3, h3 - 2 M1). Source:
+    the scheme of `hamilton8`, its eight sums of w in the order of those of x.
+    """
+    for point in range(POINTS):
+        k = point * LANES
+        if components == 1:
+            store(load(M, at + point * step, width), E, k, LANES)
+        else:
+            m = at + 8 * point * step
+            h = _hadamard(
+                load(M, m + 4 * step, width), load(M, m + 5 * step, width),
+                load(M, m + 6 * step, width), load(M, m + 7 * step, width),
+            )  # fmt: skip
+            store(2 * load(M, m, width) - 0.25 * h[0], E, k, LANES)
+            store(0.25 * h[1] - 2 * load(M, m + 2 * step, width), E, k + SQUARE, LANES)
+            store(0.25 * h[2] - 2 * load(M, m + 3 * step, width), E, k + 2 * SQUARE, LANES)
+            store(0.25 * h[3] - 2 * load(M, m + step, width), E, k + 3 * SQUARE, LANES)
+
+
+@_helper
+def partner(plane, components):
+    """The plane of the left factor that plane m of the right factor is multiplied by.
+
+    (1, i, j, k) are multiplied by (1, j, k, i), and each Hadamard sum by its own kind.
+    """
+    point, m = divmod(plane, 8)
+    if components == 1 or m == 0 or m >= 4:
+        return plane
+    return 8 * point + m % 3 + 1
+
+
+# ------------------------------------------------------------------------------ whole maps
+
+
+@_helper
+def count_tiles(N, I, J):
+    """Number of tiles of a map (N, I, J); those at the border may reach beyond it."""
+    return N * ((I + TILE - 1) // TILE) * ((J + TILE - 1) // TILE)
+
+
+@_helper
+def place(tile, I, J):
+    """Image, row and column of the first pixel of a tile of a map (N, I, J)."""
+    n, rest = divmod(tile, count_tiles(1, I, J))
+    i, j = divmod(rest, count_tiles(1, 1, J))
+    return n, TILE * i, TILE * j
+
+
+@_helper
+def input_tile(x, n, top, left, E, V, at, step, components, sign):
+    """B^T x B of all channels of a tile."""
+    P = x[3] // components
+    for p in range(0, P, LANES):
+        width = min(LANES, P - p)
+        for c in range(components):
+            _take(E, c * SQUARE, x, n, top, left, 6, c * P + p, width)
+            both(_input, read6, E, c * SQUARE, 6, 6)
+        to_planes(E, V, at + p, step, components, sign, width)
+
+
+@_helper
+def gradient_tile(g, n, top, left, E, V, at, step, components):
+    """A g A^T of all channels of a tile."""
+    Q = g[3] // components
+    for q in range(0, Q, LANES):
+        width = min(LANES, Q - q)
+        for c in range(components):
+            _take(E, c * SQUARE, g, n, top, left, 4, c * Q + q, width)
+            both(_output_adjoint, read4, E, c * SQUARE, 4, 6)
+        to_planes(E, V, at + q, step, components, 1, width)
+
+
+@_helper
+def output_tile(M, at, step, E, y, n, top, left, components):
+    """A^T M A of all channels of a tile."""
+    Q = y[3] // components
+    for q in range(0, Q, LANES):
+        width = min(LANES, Q - q)
+        from_planes(M, at + q, step, E, components, width)
+        for c in range(components):
+            both(_output, read6, E, c * SQUARE, 6, 4)
+            _put(E, c * SQUARE, y, n, top, left, c * Q + q, width)
+
+
+# -------------------------------------------------------------------------------- weights
+
+
+@_helper
+def weight_square(w, p, q, E, U, at, step, sign):
+    """G w G^T at row p and columns q .. of w (components, 3, 3, P, Q), at U[at + plane step]."""
+    components, width = len(w), min(LANES, w.shape[4] - q)
+    for c in range(components):
+        for u in range(3):
+            for v in range(3):
+                k = c * SQUARE + u * ROW + v * LANES
+                for lane in range(width):  # w may be transposed
+                    E[k + lane] = w[c, u, v, p, q + lane]
+        both(weight, read3, E, c * SQUARE, 3, 6)
+    to_planes(E, U, at, step, components, sign, width)
+
+
+@_helper
+def weight_square_adjoint(U, step, p, q, E, w, shape):
+    """G^T U G at row p and columns q .. of w, flat, of shape (components, 3, 3, P, Q)."""
+    components, _, _, P, Q = shape
+    width = min(LANES, Q - q)
+    from_planes(U, p * Q + q, step, E, components, width)
+    for c in range(components):
+        both(weight_adjoint, read6, E, c * SQUARE, 6, 3)
+        for u in range(3):
+            for v in range(3):
+                y = load(E, c * SQUARE + u * ROW + v * LANES, LANES)
+                store(y, w, (((c * 3 + u) * 3 + v) * P + p) * Q + q, width)

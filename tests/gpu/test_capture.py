@@ -1,0 +1,143 @@
+"""A recorded training step does what the eager one does, and what cannot be recorded is noticed."""
+
+import cupy_on_cpu
+import numpy as np
+import pytest
+
+from quatgrad import models, nn, use_backend
+from quatgrad.backend import asarray
+from quatgrad.capture import Step
+from quatgrad.errors import BackendError
+from quatgrad.kernels.cupy_gpu.graph import Graph
+from quatgrad.optim import SGD, Adam
+
+
+def network(name, algebra):
+    sizes = {"image_size": (8, 8), "width": 12 if "lenet" in name else 8}
+    return models.create(name, algebra, num_classes=4, **sizes)
+
+
+def batches(sizes):
+    rng = np.random.default_rng(0)
+    for n in sizes:
+        yield rng.standard_normal((n, 8, 8, 4)).astype(np.float32), rng.integers(0, 4, n)
+
+
+def trained(net, sizes, make=None):
+    """State, sums and recorded shapes after steps with batches of these sizes, rates that fall."""
+    weights = dict(net.prunable_parameters())
+    for w in weights.values():
+        w.prune(np.random.default_rng(1).random(w.shape) < 0.5)
+    make = make or (lambda parameters: SGD(parameters, 0.9, nesterov=True, weight_decay=1e-3))
+    step = Step(net, make(net.parameters()))
+    for k, (images, labels) in enumerate(batches(sizes)):
+        step(images, labels, 0.1 / (1 + k))
+    return net.state_dict(), step.take(), [s[0] for s, r in step.recorded.items() if r]
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+@pytest.mark.parametrize("name", ["resnet8", "conv-2", "lenet-300-100"])
+def test_recorded_steps_are_eager_steps(solved, name, algebra, monkeypatch):
+    sizes = [4, 4, 4, 3, 4, 3, 4]  # a last batch is smaller, and a new epoch begins
+    state, sums, recorded = trained(network(name, algebra), sizes)
+    assert recorded == [4, 3]
+    with monkeypatch.context() as m:
+        m.setattr(Step, "_record", lambda *args: None)
+        eager, eager_sums, nothing = trained(network(name, algebra), sizes)
+    assert not nothing
+    assert sums == eager_sums
+    for key, array in state.items():
+        assert array.tobytes() == eager[key].tobytes(), key
+    with use_backend("numpy"):
+        expected, expected_sums, _ = trained(network(name, algebra), sizes)
+    assert sums == pytest.approx(expected_sums, rel=1e-4)
+    for key, array in state.items():
+        np.testing.assert_allclose(array, expected[key], rtol=0, atol=1e-4, err_msg=key)
+
+
+def test_a_recorded_step_waits_for_nothing(solved):
+    net = network("resnet8", "quaternion")
+    step = Step(net, SGD(net.parameters(), 0.9))
+    given = list(batches([4] * 4))
+    for images, labels in given[:2]:
+        step(images, labels, 0.1)
+    with cupy_on_cpu.counted() as counts:
+        for images, labels in given[2:]:
+            step(images, labels, 0.1)
+    assert counts["to_host"] == 0
+    assert counts["to_device"] == 4
+    assert counts["kernel sgd"] == 0
+    assert counts["kernel sgd_at_rate"] == 2 * len(net.parameters())
+
+
+def test_recording_computes_nothing(stand_in):
+    x = asarray(np.arange(3.0))
+    y = asarray(np.zeros(3))
+
+    def f():
+        y[...] = 2 * x
+        return y + 1
+
+    graph = Graph(f)
+    np.testing.assert_array_equal(y.get(), 0)
+    np.testing.assert_array_equal(graph().get(), [1, 3, 5])
+    x[...] = 1
+    graph()
+    np.testing.assert_array_equal(graph.result.get(), 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "reason"),
+    [
+        (nn.Dropout, (0.5,), "StreamCaptureUnsupported"),  # draws random numbers
+        (nn.Conv2d, (4, 4, 3, 1, 1, True, 1, 1, "reflect"), "bytes from the host"),  # indices
+    ],
+)
+def test_what_cannot_be_recorded_stays_eager(solved, capsys, make, options, reason):
+    layer = make(*options, rng=np.random.default_rng(0))
+    net = nn.Sequential(layer, network("conv-2", "real"))
+    state, _, recorded = trained(net, [4, 4, 4])
+    assert not recorded
+    assert all(np.isfinite(a).all() for a in state.values())
+    said = capsys.readouterr().err
+    assert said.count("is no CUDA graph") == 1
+    assert reason in said
+
+
+def test_without_cudnn_cublas_stays_eager(stand_in, capsys):
+    _, _, recorded = trained(network("lenet-300-100", "real"), [4, 4, 4])
+    assert not recorded
+    assert "during stream capture" in capsys.readouterr().err
+
+
+def test_too_little_memory_for_a_graph_stays_eager(solved, monkeypatch, capsys):
+    def begin_capture(stream):
+        raise cupy_on_cpu.OutOfMemoryError("Out of memory allocating 12,345 bytes")
+
+    monkeypatch.setattr(cupy_on_cpu.Stream, "begin_capture", begin_capture)
+    assert not trained(network("conv-2", "real"), [4, 4, 4])[2]
+    assert "no CUDA graph (Out of memory allocating 12,345 bytes)" in capsys.readouterr().err
+
+
+def test_adam_counts_on_the_host_and_stays_eager(solved):
+    assert not trained(network("conv-2", "real"), [4, 4, 4], Adam)[2]
+
+
+def test_after_a_failure_the_device_is_as_before(stand_in):
+    with pytest.raises(BackendError, match="8 bytes from the host cannot be part of a CUDA graph"):
+        Graph(lambda: stand_in.asarray(np.ones(1)))
+    assert stand_in.asarray(np.ones(1)).item() == 1
+    assert Graph(lambda: stand_in.zeros(1))().get() == 0
+
+
+def test_sums_on_any_backend():
+    with use_backend("numpy"):
+        net = network("conv-2", "real")
+        for p in net.parameters():
+            p.data = np.zeros_like(p.data)  # no class is ahead: argmax is 0, and the loss ln 4
+        step = Step(net, SGD(net.parameters()))
+        assert step.take() == (0, 0)
+        ((images, _),) = batches([4])
+        step(images, np.array([0, 1, 0, 2]), 0.1)
+        assert step.take() == (pytest.approx(4 * np.log(4), rel=1e-6), 2)
+        assert step.take() == (0, 0)

@@ -1,0 +1,57 @@
+"""NVRTC, CUDA's compiler, takes every source for the GPUs in use, and no kernel spills registers.
+
+It needs no GPU: CuPy brings the call, the package nvidia-cuda-nvrtc the compiler.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from quatgrad.kernels import cupy_gpu
+from quatgrad.kernels.cupy_gpu import compile
+
+SOURCES = sorted(path.stem for path in Path(cupy_gpu.__file__).parent.glob("*.cu"))
+
+
+def report(name, dtype, architecture):
+    """What the compiler says of a source; an error if it does not compile."""
+    nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy is not installed")
+    try:
+        nvrtc.getVersion()
+    except RuntimeError as error:  # its library is a package of its own
+        pytest.skip(f"NVRTC is not installed: {error}")
+    # CuPy adds -ftz=true by itself.
+    options = (*compile.options(dtype), f"-arch={architecture}", "-ftz=true", "--ptxas-options=-v")
+    program = nvrtc.createProgram(compile.source(name), f"{name}.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, options)
+    except nvrtc.NVRTCError as error:
+        raise AssertionError(nvrtc.getProgramLog(program)) from error
+    log = nvrtc.getProgramLog(program)
+    nvrtc.destroyProgram(program)
+    return log
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_compiles_and_nothing_spills(name, dtype, architecture):
+    log = report(name, dtype, architecture)
+    kernels = set(re.findall(r"Compiling entry function '(\w+)'", log))
+    assert kernels == set(re.findall(r'extern "C" __global__ void (\w+)', compile.source(name)))
+    used = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", log)
+    assert len(used) >= len(kernels)
+    assert {int(number) for line in used for number in line} == {0}, log
+
+
+def test_a_source_that_does_not_compile_is_noticed(monkeypatch):
+    monkeypatch.setattr(compile, "source", lambda name: "this is no CUDA")
+    with pytest.raises(AssertionError, match="error"):
+        report("norm", "float32", "sm_90")
+
+
+def test_every_source_is_packaged():
+    assert SOURCES == ["activation", "hamilton", "norm", "optimizer", "precision", "windows"]
+    pyproject = (Path(cupy_gpu.__file__).parents[3] / "pyproject.toml").read_text()
+    assert '"quatgrad.kernels.cupy_gpu" = ["*.cu"]' in pyproject

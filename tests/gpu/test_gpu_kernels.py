@@ -1,0 +1,110 @@
+"""Every rung on device arrays against `reference` on NumPy's: the table of test_ladder.py."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from quatgrad.backend import asarray, to_numpy
+from quatgrad.kernels import cupy_gpu, reference
+
+LADDER = Path(__file__).parent.parent / "kernels" / "test_ladder.py"
+spec = importlib.util.spec_from_file_location("ladder", LADDER)
+ladder = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ladder)
+
+
+def on_device(rung):
+    """The rung's kernels, with NumPy arrays taken to the device and back."""
+
+    def moved(f):
+        def call(*args):
+            y = f(*(asarray(a) if isinstance(a, np.ndarray) else a for a in args))
+            return tuple(map(to_numpy, y)) if isinstance(y, tuple) else to_numpy(y)
+
+        return call
+
+    return SimpleNamespace(**{name: moved(f) for name, f in ladder._kernels(rung).items()})
+
+
+RUNGS = {rung: on_device(rung) for rung in ("cupy_gpu", "gemm", "reference")}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("rung", "name"),
+    [
+        (rung, name)
+        for rung in RUNGS
+        for name in vars(RUNGS[rung])
+        if name in ladder.ARGUMENTS and name != "quaternion_polar"  # which is nowhere else
+    ],
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_rung_on_device_agrees_with_reference(device, monkeypatch, rung, name, dtype, data):
+    args = ladder.ARGUMENTS[name](ladder.Draw(data.draw, dtype))
+    if device == "gpu" and dtype == np.float32:  # CuPy has all its kernels flush denormals to 0
+        arrays = [abs(a) for a in args if isinstance(a, np.ndarray)]
+        assume(all(((a == 0) | (a > 1e-30)).all() for a in arrays))
+    monkeypatch.setattr(ladder, "_module", RUNGS.get)
+    ladder._compare(rung, name, args, dtype)
+
+
+def test_every_kernel_of_the_fast_rung_is_compared():
+    assert set(cupy_gpu.__all__) == set(ladder._kernels("cupy_gpu"))
+    assert set(cupy_gpu.__all__) <= set(ladder.ARGUMENTS) | ladder.IN_PLACE
+
+
+STEPS = {
+    "sgd": [(0.1, 0.0, False, 0.0), (0.1, 0.9, False, 1e-3), (0.05, 0.9, True, 5e-4)],
+    "adam": [
+        (1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False),
+        (2, 1e-3, (0.9, 0.999), 1e-8, 0.01, False),
+        (100, 1e-3, (0.9, 0.999), 1e-8, 0.01, True),
+    ],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("shape", [(), (1,), (4, 3, 5), (300, 7)], ids=str)
+@pytest.mark.parametrize(("name", "numbers"), [(n, s) for n in STEPS for s in STEPS[n]])
+def test_optimizer_steps(device, name, numbers, shape, dtype):
+    w, g, m, v = np.random.default_rng(0).standard_normal((4, *shape)).astype(dtype)
+    arrays = [w, g, m] if name == "sgd" else [w, g, m, abs(v)]
+    there = [asarray(np.array(a)) for a in arrays]
+    true = [np.array(a, np.float64) for a in arrays]
+    for _ in range(3):
+        getattr(cupy_gpu, name)(*there, *numbers)
+        getattr(reference, name)(*true, *numbers)
+    for a, b in zip(there, true, strict=True):
+        np.testing.assert_allclose(to_numpy(a), b, rtol=0, atol=50 * np.finfo(dtype).eps)
+
+
+def test_running_statistics_follow(device):
+    r, b = np.random.default_rng(0).standard_normal((2, 300)).astype(np.float32)
+    there = asarray(r.copy())
+    cupy_gpu.follow(there, asarray(b), 0.1)
+    np.testing.assert_allclose(to_numpy(there), 0.9 * r + 0.1 * b, rtol=0, atol=5e-7)
+
+
+@pytest.mark.parametrize("mean", [0, 1e3, 1e6])
+def test_statistics_survive_a_large_mean(device, mean):
+    x = (mean + np.random.default_rng(0).standard_normal((5_000, 37))).astype(np.float32)
+    one = asarray(np.ones(37, np.float32))
+    _, m, v = cupy_gpu.batch_norm(asarray(x), one, one, 0.0)
+    np.testing.assert_allclose(to_numpy(m), x.astype(np.longdouble).mean(axis=0), rtol=5e-7)
+    np.testing.assert_allclose(to_numpy(v), x.astype(np.longdouble).var(axis=0), rtol=5e-7)
+
+
+def test_the_same_bits_every_time(device):
+    x = np.random.default_rng(0).standard_normal((3000, 40)).astype(np.float32)
+    x, c = asarray(x), asarray(1 + x[0] ** 2)
+    for f in (lambda: cupy_gpu.batch_norm(x, c, c, 1e-5),
+              lambda: cupy_gpu.batch_norm_dx(x, x, c, c, c, 1e-5)):  # fmt: skip
+        for a, b in zip(f(), f(), strict=True):
+            assert to_numpy(a).tobytes() == to_numpy(b).tobytes()
