@@ -38,8 +38,8 @@ types: install   ## mypy
 bench: install   ## measure the kernels: ARGS=--quick for a minute's run
 	@$(BIN)/python experiments/bench.py $(ARGS)
 
-lessons: install ## run every lesson and write its notebook
-	@QUATGRAD_WRITE_LESSONS=1 $(BIN)/python -m pytest tests/test_lessons.py -k runs $(ARGS)
+lessons: install ## run every lesson, blank and solved, and write its notebook
+	@$(BIN)/python lessons/run.py $(ARGS)
 
 clean:           ## remove the environment, caches and builds (runs/ stays)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,31 +14,39 @@
 # %% [markdown]
 # # 4. i² = j² = k² = ijk = −1
 #
-# **How can four numbers be multiplied so that nothing but rotating and stretching happens?**
+# **How can four numbers be multiplied so that nothing but turning and stretching happens?**
 #
-# A complex number turns the plane. Hamilton looked for numbers that turn space, and in 1843
-# found that three components are too few and four are enough: `w + x i + y j + z k`, with the
-# one line of rules in the title. In this lesson we make the whole product out of that line,
-# turn a point with it, and see why a quaternion layer needs a quarter of the weights.
+# Multiply `3 + 2i` by `i` and you get `−2 + 3i`: the same arrow, turned by 90 degrees. Complex
+# numbers turn the plane. Hamilton looked for numbers that turn space. In 1843 he found that three
+# components are too few and four are enough, `w + x i + y j + z k`, with the one line of rules
+# in the title. In this lesson we make the whole product out of that line, and turn things with it.
 
 # %%
+import inspect
+
 import matplotlib.pyplot as plt
 import numpy as np
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from quatgrad import Tensor, quaternion
-from quatgrad.kernels.reference import HAMILTON, expand
-from quatgrad.ops import hamilton
+from checkers import lesson04 as check
+from quatgrad import quaternion
+from quatgrad.kernels import reference
+from quatgrad.kernels.reference import HAMILTON
+from slider import slider
+
+plt.style.use("quatgrad.style")
 
 # %% [markdown]
 # ## The sign table
 #
-# From `ijk = −1` and the squares everything follows: multiply by `k` on the right and
-# `ij = k`; swap the two and the sign swaps too. The package keeps all of it in one constant,
-# `HAMILTON[a, b, c]`: how much of unit `c` is in unit `a` times unit `b`.
+# Take `ijk = −1` and multiply both sides by `k` on the right. On the left `kk` becomes `−1`, so
+# `−ij = −k`, that is `ij = k`. The other products of two units follow in the same way. The package
+# keeps all of them in one constant, `HAMILTON[a, b, c]`: how much of unit `c` is in unit `a` times
+# unit `b`.
 
 # %%
 units = "1ijk"
-fig, ax = plt.subplots(figsize=(3.6, 3.6))
+fig, ax = plt.subplots(figsize=(3.4, 3.4))
 colours = ["#dddddd", "#0072B2", "#D55E00", "#009E73"]
 for a in range(4):
     for b in range(4):
@@ -51,17 +59,29 @@ ax.set(xlim=(0, 4), ylim=(4, 0), xlabel="right factor", ylabel="left factor", as
 ax.set_xticks(np.arange(4) + 0.5, units)
 ax.set_yticks(np.arange(4) + 0.5, units)
 ax.set_title("left × right")
+ax.grid(False)
 plt.show()
 
 # %% [markdown]
-# Each colour stands once in every row and every column: multiplying by a unit moves the
-# components around and changes signs, and loses nothing. The signs are not symmetric:
-# `ij = k`, but `ji = −k`.
+# Each colour stands once in every row and every column: multiplying by a unit moves the four
+# components around and changes some signs. Nothing is lost.
+#
+# Now compare the two halves, above and below the diagonal. `ij = k`, but `ji = −k`. **The order of
+# the factors matters.**
+#
+# **Exercise 1.** What is `i j i`? Write it as four numbers `[w, x, y, z]`. Do it with the table,
+# on paper, before you let anything compute it.
+
+# %%
+iji = ...
+
+check.iji(iji)
 
 # %% [markdown]
 # ## The product, built
 #
-# A product of sums is the sum of all products, so sixteen products and the table are enough.
+# `(1 + 2i)(3 + 4j)` is `3 + 4j + 6i + 8ij`, and the table says what `ij` is. Any product goes like
+# that: all sixteen products of two components, each put where the table says.
 
 
 # %%
@@ -76,63 +96,128 @@ def product(p, q):
 
 
 p, q = np.array([1, 2, 3, 4.0]), np.array([5, 6, 7, 8.0])
-print(product(p, q))
-print(product(q, p), "<- another order, another product")
+print("p q =", product(p, q))
+print("q p =", product(q, p), "<- another order, another product")
+
+# %% [markdown]
+# The package's own is the same three loops, written as one `einsum` (the next lesson takes it
+# apart):
+
+# %%
+print(inspect.getsource(reference.hamilton))
+assert np.array_equal(product(p, q), reference.hamilton(p, q))
 assert np.array_equal(product(p, q), quaternion.multiply(p, q))
 
 # %% [markdown]
-# The package's own is the same three loops, written as one `einsum`:
+# ## Dividing
+#
+# The **conjugate** of `q = w + x i + y j + z k` is `q̄ = w − x i − y j − z k`. Multiply the two, and
+# everything but the first component cancels:
 
 # %%
-import inspect
+q_bar = q * [1, -1, -1, -1]
+print("q q̄  =", product(q, q_bar))
+print("|q|² =", (q * q).sum())
 
-from quatgrad.kernels import reference
+# %% [markdown]
+# So `q q̄ = |q|²`, a plain number. That is all one needs to divide.
+#
+# **Exercise 2.** Write the inverse of a quaternion: the one for which `q inverse(q) = 1`.
 
-print(inspect.getsource(reference.hamilton))
+
+# %%
+def inverse(q):
+    """q⁻¹, for a quaternion q (4,) that is not 0."""
+    ...
+
+
+check.inverse(inverse)
 
 # %% [markdown]
 # ## It turns space
 #
-# Write a point as `x i + y j + z k`, take a unit quaternion `q = cos(t/2) + sin(t/2) u`, and
-# `q v q̄` is the point turned by the angle `t` around the axis `u`. Half the angle, because `q`
-# acts twice.
+# Write a point as `v = x i + y j + z k`, without a first component. Choose an axis `u` of length
+# 1 and an angle `t`, and let `q = cos(t/2) + sin(t/2) u`. Then `q v q̄` is the point, turned by `t`
+# around `u`.
+#
+# Why twice, and why half the angle? `q v` alone leaves space: its first component is not 0 any
+# more. The `q̄` on the right brings it back, and turns once more by the same half.
 
 # %%
-axis = np.array([1.0, 1.0, 1.0]) / np.sqrt(3)
-point = np.array([0, 1.0, 0.2, 0])
-ax = plt.figure(figsize=(4.5, 4.5)).add_subplot(projection="3d")
-for t in np.linspace(0, 2 * np.pi, 25):
-    turn = np.append(np.cos(t / 2), np.sin(t / 2) * axis)
-    turned = quaternion.multiply(quaternion.multiply(turn, point), quaternion.conjugate(turn))
-    assert abs(turned[0]) < 1e-15  # it stays in space
-    ax.scatter(*turned[1:], color=plt.cm.viridis(t / 7), s=25)
-ax.plot(*np.outer(axis, [-0.6, 1.4]), color="0.4")
-ax.set(xlim=(-1, 1.2), ylim=(-1, 1.2), zlim=(-1, 1.2), title="a point turned around (1, 1, 1)")
+u, v = np.array([0.6, 0, 0.8]), np.array([0, 1.0, 2.0, 3.0])
+q = np.append(np.cos(np.pi / 6), np.sin(np.pi / 6) * u)  # t = 60 degrees
+print("q v    =", product(q, v).round(3), "<- no point of space")
+print("q v q̄  =", product(product(q, v), quaternion.conjugate(q)).round(3))
+
+# %% [markdown]
+# **Exercise 3.** Write it for a point given by three numbers. `product` and
+# `quaternion.conjugate` are there.
+
+
+# %%
+def turn(q, point):
+    """The point (3,) turned by the unit quaternion q (4,); three numbers again."""
+    ...
+
+
+check.turn(turn)
+
+# %% [markdown]
+# The package does it for whole arrays of points, and it works on a letter as on one point:
+
+# %%
+F = [[0, 0], [0, 5], [3, 5], [3, 4], [1, 4], [1, 3], [2, 3], [2, 2], [1, 2], [1, 0]]
+letter = np.column_stack([np.array(F) / 5, np.zeros(10)])  # lies flat, in the plane z = 0
+
+
+def show(ax, points, title=""):
+    """A letter in space, and the three axes."""
+    for axis, name, colour in zip(np.eye(3), "xyz", colours[1:], strict=True):
+        ax.plot(*np.outer(axis, [0, 1.1]), color=colour, linewidth=1)
+        ax.text(*(1.25 * axis), name, color=colour)
+    ax.add_collection3d(Poly3DCollection([points], facecolor="#E69F00", edgecolor="black"))
+    ax.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1), title=title)
+    ax.view_init(22, 35)
+    ax.set_box_aspect((1, 1, 1), zoom=1.25)
+    ax.set_axis_off()
+
+
+def turned(degrees=120):
+    """Pull the angle: the letter goes once around the grey axis."""
+    axis = np.ones(3) / np.sqrt(3)
+    ax = plt.figure(figsize=(3.6, 3.6)).add_subplot(projection="3d")
+    ax.plot(*np.outer(axis, [-1.5, 1.5]), color="0.5", linestyle="--")
+    q = quaternion.from_axis_angle(axis, np.radians(degrees))
+    show(ax, quaternion.rotate(q, letter), f"{degrees}° around (1, 1, 1)")
+    plt.show()
+
+
+slider(turned, degrees=(0, 360, 10))
+
+# %% [markdown]
+# At 120 degrees x has become y, y has become z, z has become x. The quaternion of this turn is
+# `(1 + i + j + k) / 2`: try `turned(120)` and `quaternion.from_axis_angle` yourself.
+#
+# ## Why `ij` is not `ji`
+#
+# A quarter turn about the x axis is `(1 + i) / √2`, about the y axis `(1 + j) / √2`. Doing
+# one after the other is multiplying, and the last one stands on the left.
+
+# %%
+x_turn, y_turn = np.array([1, 1.0, 0, 0]), np.array([1, 0, 1.0, 0])  # rotate divides by |q|
+fig = plt.figure(figsize=(7.5, 2.9))
+for n, (turns, title) in enumerate([
+    (np.array([1.0, 0, 0, 0]), "the letter"),
+    (product(y_turn, x_turn), "first about x, then y"),
+    (product(x_turn, y_turn), "first about y, then x"),
+]):  # fmt: skip
+    show(fig.add_subplot(1, 3, n + 1, projection="3d"), quaternion.rotate(turns, letter), title)
 plt.show()
 
 # %% [markdown]
-# ## Why a quarter of the weights
+# Take a book and try: the two orders end differently. No numbers that describe turns in space can
+# commute, and this is what the minus sign in `ji = −ij` is about. (You have seen the picture on the
+# right before: `(1 + i)(1 + j) = 1 + i + j + k`, the turn by 120 degrees.)
 #
-# Multiplying by a fixed `w` is linear, so it is a 4 × 4 matrix. But its sixteen entries are only
-# four numbers, each standing in four places:
-
-# %%
-w = np.array([1.0, 2.0, 3.0, 4.0]).reshape(4, 1, 1)  # one input and one output quaternion
-print(expand(w).T)
-
-# %% [markdown]
-# A quaternion layer is this picture with matrices instead of numbers: it connects everything
-# with everything, like a real layer, but learns four blocks instead of sixteen.
-#
-# ## And its gradient
-#
-# The rule for `d(p q)` is the familiar one, if the order is kept; and the transpose of
-# "multiply by q" is "multiply by its conjugate". So `dL/dp = g q̄` and `dL/dq = p̄ g`:
-
-# %%
-P, Q = Tensor(p, requires_grad=True), Tensor(q, requires_grad=True)
-g = np.array([0.1, -0.2, 0.3, 0.7])
-hamilton(P, Q).backward(g)
-assert np.allclose(P.grad, quaternion.multiply(g, quaternion.conjugate(q)))
-assert np.allclose(Q.grad, quaternion.multiply(quaternion.conjugate(p), g))
-print("dL/dp =", P.grad)
+# **What you have now:** one table of signs, a product of sixteen multiplications, an inverse, and
+# turns. The next lesson differentiates the product, and order will matter there too.

@@ -1,48 +1,129 @@
-"""Every lesson runs from beginning to end, and its notebook shows what its script says.
+"""Every lesson runs, blank and solved, and its notebook shows what its script says.
 
 The scripts are the source; `make lessons` runs them and writes the notebooks with their outputs.
 """
 
-import os
+import ast
+import re
 from pathlib import Path
 
 import pytest
 
 jupytext = pytest.importorskip("jupytext")
-nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("nbclient")
 
-LESSONS = sorted((Path(__file__).parent.parent / "lessons").glob("[0-9][0-9]_*.py"))
+import run  # noqa: E402 - needs the three above
+
+LESSONS = run.lessons()
+ROOT = run.HERE.parent
+lesson = pytest.mark.parametrize("script", LESSONS, ids=lambda path: path.stem)
+# jupyter_client and zmq, not ours
+noisy = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 
-def cells(notebook):
-    return [(cell.cell_type, cell.source) for cell in notebook.cells]
+def cells(notebook, kind=None):
+    return [c.source for c in notebook.cells if kind in (None, c.cell_type)]
+
+
+def code_lines(source):
+    return [line for line in source.splitlines() if line.strip() and line.strip()[0] != "#"]
+
+
+def exercises(script):
+    return [name for cell in cells(jupytext.read(script), "code") for name in run.blanks(cell)]
 
 
 def test_there_are_lessons():
     assert LESSONS
 
 
-@pytest.mark.parametrize("script", LESSONS, ids=lambda path: path.stem)
-def test_the_notebook_is_that_of_the_script(script):
-    notebook = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
-    assert cells(notebook) == cells(jupytext.read(script)), "run make lessons"
-
-
-@pytest.mark.parametrize("script", LESSONS, ids=lambda path: path.stem)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_the_lesson_runs(script):
+@lesson
+@noisy
+def test_blank_it_runs_and_says_that_each_exercise_is_open(script):
     notebook = jupytext.read(script)
-    client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3")
-    client.execute(cwd=script.parent)
-    if os.environ.get("QUATGRAD_WRITE_LESSONS"):
-        write(script.with_suffix(".ipynb"), notebook)
+    run.execute(notebook)
+    verdicts = run.verdicts(notebook)
+    assert [name for name, _ in verdicts] == exercises(script)
+    assert all(verdict.startswith("not answered yet") for _, verdict in verdicts)
 
 
-def write(path, notebook):
-    """The notebook with outputs; cells numbered, so that the same lesson gives the same file."""
-    for n, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{n}"
-        cell.metadata.pop("execution", None)
-    notebook.metadata.pop("language_info", None)
-    nbformat.write(notebook, path)
+@lesson
+@noisy
+def test_solved_it_runs_and_says_that_each_answer_is_correct(script):
+    notebook = run.solved(jupytext.read(script), script)
+    run.execute(notebook)
+    assert run.verdicts(notebook) == [(name, "correct") for name in exercises(script)]
+
+
+@lesson
+def test_the_notebook_is_that_of_the_script_small_and_with_its_outputs(script):
+    path = script.with_suffix(".ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    assert cells(notebook) == cells(jupytext.read(script)), "run make lessons"
+    assert path.stat().st_size < 500_000
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert any("image/png" in out.get("data", {}) for out in outputs), "a lesson has a picture"
+    assert not [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
+
+
+@lesson
+def test_two_or_three_exercises_each_with_a_checker_and_an_answer(script):
+    assert 2 <= len(exercises(script)) <= 3
+    assert sorted(exercises(script)) == sorted(run.answers(script))
+    assert not [name for name, source in run.answers(script).items() if run.blanks(source)]
+    for cell in cells(jupytext.read(script), "code"):
+        for name in run.blanks(cell):
+            assert f"\ncheck.{name}(" in cell
+
+
+@lesson
+def test_a_lesson_is_small_and_opens_with_a_question(script):
+    notebook = jupytext.read(script)
+    assert notebook.cells[0].cell_type == "markdown", "is the header closed with # ---?"
+    title, question = cells(notebook)[0].split("\n\n")[:2]
+    assert re.match(rf"# {int(script.name[:2])}\. ", title)
+    assert re.fullmatch(r"\*\*.*\?\*\*", question.replace("\n", " "))
+    assert all(len(text.split()) <= 200 for text in cells(notebook, "markdown")), "a screen"
+    assert all(len(code_lines(source)) <= 30 for source in cells(notebook, "code")), "a screen"
+    assert len(script.read_text().splitlines()) <= 330
+
+
+@lesson
+def test_links_lead_somewhere_and_checkers_are_its_own(script):
+    text = script.read_text()
+    links = re.findall(r"\]\(([^)#\s]+)\)", text)
+    assert not [link for link in links if "://" not in link and not (run.HERE / link).exists()]
+    modules = {node.module: node for node in ast.walk(ast.parse(text))
+               if isinstance(node, ast.ImportFrom)}  # fmt: skip
+    assert [alias.name for alias in modules["checkers"].names] == [f"lesson{script.name[:2]}"]
+    assert not [name for name in modules if name.startswith("checkers.")]
+
+
+def test_the_readme_maps_every_lesson_and_its_links_lead_somewhere():
+    readme = (run.HERE / "README.md").read_text()
+    links = re.findall(r"\]\(([^)#\s]+)\)", readme)
+    assert not [link for link in links if "://" not in link and not (run.HERE / link).exists()]
+    assert {path.with_suffix(".ipynb").name for path in LESSONS} <= set(links)
+
+
+def test_solving_puts_each_answer_in_the_place_of_its_blank(tmp_path, monkeypatch):
+    (tmp_path / "solutions").mkdir()
+    (tmp_path / "solutions" / "00_x.py").write_text("a = 1\n\n\ndef f(x):\n    return x\n")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    source = "import os\n\na = ...\n\n\ndef f(x):\n    ...\n\n\nprint(f(a), os.name)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    assert run.blanks(source) == ["a", "f"]
+    (solved,) = cells(run.solved(notebook, Path("00_x.py")))
+    assert solved == "import os\n\na = 1\n\n\ndef f(x):\n    return x\n\n\nprint(f(a), os.name)"
+    assert cells(notebook) == [source]
+
+
+@noisy
+def test_a_lesson_that_reaches_for_the_network_fails():
+    from nbclient.exceptions import CellExecutionError
+
+    call = "import socket\nsocket.create_connection(('127.0.0.1', 9))"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(call)])
+    with pytest.raises(CellExecutionError, match="a lesson needs no network"):
+        run.execute(notebook)

@@ -1,0 +1,317 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 8. The ladder of kernels
+#
+# **How fast can the same sum be?**
+#
+# The last two lessons ended at a formula: a quaternion convolution is a sum of products. A formula
+# says what to compute, not how. In this lesson one layer is computed in six ways, and measured. The
+# slowest takes about a minute, the fastest some thousandths of a second.
+#
+# The layer has a window of 3 × 3, 32 quaternions in and 32 out, on 8 maps of 16 × 16 pixels.
+# Each Hamilton product takes 16 multiplications:
+
+# %%
+import inspect
+import timeit
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numba import njit
+
+from checkers import lesson08 as check
+from quatgrad import backend
+from quatgrad.errors import BackendError
+from quatgrad.kernels import gemm, reference
+from quatgrad.kernels.numba_cpu import choice, hamilton8
+from quatgrad.kernels.reference import HAMILTON
+
+plt.style.use("quatgrad.style")
+rng = np.random.default_rng(0)
+how = (1, 1), (1, 1)  # stride, padding
+
+N, H, U, P, Q = 8, 16, 3, 32, 32
+x = rng.standard_normal((N, H, H, 4 * P), dtype=np.float32)
+w = rng.standard_normal((4, U, U, P, Q), dtype=np.float32)
+work = N * H * H * U * U * P * Q * 16
+print(f"{work / 1e6:.0f} million multiplications")
+
+# %% [markdown]
+# ## How to measure
+#
+# Run it once without looking: a first run loads and compiles things. Then take the **best** of
+# a few runs. Other programs can only make a run slower, never faster, so the best is the one that
+# was disturbed least. And compare each result with the same sum in float64, because a fast wrong
+# answer is easy.
+
+# %%
+truth = reference.hamilton_conv2d(x.astype(float), w.astype(float), *how)
+rungs = {}
+
+
+def climb(name, f, share=1, right=truth):
+    """Measure f, which computes this share of the layer, and compare it with `right`."""
+    error = np.abs(f() - right).max() / np.abs(truth).max()
+    times = []
+    while len(times) < 3 or (sum(times) < 0.3 and len(times) < 100):
+        times.append(timeit.timeit(f, number=1))
+    rungs[name] = min(times) / share
+    print(f"{name:24} {1e3 * rungs[name]:12.2f} ms   error {error:.0e}")
+    assert error < 1e-4
+
+
+# %% [markdown]
+# ## First rung: loops
+#
+# The formula as a Python program, for one of the outputs. The whole layer has
+# 65,536 of them, and we do not wait for the others.
+
+# %%
+TABLE = [(a, b, c, int(HAMILTON[a, b, c])) for a, b, c in np.argwhere(HAMILTON).tolist()]
+patches = reference.patches(x, (U, U), *how)
+window = patches[0, 5, 5].reshape(U, U, 4, P).tolist()  # what the window sees at one place
+weight = w.tolist()
+
+
+def one_output(q=0):
+    """y = sum_uvp w_uvpq x_uvp: 288 Hamilton products."""
+    y = [0.0] * 4
+    for u in range(U):
+        for v in range(U):
+            for p in range(P):
+                for a, b, c, sign in TABLE:
+                    y[c] += sign * weight[a][u][v][p][q] * window[u][v][b][p]
+    return np.array(y)
+
+
+climb("Python loops", one_output, share=1 / (N * H * H * Q), right=truth[0, 5, 5, ::Q])
+
+# %% [markdown]
+# For each multiplication Python looks up names and indices, and makes a new number object. The
+# multiplication itself is a hundredth of that time.
+#
+# ## Second rung: einsum
+#
+# `einsum` runs the loops in C. It does not know that most of the sign table is zero, and makes 64
+# multiplications for 16. Here it computes one row of pixels.
+
+# %%
+row = patches[0, 0].reshape(H, U, U, 4, P)
+signs = HAMILTON.astype(np.float32)
+
+
+def einsum():
+    return np.einsum("abc,auvpq,juvbp->jcq", signs, w, row).reshape(H, 4 * Q)
+
+
+climb("einsum", einsum, share=1 / (N * H), right=truth[0, 0])
+
+# %% [markdown]
+# ## Third rung: loops, compiled
+#
+# Numba translates a Python function into machine code. With lesson 6's matrix, which has no
+# zeros, and lesson 7's patches, three loops do. They are ordered so that the innermost goes
+# along the memory: then one instruction multiplies 8 or 16 neighbours at once.
+
+
+# %%
+@njit
+def product(A, B):
+    """A B for matrices, as three loops."""
+    C = np.zeros((len(A), B.shape[1]), A.dtype)
+    for n in range(len(A)):
+        for k in range(len(B)):
+            for q in range(B.shape[1]):
+                C[n, q] += A[n, k] * B[k, q]
+    return C
+
+
+rows = patches.reshape(N * H * H, U * U * 4 * P)
+columns = gemm.expand(w).reshape(U * U * 4 * P, 4 * Q)
+climb("loops, compiled", lambda: product(rows, columns).reshape(truth.shape))
+
+# %% [markdown]
+# ## Fourth rung: a matrix product
+#
+# The same three loops, by people who have spent years on them (a BLAS). The work is cut into small
+# blocks: a number that has been fetched from memory is used many times before it is let go. And
+# all cores take part. The time below includes making the patches and the matrix.
+
+# %%
+with backend.use_backend("numpy"):
+    climb("matrix product", lambda: gemm.hamilton_conv2d(x, w, *how))
+
+# %% [markdown]
+# Up to here every rung made at least the multiplications of the definition, and waited less. From
+# here on there are **fewer multiplications**.
+#
+# ## Fewer: three for four
+#
+# A warm-up with complex numbers: `(a + bi)(c + di) = (ac − bd) + (ad + bc) i` has four. Gauss saw
+# that three are enough. Hint: what is `(a + b)(c + d)`?
+#
+# **Exercise 1.** Additions are free, multiplications are counted.
+
+
+# %%
+def gauss(a, b, c, d):
+    """(real part, imaginary part) of (a + bi)(c + di), with three multiplications."""
+    ...
+
+
+check.gauss(gauss)
+
+# %% [markdown]
+# ## Eight for sixteen
+#
+# For quaternions, Howell and Lafon found in 1975 that eight do for sixteen. Four are
+# products of sums, four are products of components as they are.
+
+
+# %%
+HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], np.float32)
+
+
+def eight(x, w, mul=np.multiply):
+    """w x for x and w (4, ...), one array for each component, with eight calls of mul."""
+    (a, b, c, d), (r, i, j, k) = x, w
+    sums_x, sums_w = (np.tensordot(HADAMARD, z, 1) for z in (x, w))
+    products = np.stack([mul(s, t) for s, t in zip(sums_x, sums_w, strict=True)])
+    h = np.tensordot(HADAMARD, products, 1) / 4
+    return np.stack([2 * mul(a, r) - h[0], h[1] - 2 * mul(c, k),
+                     h[2] - 2 * mul(d, i), h[3] - 2 * mul(b, j)])  # fmt: skip
+
+
+one, other = rng.standard_normal((2, 4))
+assert np.allclose(eight(other, one), reference.hamilton(one, other))
+
+# %% [markdown]
+# Nothing in it needs numbers. Put matrices there, and `mul` a matrix product, and it is a
+# **layer**: eight products of quarter size, half the work of the big one.
+#
+# The package keeps the additions in three tables, and multiplies all eight at once:
+
+# %%
+print(inspect.getsource(hamilton8.hamilton_linear))
+X, W = rng.standard_normal((4, 5, 3)), rng.standard_normal((4, 3, 2))
+left, right = (np.tensordot(T, z, 1) for T, z in ((hamilton8.LEFT, W), (hamilton8.RIGHT, X)))
+assert np.allclose(eight(X, W, np.matmul), np.tensordot(hamilton8.OUT, right @ left, 1))
+
+# %% [markdown]
+# And `mul` may be a convolution. Then it is our layer, out of eight real convolutions of a quarter
+# of its features:
+
+
+# %%
+def eight_products():
+    X = np.moveaxis(x.reshape(N, H, H, 4, P), 3, 0)
+    y = eight(X, w, lambda a, b: gemm.conv2d(a, b, *how))
+    return np.moveaxis(y, 0, 3).reshape(truth.shape)
+
+
+with backend.use_backend("numpy"):
+    climb("eight matrix products", eight_products)
+
+# %% [markdown]
+# Half the multiplications, but nothing like half the time. The products were so fast already that
+# now the additions count: they move every number through memory and do next to nothing with it.
+# The saving grows with the square of the width and the additions with the width, so a wide layer
+# wins. The package asks for each layer whether it pays:
+
+# %%
+for width in (128, 512, 2048):
+    yes = "pays" if hamilton8.pays(width // 4, width // 4) else "does not pay"
+    print(f"linear layer, {width} features: {yes}")
+
+# %% [markdown]
+# ## Winograd: four for six
+#
+# Two neighbouring outputs of a window of three are `y₀ = d₀w₀ + d₁w₁ + d₂w₂` and
+# `y₁ = d₁w₀ + d₂w₁ + d₃w₂`: six multiplications. Winograd makes them from four:
+#
+# * `m₁ = (d₀ − d₂) w₀`
+# * `m₂ = (d₁ + d₂) (w₀ + w₁ + w₂) / 2`
+# * `m₃ = (d₂ − d₁) (w₀ − w₁ + w₂) / 2`
+# * `m₄ = (d₁ − d₃) w₂`
+#
+# The sums of weights are made once, for all places. **Exercise 2.** Put y₀ and y₁ together from the
+# four. With a pen: which of them have `d₀w₀` in them? And which `d₃w₂`?
+
+
+# %%
+def winograd(m1, m2, m3, m4):
+    """(y0, y1): additions and subtractions only."""
+    ...
+
+
+check.winograd(winograd)
+
+# %% [markdown]
+# **Exercise 3.** In general m outputs of a window of r take `m + r − 1` multiplications. In
+# two dimensions it is done along rows and along columns: tiles of m × m outputs, windows of r × r.
+# By what factor does that cut the multiplications?
+
+
+# %%
+def saving(m, r):
+    """Multiplications of the definition, over those of Winograd, for m x m outputs."""
+    ...
+
+
+check.saving(saving)
+
+# %% [markdown]
+# The package takes m = 4 and r = 3, four times less, and at each of the 36 points of a tile it
+# makes the eight products of quaternions: eight times less in all. This time Numba keeps a tile in
+# the cache from its first addition to its last. `choice.explain` says what it uses for a shape.
+
+# %%
+print(choice.explain((H, H), w.shape, *how)["y"])
+climb("Winograd, eight products", lambda: backend.kernel("hamilton_conv2d")(x, w, *how))
+
+# %% [markdown]
+# It is paid for with exactness: sums of large numbers that cancel. The error is about ten times
+# that of the others, and still far below what training notices.
+#
+# ## Another machine
+#
+# The last rung is a graphics card, if there is one. The names stay the same, the arrays live there.
+
+# %%
+try:
+    with backend.use_backend("cupy"):
+        on_card = backend.asarray(x), backend.asarray(w)
+        kernel = backend.kernel("hamilton_conv2d")
+        climb("CuPy", lambda: backend.to_numpy(kernel(*on_card, *how)))
+except BackendError as error:
+    print("no CuPy rung here:", error)
+
+# %%
+_, ax = plt.subplots(figsize=(7, 3))
+names, times = list(rungs), np.array(list(rungs.values()))
+fewer = ["eight" in name for name in names]
+ax.barh(names, 1e3 * times, color=np.where(fewer, "C1", "C0"))
+for n, t in enumerate(times):
+    ax.text(1.2e3 * t, n, f"{1e3 * t:,.1f} ms" if t < 1 else f"{t:.1f} s", va="center")
+ax.set(xscale="log", xlim=(0.5, 1e6), xlabel="ms for the layer: each step is ten times longer")
+ax.set_title("many ways, one sum  (orange: fewer multiplications)")
+ax.invert_yaxis()
+plt.show()
+print(f"from the first to the fastest: {times[0] / times.min():,.0f} times as fast")
+
+# %% [markdown]
+# **What you have now:** three ways to be faster: wait less, multiply less, use more of the
+# machine. And a habit: each rung is compared with the one that is plainly right. The next lesson
+# uses the fastest to train, and asks how one can tell that training works.

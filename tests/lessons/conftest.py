@@ -1,0 +1,12 @@
+"""`says(check, answer)`: what a checker prints about an answer, without the exercise's name."""
+
+import pytest
+
+
+@pytest.fixture
+def says(capsys):
+    def says(check, answer):
+        check(answer)
+        return capsys.readouterr().out.strip().removeprefix(f"{check.__name__}: ")
+
+    return says
