@@ -218,7 +218,7 @@ def generator(seed: int, *purpose: str | int) -> np.random.Generator:
 
 def add_rung(name: str, load: Callable[[], ModuleType]) -> None:
     """Register a rung of the ladder; `load()` imports its module when it is first needed."""
-    _rungs[name] = load
+    _rungs[name] = cache(load)
 
 
 def kernel(name: str) -> Callable[..., Any]:

@@ -39,17 +39,17 @@ def fold(W: Array) -> Array:
 
 def hamilton_linear(x: Array, w: Array) -> Array:
     """x expand(w)."""
-    return x @ expand(w)
+    return kernel("matmul")(x, kernel("expand")(w))
 
 
 def hamilton_linear_dx(g: Array, w: Array) -> Array:
     """g expand(w)^T."""
-    return g @ expand(w).T
+    return kernel("matmul")(g, kernel("expand")(w).T)
 
 
 def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """fold(x^T g)."""
-    return fold(x.T @ g)
+    return kernel("fold")(kernel("matmul")(x.T, g))
 
 
 def patches(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -73,7 +73,7 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     y = array_module(x).empty((len(x), I, J, Q), x.dtype)
     for block in _blocks(y, len(W)):
         P = kernel("patches")(x[block], size, stride, padding)
-        y[block] = (P.reshape(-1, len(W)) @ W).reshape(*P.shape[:3], Q)
+        y[block] = kernel("matmul")(P.reshape(-1, len(W)), W).reshape(*P.shape[:3], Q)
     return y
 
 
@@ -82,7 +82,8 @@ def conv2d_dx(g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding:
     W = w.reshape(-1, w.shape[3])
     dx = array_module(g).empty(shape, g.dtype)
     for block in _blocks(g, len(W)):
-        P = (g[block].reshape(-1, g.shape[3]) @ W.T).reshape(*g[block].shape[:3], *w.shape[:3])
+        P = kernel("matmul")(g[block].reshape(-1, g.shape[3]), W.T)
+        P = P.reshape(*g[block].shape[:3], *w.shape[:3])
         dx[block] = kernel("unpatches")(P, dx[block].shape, stride, padding)
     return dx
 
@@ -93,7 +94,7 @@ def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Ar
     dw = array_module(x).zeros((K, Q), x.dtype)
     for block in _blocks(g, K):
         P = kernel("patches")(x[block], size, stride, padding)
-        dw += P.reshape(-1, K).T @ g[block].reshape(-1, Q)
+        dw += kernel("matmul")(P.reshape(-1, K).T, g[block].reshape(-1, Q))
     return dw.reshape(*size, x.shape[3], Q)
 
 
@@ -111,16 +112,16 @@ def _blocks(y: Array, K: int) -> list[slice]:
 
 def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     """The real convolution with the expanded weight."""
-    return conv2d(x, expand(w), stride, padding)
+    return conv2d(x, kernel("expand")(w), stride, padding)
 
 
 def hamilton_conv2d_dx(
     g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Array:
     """The real input gradient with the expanded weight."""
-    return conv2d_dx(g, expand(w), shape, stride, padding)
+    return conv2d_dx(g, kernel("expand")(w), shape, stride, padding)
 
 
 def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """The real weight gradient, folded."""
-    return fold(conv2d_dw(x, g, size, stride, padding))
+    return kernel("fold")(conv2d_dw(x, g, size, stride, padding))

@@ -25,6 +25,7 @@ from quatgrad.kernels.numba_cpu.algebra import (
     quaternion_rotate,
     quaternion_sqrt,
 )
+from quatgrad.kernels.numba_cpu.blocks import expand, fold
 from quatgrad.kernels.numba_cpu.convolution import (
     conv2d,
     conv2d_dw,
@@ -38,6 +39,7 @@ from quatgrad.kernels.numba_cpu.hamilton8 import (
     hamilton_linear_dw,
     hamilton_linear_dx,
 )
+from quatgrad.kernels.numba_cpu.matmul import matmul
 from quatgrad.kernels.numba_cpu.norm import batch_norm, batch_norm_dx, batch_norm_eval
 from quatgrad.kernels.numba_cpu.optimizer import adam, sgd
 from quatgrad.kernels.numba_cpu.windows import (
@@ -61,6 +63,8 @@ __all__ = [
     "conv2d",
     "conv2d_dw",
     "conv2d_dx",
+    "expand",
+    "fold",
     "hamilton",
     "hamilton_conv2d",
     "hamilton_conv2d_dw",
@@ -68,6 +72,7 @@ __all__ = [
     "hamilton_linear",
     "hamilton_linear_dw",
     "hamilton_linear_dx",
+    "matmul",
     "max_pool",
     "max_pool_dx",
     "patches",

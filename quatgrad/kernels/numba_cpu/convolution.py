@@ -5,6 +5,7 @@ from __future__ import annotations
 from quatgrad.backend import Array
 from quatgrad.kernels import gemm
 from quatgrad.kernels.numba_cpu import direct, hamilton8, winograd
+from quatgrad.kernels.numba_cpu.blocks import expand, fold
 from quatgrad.kernels.numba_cpu.choice import choose, eight
 from quatgrad.kernels.reference import Pair, out_size
 
@@ -48,7 +49,7 @@ def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     out = out_size(x.shape[1:3], size, stride, padding)
     how = choose(x.dtype, size, stride, padding, 4 * P, 4 * Q, out)
     if not eight(how, size, P, Q):
-        return conv2d(x, gemm.expand(w), stride, padding)
+        return conv2d(x, expand(w), stride, padding)
     if how == "winograd":
         return winograd.conv2d(x, w, padding)
     return hamilton8.hamilton_conv2d(x, w, stride, padding)
@@ -61,7 +62,7 @@ def hamilton_conv2d_dx(
     size, (P, Q), (_, H, W, _) = w.shape[1:3], w.shape[3:], shape
     how = choose(g.dtype, size, stride, padding, 4 * P, 4 * Q, (H, W))
     if not eight(how, size, P, Q):
-        return conv2d_dx(g, gemm.expand(w), shape, stride, padding)
+        return conv2d_dx(g, expand(w), shape, stride, padding)
     if how == "winograd":
         return winograd.conv2d_dx(g, w, shape, padding)
     return hamilton8.hamilton_conv2d_dx(g, w, shape, stride, padding)
@@ -72,7 +73,7 @@ def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pa
     P, Q = x.shape[3] // 4, g.shape[3] // 4
     how = choose(x.dtype, size, stride, padding, 4 * P, 4 * Q, g.shape[1:3])
     if not eight(how, size, P, Q):
-        return gemm.fold(conv2d_dw(x, g, size, stride, padding))
+        return fold(conv2d_dw(x, g, size, stride, padding))
     if how == "winograd":
         return winograd.conv2d_dw(x, g, padding, 4)
     return hamilton8.hamilton_conv2d_dw(x, g, size, stride, padding)

@@ -23,6 +23,7 @@ from numba import njit, prange
 from quatgrad.backend import Array, kernel
 from quatgrad.kernels import gemm
 from quatgrad.kernels.numba_cpu.arguments import read_only
+from quatgrad.kernels.numba_cpu.matmul import matmul
 from quatgrad.kernels.reference import Pair
 
 # The form that leaves half of the operands as they are (Cariow and Cariowa 2021): with
@@ -107,7 +108,7 @@ def hamilton_linear(x: Array, w: Array) -> Array:
     if not pays(*w.shape[1:]):
         return gemm.hamilton_linear(x, w)
     y = np.empty((len(x), 4 * w.shape[2]), x.dtype)
-    return _merge(OUT, _split(RIGHT, x) @ _mix(LEFT, w), y)
+    return _merge(OUT, matmul(_split(RIGHT, x), _mix(LEFT, w)), y)
 
 
 def hamilton_linear_dx(g: Array, w: Array) -> Array:
@@ -115,14 +116,14 @@ def hamilton_linear_dx(g: Array, w: Array) -> Array:
     if not pays(*w.shape[1:]):
         return gemm.hamilton_linear_dx(g, w)
     dx = np.empty((len(g), 4 * w.shape[1]), g.dtype)
-    return _merge(RIGHT.T, _split(OUT.T, g) @ _mix(LEFT, w).swapaxes(1, 2), dx)
+    return _merge(RIGHT.T, matmul(_split(OUT.T, g), _mix(LEFT, w).swapaxes(1, 2)), dx)
 
 
 def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """LEFT^T ((RIGHT x)^T (OUT^T g))."""
     if not pays(x.shape[1] // 4, g.shape[1] // 4):
         return gemm.hamilton_linear_dw(x, g)
-    return _mix(LEFT.T, _split(RIGHT, x).swapaxes(1, 2) @ _split(OUT.T, g))
+    return _mix(LEFT.T, matmul(_split(RIGHT, x).swapaxes(1, 2), _split(OUT.T, g)))
 
 
 # ----------------------------------------------------- convolution: eight of the real ones
