@@ -4,7 +4,15 @@ A plan can be made for a GPU that is only described, where cuDNN and its fronten
 What a plan computes is seen on a GPU alone; here NumPy solves the problem as it is stated.
 """
 
+import ctypes
+import importlib
 import json
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
 
 import cudnn_on_cpu
 import numpy as np
@@ -33,12 +41,35 @@ H200 = {
     "maxSharedMemoryPerBlockOptin": 232448, "reservedSharedMemoryPerBlock": 1024,
     "maxGridSize": [2147483647, 65535, 65535], "maxBlockSize": [1024, 1024, 64],
     "l2CacheSize": 62914560, "smClockRateKHz": 1980000, "memClockRateKHz": 3201000,
-    "totalGlobalMem": 150754820096, "supportCoopLaunch": 1,
+    "memoryBusWidth": 6144, "totalGlobalMem": 150754820096, "supportCoopLaunch": 1,
 }  # fmt: skip
 
 
+@cache
+def driver(folder):
+    """NVIDIA's driver, or one that refuses every call: newer cuDNNs do not load without."""
+    try:
+        return ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
+    except OSError:
+        if not (shutil.which("gcc") and shutil.which("nm")):
+            pytest.skip("no NVIDIA driver, and no gcc to make one that does nothing")
+    libraries = Path(cudnn_folder()).glob("*.so.9")
+    symbols = subprocess.run(["nm", "-D", "--undefined-only", *libraries],
+                             capture_output=True, text=True, check=True).stdout  # fmt: skip
+    names = sorted(set(re.findall(r"\bU (cu[A-Z]\w+)", symbols)))
+    code = "\n".join(f"int {name}(void) {{ return 100; }}" for name in names)  # no device
+    path = folder / "libcuda.so.1"
+    command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-", "-o"]
+    subprocess.run([*command, str(path)], input=code, text=True, check=True)
+    return ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
+
+
+def cudnn_folder():
+    return next(iter(importlib.import_module("nvidia.cudnn").__path__)) + "/lib"
+
+
 @pytest.fixture
-def described():
+def described(tmp_path_factory):
     """What makes cuDNN plan for an H200 that is not there."""
     cudnn = pytest.importorskip("cudnn", reason="cuDNN's frontend is not installed")
     pathfinder = pytest.importorskip("cuda.pathfinder", reason="CuPy is not installed")
@@ -47,27 +78,30 @@ def described():
         pathfinder.load_nvidia_dynamic_lib("cublasLt")
     except RuntimeError as error:
         pytest.skip(f"cuDNN or cuBLAS is not installed: {error}")
+    driver(tmp_path_factory.getbasetemp())
     properties = cudnn.create_device_properties(json.dumps(H200))
     return {"device_property": properties, "sm_version": 90}
 
 
-def convolutions(name, N, size):
-    """(x, w, stride, padding) of all convolutions of a ResNet, w (U, V, P, Q)."""
+@cache
+def convolutions(name, **network):
+    """(image's size / map's, w (U, V, P, Q) expanded, stride, padding) of each in a ResNet."""
+    found = []
 
-    def of(conv, size):
-        x = N, size, size, conv.weight.shape[2]
-        return x, conv.weight.shape, conv.stride, conv.padding
+    def add(conv, shrunk):
+        four, (U, V, P, Q) = conv.weight.components, conv.weight.shape[-4:]
+        found.append((shrunk, (U, V, four * P, four * Q), conv.stride, conv.padding))
 
-    net = models.create(name, num_classes=100)
-    yield of(net.stem, size)
+    net, shrunk = models.create(name, num_classes=100, **network), 1
+    add(net.stem, shrunk)
     for stage in net.stages:
         for block in stage.modules:
-            before = size
-            for conv in (m for n, m in vars(block).items() if n.startswith("conv")):
-                yield of(conv, size)
-                size //= conv.stride[0]
             for conv in block.shortcut.modules[:1]:
-                yield of(conv, before)
+                add(conv, shrunk)
+            for conv in (m for n, m in vars(block).items() if n.startswith("conv")):
+                add(conv, shrunk)
+                shrunk *= conv.stride[0]
+    return found
 
 
 def problems(x, w, stride, padding, precision):
@@ -77,13 +111,22 @@ def problems(x, w, stride, padding, precision):
         yield plans.Problem(kind, x, (Q, U, V, P), y, stride, padding, precision)
 
 
+def every_problem(precision):
+    """Of the ResNets: real ones, of colours and of quaternions, and quaternion ones; batches
+    of both sizes that are timed, and CIFAR's last; ImageNet64."""
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
+        for algebra, channels in (("real", 3), ("real", 4), ("quaternion", 4)):
+            convs = convolutions(name, algebra=algebra, in_channels=channels)
+            for N, size in ((128, 32), (512, 32), (80, 32), (128, 64)):
+                for shrunk, w, *how in convs:
+                    x = N, size // shrunk, size // shrunk, w[2]
+                    yield from problems(x, w, *how, precision)
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_every_convolution_of_a_resnet_has_a_plan(described, name, precision):
-    found = set()
-    for conv in convolutions(name, 512, 32):
-        found.update(problems(*conv, precision))
-    assert len(found) > 25
+def test_every_convolution_of_every_resnet_has_a_plan(described, precision):
+    found = set(every_problem(precision))
+    assert len(found) == 360
     for problem in found:
         assert plans.build(problem, **described).get_workspace_size() <= plans.WORKSPACE
 
@@ -110,6 +153,16 @@ def test_a_problem_without_an_engine_is_an_error(described):
                                (1, 1), (0, 0), "float32")  # fmt: skip
     with pytest.raises((cudnn.cudnnGraphNotSupportedError, RuntimeError)):
         plans.build(impossible, **described)
+
+
+def test_the_frontend_takes_no_pytorch_along(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with plans._without_torch(), pytest.raises(ImportError):
+        importlib.import_module("torch")
+    assert "torch" not in sys.modules
+    monkeypatch.setitem(sys.modules, "torch", json)  # who has it already keeps it
+    with plans._without_torch():
+        assert importlib.import_module("torch") is json
 
 
 # --------------------------------------------------------------------- problems, by NumPy

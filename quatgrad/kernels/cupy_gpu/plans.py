@@ -7,6 +7,9 @@ the library is missing, or has no engine, there is no plan, and one notice says 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -150,7 +153,8 @@ def _handle() -> Any:
         notice(f"the installed cuDNN is for CUDA {wrong[0]}, CuPy for {cuda}: {SLOW}; {install}")
         return None
     try:
-        import cudnn
+        with _without_torch():
+            import cudnn
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         load_nvidia_dynamic_lib("cublasLt")  # cuDNN ends the process where it does not find it
@@ -161,6 +165,19 @@ def _handle() -> Any:
         reason = str(error).partition("\n")[0]
         notice(f"cuDNN, or the cuBLAS that it needs, is not found ({reason}): {SLOW}; {install}")
     return None
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """The frontend imports PyTorch where it is installed: seconds and memory, for nothing here."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 def _installed(cuda: int) -> bool:
