@@ -199,12 +199,13 @@ class Parameter(Tensor):
     along the first axis, make the value up (4 for a quaternion weight: its 1, i, j, k parts).
     """
 
-    __slots__ = ("_alive", "components")
+    __slots__ = ("_alive", "_home", "components")
 
     def __init__(self, data: Any, components: int = 1):
         super().__init__(data, requires_grad=True)
         self.components = components
         self._alive: Array | None = None  # for each entry all bits, or none
+        self._home: Array | None = None  # where gradients go: see arena.py
 
     @property
     def mask(self) -> Array | None:
@@ -232,13 +233,17 @@ class Parameter(Tensor):
         self._clear(self._array)
 
     def _receive(self, g: Array, owned: bool) -> None:
-        super()._receive(g, owned)
+        if self.grad is None and self._home is not None:
+            self._home[...], self.grad = g, self._home
+        else:
+            super()._receive(g, owned)
         self._clear(self.grad)
 
     def _clear(self, array: Array) -> None:
         if self._alive is not None:
             # not array *= mask: 0 * inf is NaN, 0 * -1 is -0
-            array.view(self._alive.dtype)[...] &= self._alive
+            bits = array.view(self._alive.dtype)
+            bits &= self._alive
 
 
 def _fitting(value: Any, like: Tensor, what: str) -> Array:

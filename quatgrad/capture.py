@@ -30,7 +30,8 @@ class Step:
     With the backend "cupy" and SGD, the first batch of a size is an ordinary step; the second is
     recorded, and it and all later ones are launched as a graph: the same kernels on other numbers.
     A step that cannot be recorded, as one that draws random numbers, stays eager, with a notice.
-    Weights and rates may change between steps; masks may not: make a new Step after pruning.
+    Weights, rates and masks may change between steps: a graph whose memory is no longer that of
+    the optimizer is thrown away.
     """
 
     def __init__(self, model: Module, optimizer: Optimizer):
@@ -45,10 +46,16 @@ class Step:
         images, labels = asarray(images), asarray(labels)
         if self.records:  # the rate as an array also where it is eager: the same kernels then
             lr = asarray(np.asarray(lr, images.dtype))
+            self._forget_if_moved()
             if images.shape in self.recorded and not self.recorded[images.shape]:
                 self._record(images, labels, lr)
         run = self.recorded.setdefault(images.shape) or self._eager
         run(images, labels, lr)
+
+    def _forget_if_moved(self) -> None:
+        arena = getattr(self.optimizer, "arena", None)
+        if arena and not arena.holds(self.optimizer.parameters, self.optimizer.state):
+            self.recorded.clear()
 
     def take(self) -> tuple[float, int]:
         """The sum of the losses of all images, and the right answers, since it was last asked."""

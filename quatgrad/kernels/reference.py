@@ -29,7 +29,11 @@ from quatgrad.kernels.reference_algebra import (  # noqa: F401 - kernels of this
     quaternion_rotate,
     quaternion_sqrt,
 )
-from quatgrad.kernels.reference_optimizer import adam, sgd  # noqa: F401 - kernels of this rung
+from quatgrad.kernels.reference_optimizer import (  # noqa: F401 - kernels of this rung
+    adam,
+    sgd,
+    sgd_masked,
+)
 
 Pair = tuple[int, int]
 

@@ -85,6 +85,24 @@ def test_optimizer_steps(device, name, numbers, shape, dtype):
         np.testing.assert_allclose(to_numpy(a), b, rtol=0, atol=50 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_masked_steps_of_an_arena(device, dtype):
+    w, g, v = np.random.default_rng(0).standard_normal((3, 1037)).astype(dtype)
+    g[5] = np.inf  # of an entry that is pruned
+    alive = np.where(np.arange(1037) % 3 == 2, 0, -1).astype(f"i{w.itemsize}")
+    alive = alive.view(f"u{w.itemsize}")
+    numbers = np.array(0.05, dtype), 0.9, True, 5e-4
+    there = [asarray(a.copy()) for a in (w, g, v, alive)]
+    for _ in range(3):
+        cupy_gpu.sgd_masked(*there, asarray(numbers[0]), *numbers[1:])
+        reference.sgd_masked(w, g, v, alive, *numbers)
+    found = [to_numpy(a) for a in there]
+    assert not found[0][2::3].view(alive.dtype).any()  # not even a sign
+    keep = alive != 0
+    for a, b in ((found[0], w), (found[2], v)):
+        np.testing.assert_allclose(a[keep], b[keep], rtol=0, atol=50 * np.finfo(dtype).eps)
+
+
 def test_running_statistics_follow(device):
     r, b = np.random.default_rng(0).standard_normal((2, 300)).astype(np.float32)
     there = asarray(r.copy())

@@ -15,7 +15,12 @@ from quatgrad.kernels import reference
 
 RUNGS = ("gemm", "numba_cpu")
 HELPERS = {"array_module", "out_size", "pad", "window"}  # of reference: not kernels
-IN_PLACE = {"adam", "follow", "sgd"}  # write to arguments: see test_optimizer_kernels.py
+IN_PLACE = {
+    "adam",
+    "follow",
+    "sgd",
+    "sgd_masked",
+}  # write to arguments: see test_optimizer_kernels.py
 
 
 def _module(rung):

@@ -19,7 +19,7 @@ from quatgrad.kernels.cupy_gpu.conv import (
 )
 from quatgrad.kernels.cupy_gpu.hamilton import expand, fold, hamilton
 from quatgrad.kernels.cupy_gpu.norm import batch_norm, batch_norm_dx, batch_norm_eval, follow
-from quatgrad.kernels.cupy_gpu.optimizer import adam, sgd
+from quatgrad.kernels.cupy_gpu.optimizer import adam, sgd, sgd_masked
 from quatgrad.kernels.cupy_gpu.windows import (
     avg_pool,
     avg_pool_dx,
@@ -56,5 +56,6 @@ __all__ = [
     "relu",
     "relu_dx",
     "sgd",
+    "sgd_masked",
     "unpatches",
 ]

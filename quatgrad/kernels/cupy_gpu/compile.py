@@ -14,10 +14,11 @@ from quatgrad.kernels.reference import HAMILTON
 HERE = Path(__file__).parent
 THREADS = 256  # in a block; enough to hide the latency of memory, few enough to share out
 
-#: What the sources share: T is the number; by FOR every thread takes the numbers i below n that are
-#: its own, i, i + (threads in the grid), ...
+#: What the sources share: T is the number, U an integer of its size; by FOR every thread takes the
+#: numbers i below n that are its own, i, i + (threads in the grid), ...
 PRELUDE = """
 typedef NUMBER T;
+typedef INTEGER U;
 #define FOR(i, n) \\
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \\
          i += (long long)gridDim.x * blockDim.x)
@@ -32,8 +33,13 @@ def source(name: str) -> str:
 def options(dtype: Any) -> tuple[str, ...]:
     """For the compiler: the type of a number; bit 4a + b of NEGATIVE where e_a e_b is negative."""
     units = [(a, b) for a in range(4) for b in range(4) if HAMILTON[a, b].sum() < 0]
-    number = {"float32": "float", "float64": "double"}[np.dtype(dtype).name]
-    return f"-DNUMBER={number}", f"-DNEGATIVE={sum(1 << 4 * a + b for a, b in units)}"
+    types = {"float32": ("float", "unsigned"), "float64": ("double", "unsigned long long")}
+    number, integer = types[np.dtype(dtype).name]
+    return (
+        f"-DNUMBER={number}",
+        f"-DINTEGER={integer}",
+        f"-DNEGATIVE={sum(1 << 4 * a + b for a, b in units)}",
+    )
 
 
 @cache
