@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from quatgrad.autograd import Tensor
-from quatgrad.backend import Array, asarray, get_backend, notice, to_numpy
+from quatgrad.backend import Array, asarray, get_backend, kernel, notice, to_numpy
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Optimizer
@@ -69,8 +69,7 @@ class Step:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step(lr)  # an array, if it is to be recorded
-        self.sums[0] += loss.data.astype("float64") * len(labels)
-        self.sums[1] += (logits.data.argmax(axis=1) == labels).sum()
+        kernel("tally")(self.sums, logits.data, labels, loss.data)
 
     def _record(self, *arrays: Array) -> None:
         try:

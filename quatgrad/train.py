@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from quatgrad.autograd import Tensor, no_grad
-from quatgrad.backend import asarray, to_numpy
+from quatgrad.backend import asarray, kernel, to_numpy
 from quatgrad.capture import Step
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import OptionError, RunError
@@ -135,19 +135,15 @@ def evaluate(
     """
     training = model.training
     model.eval()
-    total, correct = 0.0, 0
+    sums = asarray(np.zeros(2))  # read once: whoever reads waits for the device
     with no_grad():
         for images, labels in test_batches(split, dataset.encode, batch_size):
             logits = model(Tensor(images))
-            total += cross_entropy(logits, labels).item() * len(labels)
-            correct += count_correct(logits, labels)
+            loss = cross_entropy(logits, labels)
+            kernel("tally")(sums, logits.data, asarray(labels), loss.data)
     model.train(training)
+    total, correct = to_numpy(sums).tolist()
     return total / len(split), correct / len(split)
-
-
-def count_correct(logits: Tensor, labels: object) -> int:
-    """For how many rows the largest logit is that of the label."""
-    return int(to_numpy((logits.data.argmax(axis=1) == asarray(labels)).sum()))
 
 
 def _finite(loss: float, epoch: int, count: int) -> float:

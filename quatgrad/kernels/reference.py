@@ -29,6 +29,11 @@ from quatgrad.kernels.reference_algebra import (  # noqa: F401 - kernels of this
     quaternion_rotate,
     quaternion_sqrt,
 )
+from quatgrad.kernels.reference_loss import (  # noqa: F401 - kernels of this rung
+    cross_entropy,
+    cross_entropy_dz,
+    tally,
+)
 from quatgrad.kernels.reference_optimizer import (  # noqa: F401 - kernels of this rung
     adam,
     sgd,

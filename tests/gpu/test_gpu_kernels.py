@@ -103,6 +103,33 @@ def test_masked_steps_of_an_arena(device, dtype):
         np.testing.assert_allclose(a[keep], b[keep], rtol=0, atol=50 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(("N", "K"), [(1, 1), (9, 3), (300, 100), (5, 33)])
+def test_tally(device, N, K, dtype):
+    rng = np.random.default_rng(N)
+    z, labels = rng.integers(-3, 3, (N, K)).astype(dtype), rng.integers(0, K, N)  # many equals
+    z[rng.random((N, K)) < 0.02] = np.nan
+    z[rng.random((N, K)) < 0.05] = -np.inf
+    sums, L = np.array([0.5, 2]), np.array(1.25, dtype)
+    there = asarray(sums.copy())
+    cupy_gpu.tally(there, asarray(z), asarray(labels), asarray(L))
+    reference.tally(sums, z, labels, L)
+    np.testing.assert_array_equal(to_numpy(there), sums)
+
+
+def test_cross_entropy_of_odd_logits(device):
+    z = np.array([[0, -np.inf, 3], [np.nan, 0, 1], [np.inf, 0, 1], [1, 2, 3]], np.float32)
+    for row, label in ((0, 0), (0, 1), (1, 1), (2, 0), (3, 2)):
+        args = z[row : row + 1], np.array([label])
+        with np.errstate(invalid="ignore"):
+            expected = reference.cross_entropy(*args, 0.0)
+        found = cupy_gpu.cross_entropy(*map(asarray, args), 0.0)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(to_numpy(a), b, rtol=1e-6)
+    loss, _ = cupy_gpu.cross_entropy(asarray(z[3:]), asarray(np.array([3])), 0.0)
+    assert np.isnan(to_numpy(loss))  # no such class: not a number of somewhere in memory
+
+
 def test_running_statistics_follow(device):
     r, b = np.random.default_rng(0).standard_normal((2, 300)).astype(np.float32)
     there = asarray(r.copy())

@@ -15,12 +15,7 @@ from quatgrad.kernels import reference
 
 RUNGS = ("gemm", "numba_cpu")
 HELPERS = {"array_module", "out_size", "pad", "window"}  # of reference: not kernels
-IN_PLACE = {
-    "adam",
-    "follow",
-    "sgd",
-    "sgd_masked",
-}  # write to arguments: see test_optimizer_kernels.py
+IN_PLACE = {"adam", "follow", "sgd", "sgd_masked", "tally"}  # tested elsewhere
 
 
 def _module(rung):
@@ -217,6 +212,15 @@ def _batch_norm_eval(d):
     return x, *_statistics(d, x), d.array(C), d.array(C), 1e-5
 
 
+def _logits(d):
+    """Logits or log-probabilities of up to 70 classes, more than a warp has lanes, and labels."""
+    N, K = d.draw(st.integers(1, 20)), d.draw(st.integers(1, 70))
+    labels = d.rng.integers(0, K, N)
+    if d.draw(st.booleans()):
+        labels = labels.astype(np.int32)
+    return d.array(N, K), labels, d.draw(st.sampled_from([0.0, 0.1]))
+
+
 #: Kernel name -> its arguments, drawn.
 ARGUMENTS = {
     "hamilton": _hamilton,
@@ -256,6 +260,8 @@ ARGUMENTS = {
     ),
     "relu": lambda d: (_pool_input(d),),
     "relu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
+    "cross_entropy": _logits,
+    "cross_entropy_dz": lambda d: (*_logits(d), np.array(d.rng.standard_normal(), d.dtype)),
     "batch_norm": _batch_norm,
     "batch_norm_dx": _batch_norm_dx,
     "batch_norm_eval": _batch_norm_eval,

@@ -18,6 +18,7 @@ from quatgrad.kernels.cupy_gpu.conv import (
     matmul,
 )
 from quatgrad.kernels.cupy_gpu.hamilton import expand, fold, hamilton
+from quatgrad.kernels.cupy_gpu.loss import cross_entropy, cross_entropy_dz, tally
 from quatgrad.kernels.cupy_gpu.norm import batch_norm, batch_norm_dx, batch_norm_eval, follow
 from quatgrad.kernels.cupy_gpu.optimizer import adam, sgd, sgd_masked
 from quatgrad.kernels.cupy_gpu.windows import (
@@ -39,6 +40,8 @@ __all__ = [
     "conv2d",
     "conv2d_dw",
     "conv2d_dx",
+    "cross_entropy",
+    "cross_entropy_dz",
     "expand",
     "fold",
     "follow",
@@ -57,5 +60,6 @@ __all__ = [
     "relu_dx",
     "sgd",
     "sgd_masked",
+    "tally",
     "unpatches",
 ]
