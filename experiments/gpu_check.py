@@ -72,6 +72,10 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
     p, q = normal(1000, 4), normal(1000, 4, seed=1)
     X, G, W = normal(N, C), normal(N, C, seed=1), normal(4, C // 4, C // 4)
     numbers = (0.1, 0.9, True, 5e-4)
+    rng = np.random.default_rng(0)
+    labels, moves = rng.integers(0, N, N), rng.integers(-4, 5, (N, 3)).astype(np.int32)
+    images, alive = rng.integers(0, 256, (N, H, H, 3)).astype(np.uint8), -(g < 0).astype(np.uint32)
+    dots, one = X @ G.T, np.ones((), np.float32)
     table = {
         "patches": (x, *WINDOW),
         "unpatches": (reference.patches(x, *WINDOW), x.shape, *WINDOW[1:]),
@@ -92,6 +96,11 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "hamilton_linear": (X, W),
         "hamilton_linear_dx": (G, W),
         "hamilton_linear_dw": (X, G),
+        "augment": (images, labels, moves, c[:3], c2[:3], normal(3, 4)),
+        "cross_entropy": (dots, labels, 0.1),
+        "cross_entropy_dz": (-abs(dots), labels, 0.1, one),
+        "tally": (np.zeros(2), dots, labels, one),
+        "sgd_masked": (x, g, normal(*x.shape, seed=6), alive, one, *numbers[1:]),
         "sgd": (x, g, normal(*x.shape, seed=6), *numbers),
         "adam": (x, g, normal(*x.shape, seed=6), x * x, 3, 1e-3, (0.9, 0.999), 1e-8, 0.1, True),
         "quaternion_divide": (p, q),
@@ -107,7 +116,9 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
     return table
 
 
-IN_PLACE = {"sgd": (0, 2), "adam": (0, 2, 3), "follow": (0,)}  # the arguments that are the result
+IN_PLACE = {  # the arguments that are the result
+    "sgd": (0, 2), "sgd_masked": (0, 2), "adam": (0, 2, 3), "follow": (0,), "tally": (0,),
+}  # fmt: skip
 
 
 def kernels(tiny: bool) -> Iterator[Row]:
@@ -133,7 +144,9 @@ def results(
 
 
 def wide(a: np.ndarray) -> np.ndarray:
-    """A copy; numbers as float64."""
+    """A copy; numbers as float64, and masks of all bits or none as long as they."""
+    if a.dtype == np.uint32:
+        return a.view(np.int32).astype(np.int64).view(np.uint64)
     return a.astype(np.float64 if a.dtype.kind == "f" else a.dtype)
 
 

@@ -29,6 +29,7 @@ from quatgrad.kernels.reference_algebra import (  # noqa: F401 - kernels of this
     quaternion_rotate,
     quaternion_sqrt,
 )
+from quatgrad.kernels.reference_augment import augment  # noqa: F401 - a kernel of this rung
 from quatgrad.kernels.reference_loss import (  # noqa: F401 - kernels of this rung
     cross_entropy,
     cross_entropy_dz,

@@ -221,8 +221,20 @@ def _logits(d):
     return d.array(N, K), labels, d.draw(st.sampled_from([0.0, 0.1]))
 
 
+def _augment(d):
+    """Images of which some are taken, twice perhaps, and moved, a few right out of the frame."""
+    M, H, W, C = d.draw(SMALL), d.s["H"], d.s["W"], d.draw(SMALL)
+    N, K = d.draw(st.integers(0, 5)), d.draw(st.integers(1, 4))
+    images = d.rng.integers(0, 256, (M, H, W, C)).astype(np.uint8)
+    moves = np.stack([d.rng.integers(-4, 5, N), d.rng.integers(-4, 5, N), d.rng.integers(0, 2, N)])
+    moves = _layout(moves.T.astype(np.int32), d.draw(st.sampled_from(["contiguous", "sliced"])))
+    mean, deviation = d.array(C), d.lay(0.5 + d.rng.random(C))
+    return images, d.rng.integers(0, M, N), moves, mean, deviation, d.array(C, K)
+
+
 #: Kernel name -> its arguments, drawn.
 ARGUMENTS = {
+    "augment": _augment,
     "hamilton": _hamilton,
     **dict.fromkeys(
         [f"quaternion_{f}" for f in ("norm", "normalize", "inverse", "log", "sqrt", "polar")],

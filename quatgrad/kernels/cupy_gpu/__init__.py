@@ -5,6 +5,7 @@ not here comes from the gemm rung, whose convolutions use these patches.
 """
 
 from quatgrad.kernels.cupy_gpu.activation import relu, relu_dx
+from quatgrad.kernels.cupy_gpu.augment import augment
 from quatgrad.kernels.cupy_gpu.conv import (
     conv2d,
     conv2d_dw,
@@ -32,6 +33,7 @@ from quatgrad.kernels.cupy_gpu.windows import (
 
 __all__ = [
     "adam",
+    "augment",
     "avg_pool",
     "avg_pool_dx",
     "batch_norm",
