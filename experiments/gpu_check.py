@@ -83,6 +83,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "max_pool_dx": (half, winner, x.shape, *HALVE),
         "avg_pool": (x, *HALVE),
         "avg_pool_dx": (half, x.shape, *HALVE),
+        "operand": (x,),
         "relu": (x,),
         "relu_dx": (g, x),
         "batch_norm": (x, c, c, 1e-5),

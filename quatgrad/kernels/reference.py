@@ -160,6 +160,14 @@ def unpatches(P: Array, shape: tuple[int, ...], stride: Pair, padding: Pair) -> 
 # -------------------------------------------------------------------------- convolution
 
 
+def operand(x: Array) -> Array:
+    """x as convolutions and their gradients read it: x itself, here.
+
+    A rung that rounds factors may do it once for the two products in which each of them stands.
+    """
+    return x
+
+
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     """y[n,i,j,q] = sum_uvp x[n, i s + u - pad, j s + v - pad, p] w[u,v,p,q] (a correlation)."""
     P = patches(x, w.shape[:2], stride, padding)

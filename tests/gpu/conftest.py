@@ -47,6 +47,7 @@ def solved(stand_in, monkeypatch):
         out[...] = cupy_on_cpu.function(solve)(a, b)
 
     monkeypatch.setattr(plans, "_find", lambda problem: True)
+    monkeypatch.setattr(plans, "_handle", lambda: "a handle")
     monkeypatch.setattr(plans, "_execute", execute)
     return seen
 

@@ -15,10 +15,11 @@ from functools import cache
 from pathlib import Path
 
 import cudnn_on_cpu
+import cupy_on_cpu
 import numpy as np
 import pytest
 
-from quatgrad import models
+from quatgrad import Tensor, models, nn
 from quatgrad.backend import (
     PRECISIONS,
     asarray,
@@ -215,6 +216,28 @@ def test_bfloat16_rounds_factors_and_results(solved, name):
     assert y.dtype == np.float32
     assert not (y.view(np.uint32) & 0xFFFF).any()  # bfloat16 numbers
     assert 0 < abs(y - exact).max() < 0.02 * abs(exact).max()
+
+
+@pytest.mark.parametrize("planned", [True, False])
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_a_convolution_rounds_each_factor_once(solved, monkeypatch, algebra, planned):
+    """Two maps and, twice, the weight; without a plan the rounded maps are made wide again."""
+    if not planned:
+        monkeypatch.setattr(plans, "_find", lambda problem: None)
+    rng = np.random.default_rng(0)
+    conv = (nn.Conv2d if algebra == "real" else nn.QConv2d)(8, 8, 3, padding=1, rng=rng)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
+    with use_precision("bf16"), cupy_on_cpu.counted() as counts:
+        conv(x).sum().backward()
+    assert counts["kernel to_bf16"] == (4 if planned else 2)
+    assert counts["kernel from_bf16"] == (3 if planned else 4)  # the results, or the factors
+    found = to_numpy(x.grad)
+    with use_precision("float32"):
+        x.grad = None
+        conv(x).sum().backward()
+    true = to_numpy(x.grad)
+    assert 0 < abs(found - true).max() < 0.02 * abs(true).max() or not planned
+    np.testing.assert_allclose(found, true, rtol=0, atol=0.02 * abs(true).max())
 
 
 def test_float64_and_no_images_take_matrix_products(solved):

@@ -255,6 +255,7 @@ ARGUMENTS = {
         d.array(d.s["N"], *d.s["out"], *d.s["size"], d.s["P"]),
         *_conv(d, "shape"),
     ),
+    "operand": lambda d: (d.x(),),
     "conv2d": lambda d: _conv(d, "x", "w"),
     "conv2d_dx": lambda d: _conv(d, "g", "w", "shape"),
     "conv2d_dw": lambda d: _conv(d, "x", "g", "size"),

@@ -17,6 +17,7 @@ from quatgrad.kernels.cupy_gpu.conv import (
     hamilton_linear_dw,
     hamilton_linear_dx,
     matmul,
+    operand,
 )
 from quatgrad.kernels.cupy_gpu.hamilton import expand, fold, hamilton
 from quatgrad.kernels.cupy_gpu.loss import cross_entropy, cross_entropy_dz, tally
@@ -57,6 +58,7 @@ __all__ = [
     "matmul",
     "max_pool",
     "max_pool_dx",
+    "operand",
     "patches",
     "relu",
     "relu_dx",

@@ -15,16 +15,27 @@ from quatgrad.kernels.reference import Pair, out_size
 Shape = tuple[int, ...]
 
 
+def operand(x: Array) -> Array:
+    """`reference.operand`; in bf16 its bits, rounded once."""
+    return plans.to_bf16(x) if plans.rounds(x) else x
+
+
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     """`reference.conv2d`."""
     plan = _forward(x, w.shape, stride, padding)
-    return plans.run(plan, x, _filter(w)) if plan else gemm.conv2d(x, w, stride, padding)
+    return (
+        plans.run(plan, x, _filter(w)) if plan else gemm.conv2d(plans.wide(x), w, stride, padding)
+    )
 
 
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """`reference.conv2d_dx`."""
     plan = _dx(g, w.shape, shape, stride, padding)
-    return plans.run(plan, g, _filter(w)) if plan else gemm.conv2d_dx(g, w, shape, stride, padding)
+    return (
+        plans.run(plan, g, _filter(w))
+        if plan
+        else gemm.conv2d_dx(plans.wide(g), w, shape, stride, padding)
+    )
 
 
 def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -32,7 +43,7 @@ def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Ar
     plan = _dw(x, g, size, stride, padding)
     if plan:
         return plans.run(plan, x, g).transpose(1, 2, 3, 0)
-    return gemm.conv2d_dw(x, g, size, stride, padding)
+    return gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding)
 
 
 def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
@@ -40,7 +51,7 @@ def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     plan = _forward(x, _expanded(w), stride, padding)
     if plan:
         return plans.run(plan, x, expand_filter(w))
-    return gemm.conv2d(x, expand(w), stride, padding)
+    return gemm.conv2d(plans.wide(x), expand(w), stride, padding)
 
 
 def hamilton_conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
@@ -48,7 +59,7 @@ def hamilton_conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: 
     plan = _dx(g, _expanded(w), shape, stride, padding)
     if plan:
         return plans.run(plan, g, expand_filter(w))
-    return gemm.conv2d_dx(g, expand(w), shape, stride, padding)
+    return gemm.conv2d_dx(plans.wide(g), expand(w), shape, stride, padding)
 
 
 def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -56,7 +67,7 @@ def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pa
     plan = _dw(x, g, size, stride, padding)
     if plan:
         return fold_filter(plans.run(plan, x, g))
-    return fold(gemm.conv2d_dw(x, g, size, stride, padding))
+    return fold(gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding))
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -1,17 +1,18 @@
 // Batch norm of rows (M, C). A block has 32 x 8 threads: 32 neighbouring channels, whose numbers are
 // one line of memory, and every 8th row of its share. Blocks write partial sums and a second
-// kernel adds them in a fixed order: the same bits every time. Sums are double, as the reference's.
+// kernel, of 32 x 32 threads, adds them in a fixed order: the same bits every time. Sums are double,
+// as the reference's. Loops are unrolled so that a thread waits for several numbers at once.
 
 #define CHANNEL (blockIdx.y * 32 + threadIdx.x)
 
-// The sums of a and of b over the 8 threads of a channel; right in the first of them.
+// The sums of a and of b over the threads of a channel; right in the first of them.
 __device__ void add_up(double& a, double& b) {
-    __shared__ double A[8][32], B[8][32];
+    __shared__ double A[32][32], B[32][32];
     A[threadIdx.y][threadIdx.x] = a;
     B[threadIdx.y][threadIdx.x] = b;
     __syncthreads();
     if (threadIdx.y == 0)
-        for (int y = 1; y < 8; y++) {
+        for (int y = 1; y < blockDim.y; y++) {
             a += A[y][threadIdx.x];
             b += B[y][threadIdx.x];
         }
@@ -24,6 +25,7 @@ extern "C" __global__ void moments(const T* x, double* partial, long long M, int
     double sum = 0, square = 0;
     if (c < C) {
         double pivot = x[c];
+#pragma unroll 4
         for (long long m = first + threadIdx.y; m < last; m += 8) {
             double d = x[m * C + c] - pivot;
             sum += d;
@@ -43,7 +45,8 @@ extern "C" __global__ void statistics(const double* partial, const T* x, T* mean
     int c = CHANNEL;
     double sum = 0, square = 0;
     if (c < C)
-        for (int k = threadIdx.y; k < parts; k += 8) {
+#pragma unroll 4
+        for (int k = threadIdx.y; k < parts; k += 32) {
             sum += partial[2LL * k * C + c];
             square += partial[(2LL * k + 1) * C + c];
         }
@@ -56,12 +59,14 @@ extern "C" __global__ void statistics(const double* partial, const T* x, T* mean
 }
 
 // y = scale (x - mean) / sqrt(var + eps) + shift.
-extern "C" __global__ void normalize(const T* x, const T* mean, const T* var, const T* scale,
-                                     const T* shift, T* y, T eps, long long M, int C, int rows) {
+extern "C" __global__ void normalize(const T* __restrict__ x, const T* mean, const T* var,
+                                     const T* scale, const T* shift, T* __restrict__ y, T eps,
+                                     long long M, int C, int rows) {
     int c = CHANNEL;
     if (c >= C) return;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
     T center = mean[c], factor = scale[c] / sqrt(var[c] + eps), offset = shift[c];
+#pragma unroll 4
     for (long long m = first + threadIdx.y; m < last; m += 8)
         y[m * C + c] = (x[m * C + c] - center) * factor + offset;
 }
@@ -79,6 +84,7 @@ extern "C" __global__ void gradient_moments(const T* g, const T* x, const T* mea
     double sum = 0, product = 0;
     if (c < C) {
         T center = mean[c];
+#pragma unroll 4
         for (long long m = first + threadIdx.y; m < last; m += 8) {
             double gradient = g[m * C + c];
             sum += gradient;
@@ -98,7 +104,8 @@ extern "C" __global__ void parameter_gradients(const double* partial, const T* v
     int c = CHANNEL;
     double sum = 0, product = 0;
     if (c < C)
-        for (int k = threadIdx.y; k < parts; k += 8) {
+#pragma unroll 4
+        for (int k = threadIdx.y; k < parts; k += 32) {
             sum += partial[2LL * k * C + c];
             product += partial[(2LL * k + 1) * C + c];
         }
@@ -110,14 +117,16 @@ extern "C" __global__ void parameter_gradients(const double* partial, const T* v
 }
 
 // dx = scale / sqrt(var + eps) (g - mean(g) - z mean(g z)).
-extern "C" __global__ void normalize_dx(const T* g, const T* x, const T* mean, const T* var,
-                                        const T* scale, const T* dscale, const T* dshift, T* dx,
+extern "C" __global__ void normalize_dx(const T* __restrict__ g, const T* __restrict__ x,
+                                        const T* mean, const T* var, const T* scale,
+                                        const T* dscale, const T* dshift, T* __restrict__ dx,
                                         T eps, long long M, int C, int rows) {
     int c = CHANNEL;
     if (c >= C) return;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
     T inverse = 1 / sqrt(var[c] + eps), center = mean[c], factor = scale[c] * inverse;
     T mean_g = dshift[c] / M, slope = dscale[c] / M * inverse;
+#pragma unroll 4
     for (long long m = first + threadIdx.y; m < last; m += 8)
         dx[m * C + c] = factor * (g[m * C + c] - mean_g - (x[m * C + c] - center) * slope);
 }

@@ -10,6 +10,7 @@ from quatgrad.backend import Array, array_module
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each
 
 BLOCK = (32, 8)  # channels, rows: see norm.cu
+ADDING = (32, 32)  # channels, parts
 ROWS = 64  # of a block that writes
 PARTS = 512  # blocks that sum, at most, for 32 channels: enough to fill a GPU, quick to add up
 
@@ -23,7 +24,7 @@ def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array,
     partial = array_module(x).empty((parts, 2, C), np.float64)
     sizes = np.int64(M), np.int32(C)
     launch("norm", "moments", x.dtype, (parts, _tiles(C)), BLOCK, x, partial, *sizes, rows)
-    launch("norm", "statistics", x.dtype, (1, _tiles(C)), BLOCK,
+    launch("norm", "statistics", x.dtype, (1, _tiles(C)), ADDING,
            partial, x, mean, var, np.int32(parts), *sizes)  # fmt: skip
     return batch_norm_eval(x, mean, var, scale, shift, eps), mean, var
 
@@ -55,7 +56,7 @@ def batch_norm_dx(
     sizes = np.int64(M), np.int32(C)
     launch("norm", "gradient_moments", x.dtype, (parts, _tiles(C)), BLOCK,
            g, x, mean, partial, *sizes, rows)  # fmt: skip
-    launch("norm", "parameter_gradients", x.dtype, (1, _tiles(C)), BLOCK,
+    launch("norm", "parameter_gradients", x.dtype, (1, _tiles(C)), ADDING,
            partial, var, dscale, dshift, number, np.int32(parts), np.int32(C))  # fmt: skip
     launch("norm", "normalize_dx", x.dtype, (-(-M // ROWS), _tiles(C)), BLOCK,
            g, x, mean, var, scale, dscale, dshift, dx, number, *sizes, np.int32(ROWS))  # fmt: skip

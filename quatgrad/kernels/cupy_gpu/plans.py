@@ -26,6 +26,7 @@ Shape = tuple[int, ...]
 OPERANDS = {"forward": ("x", "w", "y"), "dx": ("y", "w", "x"), "dw": ("x", "y", "w")}
 NUMBER = {"x": 1, "w": 2, "y": 3}  # of a tensor in its graph
 WORKSPACE = 1 << 30  # bytes that an engine may ask for
+BITS = "uint16"  # the dtype in which bfloat16 numbers lie in arrays
 SLOW = "convolutions take matrix products, several times slower"
 
 
@@ -45,7 +46,7 @@ def plan(
     kind: str, like: Array, x: Shape, w: Shape, y: Shape, stride: Pair, padding: Pair
 ) -> Problem | None:
     """The problem, for arrays of the kind of `like`, if cuDNN solves it; else None."""
-    if like.dtype != "float32" or not all((*x, *w, *y)):
+    if like.dtype not in ("float32", BITS) or not all((*x, *w, *y)):
         return None
     shapes = tuple(x), tuple(w), tuple(y)
     problem = Problem(kind, *shapes, stride, padding, get_precision())
@@ -54,9 +55,8 @@ def plan(
 
 def run(problem: Problem, a: Array, b: Array) -> Array:
     """The result of a problem that has a plan, for its operands in the order of `OPERANDS`."""
-    a, b = contiguous(a, b)
-    if problem.precision == "bf16":
-        a, b = to_bf16(a), to_bf16(b)
+    change = to_bf16 if problem.precision == "bf16" else wide
+    a, b = map(change, contiguous(a, b))
     out = array_module(a).empty(getattr(problem, OPERANDS[problem.kind][2]), a.dtype)
     _execute(problem, _aligned(a), _aligned(b), out)
     return from_bf16(out) if problem.precision == "bf16" else out
@@ -74,9 +74,17 @@ def _execute(problem: Problem, *arrays: Array) -> None:
     graph.execute(pointers, int(workspace.data.ptr), handle=handle)
 
 
+def rounds(x: Array) -> bool:
+    """Will products round x to bfloat16, whatever they are?"""
+    return get_precision() == "bf16" and x.dtype == "float32" and _handle() is not None
+
+
 def to_bf16(x: Array) -> Array:
     """x rounded to bfloat16, of which NumPy and CuPy have no type: its bits as uint16."""
-    y = array_module(x).empty(x.shape, "uint16")
+    if x.dtype == BITS:
+        return x
+    (x,) = contiguous(x)
+    y = array_module(x).empty(x.shape, BITS)
     launch_for_each("precision", "to_bf16", x.size, x.dtype, x, y, np.int64(x.size))
     return y
 
@@ -86,6 +94,11 @@ def from_bf16(y: Array) -> Array:
     x = array_module(y).empty(y.shape, np.float32)
     launch_for_each("precision", "from_bf16", x.size, x.dtype, y, x, np.int64(x.size))
     return x
+
+
+def wide(x: Array) -> Array:
+    """x, as float32 if it is the bits of bfloat16."""
+    return from_bf16(x) if x.dtype == BITS else x
 
 
 def build(problem: Problem, **device: Any) -> Any:
