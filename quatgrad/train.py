@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from quatgrad.autograd import Tensor, no_grad
-from quatgrad.backend import asarray, kernel, to_numpy
+from quatgrad.backend import asarray, get_backend, kernel, to_numpy
 from quatgrad.capture import Step
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import OptionError, RunError
@@ -118,7 +118,7 @@ def train(
             total, correct = step.take()
             _finite(total, epoch, count)
             n = len(dataset.train)
-            test = evaluate(model, dataset.test, dataset, recipe.batch_size)
+            test = evaluate(model, dataset.test, dataset, _evaluated_at_once(recipe.batch_size))
             _finite(test[0], epoch, count)
             history.append(Epoch(total / n, correct / n, *test, time.perf_counter() - start))
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, test {test[1]:.1%}")
@@ -144,6 +144,11 @@ def evaluate(
     model.train(training)
     total, correct = to_numpy(sums).tolist()
     return total / len(split), correct / len(split)
+
+
+def _evaluated_at_once(batch_size: int) -> int:
+    """Images in a batch of the test set: many on a GPU, where each launch takes its time."""
+    return max(batch_size, 512) if get_backend() == "cupy" else batch_size
 
 
 def _finite(loss: float, epoch: int, count: int) -> float:

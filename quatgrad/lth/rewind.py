@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import to_numpy
+from quatgrad.backend import asarray, to_numpy
 from quatgrad.errors import InvariantError
 from quatgrad.lth.prune import Masks, Rule, survivors
 from quatgrad.lth.ticket import Ticket
@@ -47,11 +47,12 @@ def check_pruned(model: Module, ticket: Ticket, optimizer: Optimizer | None = No
             if p.mask is not None:
                 raise InvariantError(f"{name} is not prunable, but it has a mask")
             continue
-        if p.mask is None or not np.array_equal(to_numpy(p.mask), mask):
+        alive = asarray(mask)  # on a GPU all is compared there
+        if p.mask is None or p.mask.shape != mask.shape or (p.mask != alive).any():
             raise InvariantError(f"{name} does not carry the mask of the ticket")
         arrays = {"value": p.data, "gradient": p.grad, **state.get(id(p), {})}
         for what, a in arrays.items():
-            if getattr(a, "shape", None) == mask.shape and to_numpy(a)[~mask].any():
+            if getattr(a, "shape", None) == mask.shape and ((a != 0) & ~alive).any():
                 raise InvariantError(f"{name}: a pruned entry has a {what} that is not 0")
 
 

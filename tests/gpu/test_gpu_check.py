@@ -104,7 +104,7 @@ def test_kernels_are_timed_on_their_rung(check, solved, monkeypatch):
         rows = list(check.kernel_speed(tiny=True))
     assert all(row["seconds"].keys() == {"cupy_gpu", "gemm"} for row in rows)
     assert counts["kernel batch_norm"] == 0  # it is moments, statistics and normalize
-    assert counts["kernel moments"] == counts["kernel statistics"] == 6
+    assert counts["kernel moments"] == counts["kernel statistics"] == 3
 
 
 def test_recorded_steps_on_the_stand_in(check, solved, monkeypatch):

@@ -50,21 +50,25 @@ def test_only_images_and_labels_move(stand_in, name, width, algebra):
     assert counts["kernel sgd_masked"] == 1
 
 
-def test_lottery_tickets_agree_with_the_cpu(solved, tmp_path):
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_lottery_tickets_agree_with_the_cpu(solved, tmp_path, precision):
     """Masks, rewinding and all invariants on device arrays; the levels end as NumPy's do."""
     found = []
     for backend in ("cupy", "numpy"):
         out = tmp_path / backend
         options = ["--preset", "smoke", "--quiet", "--backend", backend, "--out", str(out)]
+        options += ["--precision", precision]
         assert command.main(options) == 0
         found.append({p.parent.name: store.read_records(p.parent) for p in out.rglob("start.npz")})
     on_device, on_cpu = found
     assert on_device.keys() == on_cpu.keys() == {"real", "quaternion"}
     for algebra, records in on_device.items():
         for mine, true in zip(records, on_cpu[algebra], strict=True):
-            assert mine["backend"] == "cupy"
+            assert (mine["backend"], mine["precision"]) == ("cupy", precision)
+            assert mine["checks"] == true["checks"]
             assert mine["weights_left"] == true["weights_left"]
-            assert mine["accuracy"] == pytest.approx(true["accuracy"], abs=0.02)
+            accurate = 0.1 if precision == "bf16" else 0.02
+            assert mine["accuracy"] == pytest.approx(true["accuracy"], abs=accurate)
 
 
 @pytest.mark.parametrize(
