@@ -54,7 +54,7 @@ from quatgrad.optim import SGD
 
 OUT = Path(__file__).parent / "results" / "gpu-check.json"
 #: A comparison: "what", "error", "limit". A measurement: "case", "engine", "speed" (images/s), or
-#: "kernel", "seconds" by rung.
+#: "kernel", "seconds" by rung, or "where" a step spends "us" in so many "launches".
 Row = dict[str, Any]
 Call = Callable[[], Any]
 
@@ -317,6 +317,31 @@ def trainee(
     return step, asarray(normal(batch, *image_size, 4)), asarray(labels)
 
 
+def where(tiny: bool) -> Iterator[Row]:
+    """The kernels in which a recorded step spends its time: PyTorch's profiler, if it is there."""
+    if get_backend() != "cupy" or not find_spec("torch"):
+        return
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    torch.cuda.init()
+    steps = 5
+    with use_precision("bf16"):
+        step, x, labels = trainee(
+            batches(tiny)[-1], True, **network("resnet18", "quaternion", tiny)
+        )
+        call = partial(step, x, labels, 1e-4)
+        per_second(call, 1, TINY_SECONDS)
+        with profile(activities=[ProfilerActivity.CUDA]) as found:
+            for _ in range(steps):
+                call()
+            synchronize()
+    for event in found.key_averages():
+        if event.self_device_time_total:
+            each = {"us": event.self_device_time_total / steps, "launches": event.count / steps}
+            yield {"where": event.key} | each
+
+
 def torch_speed(model: str, compiled: bool, tiny: bool) -> Iterator[Row]:
     """The same steps by PyTorch: bf16 autocast, channels last; compiled at the last batch alone."""
     import torch
@@ -411,6 +436,7 @@ SECTIONS: dict[str, tuple[Callable[[bool], Iterator[Row]], float]] = {
     "resnet18": (partial(speed, "resnet18"), 75),
     "torch resnet18": (partial(torch_speed, "resnet18", False), 50),
     "fed": (fed, 40),
+    "where": (where, 40),
     "resnet50": (partial(speed, "resnet50"), 90),
     "torch resnet50": (partial(torch_speed, "resnet50", False), 60),
     "torch resnet18 compiled": (partial(torch_speed, "resnet18", True), 120),
@@ -466,6 +492,8 @@ def report(section: dict[str, Any]) -> bool:
     for row in (r for r in section["rows"] if "kernel" in r):
         (rung, mine), (below, theirs) = row["seconds"].items()
         print(f"  {row['kernel']:<20}{1e6 * mine:9.0f} us   {below}/{rung} {theirs / mine:6.1f}")
+    for row in sorted((r for r in section["rows"] if "where" in r), key=lambda r: -r["us"])[:15]:
+        print(f"  {row['us']:7.0f} us in {row['launches']:4.0f} launches: {row['where'][:80]}")
     for row in wrong or sorted(compared, key=lambda row: row["error"])[-1:]:
         verdict = "WRONG" if row in wrong else "worst"
         print(f"  {verdict}: {row['what']}, error {row['error']:.1e}, limit {row['limit']:.0e}")

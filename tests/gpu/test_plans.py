@@ -156,6 +156,12 @@ def test_a_problem_without_an_engine_is_an_error(described):
         plans.build(impossible, **described)
 
 
+def test_all_libraries_are_found(described, forget, capsys):
+    """There is a handle, or what is missing is the GPU alone."""
+    if not plans._handle():
+        assert "cudnnHandle Create failed" in capsys.readouterr().err
+
+
 def test_the_frontend_takes_no_pytorch_along(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     with plans._without_torch(), pytest.raises(ImportError):

@@ -7,6 +7,7 @@ the library is missing, or has no engine, there is no plan, and one notice says 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,9 +149,10 @@ def _find(problem: Problem) -> Any:
 
     try:
         graph = build(problem, handle=handle)
-    except (cudnn.cudnnGraphNotSupportedError, RuntimeError):
+    except (cudnn.cudnnGraphNotSupportedError, RuntimeError) as error:
         what = f"some convolutions ({problem.kind}, {problem.precision})"
-        notice(f"cuDNN has no engine for {what}: such {SLOW}")
+        reason = str(error).strip().partition("\n")[0]
+        notice(f"cuDNN has no engine for {what}: such {SLOW} ({reason})")
         return None
     return graph, int(graph.get_workspace_size())
 
@@ -170,13 +172,17 @@ def _handle() -> Any:
             import cudnn
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
-        load_nvidia_dynamic_lib("cublasLt")  # cuDNN ends the process where it does not find it
+        # Where pip has put them, cuDNN and its frontend do not look; CuPy has its own runtime
+        # inside. Without cuBLAS, cuDNN ends the process.
+        for library in ("cudart", "nvrtc", "cublasLt"):
+            load_nvidia_dynamic_lib(library)
+        os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", f"libcudart.so.{cuda}")
         return cudnn.create_handle()
     except ImportError as error:
         notice(f"cuDNN is not installed ({error}): {SLOW}; {install}")
     except RuntimeError as error:  # of the frontend, or DynamicLibNotFoundError
         reason = str(error).partition("\n")[0]
-        notice(f"cuDNN, or the cuBLAS that it needs, is not found ({reason}): {SLOW}; {install}")
+        notice(f"cuDNN, or what it needs of CUDA, is not found ({reason}): {SLOW}; {install}")
     return None
 
 
