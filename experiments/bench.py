@@ -37,12 +37,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import matplotlib
 import numpy as np
 
 from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
-from quatgrad.kernels.numba_cpu.choice import explain
 from quatgrad.models import create, resnet
 from quatgrad.models.algebra import Layers
 from quatgrad.ops import cross_entropy
@@ -407,6 +405,8 @@ def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """A bar for each ratio of a layer or step to PyTorch, or of a kernel to the rung below."""
+    import matplotlib  # here: gpu_check.py takes of this file what needs nothing
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -428,6 +428,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
 def explained() -> Iterator[str]:
     """A line for each convolution of the layers: the algorithm of y, dx and dw."""
+    from quatgrad.kernels.numba_cpu.choice import explain
+
     for N, *maps, P, Q in (sizes for sizes in LAYERS if len(sizes) == 5):
         for algebra, w in (("real", (3, 3, P, Q)), ("quaternion", (4, 3, 3, P // 4, Q // 4))):
             answer = explain((maps[0], maps[1]), w, *WINDOW[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,10 +100,8 @@ def train(
     history = list(history)
     step, count = Step(model, optimizer), len(history) * per_epoch
     hidden = None if progress else True  # None: hidden where nobody looks, as in a log file
-    from quatgrad.kernels.numba_cpu.denormals import flush_denormals  # loads Numba, half a second
-
     with (
-        flush_denormals(),
+        _no_denormals(),
         np.errstate(over="ignore", invalid="ignore"),
         tqdm(
             total=steps, initial=count, desc=label, unit="batch", leave=False, disable=hidden
@@ -144,6 +143,15 @@ def evaluate(
     model.train(training)
     total, correct = to_numpy(sums).tolist()
     return total / len(split), correct / len(split)
+
+
+def _no_denormals() -> AbstractContextManager[None]:
+    """Denormal numbers are 0 meanwhile; CuPy has its kernels do so by themselves."""
+    if get_backend() == "cupy":
+        return nullcontext()
+    from quatgrad.kernels.numba_cpu.denormals import flush_denormals  # loads Numba, half a second
+
+    return flush_denormals()
 
 
 def _evaluated_at_once(batch_size: int) -> int:

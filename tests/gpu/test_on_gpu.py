@@ -1,5 +1,7 @@
 """CuPy arrays give what NumPy's do: on the stand-in, and on a GPU where there is one."""
 
+import sys
+
 import cupy_on_cpu
 import numpy as np
 import pytest
@@ -48,6 +50,12 @@ def test_only_images_and_labels_move(stand_in, name, width, algebra):
     assert counts["to_device"] == 2
     assert counts["to_host"] == 0
     assert counts["kernel sgd_masked"] == 1
+
+
+def test_training_on_a_gpu_needs_no_numba(stand_in, monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "numba" or "numba_cpu" in n]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert all(np.isfinite(a).all() for a in trained("quaternion").values())
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
