@@ -34,7 +34,7 @@ def report(name, dtype, architecture):
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", compile.BITS])
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_source_compiles_and_nothing_spills(name, dtype, architecture):
     log = report(name, dtype, architecture)

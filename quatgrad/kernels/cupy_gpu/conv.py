@@ -20,12 +20,12 @@ def operand(x: Array) -> Array:
     return plans.to_bf16(x) if plans.rounds(x) else x
 
 
-def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
-    """`reference.conv2d`."""
+def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False) -> Array:
+    """`reference.conv2d`; with `keep`, bits stay bits."""
     plan = _forward(x, w.shape, stride, padding)
-    return (
-        plans.run(plan, x, _filter(w)) if plan else gemm.conv2d(plans.wide(x), w, stride, padding)
-    )
+    if plan:
+        return plans.run(plan, x, _filter(w), keep)
+    return gemm.conv2d(plans.wide(x), w, stride, padding)
 
 
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
@@ -46,11 +46,11 @@ def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Ar
     return gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding)
 
 
-def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
-    """`reference.hamilton_conv2d`."""
+def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False) -> Array:
+    """`reference.hamilton_conv2d`; with `keep`, bits stay bits."""
     plan = _forward(x, _expanded(w), stride, padding)
     if plan:
-        return plans.run(plan, x, expand_filter(w))
+        return plans.run(plan, x, expand_filter(w), keep)
     return gemm.conv2d(plans.wide(x), expand(w), stride, padding)
 
 

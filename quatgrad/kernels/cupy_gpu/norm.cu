@@ -18,16 +18,19 @@ __device__ void add_up(double& a, double& b) {
         }
 }
 
+// With `rectify` the rectifier follows: y is 0 below 0, and g counts where y is above.
+#define SCALED(x) ((number(x) - center) * factor + offset)
+
 // Of the rows of each block: the sums of d and d^2, d = x - x[0]. A large mean costs no digits.
-extern "C" __global__ void moments(const T* x, double* partial, long long M, int C, int rows) {
+extern "C" __global__ void moments(const X* x, double* partial, long long M, int C, int rows) {
     int c = CHANNEL;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
     double sum = 0, square = 0;
     if (c < C) {
-        double pivot = x[c];
+        double pivot = number(x[c]);
 #pragma unroll 4
         for (long long m = first + threadIdx.y; m < last; m += 8) {
-            double d = x[m * C + c] - pivot;
+            double d = number(x[m * C + c]) - pivot;
             sum += d;
             square += d * d;
         }
@@ -40,7 +43,7 @@ extern "C" __global__ void moments(const T* x, double* partial, long long M, int
 }
 
 // mean and (biased) variance of each channel, from the sums of `parts` blocks.
-extern "C" __global__ void statistics(const double* partial, const T* x, T* mean, T* var, int parts,
+extern "C" __global__ void statistics(const double* partial, const X* x, T* mean, T* var, int parts,
                                       long long M, int C) {
     int c = CHANNEL;
     double sum = 0, square = 0;
@@ -53,22 +56,24 @@ extern "C" __global__ void statistics(const double* partial, const T* x, T* mean
     add_up(sum, square);
     if (threadIdx.y == 0 && c < C) {
         double d = sum / M, v = square / M - d * d;
-        mean[c] = x[c] + d;
+        mean[c] = number(x[c]) + d;
         var[c] = v > 0 ? v : 0;
     }
 }
 
 // y = scale (x - mean) / sqrt(var + eps) + shift.
-extern "C" __global__ void normalize(const T* __restrict__ x, const T* mean, const T* var,
+extern "C" __global__ void normalize(const X* __restrict__ x, const T* mean, const T* var,
                                      const T* scale, const T* shift, T* __restrict__ y, T eps,
-                                     long long M, int C, int rows) {
+                                     int rectify, long long M, int C, int rows) {
     int c = CHANNEL;
     if (c >= C) return;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
     T center = mean[c], factor = scale[c] / sqrt(var[c] + eps), offset = shift[c];
 #pragma unroll 4
-    for (long long m = first + threadIdx.y; m < last; m += 8)
-        y[m * C + c] = (x[m * C + c] - center) * factor + offset;
+    for (long long m = first + threadIdx.y; m < last; m += 8) {
+        T value = SCALED(x[m * C + c]);
+        y[m * C + c] = rectify && value < 0 ? T(0) : value;
+    }
 }
 
 // r <- (1 - momentum) r + momentum b.
@@ -77,18 +82,20 @@ extern "C" __global__ void follow(T* r, const T* b, T momentum, long long C) {
 }
 
 // Of the rows of each block: the sums of g and g (x - mean).
-extern "C" __global__ void gradient_moments(const T* g, const T* x, const T* mean, double* partial,
-                                            long long M, int C, int rows) {
+extern "C" __global__ void gradient_moments(const T* g, const X* x, const T* mean, const T* var,
+                                            const T* scale, const T* shift, double* partial, T eps,
+                                            int rectify, long long M, int C, int rows) {
     int c = CHANNEL;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
     double sum = 0, product = 0;
     if (c < C) {
-        T center = mean[c];
+        T center = mean[c], factor = scale[c] / sqrt(var[c] + eps), offset = shift[c];
 #pragma unroll 4
         for (long long m = first + threadIdx.y; m < last; m += 8) {
-            double gradient = g[m * C + c];
+            X here = x[m * C + c];
+            double gradient = rectify && !(SCALED(here) > 0) ? T(0) : g[m * C + c];
             sum += gradient;
-            product += gradient * (x[m * C + c] - center);
+            product += gradient * (number(here) - center);
         }
     }
     add_up(sum, product);
@@ -117,16 +124,21 @@ extern "C" __global__ void parameter_gradients(const double* partial, const T* v
 }
 
 // dx = scale / sqrt(var + eps) (g - mean(g) - z mean(g z)).
-extern "C" __global__ void normalize_dx(const T* __restrict__ g, const T* __restrict__ x,
+extern "C" __global__ void normalize_dx(const T* __restrict__ g, const X* __restrict__ x,
                                         const T* mean, const T* var, const T* scale,
-                                        const T* dscale, const T* dshift, T* __restrict__ dx,
-                                        T eps, long long M, int C, int rows) {
+                                        const T* shift, const T* dscale, const T* dshift,
+                                        X* __restrict__ dx, T eps, int rectify, long long M, int C,
+                                        int rows) {
     int c = CHANNEL;
     if (c >= C) return;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
-    T inverse = 1 / sqrt(var[c] + eps), center = mean[c], factor = scale[c] * inverse;
+    T inverse = 1 / sqrt(var[c] + eps), center = mean[c], slow = scale[c] * inverse;
+    T factor = scale[c] / sqrt(var[c] + eps), offset = shift[c];
     T mean_g = dshift[c] / M, slope = dscale[c] / M * inverse;
 #pragma unroll 4
-    for (long long m = first + threadIdx.y; m < last; m += 8)
-        dx[m * C + c] = factor * (g[m * C + c] - mean_g - (x[m * C + c] - center) * slope);
+    for (long long m = first + threadIdx.y; m < last; m += 8) {
+        X here = x[m * C + c];
+        T gradient = rectify && !(SCALED(here) > 0) ? T(0) : g[m * C + c];
+        store(slow * (gradient - mean_g - (number(here) - center) * slope), dx + m * C + c);
+    }
 }

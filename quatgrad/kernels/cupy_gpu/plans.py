@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quatgrad.backend import Array, array_module, get_precision, notice
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
+from quatgrad.kernels.cupy_gpu.compile import BITS, contiguous, launch_for_each
 from quatgrad.kernels.reference import Pair
 
 Shape = tuple[int, ...]
@@ -27,7 +27,6 @@ Shape = tuple[int, ...]
 OPERANDS = {"forward": ("x", "w", "y"), "dx": ("y", "w", "x"), "dw": ("x", "y", "w")}
 NUMBER = {"x": 1, "w": 2, "y": 3}  # of a tensor in its graph
 WORKSPACE = 1 << 30  # bytes that an engine may ask for
-BITS = "uint16"  # the dtype in which bfloat16 numbers lie in arrays
 SLOW = "convolutions take matrix products, several times slower"
 
 
@@ -54,13 +53,16 @@ def plan(
     return problem if _find(problem) else None
 
 
-def run(problem: Problem, a: Array, b: Array) -> Array:
-    """The result of a problem that has a plan, for its operands in the order of `OPERANDS`."""
+def run(problem: Problem, a: Array, b: Array, keep: bool = False) -> Array:
+    """The result of a problem that has a plan, for its operands in the order of `OPERANDS`.
+
+    It is float32; with `keep` it stays the bits of bfloat16, if it is.
+    """
     change = to_bf16 if problem.precision == "bf16" else wide
     a, b = map(change, contiguous(a, b))
     out = array_module(a).empty(getattr(problem, OPERANDS[problem.kind][2]), a.dtype)
     _execute(problem, _aligned(a), _aligned(b), out)
-    return from_bf16(out) if problem.precision == "bf16" else out
+    return out if keep else wide(out)
 
 
 def _execute(problem: Problem, *arrays: Array) -> None:
