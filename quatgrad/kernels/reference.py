@@ -40,6 +40,10 @@ from quatgrad.kernels.reference_optimizer import (  # noqa: F401 - kernels of th
     sgd,
     sgd_masked,
 )
+from quatgrad.kernels.reference_unit import (  # noqa: F401 - kernels of this rung
+    conv_norm,
+    conv_norm_dx,
+)
 
 Pair = tuple[int, int]
 

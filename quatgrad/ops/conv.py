@@ -39,12 +39,12 @@ class Conv(Function):
 
     def forward(self, x, w):
         xs, ws = self.operands(x), split(w, self.groups)
-        self.save(xs, w)
+        self.save(w, *xs)
         f = kernel(self.name)
         return self.join([f(a, v, *self.how) for a, v in zip(xs, ws, strict=True)])
 
     def backward(self, g):
-        xs, w = self.saved
+        w, *xs = self.saved
         ws, gs = split(w, self.groups), self.operands(g)
         dx = dw = None
         if self.needs[0]:

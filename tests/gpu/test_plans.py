@@ -19,7 +19,7 @@ import cupy_on_cpu
 import numpy as np
 import pytest
 
-from quatgrad import Tensor, models, nn
+from quatgrad import Tensor, models, nn, ops
 from quatgrad.backend import (
     PRECISIONS,
     asarray,
@@ -32,6 +32,9 @@ from quatgrad.errors import OptionError
 from quatgrad.kernels import cupy_gpu, reference
 from quatgrad.kernels.cupy_gpu import plans
 from quatgrad.kernels.reference import out_size
+from quatgrad.nn import unit
+from quatgrad.ops import cross_entropy
+from quatgrad.optim import SGD
 
 #: An H200 in cuDNN's words. Its parser names a field that is missing.
 H200 = {
@@ -273,3 +276,45 @@ def test_without_cudnn_one_notice(stand_in, capsys):
     assert said.count("\n") == 1
     assert "cuDNN is not installed" in said
     assert "pip install 'quatgrad[cudnn12]'" in said
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_units_in_bf16_give_the_same_bits_with_less_memory_moved(solved, monkeypatch, algebra):
+    """A network with its convolutions and norms as one, and apart: bit for bit the same."""
+    images = np.random.default_rng(0).standard_normal((4, 8, 8, 4)).astype(np.float32)
+
+    def trained():
+        net = models.create("resnet8", algebra, num_classes=4, image_size=(8, 8), width=8)
+        optimizer = SGD(net.parameters(), 0.9, nesterov=True, weight_decay=1e-3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            cross_entropy(net(Tensor(images)), np.arange(4)).backward()
+            optimizer.step(0.1)
+        return net.state_dict()
+
+    with use_precision("bf16"):
+        with cupy_on_cpu.counted() as together:
+            one = trained()
+        with monkeypatch.context() as m, cupy_on_cpu.counted() as apart:
+            m.setattr(unit, "_as_one", lambda *args: False)
+            two = trained()
+    for name, a in one.items():
+        assert a.tobytes() == two[name].tobytes(), name
+    norms = 9 + 1  # of each step, the convolutions with a norm; and the head's product
+    assert apart["kernel from_bf16"] - together["kernel from_bf16"] == 3 * (norms - 1)
+    assert apart["kernel to_bf16"] - together["kernel to_bf16"] == 3 * (norms - 1)
+
+
+def test_a_unit_is_what_it_stands_for(solved):
+    """Only a plain convolution, a norm in training and the rectifier are taken as one."""
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32))
+    plain, norm = nn.Conv2d(8, 8, 3, bias=False, rng=rng), nn.BatchNorm2d(8)
+    others = [(nn.Conv2d(8, 8, 3, rng=rng), norm, ops.relu), (plain, norm, ops.tanh),
+              (plain, nn.BatchNorm2d(8).eval(), None), (plain, nn.QVarianceNorm2d(8), None),
+              (nn.Conv2d(8, 8, 3, bias=False, groups=2, rng=rng), norm, None)]  # fmt: skip
+    assert str(nn.normed(plain, norm, x, ops.relu)._node) != "ConvNorm"
+    with use_precision("bf16"):
+        assert str(nn.normed(plain, norm, x, ops.relu)._node) == "ConvNorm"
+        for conv, other, then in others:
+            assert str(nn.normed(conv, other, x, then)._node) != "ConvNorm"

@@ -232,6 +232,26 @@ def _augment(d):
     return images, d.rng.integers(0, M, N), moves, mean, deviation, d.array(C, K)
 
 
+def _unit(d, *names):
+    """A convolution and its norm; eps is large, so that nothing is divided by hardly anything."""
+    quaternion = d.draw(st.booleans())
+    Q = 4 * d.s["Q"] if quaternion else d.s["Q"]
+    *arrays, stride, padding = _conv(d, *names, quaternion=quaternion)
+    c = d.g(Q)
+    norm = [d.array(Q), d.lay(0.5 + d.rng.random(Q))]
+    return arrays, c, norm, [d.array(Q), d.array(Q)], (stride, padding, 1.0, d.draw(st.booleans()))
+
+
+def _conv_norm(d):
+    (x, w), _, _, parameters, how = _unit(d, "x", "w")
+    return x, w, *parameters, *how
+
+
+def _conv_norm_dx(d):
+    (g, x, w, shape), c, statistics, parameters, how = _unit(d, "g", "x", "w", "shape")
+    return g, x, c, *statistics, w, *parameters, shape, *how
+
+
 #: Kernel name -> its arguments, drawn.
 ARGUMENTS = {
     "augment": _augment,
@@ -273,6 +293,8 @@ ARGUMENTS = {
     ),
     "relu": lambda d: (_pool_input(d),),
     "relu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
+    "conv_norm": _conv_norm,
+    "conv_norm_dx": _conv_norm_dx,
     "cross_entropy": _logits,
     "cross_entropy_dz": lambda d: (*_logits(d), np.array(d.rng.standard_normal(), d.dtype)),
     "batch_norm": _batch_norm,

@@ -45,6 +45,7 @@ from quatgrad.ops.shape import (
     Reshape,
     Transpose,
 )
+from quatgrad.ops.unit import ConvNorm
 from quatgrad.testing import check_gradients, taylor_rate
 
 # ------------------------------------------------------------------------------- inputs
@@ -79,6 +80,10 @@ MEAN, VARIANCE = normal(3), positive(3)
 
 def batch_norm(x, scale, shift):
     return BatchNorm(1e-5)(x, scale, shift)
+
+
+def conv_norm(x, w, scale, shift, rectify=False):
+    return ConvNorm((2, 1), (1, 0), 1e-3, rectify)(x, w, scale, shift)
 
 
 def batch_norm_eval(x, scale, shift):
@@ -314,6 +319,12 @@ CASES = {
         (batch_norm, normal(5, 3), normal(3), normal(3)),
         (batch_norm, normal(2, 1), normal(1), normal(1)),
         (batch_norm, 3 + 0.5 * normal(7, 2), positive(2), normal(2)),
+    ],
+    ConvNorm: [
+        (conv_norm, normal(2, 5, 4, 3), normal(3, 2, 3, 2), normal(2), normal(2)),
+        (conv_norm, normal(2, 5, 4, 4), normal(4, 3, 2, 1, 1), normal(4), normal(4)),
+        (lambda *a: conv_norm(*a, rectify=True),
+         normal(2, 5, 4, 3), normal(3, 2, 3, 2), normal(2), normal(2)),
     ],
     BatchNormEval: [
         (batch_norm_eval, normal(2, 2, 3, 3), normal(3), normal(3)),

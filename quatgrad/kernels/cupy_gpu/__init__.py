@@ -23,6 +23,7 @@ from quatgrad.kernels.cupy_gpu.hamilton import expand, fold, hamilton
 from quatgrad.kernels.cupy_gpu.loss import cross_entropy, cross_entropy_dz, tally
 from quatgrad.kernels.cupy_gpu.norm import batch_norm, batch_norm_dx, batch_norm_eval, follow
 from quatgrad.kernels.cupy_gpu.optimizer import adam, sgd, sgd_masked
+from quatgrad.kernels.cupy_gpu.unit import conv_norm, conv_norm_dx
 from quatgrad.kernels.cupy_gpu.windows import (
     avg_pool,
     avg_pool_dx,
@@ -43,6 +44,8 @@ __all__ = [
     "conv2d",
     "conv2d_dw",
     "conv2d_dx",
+    "conv_norm",
+    "conv_norm_dx",
     "cross_entropy",
     "cross_entropy_dz",
     "expand",

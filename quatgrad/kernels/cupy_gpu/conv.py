@@ -20,12 +20,9 @@ def operand(x: Array) -> Array:
     return plans.to_bf16(x) if plans.rounds(x) else x
 
 
-def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False) -> Array:
-    """`reference.conv2d`; with `keep`, bits stay bits."""
-    plan = _forward(x, w.shape, stride, padding)
-    if plan:
-        return plans.run(plan, x, _filter(w), keep)
-    return gemm.conv2d(plans.wide(x), w, stride, padding)
+def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+    """`reference.conv2d`."""
+    return convolved(x, w, stride, padding)
 
 
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
@@ -46,12 +43,9 @@ def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Ar
     return gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding)
 
 
-def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False) -> Array:
-    """`reference.hamilton_conv2d`; with `keep`, bits stay bits."""
-    plan = _forward(x, _expanded(w), stride, padding)
-    if plan:
-        return plans.run(plan, x, expand_filter(w), keep)
-    return gemm.conv2d(plans.wide(x), expand(w), stride, padding)
+def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+    """`reference.hamilton_conv2d`."""
+    return convolved(x, w, stride, padding)
 
 
 def hamilton_conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
@@ -93,6 +87,15 @@ def hamilton_linear_dx(g: Array, w: Array) -> Array:
 def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """fold(x^T g)."""
     return fold(matmul(x.T, g))
+
+
+def convolved(x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False) -> Array:
+    """Of both kinds: w (U, V, P, Q) or (4, U, V, P, Q). With `keep`, bits stay bits."""
+    real = w.ndim == 4
+    plan = _forward(x, w.shape if real else _expanded(w), stride, padding)
+    if plan:
+        return plans.run(plan, x, _filter(w) if real else expand_filter(w), keep)
+    return gemm.conv2d(plans.wide(x), w if real else expand(w), stride, padding)
 
 
 # ------------------------------------------------------------- plans, and filters (Q, U, V, P)
