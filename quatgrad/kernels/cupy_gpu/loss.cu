@@ -33,7 +33,7 @@ extern "C" __global__ void log_softmax(const T* z, const long long* labels, T* l
         log_p[k] = value;
         all += value;
     }
-    all = sum_of_lanes(all);
+    if (smoothing) all = sum_of_lanes(all);
     if (threadIdx.x) return;
     long long label = labels[n];
     bool known = label >= 0 && label < K;
