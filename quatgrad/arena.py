@@ -60,7 +60,10 @@ class Arena:
     def holds(self, parameters: Sequence[Parameter], state: Sequence[dict[str, Any]]) -> bool:
         """Is everything still here, and as it was: values, gradients, velocities, masks?"""
         return all(
-            p._array is w and p.grad is g and memory.get("velocity") is v and p._alive is alive
+            p._array is w
+            and (p.grad is None or p.grad is g)
+            and memory.get("velocity") is v
+            and p._alive is alive
             for p, memory, (w, g, v, alive) in zip(parameters, state, self.parts, strict=True)
         )
 

@@ -27,8 +27,9 @@ from quatgrad.optim import SGD, Optimizer
 class Step:
     """Forward, loss, backward and update, for one model and one optimizer.
 
-    With the backend "cupy" and SGD, the first batch of a size is an ordinary step; the second is
-    recorded, and it and all later ones are launched as a graph: the same kernels on other numbers.
+    With the backend "cupy" and SGD, the first batch of a size is an ordinary step, as are the first
+    two of all, which compile what there is to compile; the next is recorded, and it and all later
+    ones are launched as a graph: the same kernels on other numbers.
     A step that cannot be recorded, as one that draws random numbers, stays eager, with a notice.
     Weights, rates and masks may change between steps: a graph whose memory is no longer that of
     the optimizer is thrown away.
@@ -38,6 +39,7 @@ class Step:
         self.model, self.optimizer = model, optimizer
         self.sums = asarray(np.zeros(2))  # of losses and of right answers
         self.recorded: dict[tuple[int, ...], _Recorded | None] = {}
+        self.eager_steps = 0
         # Adam's update counts its steps on the host, and a graph would count no further.
         self.records = get_backend() == "cupy" and isinstance(optimizer, SGD)
 
@@ -47,10 +49,12 @@ class Step:
         if self.records:  # the rate as an array also where it is eager: the same kernels then
             lr = asarray(np.asarray(lr, images.dtype))
             self._forget_if_moved()
-            if images.shape in self.recorded and not self.recorded[images.shape]:
+            known = images.shape in self.recorded and self.eager_steps > 1
+            if known and not self.recorded[images.shape]:
                 self._record(images, labels, lr)
-        run = self.recorded.setdefault(images.shape) or self._eager
-        run(images, labels, lr)
+        graph = self.recorded.setdefault(images.shape)
+        self.eager_steps += graph is None
+        (graph or self._eager)(images, labels, lr)
 
     def _forget_if_moved(self) -> None:
         arena = getattr(self.optimizer, "arena", None)
