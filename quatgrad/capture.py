@@ -54,7 +54,11 @@ class Step:
                 self._record(images, labels, lr)
         graph = self.recorded.setdefault(images.shape)
         self.eager_steps += graph is None
-        (graph or self._eager)(images, labels, lr)
+        try:
+            (graph or self._eager)(images, labels, lr)
+        except MemoryError as error:
+            error.__traceback__ = None  # which holds all arrays of the step
+            raise MemoryError(f"{error} {self._advice(images, labels)}") from error
 
     def _forget_if_moved(self) -> None:
         arena = getattr(self.optimizer, "arena", None)
@@ -74,6 +78,18 @@ class Step:
         loss.backward()
         self.optimizer.step(lr)  # an array, if it is to be recorded
         kernel("tally")(self.sums, logits.data, labels, loss.data)
+
+    def _advice(self, images: Array, labels: Array) -> str:
+        """How many images fit, found by trying; nothing is learnt from them."""
+        n = len(images) // 2
+        while n > 1:
+            self.optimizer.zero_grad()
+            try:
+                cross_entropy(self.model(Tensor(images[:n])), labels[:n]).backward()
+                return f"A batch of {n} fits."
+            except MemoryError:
+                n //= 2
+        return "Not even a batch of 2 fits."
 
     def _record(self, *arrays: Array) -> None:
         try:
