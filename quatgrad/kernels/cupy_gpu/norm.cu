@@ -1,7 +1,7 @@
 // Batch norm of rows (M, C). A block has 32 x 8 threads: 32 neighbouring channels, whose numbers are
 // one line of memory, and every 8th row of its share. Blocks write partial sums and a second
-// kernel, of 32 x 32 threads, adds them in a fixed order: the same bits every time. Sums are double,
-// as the reference's. Loops are unrolled so that a thread waits for several numbers at once.
+// kernel, of up to 32 x 32 threads, adds them in a fixed order: the same bits every time. Sums are
+// double, as the reference's. Loops are unrolled, so that a thread waits for several numbers at once.
 
 #define CHANNEL (blockIdx.y * 32 + threadIdx.x)
 
@@ -49,7 +49,7 @@ extern "C" __global__ void statistics(const double* partial, const X* x, T* mean
     double sum = 0, square = 0;
     if (c < C)
 #pragma unroll 4
-        for (int k = threadIdx.y; k < parts; k += 32) {
+        for (int k = threadIdx.y; k < parts; k += blockDim.y) {
             sum += partial[2LL * k * C + c];
             square += partial[(2LL * k + 1) * C + c];
         }
@@ -112,7 +112,7 @@ extern "C" __global__ void parameter_gradients(const double* partial, const T* v
     double sum = 0, product = 0;
     if (c < C)
 #pragma unroll 4
-        for (int k = threadIdx.y; k < parts; k += 32) {
+        for (int k = threadIdx.y; k < parts; k += blockDim.y) {
             sum += partial[2LL * k * C + c];
             product += partial[(2LL * k + 1) * C + c];
         }

@@ -10,7 +10,7 @@ from quatgrad.backend import Array, array_module
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each
 
 BLOCK = (32, 8)  # channels, rows: see norm.cu
-ADDING = (32, 32)  # channels, parts
+ADDING = 32  # parts that are read at once, at most
 ROWS = 64  # of a block that writes
 PARTS = 512  # blocks that sum, at most, for 32 channels: enough to fill a GPU, quick to add up
 
@@ -45,7 +45,7 @@ def normed(
     partial = array_module(x).empty((parts, 2, C), np.float64)
     sizes = np.int64(M), np.int32(C)
     launch("norm", "moments", x.dtype, (parts, _tiles(C)), BLOCK, x, partial, *sizes, rows)
-    launch("norm", "statistics", x.dtype, (1, _tiles(C)), ADDING,
+    launch("norm", "statistics", x.dtype, (1, _tiles(C)), (32, min(parts, ADDING)),
            partial, x, mean, var, np.int32(parts), *sizes)  # fmt: skip
     return _normalized(x, mean, var, scale, shift, eps, rectify), mean, var
 
@@ -77,7 +77,7 @@ def normed_dx(
     how = number, np.int32(rectify), np.int64(M), np.int32(C)
     launch("norm", "gradient_moments", x.dtype, (parts, _tiles(C)), BLOCK,
            g, x, mean, var, scale, shift, partial, *how, rows)  # fmt: skip
-    launch("norm", "parameter_gradients", x.dtype, (1, _tiles(C)), ADDING,
+    launch("norm", "parameter_gradients", x.dtype, (1, _tiles(C)), (32, min(parts, ADDING)),
            partial, var, dscale, dshift, number, np.int32(parts), np.int32(C))  # fmt: skip
     launch("norm", "normalize_dx", x.dtype, (-(-M // ROWS), _tiles(C)), BLOCK,
            g, x, mean, var, scale, shift, dscale, dshift, dx, *how, np.int32(ROWS))  # fmt: skip
