@@ -76,7 +76,7 @@ NETS = [  # name, width, rows and columns of an image, classes, batch
     ("conv-4", 64, (32, 32), 10, 64),
     ("lenet-300-100", 300, (14, 14), 10, 64),
 ]
-FULL_NETS = [("resnet18", 64, (32, 32), 100, 64)]
+FULL_NETS = [("resnet18", 64, (32, 32), 100, 64), ("resnet50", 64, (32, 32), 100, 64)]
 
 
 def groups(suite: str, full: bool) -> Iterator[dict[str, Case]]:
@@ -462,7 +462,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--suite", choices=(*CALLS, "algebra", "all"), default="all",
                    help="algebra: bench_algebra.py, by itself (default: all others)")  # fmt: skip
     p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
-    p.add_argument("--full", action="store_true", help="steps: resnet18 too (minutes)")
+    p.add_argument("--full", action="store_true", help="steps: resnet18 and resnet50 too (minutes)")
     p.add_argument("--threads", type=int, metavar="N", help="of every engine (default: its own)")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
     p.add_argument("--record", action="store_true", help="write experiments/results/bench-*.json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from quatgrad.backend import Array
 from quatgrad.kernels import gemm
 from quatgrad.kernels.numba_cpu import direct, hamilton8, winograd
@@ -52,6 +54,11 @@ def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
         return conv2d(x, expand(w), stride, padding)
     if how == "winograd":
         return winograd.conv2d(x, w, padding)
+    if _pointwise(size, padding):
+        points = _points(x, stride)
+        return hamilton8.hamilton_linear(points.reshape(-1, 4 * P), w[:, 0, 0]).reshape(
+            *points.shape[:3], 4 * Q
+        )
     return hamilton8.hamilton_conv2d(x, w, stride, padding)
 
 
@@ -65,6 +72,13 @@ def hamilton_conv2d_dx(
         return conv2d_dx(g, expand(w), shape, stride, padding)
     if how == "winograd":
         return winograd.conv2d_dx(g, w, shape, padding)
+    if _pointwise(size, padding):
+        points = hamilton8.hamilton_linear_dx(g.reshape(-1, 4 * Q), w[:, 0, 0])
+        if stride == (1, 1):
+            return points.reshape(shape)
+        dx = np.zeros(shape, g.dtype)
+        _points(dx, stride)[...] = points.reshape(*g.shape[:3], 4 * P)
+        return dx
     return hamilton8.hamilton_conv2d_dx(g, w, shape, stride, padding)
 
 
@@ -76,4 +90,17 @@ def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pa
         return fold(conv2d_dw(x, g, size, stride, padding))
     if how == "winograd":
         return winograd.conv2d_dw(x, g, padding, 4)
+    if _pointwise(size, padding):
+        points = _points(x, stride).reshape(-1, 4 * P)
+        return hamilton8.hamilton_linear_dw(points, g.reshape(-1, 4 * Q))[:, None, None]
     return hamilton8.hamilton_conv2d_dw(x, g, size, stride, padding)
+
+
+def _pointwise(size: Pair, padding: Pair) -> bool:
+    """Whether the convolution is a linear layer of each pixel."""
+    return size == (1, 1) and padding == (0, 0)
+
+
+def _points(x: Array, stride: Pair) -> Array:
+    """The pixels on which a window of 1x1 stands."""
+    return x[:, :: stride[0], :: stride[1]]

@@ -127,7 +127,8 @@ def _put(E, k, y, n, top, left, channel, width):
 
 
 @_helper
-def _hadamard(a, b, c, d):
+def hadamard(a, b, c, d):
+    """(a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d)."""
     s, t, u, v = a + b, a - b, c + d, c - d
     return s + u, t + v, s - u, t - v
 
@@ -151,7 +152,7 @@ def to_planes(E, V, at, step, components, sign, width):
             store(b, V, v + step, width)
             store(c, V, v + 2 * step, width)
             store(d, V, v + 3 * step, width)
-            h = _hadamard(a, b, c, d)
+            h = hadamard(a, b, c, d)
             store(h[0], V, v + 4 * step, width)
             store(h[1], V, v + 5 * step, width)
             store(h[2], V, v + 6 * step, width)
@@ -171,7 +172,7 @@ def from_planes(M, at, step, E, components, width):
             store(load(M, at + point * step, width), E, k, LANES)
         else:
             m = at + 8 * point * step
-            h = _hadamard(
+            h = hadamard(
                 load(M, m + 4 * step, width), load(M, m + 5 * step, width),
                 load(M, m + 6 * step, width), load(M, m + 7 * step, width),
             )  # fmt: skip
