@@ -272,11 +272,14 @@ class Function:
                 return g * b, g * a
 
     Options are arguments of `__init__`. In `backward`, `self.needs[i]` says whether input i
-    wants a gradient (None is right where it does not), `self.shapes[i]` is its shape.
+    wants a gradient (None is right where it does not), `self.shapes[i]` is its shape. `fresh`
+    says that backward makes new arrays that nobody else holds: the sweep may add to them and a
+    leaf may keep them, where others are copied.
     """
 
     forward: Callable[..., Array]
     backward: Callable[[Array], Any]
+    fresh = False
     saved: tuple[Any, ...] = ()
     needs: tuple[bool, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -397,7 +400,9 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
                 continue
             key = id(parent)
             if key not in arrived:
-                arrived[key] = share  # borrowed: it may be g itself, or a view
+                arrived[key] = share  # if not fresh, borrowed: it may be g itself, or a view
+                if vertex.fresh:
+                    owned.add(key)
             elif key not in owned:
                 arrived[key] = arrived[key] + share
                 owned.add(key)
