@@ -1,0 +1,46 @@
+"""Whoever waits for a kernel to be compiled is told so, once."""
+
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from quatgrad import backend
+from quatgrad.kernels import numba_cpu  # noqa: F401 - it listens from now on
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """Somebody at a terminal, who was told nothing yet."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    backend.notice.cache_clear()
+    yield
+    backend.notice.cache_clear()
+
+
+def compiled(module):
+    """A new function of a module, compiled because it is called."""
+
+    def f(x):
+        return x + 1
+
+    f.__module__ = module
+    assert numba.njit(f)(np.float32(1)) == 2
+
+
+def test_the_first_kernel_that_is_compiled_is_announced_and_no_other(waiting, capsys):
+    compiled("quatgrad.kernels.numba_cpu.anything")
+    compiled("quatgrad.kernels.numba_cpu.another")
+    assert capsys.readouterr().err.count("compiling kernels for this processor") == 1
+
+
+def test_functions_of_others_are_not_ours_to_speak_of(waiting, capsys):
+    compiled("somebody.elses")
+    assert not capsys.readouterr().err
+
+
+def test_a_log_file_is_not_told(waiting, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    compiled("quatgrad.kernels.numba_cpu.anything")
+    assert not capsys.readouterr().err
