@@ -399,15 +399,13 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
             if parent is None:
                 continue
             key = id(parent)
-            if key not in arrived:
-                arrived[key] = share  # if not fresh, borrowed: it may be g itself, or a view
-                if vertex.fresh:
-                    owned.add(key)
-            elif key not in owned:
-                arrived[key] = arrived[key] + share
-                owned.add(key)
-            else:
+            if key in owned:
                 arrived[key] += share
+            else:
+                first = key not in arrived
+                arrived[key] = share if first else arrived[key] + share
+                if vertex.fresh or not first:  # else borrowed: it may be g itself, or a view
+                    owned.add(key)
             waiting[key] -= 1
             if waiting[key] == 0:
                 ready.append(parent)

@@ -11,7 +11,7 @@ from quatgrad.kernels import numba_cpu  # noqa: F401 - it listens from now on
 
 
 @pytest.fixture
-def waiting(monkeypatch):
+def waiting(monkeypatch, capsys):
     """Somebody at a terminal, who was told nothing yet."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     backend.notice.cache_clear()
