@@ -1,21 +1,25 @@
 """Whoever waits for a kernel to be compiled is told so, once."""
 
-import sys
+from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pytest
 
 from quatgrad import backend
-from quatgrad.kernels import numba_cpu  # noqa: F401 - it listens from now on
+from quatgrad.kernels.numba_cpu import compiling
 
 
 @pytest.fixture
-def waiting(monkeypatch, capsys):
-    """Somebody at a terminal, who was told nothing yet."""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+def terminal(monkeypatch):
+    """Sets whether somebody looks, who was told nothing yet."""
+
+    def set_to(looks):
+        there = SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: looks))
+        monkeypatch.setattr(compiling, "sys", there)
+
     backend.notice.cache_clear()
-    yield
+    yield set_to
     backend.notice.cache_clear()
 
 
@@ -29,18 +33,20 @@ def compiled(module):
     assert numba.njit(f)(np.float32(1)) == 2
 
 
-def test_the_first_kernel_that_is_compiled_is_announced_and_no_other(waiting, capsys):
+def test_the_first_kernel_that_is_compiled_is_announced_and_no_other(terminal, capsys):
+    terminal(True)
     compiled("quatgrad.kernels.numba_cpu.anything")
     compiled("quatgrad.kernels.numba_cpu.another")
     assert capsys.readouterr().err.count("compiling kernels for this processor") == 1
 
 
-def test_functions_of_others_are_not_ours_to_speak_of(waiting, capsys):
+def test_functions_of_others_are_not_ours_to_speak_of(terminal, capsys):
+    terminal(True)
     compiled("somebody.elses")
     assert not capsys.readouterr().err
 
 
-def test_a_log_file_is_not_told(waiting, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+def test_a_log_file_is_not_told(terminal, capsys):
+    terminal(False)
     compiled("quatgrad.kernels.numba_cpu.anything")
     assert not capsys.readouterr().err
