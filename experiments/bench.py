@@ -410,14 +410,16 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    pyplot.style.use("quatgrad.style")
+
     bars = {}
     for row in results:
         for rival in ("torch", "numpy"):
             if rival in row["ratios"]:
                 bars[f"{row['name']}, {rival}"] = row["ratios"][rival], rival
                 break
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.22 * len(bars)), layout="constrained")
-    colours = ["tab:blue" if rival == "torch" else "tab:gray" for _, rival in bars.values()]
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.22 * len(bars)))
+    colours = ["C0" if rival == "torch" else "0.6" for _, rival in bars.values()]
     axes.barh(list(bars), [ratio for ratio, _ in bars.values()], color=colours)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
