@@ -65,7 +65,8 @@ for factor in (0, 0.1, 1, 3):
 # about `ln C + s²/2`. That much is harmless, and a few steps take it away. A first loss of 12 is a
 # sign that something is too large: the weights, or images with pixels from 0 to 255.
 #
-# And a loss **below** ln C, before the first step? Then the labels leak into the input.
+# And a loss well **below** ln C, before the first step? Nobody can know that much without having
+# learned. Then the loss is computed wrongly, or the weights are not new.
 #
 # **Exercise 1.** Not all classes are equally common. What is the lowest loss of a network that does
 # not look at the image, but knows how often each class comes?

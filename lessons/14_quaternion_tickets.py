@@ -36,6 +36,7 @@ from quatgrad.models.costs import costs
 from quatgrad.paper.claims import judge
 from quatgrad.paper.published import published
 from quatgrad.train import Recipe, train
+from slider import slider
 
 plt.style.use("quatgrad.style")
 set_backend("numpy")  # layers as small as these: there is nothing to gain from compiling
@@ -88,35 +89,40 @@ def whole(w, alive, keep):
 print(inspect.getsource(Rule.groups))
 net = create("quaternion", seed=0)
 train(net, digits, recipe, progress=False)
-weights = dict(net.prunable_parameters())
-layer, dense = weights["1.weight"].numpy(), full_masks(weights)
-masks = {g: prune(weights, dense, Rule(0.25, granularity=g)) for g in ("weight", "quaternion")}
-assert np.array_equal(whole(layer, dense["1.weight"], 0.25), masks["quaternion"]["1.weight"])
+trained = dict(net.prunable_parameters())
+layer, dense = trained["1.weight"].numpy(), full_masks(trained)
+mask = prune(trained, dense, Rule(0.25, granularity="quaternion"))["1.weight"]
+assert np.array_equal(whole(layer, dense["1.weight"], 0.25), mask)
 
 # %% [markdown]
 # ## A quarter left, and what it looks like
 #
-# Both masks of the first layer keep 240 of its 960 numbers. Each square is a quaternion, and its
-# colour says how many of its four parts are left.
+# Both masks of the first layer keep the same share of its 960 numbers: 240 at `keep = 0.25`. Each
+# square is a quaternion, and its colour says how many of its four parts are left.
+
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4))
-for ax, (granularity, title) in zip(
-    axes, {"weight": "by component", "quaternion": "as a whole"}.items(), strict=True
-):
-    parts = masks[granularity]["1.weight"].sum(axis=0)
-    image = ax.imshow(parts, cmap=plt.get_cmap("cividis", 5), vmin=-0.5, vmax=4.5)
-    ax.set(title=f"{title}: {np.mean(parts > 0):.0%} still at work", xlabel="output quaternion")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.grid(False)
-axes[0].set_ylabel("input quaternion")
-fig.colorbar(image, ax=axes, ticks=range(5), label="parts left")
-plt.show()
+def parts_left(keep=0.25):
+    """Pull the share: both masks of the first layer, and how many quaternions are at work."""
+    fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4))
+    titles = {"weight": "by component", "quaternion": "as a whole"}
+    for ax, (granularity, title) in zip(axes, titles.items(), strict=True):
+        rule = Rule(keep, granularity=granularity)
+        parts = prune(trained, dense, rule)["1.weight"].sum(axis=0)
+        image = ax.imshow(parts, cmap=plt.get_cmap("cividis", 5), vmin=-0.5, vmax=4.5)
+        ax.set(title=f"{title}: {np.mean(parts > 0):.0%} still at work", xticks=[], yticks=[])
+        ax.set_xlabel("output quaternion")
+        ax.grid(False)
+    axes[0].set_ylabel("input quaternion")
+    fig.colorbar(image, ax=axes, ticks=range(5), label="parts left")
+    plt.show()
+
+
+slider(parts_left, keep=(0.05, 0.95, 0.05))
 
 # %% [markdown]
-# On the left most quaternions are still at work, most of them with a single part. On the right
-# three quarters are gone for good, and a program may skip them.
+# With a quarter kept, most quaternions on the left are still at work, most of them with a single
+# part. On the right three quarters are gone for good, and a program may skip them.
 #
 # **Exercise 1.** Suppose each part survives with probability `keep`, whatever happens to the
 # others. What share of the quaternions has at least one part left? (Then compare with the picture:
@@ -169,7 +175,7 @@ for algebra in ("real", "quaternion"):
 # Three seeds on the digits, with the loop of the lesson before, and the two rules:
 
 # %%
-LEVELS, SEEDS, KEEP = 5, 3, 0.5
+LEVELS, SEEDS, KEEP = 7, 3, 0.6
 
 
 def search(algebra, granularity, seed):

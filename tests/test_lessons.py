@@ -78,6 +78,14 @@ def test_two_or_three_exercises_each_with_a_checker_and_an_answer(script):
 
 
 @lesson
+def test_something_is_built_and_equal_to_the_package_whose_source_is_shown(script):
+    text = script.read_text()
+    assert "inspect.getsource(" in text
+    assert [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
+    assert 'plt.style.use("quatgrad.style")' in text
+
+
+@lesson
 def test_a_lesson_is_small_and_opens_with_a_question(script):
     notebook = jupytext.read(script)
     assert notebook.cells[0].cell_type == "markdown", "is the header closed with # ---?"
@@ -98,6 +106,30 @@ def test_links_lead_somewhere_and_checkers_are_its_own(script):
                if isinstance(node, ast.ImportFrom)}  # fmt: skip
     assert [alias.name for alias in modules["checkers"].names] == [f"lesson{script.name[:2]}"]
     assert not [name for name in modules if name.startswith("checkers.")]
+
+
+def slides_and_later(script):
+    """(the function that a slider draws with, the top-level statements after it) of a lesson."""
+    body = ast.parse(script.read_text()).body
+    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    for n, node in enumerate(body):
+        call = getattr(node, "value", None)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "slider":
+            yield functions[call.args[0].id], body[n:]
+
+
+@lesson
+def test_what_a_slider_draws_with_is_not_given_another_value_later(script):
+    for draw, later in slides_and_later(script):
+        names = {node.id for node in ast.walk(draw) if isinstance(node, ast.Name)}
+        own = {node.id for node in ast.walk(draw)
+               if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
+        inner = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
+        bound = {node.id for statement in later if not isinstance(statement, inner)
+                 for node in ast.walk(statement)
+                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
+        bound |= {node.name for node in later if isinstance(node, ast.FunctionDef)}
+        assert not (names - own) & bound, "whoever pulls the slider at the end gets another picture"
 
 
 def test_the_readme_maps_every_lesson_and_its_links_lead_somewhere():
