@@ -124,6 +124,7 @@ def test_what_a_slider_draws_with_is_not_given_another_value_later(script):
         names = {node.id for node in ast.walk(draw) if isinstance(node, ast.Name)}
         own = {node.id for node in ast.walk(draw)
                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
+        own |= {argument.arg for argument in draw.args.args}
         inner = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
         bound = {node.id for statement in later if not isinstance(statement, inner)
                  for node in ast.walk(statement)
