@@ -39,6 +39,7 @@ from unittest import mock
 
 import matplotlib
 import numpy as np
+from matplotlib.style import context
 
 from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
@@ -405,12 +406,11 @@ def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
     return f"{row['name'] if row else suite:<44}" + "".join(f"{cell:>13}" for cell in cells)
 
 
+@context("quatgrad.style")
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """A bar for each ratio of a layer or step to PyTorch, or of a kernel to the rung below."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
-
-    pyplot.style.use("quatgrad.style")
 
     bars = {}
     for row in results:

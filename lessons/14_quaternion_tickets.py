@@ -51,7 +51,7 @@ def create(algebra, seed):
 # %% [markdown]
 # ## Two ways to prune a quaternion
 #
-# Here are three quaternions, one in each column. Half of the twelve numbers are to go.
+# Here are three quaternions, one in each column. Two thirds of the twelve numbers are to go.
 
 # %%
 w = np.array([[5.0, 0.9, 0.2], [0.1, 0.8, 2.0], [0.3, 0.7, 0.4], [0.2, 0.6, 0.1]])
@@ -61,9 +61,9 @@ print("norm", np.linalg.norm(w, axis=0).round(2))
 
 # %% [markdown]
 # * **By component**, as the paper does: the 1, i, j and k parts are four tensors, and each loses
-#   its own smallest. Of the first quaternion the large 5 stays and the small parts go. A quaternion
-#   dies in pieces.
+#   its own smallest. 5, 2, 0.7 and 0.6 stay. A quaternion dies in pieces.
 # * **As a whole**: quaternions are ranked by their norm, and all four parts of one go together.
+#   The first stays, small parts and all.
 #
 # The second in a few lines. A quaternion counts as one thing: one norm, one place in the ranking.
 
