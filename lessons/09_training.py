@@ -172,8 +172,8 @@ curves = {
 
 # %%
 _, ax = plt.subplots(figsize=(7.5, 3.6))
-for (name, losses), style in zip(curves.items(), ["-", "--", "-", "-", "-"], strict=True):
-    ax.plot(losses, style, label=name)
+for (name, losses), style in zip(curves.items(), ["-", "--", "-.", ":", "-"], strict=True):
+    ax.plot(losses, style, label=name, linewidth=1 if name.startswith("old") else 2)
 ax.axhline(np.log(10), color="0.5", linewidth=1)
 ax.text(30, 3, "ln 10", color="0.4")
 ax.set(yscale="log", ylim=(1e-4, 100), xlabel="step", ylabel="loss on the batch")

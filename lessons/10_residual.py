@@ -111,8 +111,8 @@ def gradient_norms(net):
 norms = {"with shortcuts": gradient_norms(resnet(Block)),
          "without": gradient_norms(resnet(Plain))}  # fmt: skip
 _, ax = plt.subplots()
-for (name, lengths), colour in zip(norms.items(), ("C0", "C1"), strict=True):
-    ax.plot(range(1, 56), lengths, "o-", markersize=3, color=colour, label=name)
+for (name, lengths), marker in zip(norms.items(), ("o-", "s--"), strict=True):
+    ax.plot(range(1, 56), lengths, marker, markersize=3, label=name)
     factor = (lengths[0] / lengths[-1]) ** (1 / 54)
     print(f"{name:15} first / last = {lengths[0] / lengths[-1]:6.1f}, {factor:.3f} for each layer")
 ax.set(yscale="log", xlabel="convolution", ylabel="length of its gradient")

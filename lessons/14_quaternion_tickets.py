@@ -256,13 +256,14 @@ check.gap_at_equal_work(gap_at_equal_work)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True)
-for model, colour in (("resnet18", "C0"), ("resnet101", "C1")):
+for model, colour, width in (("resnet18", "C0", 1.2), ("resnet101", "C1", 2.4)):
     for algebra, style in (("real", "-"), ("quaternion", "--")):
         points = curves["cifar100", model, algebra].points
         for ax, share in zip(axes, ("x", "fraction"), strict=True):
             x = [getattr(p, share) * (1 if share == "x" else 100) for p in points]
             label = f"{model.replace('resnet', 'ResNet-')}, {algebra}"
-            ax.plot(x, [p.accuracy for p in points], style, color=colour, label=label)
+            accuracy = [p.accuracy for p in points]
+            ax.plot(x, accuracy, style, color=colour, linewidth=width, label=label)
 axes[0].set(xlabel="% of the real network's weights", ylabel="test accuracy, %")
 axes[1].set(xlabel="% of the multiply-adds (the same for both)")
 for ax, title in zip(axes, ("as published", "the same points, at equal work"), strict=True):
