@@ -5,6 +5,7 @@ The scripts are the source; `make lessons` runs them and writes the notebooks wi
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,9 @@ def test_the_notebook_is_that_of_the_script_small_and_with_its_outputs(script):
     assert path.stat().st_size < 500_000
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert any("image/png" in out.get("data", {}) for out in outputs), "a lesson has a picture"
+    for cell in notebook.cells:  # what is printed is one text, however the kernel sent it
+        kinds = [out.output_type for out in cell.get("outputs", [])]
+        assert ("stream", "stream") not in pairwise(kinds)
     assert not [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
 
 
