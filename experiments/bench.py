@@ -39,6 +39,7 @@ from unittest import mock
 
 import matplotlib
 import numpy as np
+from matplotlib.style import context
 
 from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
@@ -405,6 +406,7 @@ def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
     return f"{row['name'] if row else suite:<44}" + "".join(f"{cell:>13}" for cell in cells)
 
 
+@context("quatgrad.style")
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """A bar for each ratio of a layer or step to PyTorch, or of a kernel to the rung below."""
     matplotlib.use("Agg")
@@ -416,8 +418,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             if rival in row["ratios"]:
                 bars[f"{row['name']}, {rival}"] = row["ratios"][rival], rival
                 break
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.22 * len(bars)), layout="constrained")
-    colours = ["tab:blue" if rival == "torch" else "tab:gray" for _, rival in bars.values()]
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.22 * len(bars)))
+    colours = ["C0" if rival == "torch" else "0.6" for _, rival in bars.values()]
     axes.barh(list(bars), [ratio for ratio, _ in bars.values()], color=colours)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
