@@ -1,6 +1,9 @@
 """Lottery tickets: which weights of a network suffice, found by training it again and again.
 
 prune     which weights go: score x granularity x scope
+scores    how much a weight matters     counts    how many go, exactly
+flow      sums over the paths of a network: SynFlow, and weights that no path reaches
+choose    the masks of a level: which network is ranked, in how many rounds
 ticket    masks + the state to rewind to
 rewind    puts a ticket into a network; the invariants that every run asserts
 protocol  how a search prunes and rewinds

@@ -9,20 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from quatgrad import __version__
-from quatgrad.backend import generator, get_backend, get_precision
-from quatgrad.data import Dataset
+from quatgrad.backend import get_backend, get_precision
+from quatgrad.data import Dataset, num_batches
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import store
 from quatgrad.lth.checkpoint import Checkpoint
+from quatgrad.lth.choose import next_masks
 from quatgrad.lth.protocol import Protocol
-from quatgrad.lth.prune import Masks, full_masks, prune
-from quatgrad.lth.rewind import (
-    check_pruned,
-    check_pruning,
-    check_start,
-    check_unchanged,
-    rewind,
-)
+from quatgrad.lth.prune import Masks, full_masks
+from quatgrad.lth.rewind import check_pruned, check_start, check_unchanged, rewind
 from quatgrad.lth.ticket import Ticket
 from quatgrad.models.costs import costs
 from quatgrad.nn import Module
@@ -33,6 +28,8 @@ Record = dict[str, Any]
 
 #: So many levels may end below the floor; one more, and the search ends: the paper's "a few".
 LEVELS_BELOW_FLOOR = 2
+#: The optimizer's memory beside late.npz, for `--memory restored`.
+LATE_MEMORY = "late_memory.npz"
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,8 @@ class Search:
 
     def _run(self) -> list[Record]:
         model, protocol, directory = self.model, self.protocol, self.directory
+        protocol.rule.own_rates(dict(model.prunable_parameters()))  # better an error now than
+        protocol.recipe(self.recipe, 1, 1)  # after the dense network was trained
         source = self._first_pass() if protocol.masks == "finetuned" else self.source
         levels = protocol.levels
         if source:
@@ -87,10 +86,14 @@ class Search:
             level = len(records)
             masks, history = end.masks, []
             if level:
-                masks = _masks_of(source, level) if source else self._next_masks(masks, level)
                 history = [Epoch(**e) for e in records[0]["epochs"][: protocol.late]]
             first = _late_state(directory) if level and protocol.late else start
-            ticket = Ticket(masks, protocol.state(model, first, end.state), end.memory)
+            if level:
+                masks = (_masks_of(source, level) if source
+                         else self._next_masks(end, level, first, start))  # fmt: skip
+            restored = level and protocol.memory == "restored"
+            memory = store.read_arrays(directory / LATE_MEMORY) if restored else end.memory
+            ticket = Ticket(masks, protocol.state(model, first, end.state), memory)
             ticket = self.control(ticket, level) if level else ticket
             record, end = self._train_level(ticket, level, history)
             end.save(_level_path(directory, level))
@@ -112,13 +115,16 @@ class Search:
         ).run()
         return folder
 
-    def _next_masks(self, old: Masks, level: int) -> Masks:
-        """The masks of a level, from the weights as they are."""
-        rule, weights = self.protocol.rule, dict(self.model.prunable_parameters())
-        rng = generator(self.seed, "prune", level)
-        new = prune(weights, old, rule, _first_state(self.model, self.directory), rng)
-        check_pruning(old, new, {n: w.components for n, w in weights.items()}, rule)
-        return new
+    def _next_masks(
+        self, last: Ticket, level: int, first: dict[str, Any], initial: dict[str, Any]
+    ) -> Masks:
+        """The masks of a level, by `choose.next_masks`."""
+        one_shot = self.protocol.prune_from == "dense"
+        dense = Ticket.load(_level_path(self.directory, 0)) if one_shot else last
+        return next_masks(
+            self.model, self.dataset, self.protocol, self.seed, level, last, dense.state, first,
+            initial,
+        )  # fmt: skip
 
     def _train_level(
         self, ticket: Ticket, level: int, history: list[Epoch]
@@ -129,7 +135,9 @@ class Search:
         """
         began = time.perf_counter()
         digest = ticket.digest()
-        optimizer = self.recipe.make_optimizer(self.model)
+        per_epoch = num_batches(len(self.dataset.train), self.recipe.batch_size)
+        recipe = self.protocol.recipe(self.recipe, level, per_epoch)
+        optimizer = recipe.make_optimizer(self.model)
         rewind(self.model, ticket)
         optimizer.load_state_dict(ticket.memory)
         check_start(self.model, ticket)
@@ -140,10 +148,12 @@ class Search:
             check_pruned(self.model, ticket, optimizer)
             if level == 0 and len(history) == self.protocol.late:
                 store.write_arrays(self.directory / "late.npz", self.model.state_dict())
+                if self.protocol.memory == "restored":
+                    store.write_arrays(self.directory / LATE_MEMORY, optimizer.state_dict())
             checkpoint.save(self.model, ticket.masks, optimizer, history)
 
         history = train(
-            self.model, self.dataset, self.recipe, self.seed,
+            self.model, self.dataset, recipe, self.protocol.order_seed(self.seed, level),
             f"{self.label} level {level} ({ticket.density:.1%} left)",
             self.progress, optimizer, history, after_epoch,
         )  # fmt: skip
@@ -192,7 +202,8 @@ def _adopt(source: Path, directory: Path) -> list[Record]:
     if not records:
         raise RunError(f"{source} has no finished level whose masks could be taken")
     if not store.read_records(directory):
-        for path in (source / "start.npz", source / "late.npz", _level_path(source, 0)):
+        late = [source / name for name in ("late.npz", LATE_MEMORY)]
+        for path in (source / "start.npz", *late, _level_path(source, 0)):
             if path.exists():
                 store.write_file(directory / path.name, path.read_bytes())
         store.write_records(directory, records[:1])

@@ -11,7 +11,7 @@ from tiny_runs import RECIPE, dataset, files_of, lenet, network, run, timeless
 from quatgrad import nn
 from quatgrad.backend import generator, use_backend
 from quatgrad.errors import RunError
-from quatgrad.lth import Ticket, check_start, rewind, store
+from quatgrad.lth import Ticket, check_start, choose, rewind, store
 from quatgrad.lth.prune import survivors
 from quatgrad.lth.search import LEVELS_BELOW_FLOOR
 from quatgrad.train import Epoch, Recipe, train
@@ -151,7 +151,7 @@ def test_invariants_are_checked_in_every_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(SEARCH, "check_start", lambda *a: calls.append("start"))
     monkeypatch.setattr(SEARCH, "check_pruned", lambda m, t, optimizer: calls.append("pruned"))
     monkeypatch.setattr(SEARCH, "check_unchanged", lambda *a: calls.append("unchanged"))
-    monkeypatch.setattr(SEARCH, "check_pruning", lambda *a: calls.append("pruning"))
+    monkeypatch.setattr(choose, "check_pruning", lambda *a: calls.append("pruning"))
     records, _ = run(tmp_path, levels=1)
     assert calls == [check for r in records for check in r["checks"]]
 

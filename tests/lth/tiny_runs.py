@@ -39,12 +39,13 @@ def random_masks(model, keep=0.5, seed=0):
 def run(directory, levels=2, algebra="quaternion", seed=0, **options):
     """A search of LeNet on blobs: its records and the network that came out."""
     model = options.pop("model", None) or lenet(algebra, seed)
+    recipe = options.pop("recipe", RECIPE)
     how = {"keep": 0.6, "floor": 0.0} | options
     others = {"progress": False}
     others |= {k: how.pop(k) for k in ("label", "report", "progress", "source", "control")
                if k in how}  # fmt: skip
     protocol = Protocol(levels, **how)
-    search = Search(model, dataset(), RECIPE, directory, protocol, seed, **others)
+    search = Search(model, dataset(), recipe, directory, protocol, seed, **others)
     return search.run(), model
 
 
