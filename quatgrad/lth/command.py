@@ -14,7 +14,7 @@ from quatgrad import __version__, data, models
 from quatgrad.backend import LADDERS, PRECISIONS, generator, set_backend, set_precision
 from quatgrad.errors import OptionError, QuatgradError, RunError
 from quatgrad.lth import compare, plot, protocol, prune, store
-from quatgrad.lth.controls import CONTROLS, Control
+from quatgrad.lth.controls import CONTROLS, FROM_SCRATCH, Control
 from quatgrad.lth.options import ENCODERS, NETWORKS, PRESETS, Options, overrides, resolve
 from quatgrad.lth.search import Search
 from quatgrad.lth.ticket import Ticket
@@ -136,7 +136,8 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--masks", choices=protocol.MASKS, help="from the retrained networks (default), "
                    "or from a first pass of fine-tuning")  # fmt: skip
     g.add_argument("--control", choices=CONTROLS, action="append", help="also train its masks over "
-                   "other weights, shuffled, or over signs alone; may be repeated")  # fmt: skip
+                   "other weights, shuffled (whole: quaternions as they are), or over signs alone; "
+                   "may be repeated")  # fmt: skip
 
     g = p.add_argument_group("where")
     g.add_argument("--backend", choices=tuple(LADDERS), help="default: numba")
@@ -216,7 +217,8 @@ def one_trial(
         for name in options.control:
             fresh = create(options, network, datasets[network], seed + CONTROL_SEED)
             change = partial(apply, CONTROLS[name], fresh, seed)
-            search(network, f"{network}-{name}", source=folder / network, control=change).run()
+            search(network, f"{network}-{name}", source=folder / network, control=change,
+                   from_scratch=name in FROM_SCRATCH).run()  # fmt: skip
     known = [n + c for c in ("", *(f"-{c}" for c in CONTROLS)) for n in NETWORKS["all"]]
     return {n: records for n in known if (records := store.read_records(folder / n))}
 

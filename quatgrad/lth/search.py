@@ -44,7 +44,8 @@ class Search:
     called after each level. Frankle & Carbin, arXiv:1803.03635.
 
     With `source`, the directory of another search, its dense level and its masks are taken, and
-    nothing is pruned here; `control` changes the ticket of a level before it is trained.
+    nothing is pruned here; `control` changes the ticket of a level before it is trained. With
+    `from_scratch`, it is trained for all epochs of the recipe, also after a late rewinding.
     """
 
     model: Module
@@ -58,6 +59,7 @@ class Search:
     progress: bool = True
     source: Path | None = None
     control: Callable[[Ticket, int], Ticket] = lambda ticket, level: ticket
+    from_scratch: bool = False
 
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
@@ -85,7 +87,7 @@ class Search:
         while len(records) <= levels and not _finished(records, protocol.floor):
             level = len(records)
             masks, history = end.masks, []
-            if level:
+            if level and not self.from_scratch:
                 history = [Epoch(**e) for e in records[0]["epochs"][: protocol.late]]
             first = _late_state(directory) if level and protocol.late else start
             if level:

@@ -42,8 +42,8 @@ def run(directory, levels=2, algebra="quaternion", seed=0, **options):
     recipe = options.pop("recipe", RECIPE)
     how = {"keep": 0.6, "floor": 0.0} | options
     others = {"progress": False}
-    others |= {k: how.pop(k) for k in ("label", "report", "progress", "source", "control")
-               if k in how}  # fmt: skip
+    names = ("label", "report", "progress", "source", "control", "from_scratch")
+    others |= {k: how.pop(k) for k in names if k in how}
     protocol = Protocol(levels, **how)
     search = Search(model, dataset(), recipe, directory, protocol, seed, **others)
     return search.run(), model
