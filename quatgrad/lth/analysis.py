@@ -87,6 +87,7 @@ def describe(record: Record, masks: Masks, network: Network | None = None) -> di
     cut           no such path is left: the network is a constant
     empty         weights of which nothing is left
     densities     of the component tensors of each weight
+    components    alive of the quaternion weights: how many are real parts, i, j, k
     quaternions   how many have 0 ... 4 components alive, found and by chance
     togetherness  of their components: `anatomy.togetherness`
     """
@@ -102,6 +103,7 @@ def describe(record: Record, masks: Masks, network: Network | None = None) -> di
         "cut": None if effective is None else effective == 0,
         "empty": anatomy.empty(masks),
         "densities": anatomy.densities(masks),
+        "components": anatomy.components(masks),
         "quaternions": anatomy.degenerate(masks),
         "togetherness": anatomy.togetherness(masks),
     }

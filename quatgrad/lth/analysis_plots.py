@@ -17,7 +17,6 @@ from quatgrad.lth.connectivity import Line
 from quatgrad.lth.plot import style
 
 Levels = Sequence[Mapping[str, Any]]
-COMPONENTS = ("1", "i", "j", "k")
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -33,7 +32,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 @styled
 def densities(name: str, levels: Levels) -> Figure:
-    """The share alive of every weight at every level; and of its components at the last."""
+    """The share alive of every weight at every level; and the components' shares of all that is."""
     names = list(levels[0]["densities"])
     share = np.array([[np.mean(level["densities"][n]) for level in levels] for n in names])
     wide = any(len(d) > 1 for d in levels[-1]["densities"].values())
@@ -51,23 +50,22 @@ def densities(name: str, levels: Levels) -> Figure:
     bar = fig.colorbar(colours, ax=left, format=FuncFormatter(_percent))
     bar.minorticks_off()
     if wide:
-        _components(others[0], levels[-1], names)
+        _components(others[0], levels)
     return fig
 
 
-def _components(ax: Axes, level: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Densities of the components of each quaternion weight, below one another."""
-    marks = "os^D"
-    for a, component in enumerate(COMPONENTS):
-        spots = [(level["densities"][n][a], y) for y, n in enumerate(names)
-                 if len(level["densities"][n]) == 4]  # fmt: skip
-        x, y = zip(*spots, strict=True)
-        ax.plot(x, np.array(y) + 0.15 * (a - 1.5), marks[a], markersize=4, label=component)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_yticks(range(len(names)), [])
-    _log_percent(ax, inverted=False)
-    ax.set_title(f"its components, level {level['level']}")
-    ax.legend(fontsize=8)
+def _components(ax: Axes, levels: Levels) -> None:
+    """Which share of the quaternion weights alive are real parts, i, j and k."""
+    counts = np.array([level["components"] for level in levels], np.float64)
+    x = [100 * level["density"] for level in levels]
+    for a, (component, mark) in enumerate(zip("1ijk", "os^D", strict=True)):
+        ax.plot(x, counts[:, a] / counts.sum(axis=1).clip(1), marker=mark, label=component)
+    ax.axhline(0.25, color="0.6", linewidth=0.8, linestyle=":")
+    ax.set_ylim(0, max(0.5, ax.get_ylim()[1]))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _log_percent(ax)
+    ax.set_title("components, of those alive")
+    ax.legend(fontsize=8, ncols=4)
 
 
 @styled
@@ -77,12 +75,13 @@ def quaternions(name: str, levels: Levels) -> Figure:
     left, right = fig.subplots(1, 2, width_ratios=[3, 2])
     x = [100 * level["density"] for level in levels]
     colours = ["0.55", "#56B4E9", "#009E73", "#E69F00", "#D55E00"]
+    found, chance = (np.array([level["quaternions"][which] for level in levels])
+                     for which in ("found", "chance"))  # fmt: skip
     for k, colour in enumerate(colours):
-        for which, line, marker in (("found", "-", "o"), ("chance", ":", "")):
-            counts = np.array([level["quaternions"][which] for level in levels])
-            label = f"{k} alive" if which == "found" else ("by chance" if k == 4 else None)
-            left.plot(x, counts[:, k] / counts.sum(axis=1), line, marker=marker, markersize=4,
-                      color=colour, label=label)  # fmt: skip
+        left.plot(x, found[:, k] / found.sum(axis=1), "o-", color=colour, label=f"{k} alive")
+    expected = left.plot(x, chance / chance.sum(axis=1, keepdims=True), ":", color="black",
+                         linewidth=1.2, zorder=3)  # fmt: skip
+    expected[0].set_label("by chance")
     left.set_ylabel("share of the quaternions")
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     left.set_title(f"{name}: components of a quaternion that are alive")
@@ -112,7 +111,7 @@ def effective(levels: Mapping[str, Levels]) -> Figure:
             x = [100 * m["density"] for m in known]
             ax.plot(x, [m["effective"] / m["weights_left"] for m in known], **style(name))
     _log_percent(ax)
-    ax.set_ylim(0, 1.05)
+    ax.set_ylim(-0.03, 1.05)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_ylabel("of these, on a path")
     ax.set_title("Weights alive that lie on a path from a pixel to a class")
@@ -149,7 +148,10 @@ def overlaps(found: Mapping[str, Levels], levels: Mapping[str, Levels]) -> Figur
 def matching(
     curves: Mapping[str, Any], accuracies: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
 ) -> Figure:
-    """Accuracy less that of the dense network; a star at the sparsest level that matches it."""
+    """Accuracy less that of the dense network; a star at the sparsest level that matches it.
+
+    `accuracies` are the records of each network in each trial.
+    """
     fig = Figure()
     ax = fig.add_subplot()
     for name, curve in curves.items():
@@ -169,10 +171,12 @@ def matching(
                 color=look["color"], markeredgecolor="white")  # fmt: skip
     tolerance = next(iter(curves.values()))["tolerance"]
     ax.axhline(-tolerance, color="0.6", linewidth=0.8, linestyle=":")
+    gaps = [m["difference"] for curve in curves.values() for m in curve["matching"]]
+    ax.set_ylim(min(gaps) - 0.05, max(gaps) + 0.05)  # the interval of two trials reaches far beyond
     _log_percent(ax)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_ylabel("accuracy - dense accuracy")
-    ax.set_title(f"Star: the sparsest level within {tolerance:.1%} of the dense network")
+    ax.set_title(f"Star: the sparsest level no more than {_percent(tolerance)} below the dense one")
     ax.legend(title="mean accuracy over log(weights)")
     return fig
 
@@ -193,17 +197,15 @@ def line(lines: Mapping[str, Line]) -> Figure:
     return fig
 
 
-def _log_percent(ax: Axes, inverted: bool = True) -> None:
+def _log_percent(ax: Axes) -> None:
     """The axis of weights remaining."""
     ax.set_xscale("log")
-    if inverted:
-        ax.xaxis.set_inverted(True)
+    ax.xaxis.set_inverted(True)
     low, high = sorted(ax.get_xlim())
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
     ax.xaxis.set_minor_locator(NullLocator())
-    form = FuncFormatter(lambda x, _: f"{x:g} %") if inverted else FuncFormatter(_percent)
-    ax.xaxis.set_major_formatter(form)
-    ax.set_xlabel("weights remaining" if inverted else "share alive")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} %"))
+    ax.set_xlabel("weights remaining")
 
 
 def _percent(share: float, _: Any = None) -> str:

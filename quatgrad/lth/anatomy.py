@@ -32,6 +32,12 @@ def densities(masks: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
     return {name: rows(mask).mean(axis=1).tolist() for name, mask in masks.items()}
 
 
+def components(masks: Mapping[str, np.ndarray]) -> list[int]:
+    """How many weights alive are real parts, how many factors of i, j and k."""
+    alive = [rows(m).sum(axis=1) for m in masks.values() if components_of(m) == 4]
+    return sum(alive, np.zeros(4, np.int64)).tolist()
+
+
 def patterns(mask: np.ndarray) -> np.ndarray:
     """How many quaternions of a mask (4, ...) have each of the 16 patterns."""
     code = (rows(mask).astype(np.int64) << np.arange(4)[:, None]).sum(axis=0)

@@ -136,7 +136,15 @@ class Protocol:
         return {name: end[name] if name in kept else start[name] for name in start}
 
     def recipe(self, dense: Recipe, level: int, batches: int) -> Recipe:
-        """How a level is trained, of the recipe of level 0 and the batches of an epoch."""
+        """How a level is trained, of the recipe of level 0 and the batches of an epoch.
+
+        Raises `OptionError` where it would be for no epoch, or with a learning rate of nothing.
+        """
+        if self.late >= dense.epochs:
+            raise OptionError(
+                f"--late {self.late} leaves nothing of the {dense.epochs} epochs of a level: "
+                "rewind to an earlier one, or give more --epochs"
+            )
         if level == 0 or self.rate == "again":
             return dense
         if dense.schedule == "cosine":

@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tiny_runs import RECIPE, dataset, lenet, network, random_masks, run
 
 from quatgrad.autograd import Tensor
 from quatgrad.errors import OptionError, RunError, ShapeError
-from quatgrad.lth import Ticket, anatomy, connectivity, rewind, store
+from quatgrad.lth import Ticket, analysis_plots, anatomy, connectivity, rewind, store
 from quatgrad.lth.analysis import analyse, collapses, describe
 from quatgrad.lth.curve import area, matching, sparsest
 from quatgrad.lth.overlap import expanded, overlap
@@ -74,6 +74,9 @@ def test_degenerate_quaternions_and_densities_of_a_network():
     k = np.concatenate(quaternions)
     assert found["found"] == [float((k == i).sum()) for i in range(5)]
     assert sum(found["chance"]) == pytest.approx(len(k))
+    assert anatomy.components(masks) == [
+        sum(int(m[a].sum()) for m in masks.values() if m.ndim % 2) for a in range(4)
+    ]
     d = anatomy.densities(masks)
     assert len(d["stem.weight"]) == 4
     assert d["stem.weight"][2] == masks["stem.weight"][2].mean()
@@ -280,6 +283,42 @@ def test_an_analysis_is_numbers_and_pictures_beside_the_run(directory):
     assert found["overlaps"]["real"][0]["corrected"] is None  # dense
     assert -1 < found["overlaps"]["real"][2]["corrected"] < 1
     assert found["curves"]["real"]["sparsest"]["level"] in (0, 1, 2)
+
+
+def drawn(figure, axes=0):
+    return {line.get_label(): line.get_xydata() for line in figure.axes[axes].lines}
+
+
+def test_pictures_draw_the_numbers():
+    masks = random_masks(network("quaternion"), 0.3)
+    full = {n: np.ones_like(m) for n, m in masks.items()}
+    model = (network("quaternion"), (4, 4, 4))
+    levels = [describe({"level": i}, m, model) for i, m in enumerate((full, masks))]
+    percent = 100 * levels[1]["density"]
+    found = np.array(levels[1]["quaternions"]["found"]) / sum(levels[1]["quaternions"]["found"])
+    lines = drawn(analysis_plots.quaternions("quaternion", levels))
+    for k in range(5):
+        np.testing.assert_allclose(lines[f"{k} alive"], [(100, k == 4), (percent, found[k])])
+    lines = drawn(analysis_plots.effective({"quaternion": levels}))
+    share = levels[1]["effective"] / levels[1]["weights_left"]
+    np.testing.assert_allclose(lines["quaternion"][1], (percent, share))
+    figure = analysis_plots.densities("quaternion", levels)
+    (image,) = figure.axes[0].images
+    assert image.get_array()[0, 1] == pytest.approx(masks["stem.weight"].mean())
+    ends = connectivity.Line([0, 0.5, 1], [0.1, 0.4, 0.2], [1.0, 2.0, 1.0])
+    lines = drawn(analysis_plots.line({"epoch 0": ends}))
+    assert [*lines] == ["epoch 0: barrier 25.0%"]
+    np.testing.assert_allclose(lines["epoch 0: barrier 25.0%"][:, 1], ends.errors)
+
+
+def test_the_picture_of_matching_levels_has_a_star_there():
+    one = records((100, 0.9), (50, 0.91), (25, 0.895), (12, 0.8))
+    curve = {"matching": [asdict(m) for m in matching([one])], "tolerance": 0.01, "area": 0.9,
+             "sparsest": asdict(sparsest(matching([one])))}  # fmt: skip
+    lines = drawn(analysis_plots.matching({"real": curve}, {"real": [one]}))
+    np.testing.assert_allclose(lines["real, mean 90.0%"][:, 0], [100, 50, 25, 12])
+    stars = [xy for label, xy in lines.items() if len(xy) == 1]
+    np.testing.assert_allclose(stars, [[(25, -0.005)]])
 
 
 def test_without_the_networks_what_computes_nothing_is_not_known(directory):

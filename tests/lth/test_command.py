@@ -318,6 +318,7 @@ BAD = [
     ("--granularity row", "--granularity", "'row'", "pooled"),
     ("--exclude had", "--exclude", "'had'", "1.weight"),
     ("--keep-of head", "--keep-of", "'head'", "NAME=SHARE"),
+    ("--late 2", "--late 2", "2 epochs"),
     ("--rate last", "--rate last", "cosine", "--schedule step"),
     ("--prune-from end", "--prune-from", "'end'", "dense"),
     ("--scope block", "--scope", "'block'", "global"),

@@ -1,6 +1,7 @@
 """Every score x granularity x scope, with weights excluded and rates of their own; ERK by hand."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from quatgrad.lth import Rule, counts, full_masks, store
 from quatgrad.lth.counts import ALL, apportion, between, survivors
 from quatgrad.lth.prune import GRANULARITIES, SCOPES, SCORES, prune
 from quatgrad.lth.rewind import check_pruning
+from quatgrad.lth.scores import first_order
 
 #: Component, window and feature axes of what layers have.
 SHAPES = [(3, 4), (4, 2, 3), (3, 3, 2, 5), (4, 3, 2, 2, 3), (4, 1, 1, 1, 1), (1, 6)]
@@ -268,6 +270,35 @@ def test_the_invariant_sees_shares_that_do_not_add_up(monkeypatch):
     masks = prune(w, full_masks(w), rule)
     with pytest.raises(InvariantError, match="41 weights are shared out, the rule says 40"):
         check_pruning(full_masks(w), masks, components(w), rule)
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_sensitivity_is_what_the_loss_changes_when_a_small_weight_goes(algebra):
+    """Against the loss itself, with each of some small weights set to 0."""
+    from quatgrad.autograd import Tensor, no_grad
+    from quatgrad.lth.choose import loss_gradients
+    from quatgrad.ops import cross_entropy
+
+    model, images = lenet(algebra), dataset()
+    images = replace(images, train=images.train.take(np.arange(30)))
+    x, y = images.encode(images.train.images), images.train.labels
+
+    def loss():
+        with no_grad():
+            return float(cross_entropy(model(Tensor(x)), y).item())
+
+    w = model.modules[5].weight  # behind the last ReLU: the loss is smooth in it
+    small = np.sign(w.numpy()) * np.float32(0.01)
+    w.data = small
+    slopes = loss_gradients(model, images, 0)["5.weight"]
+    scores = first_order(small[..., None], slopes[..., None])
+    for index in zip(*np.unravel_index(np.argsort(-scores.ravel())[:5], w.shape), strict=True):
+        without = small.copy()
+        without[index] = 0
+        w.data = small
+        before = loss()
+        w.data = without
+        assert abs(before - loss()) == pytest.approx(scores[index], rel=0.02, abs=2e-6)
 
 
 def test_the_batch_of_the_slopes_changes_nothing_of_the_model():
