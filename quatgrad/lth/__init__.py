@@ -12,6 +12,9 @@ controls  what a ticket is compared with
 checkpoint  where a level stands in the middle of its training
 store     runs on disk, whole or not at all
 compare   real against quaternion     plot   the picture of it
+analysis  a finished run in numbers and pictures (analysis_plots), from
+    anatomy       densities, components of a quaternion     overlap  two masks against chance
+    curve         area, sparsest matching level             connectivity  the line between networks
 options   presets/, and which options name a run     command   the command line
 """
 

@@ -61,7 +61,11 @@ def next_masks(
 
 
 def gradients(score: str, model: Module, dataset: Dataset, seed: int) -> Arrays | None:
-    """dF/dw at the weights as they are, for a score that asks for it; the model is as before."""
+    """dF/dw at the weights as they are, for a score that asks for it; the model is as before.
+
+    The loss is computed by the backend, so where two sensitivities agree to rounding, another
+    backend may keep the other one. All other scores are the same on every backend.
+    """
     if score not in GRADIENTS:
         return None
     if GRADIENTS[score] == "flow":

@@ -19,7 +19,7 @@ import numpy as np
 
 from quatgrad import nn
 from quatgrad.autograd import Parameter, Tensor
-from quatgrad.backend import asarray, kernel, to_numpy
+from quatgrad.backend import kernel, use_backend
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.lth.prune import Arrays, Masks
 from quatgrad.nn.convert import TO_QUATERNION, TO_REAL
@@ -31,15 +31,16 @@ PLAIN = (nn.BatchNorm2d, nn.QBatchNorm2d, nn.ModReLU, nn.Dropout)
 def flow(model: nn.Module, shape: tuple[int, ...], values: Arrays) -> tuple[float, dict[str, Any]]:
     """R and dR/dv for an image of ones (H, W, C), with `values` v >= 0 for the weights, float64.
 
-    The model is as before. Norms are left out, as in evaluation before any training. Errors:
-    `OptionError` for layers whose weights do not multiply their input (rotations) or that have
-    groups; `InvariantError` where a sum over paths exceeds float64.
+    The model is as before. Norms are left out, as in evaluation before any training. NumPy does
+    it on every backend, so that masks are the same. Errors: `OptionError` for layers whose weights
+    do not multiply their input (rotations) or that have groups; `InvariantError` where a sum over
+    paths exceeds float64.
     """
-    net, weights = _positive(model, values)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with use_backend("numpy"), np.errstate(over="ignore", invalid="ignore"):
+        net, weights = _positive(model, values)
         total = net.eval()(Tensor(np.ones((1, *shape)))).sum()
         total.backward()
-    gradients = {name: _gradient(w, values[name]) for name, w in weights.items()}
+        gradients = {name: _gradient(w, values[name]) for name, w in weights.items()}
     if not all(np.isfinite(g).all() for g in gradients.values()):
         raise InvariantError("the flow through the network exceeds float64: it is too deep")
     return total.item(), gradients
@@ -97,7 +98,7 @@ def _expanded(layer: Any, v: np.ndarray) -> np.ndarray:
     if getattr(layer, "groups", 1) != 1:
         raise OptionError(f"flow: {layer!r} has groups, through which paths are not followed")
     v = np.asarray(v, np.float64)
-    return abs(to_numpy(kernel("expand")(asarray(v)))) if type(layer) in TO_REAL else v
+    return abs(kernel("expand")(v)) if type(layer) in TO_REAL else v
 
 
 def _twin(layer: Any, weight: Parameter) -> nn.Module:
@@ -109,9 +110,8 @@ def _twin(layer: Any, weight: Parameter) -> nn.Module:
 
 
 def _gradient(w: Parameter, v: np.ndarray) -> np.ndarray:
-    """dR/dv on the host: of a component, the sum over the four places where it stands."""
-    g = np.zeros(w.shape) if w.grad is None else to_numpy(w.grad)
+    """dR/dv: of a component, the sum over the four places where it stands."""
+    g = np.zeros(w.shape) if w.grad is None else w.grad
     if w.shape == v.shape:
         return g
-    signs = kernel("expand")(asarray(np.ones(v.shape)))
-    return to_numpy(kernel("fold")(signs * asarray(g)))
+    return kernel("fold")(kernel("expand")(np.ones(v.shape)) * g)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quatgrad import models, nn
-from quatgrad.backend import generator
+from quatgrad.backend import generator, use_backend
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.kernels.reference import HAMILTON
 from quatgrad.lth import store
@@ -163,6 +163,14 @@ def test_deep_networks_do_not_overflow_and_pruned_ones_are_not_lost():
     huge = {n: np.full(w.shape, 1e8) for n, w in weights(model).items()}
     with pytest.raises(InvariantError, match="exceeds float64"):
         flow(model, (8, 8, 4), huge)
+
+
+def test_the_flow_has_the_same_bits_on_every_backend():
+    model, found = make("resnet8", "quaternion"), set()
+    for backend in ("numpy", "numba"):
+        with use_backend(backend):
+            found.add(store.digest(synflow_gradients(model, SHAPE)))
+    assert len(found) == 1
 
 
 def test_layers_through_which_no_path_is_defined():

@@ -46,7 +46,9 @@ def components(weights):
     case=networks(),
     keep=st.floats(0.02, 0.98),
     score=st.sampled_from(sorted(SCORES)),
-    others=st.sampled_from([{}, {"exclude": "layer0"}, {"keep_of": "layer0=0.9"}]),
+    others=st.sampled_from(
+        [{}, {"exclude": "layer0"}, {"exclude": "weight"}, {"keep_of": "layer0=0.9"}]
+    ),
     times=st.integers(1, 3),
 )
 def test_every_rule_keeps_its_counts_its_groups_and_the_best(
