@@ -5,9 +5,11 @@ ticket    masks + the state to rewind to
 rewind    puts a ticket into a network; the invariants that every run asserts
 protocol  how a search prunes and rewinds
 search    the loop: train, prune, rewind, repeat
+stage     one network, trained once, in a folder named by what was done
+level     a ticket in training: invariants, checkpoints, and a record at its end
+checkpoint  where it stands in the middle     signals   SIGTERM and SIGINT save it first
 controls  what a ticket is compared with
-checkpoint  where a level stands in the middle of its training
-store     runs on disk, whole or not at all
+store     files on disk, whole or not at all
 compare   real against quaternion     plot   the picture of it
 options   presets/, and which options name a run     command   the command line
 """

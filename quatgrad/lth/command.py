@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from quatgrad.lth import compare, plot, protocol, prune, store
 from quatgrad.lth.controls import CONTROLS, Control
 from quatgrad.lth.options import ENCODERS, NETWORKS, PRESETS, Options, overrides, resolve
 from quatgrad.lth.search import Search
+from quatgrad.lth.signals import Interrupted, at_once, handled
 from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.nn.init import INITIALISERS
@@ -137,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after one line that says what is wrong, or 130 if interrupted."""
     given = vars(parser().parse_args(argv))
     try:
-        run(resolve(given))
+        with handled(at_once):
+            run(resolve(given))
     except QuatgradError as error:
         print(f"quatgrad-lth: error: {error}", file=sys.stderr)
         return 2
@@ -148,11 +151,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint",
-              file=sys.stderr)  # fmt: skip
-        return 130
+    except KeyboardInterrupt as error:
+        return interrupted(error)
     return 0
+
+
+def interrupted(error: KeyboardInterrupt) -> int:
+    """Say what was saved; the exit code, 128 + the signal's number."""
+    saved = error.saved if isinstance(error, Interrupted) else ""
+    text = f"saved {saved}; the same command goes on from there" if saved else (
+        "the same command goes on from the last checkpoint"
+    )  # fmt: skip
+    print(f"interrupted; {text}", file=sys.stderr)
+    return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
 
 
 def run(options: Options) -> list[compare.Runs]:
@@ -191,15 +202,17 @@ def one_trial(
         return Search(
             create(options, network, datasets[network], seed), datasets[network], recipe,
             folder / directory, plan, seed, label, partial(report, label), not options.quiet,
-            **others,
+            what=options.what(network), stages=Path(options.out) / "stages", **others,
         )  # fmt: skip
 
     for network in options.networks:
-        search(network, network).run()
+        ticket = search(network, network)
+        ticket.run()
         for name in options.control:
             fresh = create(options, network, datasets[network], seed + CONTROL_SEED)
             change = partial(apply, CONTROLS[name], fresh, seed)
-            search(network, f"{network}-{name}", source=folder / network, control=change).run()
+            search(network, f"{network}-{name}", source=ticket, control=change,
+                   branch={"control": name}).run()  # fmt: skip
     known = [n + c for c in ("", *(f"-{c}" for c in CONTROLS)) for n in NETWORKS["all"]]
     return {n: records for n in known if (records := store.read_records(folder / n))}
 
@@ -222,10 +235,9 @@ def load(options: Options, network: str) -> data.Dataset:
 def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> Module:
     """A network for the dataset; "half" is a real one of half the width."""
     H, W, C = dataset.input_shape
-    width = options.width or models.MODELS[options.model][0]
     algebra = "real" if network == "half" else network
     return models.create(
-        options.model, algebra, dataset.num_classes, C, width // 2 if network == "half" else width,
+        options.model, algebra, dataset.num_classes, C, options.width_of(network),
         image_size=(H, W), init=options.init, real_head=options.real_head,
         learned_encoder=options.encoder == "learned", seed=seed,
     )  # fmt: skip
