@@ -10,8 +10,11 @@ level     a ticket in training: invariants, checkpoints, and a record at its end
 checkpoint  where it stands in the middle     signals   SIGTERM and SIGINT save it first
 controls  what a ticket is compared with
 store     files on disk, whole or not at all
+experiment  networks, trials and controls     options   presets/, and which options name a run
 compare   real against quaternion     plot   the picture of it
-options   presets/, and which options name a run     command   the command line
+runs      what there is on record     plan   what there will be, and when
+verify    proof from the files     collect   what no run needs any more
+command   the command line
 """
 
 from quatgrad.lth.protocol import Protocol

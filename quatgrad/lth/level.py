@@ -25,7 +25,7 @@ from quatgrad.lth.signals import Interrupted
 from quatgrad.lth.stage import Record, Stage
 from quatgrad.lth.ticket import Ticket
 from quatgrad.models.costs import costs
-from quatgrad.nn import Module
+from quatgrad.nn import Buffer, Module
 from quatgrad.optim import Optimizer
 from quatgrad.train import Epoch, Part, Recipe, train
 
@@ -38,7 +38,7 @@ MEANING = {
 
 
 def early_path(dense: Path, epochs: int) -> Path:
-    """Where a dense stage keeps its network as it was after some epochs."""
+    """Where a dense stage keeps its network and optimizer as they were after some epochs."""
     return dense / f"epoch_{epochs:02d}.npz"
 
 
@@ -108,7 +108,8 @@ class Level:
         last = len(history) == self.recipe.epochs
         self.check("end" if last else "checkpoint", optimizer)
         if len(history) == self.early:
-            store.write_arrays(early_path(self.stage.path, self.early), self.model.state_dict())
+            early = Ticket({}, self.model.state_dict(), optimizer.state_dict())
+            early.save(early_path(self.stage.path, self.early))
         if self.checkpoint.due() or (self.asked and not last):
             self.save(optimizer, history, Part())
 
@@ -134,12 +135,16 @@ class Level:
 
     def record(self, history: list[Epoch], digest: str, end: Ticket) -> Record:
         """What was measured, and the digests of what it was measured on."""
-        ticket = self.ticket
-        return {
+        ticket, model = self.ticket, self.model
+        network = {} if self.stage.parents else {
+            "components": {name: w.components for name, w in model.prunable_parameters()},
+            "statistics": [name for name, t in model.named_state() if isinstance(t, Buffer)],
+        }  # fmt: skip
+        return network | {
             "level": self.stage.parameters.get("level", 0),
             "weights_left": ticket.weights_left,
             "weights_total": ticket.weights_total,
-            "costs": _costs(self.model, self.dataset, ticket),
+            "costs": _costs(model, self.dataset, ticket),
             "accuracy": history[-1].test_accuracy,
             "loss": history[-1].test_loss,
             "train_accuracy": history[-1].train_accuracy,

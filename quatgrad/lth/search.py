@@ -146,7 +146,7 @@ class Search:
         dense = stage.parent("dense")
         history = [Epoch(**e) for e in read_record(dense)["epochs"][: protocol.late]]
         start = read_start(dense)
-        first = self._early(dense, start, history) if history else start
+        first = self._early(dense, start, history).state if history else start
         end = read_end(stage.parent("before"))
         rewind(model, end)
         if "masks" in stage.parents:
@@ -157,23 +157,24 @@ class Search:
         ticket = Ticket(masks, protocol.state(model, first, end.state), memory)
         return self.control(ticket, level), history
 
-    def _early(self, dense: Path, start: State, history: list[Epoch]) -> State:
+    def _early(self, dense: Path, start: State, history: list[Epoch]) -> Ticket:
         """The dense network after the epochs of `history`; trained again if nobody kept it."""
         path, model = early_path(dense, len(history)), self.model
         with store.lock(dense, wait=True):
             if not path.exists():
                 rewind(model, Ticket(full_masks(dict(model.prunable_parameters())), start))
+                optimizer = self.recipe.make_optimizer(model)
                 again = train(
                     model, self.dataset, self.recipe, self.seed, f"{self.label} dense again",
-                    self.progress, until=len(history),
+                    self.progress, optimizer, until=len(history),
                 )  # fmt: skip
                 if list(map(_timeless, again)) != list(map(_timeless, history)):
                     raise RunError(
                         f"the network of {dense} was trained again up to --late, and came out "
                         "otherwise: use the backend and machine that trained it, or another --out"
                     )
-                store.write_arrays(path, model.state_dict())
-        return store.read_arrays(path)
+                Ticket({}, model.state_dict(), optimizer.state_dict()).save(path)
+        return Ticket.load(path)
 
     def _next_masks(self, old: Masks, start: State, level: int) -> Masks:
         """The masks of a level, from the weights as they are."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,19 @@ class Stage:
     parameters: Mapping[str, Any]
     parents: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
+
+    @staticmethod
+    def load(path: Path) -> Stage:
+        """The stage at `path`, by its stage.json; `RunError` if its name is not that of it."""
+        said = store.read_json(path / "stage.json")
+        stage = Stage(path.parent, said["kind"], said["parameters"], said["parents"])
+        kind = stage.name.removesuffix(stage.key)
+        label = path.name.removeprefix(kind).removesuffix(f"-{stage.key}")
+        stage = replace(stage, label="" if label == stage.key else label)
+        if stage.name != path.name:
+            raise RunError(f"{path / 'stage.json'} is not that of a stage of this name; delete its "
+                           "directory, run again")  # fmt: skip
+        return stage
 
     @cached_property
     def key(self) -> str:

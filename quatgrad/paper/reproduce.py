@@ -14,6 +14,7 @@ from typing import Any
 from quatgrad.data import made
 from quatgrad.errors import OptionError, QuatgradError
 from quatgrad.lth import command, plot, store
+from quatgrad.lth import experiment as lottery
 from quatgrad.lth.options import Options
 from quatgrad.lth.signals import at_once, handled
 from quatgrad.paper import figures, models_table, verify
@@ -125,11 +126,11 @@ def run(name: str, scale: str, given: dict[str, Any]) -> Path:
 
 def run_panel(options: Options, is_made: bool) -> list[Curve]:
     """One network, real and quaternion: its curves."""
-    dataset = command.load(options, options.networks[0])
-    directory = command.open_directory(options, dataset)
+    dataset = lottery.load(options, options.networks[0])
+    directory = lottery.open_directory(options, dataset)
     if is_made:
         store.write_file(directory / MADE, b"The images of this run were made.\n")
-    command.run(options)
+    lottery.run(options)
     return read_run(directory)
 
 

@@ -450,7 +450,7 @@ def test_not_enough_memory(call, monkeypatch):
     def hungry(*args, **kwargs):
         raise MemoryError("Unable to allocate 2.43 TiB")
 
-    monkeypatch.setattr(command, "create", hungry)
+    monkeypatch.setattr("quatgrad.lth.experiment.create", hungry)
     assert_one_clear_line(call(), "out of memory", "2.43 TiB", "--batch-size")
 
 

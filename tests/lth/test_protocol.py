@@ -186,7 +186,7 @@ def test_fine_tuning_goes_on_from_the_end(tmp_path, monkeypatch):
 def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
     records, _ = run(tmp_path, 2, late=1)
-    late = store.read_arrays(tmp_path / "level_00" / "epoch_01.npz")
+    late = Ticket.load(tmp_path / "level_00" / "epoch_01.npz").state
     assert store.digest(late) not in (store.digest(tickets[0].state), records[0]["trained"])
     for ticket, record in zip(tickets[1:], records[1:], strict=True):
         assert store.digest(ticket.state) == store.digest(late)
