@@ -66,7 +66,7 @@ def start(out: Path, phase: str = "never", call: int = 0, delay: float = 0.0) ->
 
 def watch(phase: str, call: int, delay: float) -> None:
     """Make this process die `delay` seconds after it began call number `call` of the phase."""
-    checkpoint.INTERVAL = 0.02
+    checkpoint.INTERVAL, checkpoint.SHARE = 0.004, 0
     here = ["between"]
     calls = itertools.count()
 

@@ -14,7 +14,7 @@ experiment  networks, trials and controls     options   presets/, and which opti
 compare   real against quaternion     plot   the picture of it
 runs      what there is on record     plan   what there will be, and when
 verify    proof from the files     collect   what no run needs any more
-command   the command line
+sweep     many runs at once     arguments   options as typed     command   the command line
 """
 
 from quatgrad.lth.protocol import Protocol
