@@ -8,14 +8,19 @@ ticket    masks + the state to rewind to
 rewind    puts a ticket into a network; the invariants that every run asserts
 protocol  how a search prunes and rewinds
 search    the loop: train, prune, rewind, repeat
+stage     one network, trained once, in a folder named by what was done
+level     a ticket in training: invariants, checkpoints, and a record at its end
+checkpoint  where it stands in the middle     signals   SIGTERM and SIGINT save it first
 controls  what a ticket is compared with
-checkpoint  where a level stands in the middle of its training
-store     runs on disk, whole or not at all
+store     files on disk, whole or not at all
+experiment  networks, trials and controls     options   presets/, and which options name a run
 compare   real against quaternion     plot   the picture of it
 analysis  a finished run in numbers and pictures (analysis_plots), from
     anatomy       densities, components of a quaternion     overlap  two masks against chance
     curve         area, sparsest matching level             connectivity  the line between networks
-options   presets/, and which options name a run     command   the command line
+runs      what there is on record     plan   what there will be, and when
+verify    proof from the files     collect   what no run needs any more
+sweep     many runs at once     arguments   options as typed     command   the command line
 """
 
 from quatgrad.lth.protocol import Protocol

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from quatgrad import data
+from quatgrad import data, models
 from quatgrad.errors import OptionError
 from quatgrad.lth.protocol import METHODS, Protocol
 from quatgrad.train import Recipe
@@ -109,6 +109,25 @@ class Options:
         """The encoder of the images that a network sees."""
         real = self.real_encoder if network != "quaternion" else None
         return real or ("rgb" if self.encoder == "learned" else self.encoder)
+
+    def width_of(self, network: str) -> int:
+        """How wide a network is."""
+        width = self.width or models.MODELS[self.model][0]
+        return width // 2 if network == "half" else width
+
+    def what(self, network: str) -> dict[str, Any]:
+        """What a network is and how it sees the images: its part of the keys of its stages."""
+        algebra = "real" if network == "half" else network
+        optional = {
+            "encoder": self.encoder_of(network),
+            "learned_encoder": self.encoder == "learned",
+            "statistics": self.statistics,
+            "real_head": self.real_head,
+            "init": self.init if self.init != "he" else None,
+        }
+        width = self.width_of(network)
+        known = {"dataset": self.dataset, "model": self.model, "algebra": algebra, "width": width}
+        return known | {name: value for name, value in optional.items() if value}
 
     def config(self, images: str) -> dict[str, Any]:
         """The options that change the numbers of a run, and the fingerprint of the data.

@@ -135,6 +135,11 @@ class Protocol:
         kept = _not_reset(model)
         return {name: end[name] if name in kept else start[name] for name in start}
 
+    def check(self, model: Module, recipe: Recipe) -> None:
+        """Raise `OptionError` where the protocol does not fit the network or the recipe."""
+        self.rule.own_rates(dict(model.prunable_parameters()))
+        self.recipe(recipe, 1, 1)
+
     def recipe(self, dense: Recipe, level: int, batches: int) -> Recipe:
         """How a level is trained, of the recipe of level 0 and the batches of an epoch.
 

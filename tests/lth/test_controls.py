@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from tiny_runs import lenet, network, random_masks, run, timeless
+from tiny_runs import lenet, network, random_masks, run, search_of, timeless
 
 from quatgrad.errors import RunError, ShapeError
 from quatgrad.lth import Ticket, store
@@ -117,7 +117,8 @@ def test_a_search_with_the_masks_of_another_shares_its_dense_level(tmp_path):
         seen.append((level, store.digest(ticket.masks)))
         return ticket
 
-    more = {"source": tmp_path / "run", "control": change}
+    source = search_of(tmp_path / "run", 2, lenet("quaternion"))
+    more = {"source": source, "control": change, "stages": tmp_path / "run" / "stages"}
     same, _ = run(tmp_path / "control", 3, **more)  # 3: there are no more than 2
     assert timeless(same[:1]) == timeless(records[:1])
     assert [level for level, _ in seen] == [1, 2]
@@ -126,7 +127,7 @@ def test_a_search_with_the_masks_of_another_shares_its_dense_level(tmp_path):
 
 def test_a_source_without_a_level(tmp_path):
     with pytest.raises(RunError, match="no finished level"):
-        run(tmp_path / "control", 1, source=tmp_path / "nothing")
+        run(tmp_path / "control", 1, source=search_of(tmp_path / "nothing", 1, lenet()))
 
 
 def test_the_command_trains_controls_and_keeps_them_beside_the_run(tmp_path, capsys):
@@ -136,9 +137,9 @@ def test_the_command_trains_controls_and_keeps_them_beside_the_run(tmp_path, cap
     assert "real-shuffled: % left" in printed
     widths = [len(line) for line in printed.splitlines() if " | " in line]
     assert len(set(widths[:3])) == 1
-    (folder,) = tmp_path.iterdir()
+    (folder,) = tmp_path.glob("digits-*")
     tickets = {
-        name: Ticket.load(folder / "trial0" / name / "level_01.npz")
+        name: Ticket.load(folder / "trial0" / name / "level_01" / "end.npz")
         for name in ("quaternion", "quaternion-shuffled", "quaternion-signs")
     }
     digests = [store.digest(t.masks) for t in tickets.values()]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_runs import RECIPE, files_of, lenet, network, run, timeless
+from tiny_runs import RECIPE, end_of, files_of, lenet, network, run, timeless
 
 from quatgrad.autograd import Parameter
 from quatgrad.errors import InvariantError, OptionError
@@ -152,14 +152,14 @@ def test_a_global_search(tmp_path):
 
 
 def ends(directory, levels):
-    return [Ticket.load(directory / f"level_{level:02d}.npz") for level in range(levels + 1)]
+    return [Ticket.load(end_of(directory, level)) for level in range(levels + 1)]
 
 
 def starts_of(monkeypatch):
     """The tickets that levels start from, as they go by."""
     from importlib import import_module
 
-    module = import_module("quatgrad.lth.search")
+    module = import_module("quatgrad.lth.level")
     seen, honest = [], module.check_start
     monkeypatch.setattr(module, "check_start", lambda m, t: (seen.append(t), honest(m, t)))
     return seen
@@ -189,7 +189,7 @@ def test_fine_tuning_goes_on_from_the_end(tmp_path, monkeypatch):
 def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
     records, _ = run(tmp_path, 2, late=1)
-    late = store.read_arrays(tmp_path / "late.npz")
+    late = Ticket.load(tmp_path / "level_00" / "epoch_01.npz").state
     assert store.digest(late) not in (store.digest(tickets[0].state), records[0]["trained"])
     for ticket, record in zip(tickets[1:], records[1:], strict=True):
         assert store.digest(ticket.state) == store.digest(late)
