@@ -178,15 +178,14 @@ def run(options: Options) -> list[compare.Runs]:
     """
     set_backend(options.backend)
     set_precision(options.precision)
-    plan = options.protocol()
-    plan.recipe(options.recipe(), 1, 1)  # raise what is wrong with them
+    recipe, plan = options.recipe(), options.protocol()  # raise what is wrong with them
+    plan.recipe(recipe, 1, 1)
     if options.plot:  # better now than after hours
         store.prepare_directory(Path(options.plot).parent, "--plot")
     datasets = {name: load(options, name) for name in options.networks}
     dataset = next(iter(datasets.values()))
     for name in options.networks:  # a network that cannot be made is better known now, too
-        net = create(options, name, datasets[name], options.seed)
-        plan.rule.own_rates(dict(net.prunable_parameters()))
+        plan.check(create(options, name, datasets[name], options.seed), recipe)
     directory = open_directory(options, dataset)
     print(f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.test):,} test images; "
           f"{options.model}, {options.levels} levels, {directory}")  # fmt: skip

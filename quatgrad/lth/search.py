@@ -69,8 +69,7 @@ class Search:
 
     def _run(self) -> list[Record]:
         model, protocol, directory = self.model, self.protocol, self.directory
-        protocol.rule.own_rates(dict(model.prunable_parameters()))  # better an error now than
-        protocol.recipe(self.recipe, 1, 1)  # after the dense network was trained
+        protocol.check(model, self.recipe)  # better an error now than after hours
         source = self._first_pass() if protocol.masks == "finetuned" else self.source
         levels = protocol.levels
         if source:
