@@ -11,7 +11,7 @@ from quatgrad.data.dataset import stratified
 from quatgrad.lth.counts import between
 from quatgrad.lth.flow import synflow_gradients
 from quatgrad.lth.protocol import Protocol, State
-from quatgrad.lth.prune import Arrays, Masks, full_masks, prune
+from quatgrad.lth.prune import Arrays, Masks, prune
 from quatgrad.lth.rewind import check_pruning, check_start, rewind
 from quatgrad.lth.scores import GRADIENTS
 from quatgrad.lth.ticket import Ticket
@@ -40,12 +40,10 @@ def next_masks(
     ranked, and stays there. Invariants are asserted.
     """
     weights = dict(model.prunable_parameters())
-    old, times = last.masks, 1
-    if protocol.prune_from != "last":
-        old, times = full_masks(weights), level
+    old, times = protocol.prunings(last.masks, level)
     state = {"last": last.state, "dense": dense, "start": first}[protocol.prune_from]
     # A network pruned at once has the same draws at every level: its masks are nested.
-    rng = generator(seed, "prune", level if times == 1 else 0)
+    rng = generator(seed, "prune", level if protocol.prune_from == "last" else 0)
     components = {name: w.components for name, w in weights.items()}
     masks, rule = old, protocol.rule
     before, left = rule.alive(old, components), rule.targets(old, components, times)

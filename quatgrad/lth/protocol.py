@@ -10,7 +10,7 @@ import numpy as np
 
 from quatgrad.backend import generator
 from quatgrad.errors import OptionError
-from quatgrad.lth.prune import Rule
+from quatgrad.lth.prune import Masks, Rule
 from quatgrad.nn import Buffer, Module
 from quatgrad.optim import SCHEDULES
 from quatgrad.train import Recipe
@@ -160,6 +160,14 @@ class Protocol:
         steps = dense.epochs * batches
         rate = SCHEDULES[dense.schedule](dense.lr, steps, round(dense.warmup * batches))
         return replace(dense, lr=rate(steps - 1), schedule="constant", warmup=0.0)
+
+    def prunings(self, last: Masks, level: int) -> tuple[Masks, int]:
+        """The masks from which those of a level are pruned, and how often: of the level before
+        once, or of the dense network `level` times at once.
+        """
+        if self.prune_from == "last":
+            return last, 1
+        return {name: np.ones_like(mask) for name, mask in last.items()}, level
 
     def order_seed(self, seed: int, level: int) -> int:
         """The seed of order and augmentation at a level."""

@@ -264,6 +264,19 @@ def test_one_shot_masks_are_those_of_the_dense_network(tmp_path):
         assert not (mask & ~ends[1].masks[name]).any()  # nested, too
 
 
+@pytest.mark.parametrize("how", [
+    {"prune_from": "dense", "score": "random"}, {"prune_from": "start", "score": "random"},
+    {"prune_from": "dense", "score": "sensitivity", "scope": "erk"}, {"score": "random"},
+], ids=str)  # fmt: skip
+def test_masks_are_nested_also_where_each_is_made_at_once(tmp_path, how):
+    from quatgrad.lth import Ticket
+
+    run(tmp_path, 3, **how)
+    masks = [Ticket.load(tmp_path / f"level_{level:02d}.npz").masks for level in range(4)]
+    for wide, narrow in itertools.pairwise(masks):
+        assert not any((narrow[name] & ~wide[name]).any() for name in wide)
+
+
 def test_the_invariant_sees_shares_that_do_not_add_up(monkeypatch):
     w = {"a": Parameter(np.ones((4, 4))), "b": Parameter(np.ones((8, 8)))}
     rule = Rule(0.5, scope="erk")
