@@ -65,6 +65,11 @@ def files_of(directory):
     return found | {"levels.jsonl": timeless(store.read_records(directory))}
 
 
+def end_of(directory, level):
+    """The file with what a level ended with."""
+    return directory / f"level_{level:02d}.npz"
+
+
 @contextlib.contextmanager
 def unchanged(arrays):
     """The arrays (by name) hold the same bits after the block as before."""
