@@ -22,7 +22,7 @@ from quatgrad.lth.flow import connected
 from quatgrad.lth.overlap import Overlap, expanded, overlap
 from quatgrad.lth.plot import save
 from quatgrad.lth.prune import Masks
-from quatgrad.lth.ticket import Ticket
+from quatgrad.lth.stage import read_end
 from quatgrad.nn import Module
 
 #: A network and the shape (H, W, C) of its images: whose paths tell which weights compute anything.
@@ -37,9 +37,9 @@ def read(directory: Path) -> list[dict[str, Levels]]:
         runs = {}
         for path in sorted(folder.iterdir()):
             records = store.read_records(path) if path.is_dir() else []
-            masks = [Ticket.load(path / f"level_{r['level']:02d}.npz").masks for r in records]
+            ends = [read_end(store.level_path(path, r["level"])) for r in records]
             if records:
-                runs[path.name] = list(zip(records, masks, strict=True))
+                runs[path.name] = [(r, end.masks) for r, end in zip(records, ends, strict=True)]
         trials.append(runs)
     if not any(trials):
         raise RunError(f"{directory} has no finished level to analyse; run it first")

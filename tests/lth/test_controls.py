@@ -88,7 +88,9 @@ def test_reinitialised_has_no_epochs_and_no_memory_behind_it(tmp_path):
         seen.append((bool(ticket.memory), bool(new.memory)))
         return new
 
-    more = {"source": tmp_path / "run", "control": change, "from_scratch": True}
+    source = search_of(tmp_path / "run", 1, lenet(), how=ours)
+    more = {"source": source, "control": change, "from_scratch": True,
+            "stages": tmp_path / "run" / "stages"}  # fmt: skip
     control, _ = run(tmp_path / "control", 1, **more, **ours)
     assert seen == [(True, False)]
     assert control[1]["epochs"][0] != records[0]["epochs"][0] == records[1]["epochs"][0]

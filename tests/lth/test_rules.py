@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_runs import dataset, lenet, network, run, timeless
+from tiny_runs import dataset, end_of, lenet, network, run, timeless
 
 from quatgrad.autograd import Parameter
 from quatgrad.errors import InvariantError, OptionError
@@ -252,7 +252,7 @@ def test_one_shot_masks_are_those_of_the_dense_network(tmp_path):
     from quatgrad.lth import Ticket
 
     run(tmp_path, 2, prune_from="dense")
-    ends = [Ticket.load(tmp_path / f"level_{level:02d}.npz") for level in range(3)]
+    ends = [Ticket.load(end_of(tmp_path, level)) for level in range(3)]
     model = lenet()
     weights = dict(model.prunable_parameters())
     model.load_state_dict(ends[0].state)
@@ -272,7 +272,7 @@ def test_masks_are_nested_also_where_each_is_made_at_once(tmp_path, how):
     from quatgrad.lth import Ticket
 
     run(tmp_path, 3, **how)
-    masks = [Ticket.load(tmp_path / f"level_{level:02d}.npz").masks for level in range(4)]
+    masks = [Ticket.load(end_of(tmp_path, level)).masks for level in range(4)]
     for wide, narrow in itertools.pairwise(masks):
         assert not any((narrow[name] & ~wide[name]).any() for name in wide)
 
