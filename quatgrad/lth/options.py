@@ -157,9 +157,13 @@ def resolve(given: dict[str, Any]) -> Options:
     preset = tomllib.loads(text)
     of_models = preset.pop("models", {})
     model = given.get("model", preset["model"])
+    return Options(**(preset | of_models.get(model, {}) | spelled_out(given) | {"preset": name}))
+
+
+def spelled_out(given: dict[str, Any]) -> dict[str, Any]:
+    """Options given, with those of their method below them and not its name."""
     method = METHODS[given["method"]] if "method" in given else {}
-    given = {k: v for k, v in given.items() if k != "method"} | {"preset": name}
-    return Options(**(preset | of_models.get(model, {}) | method | given))
+    return method | {name: value for name, value in given.items() if name != "method"}
 
 
 def overrides(options: Options) -> dict[str, Any]:
