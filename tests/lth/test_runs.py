@@ -106,7 +106,7 @@ def test_branch_trains_a_control_beside_a_run(call, out):
 
 
 def test_branch_says_what_it_needs(call, out):
-    assert "--control reinitialised|shuffled|signs" in call("branch", second(out))[2]
+    assert "--control reinitialised|shuffled|shuffled-whole|signs" in call("branch", second(out))[2]
     code, _, err = call("branch", second(out), "--control", "signs", "--keep", "0.9")
     assert code == 2
     assert "these options are not those of" in err
@@ -218,6 +218,8 @@ def test_run_answers_in_json(call, out, capsys):
 
 
 CHOICES = [
+    {"prune_from": "dense", "scope": "erk"}, {"prune_from": "start", "score": "synflow",
+     "rounds": 3}, {"late": 1, "memory": "restored", "order": "fresh", "exclude": "5"},
     {}, {"rewind": "weights", "memory": "kept"}, {"late": 1}, {"rewind": "none", "memory": "kept"},
     {"masks": "finetuned", "scope": "global"}, {"granularity": "quaternion", "score": "random"},
 ]  # fmt: skip
