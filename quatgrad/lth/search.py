@@ -82,7 +82,8 @@ class Search:
             with stage.held(), remembered() as asked:
                 new = not stage.done
                 if new:
-                    self._train(stage, level, asked)
+                    ticket, behind = self._prune_and_rewind(stage, level)
+                    self._train(stage, level, ticket, behind, asked)
             records.append(stage.record())
             store.write_csv(self.directory / "levels.csv", _flat(records))
             self.report(records[-1] | {"resumed": not new})
@@ -122,40 +123,37 @@ class Search:
             stages=self.stages or self.directory / "stages",
         )
 
-    def _train(self, stage: Stage, level: int, asked: list[int]) -> None:
-        """Train what the stage says, unless a signal is `asked` to stop."""
+    def _prune_and_rewind(self, stage: Stage, level: int) -> tuple[Ticket, list[Epoch]]:
+        """The ticket that a level starts from, and the epochs that it has behind it."""
+        model, protocol = self.model, self.protocol
+        if not level:
+            full = full_masks(dict(model.prunable_parameters()))
+            return Ticket(full, _kept(stage.path / "start.npz", model)), []
+        dense, before = stage.parent("dense"), read_end(stage.parent("before"))
+        start = read_start(dense)
+        behind = [Epoch(**e) for e in read_record(dense)["epochs"][: protocol.late]]
+        first = self._early(dense, start, behind).state if behind else start
+        rewind(model, before)
+        if "masks" in stage.parents:
+            masks = read_end(stage.parent("masks")).masks
+        else:
+            masks = self._next_masks(before.masks, start, level)
+        memory = before.memory if protocol.memory == "kept" else {}
+        ticket = Ticket(masks, protocol.state(model, first, before.state), memory)
+        return self.control(ticket, level), behind
+
+    def _train(
+        self, stage: Stage, level: int, ticket: Ticket, behind: list[Epoch], asked: list[int]
+    ) -> None:
+        """Train the ticket until the stage is done, or a signal is `asked` to stop."""
         protocol = self.protocol
-        ticket, history = self._ticket(stage, level)
         label = f"{self.label} level {level}/{protocol.levels} ({ticket.density:.1%} left)"
         # All rules share the dense level: it keeps what any of them may ask for.
         remember = protocol.memory == "kept" or not level
         early = 0 if level else protocol.late
         Level(self.model, self.dataset, self.recipe, self.seed, stage, ticket, asked).train(
-            history, label, self.progress, remember, early
+            behind, label, self.progress, remember, early
         )
-
-    def _ticket(self, stage: Stage, level: int) -> tuple[Ticket, list[Epoch]]:
-        """What a level starts from, and the epochs that it has behind it."""
-        model, protocol = self.model, self.protocol
-        if not level:
-            path = stage.path / "start.npz"
-            if not path.exists():
-                store.write_arrays(path, model.state_dict())
-            full = full_masks(dict(model.prunable_parameters()))
-            return Ticket(full, store.read_arrays(path)), []
-        dense = stage.parent("dense")
-        history = [Epoch(**e) for e in read_record(dense)["epochs"][: protocol.late]]
-        start = read_start(dense)
-        first = self._early(dense, start, history).state if history else start
-        end = read_end(stage.parent("before"))
-        rewind(model, end)
-        if "masks" in stage.parents:
-            masks = read_end(stage.parent("masks")).masks
-        else:
-            masks = self._next_masks(end.masks, start, level)
-        memory = end.memory if protocol.memory == "kept" else {}
-        ticket = Ticket(masks, protocol.state(model, first, end.state), memory)
-        return self.control(ticket, level), history
 
     def _early(self, dense: Path, start: State, history: list[Epoch]) -> Ticket:
         """The dense network after the epochs of `history`; trained again if nobody kept it."""
@@ -188,6 +186,13 @@ def _finished(records: list[Record], floor: float) -> bool:
     """Did the accuracy fall below the floor, where it once stood, more than a few levels ago?"""
     above = [r["accuracy"] >= floor for r in records]
     return any(above) and above[above.index(True) :].count(False) > LEVELS_BELOW_FLOOR
+
+
+def _kept(path: Path, model: Module) -> State:
+    """The state of a new network, as it is on record: kept by the first that asks."""
+    if not path.exists():
+        store.write_arrays(path, model.state_dict())
+    return store.read_arrays(path)
 
 
 def _timeless(epoch: Epoch) -> Epoch:

@@ -414,6 +414,12 @@ sys.exit(main(sys.argv[1:]))
     assert not list(tmp_path.rglob(".*"))
 
 
+def test_a_folder_for_stages_that_is_a_file(tmp_path):
+    (tmp_path / "stages").write_bytes(b"")
+    with pytest.raises(RunError, match=r"cannot make .*--out"):
+        run(tmp_path, 0)
+
+
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     run(tmp_path, 0)
     stage = (tmp_path / "level_00").resolve()
