@@ -92,7 +92,7 @@ class Stage:
             raise RunError(f"cannot make {self.path}: {error.strerror}; choose another --out"
                            ) from error  # fmt: skip
         with store.lock(self.path, wait=True):
-            for path in self.path.glob(".*"):
+            for path in store.leftovers(self.path):
                 path.unlink()
             said = {"kind": self.kind, "parameters": self.parameters, "parents": self.parents}
             path = self.path / "stage.json"

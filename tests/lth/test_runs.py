@@ -156,6 +156,12 @@ def test_a_level_in_training_is_listed(call, out):
     assert call("verify", second(out).name)[0] == 0
 
 
+def test_a_run_without_levels_is_listed(call, out):
+    for path in runs.links(second(out)):
+        path.unlink()
+    assert f"{second(out).name}  no level is finished" in call("list")[1]
+
+
 def test_no_runs(tmp_path, capsys):
     assert main(["list", "--out", str(tmp_path / "nothing")]) == 0
     assert capsys.readouterr().out == "no runs here\n"
@@ -299,6 +305,13 @@ def lie_another_rule(path, end):
     store.seal(path)
 
 
+def lie_something_missing(path, end):
+    record = store.read_json(path / "record.json")
+    del record["made from"]
+    store.write_json(path / "record.json", record)
+    store.seal(path)
+
+
 def lie_no_lie_but_damage(path, end):
     (path / "checks.json").write_text("{}")
 
@@ -311,6 +324,7 @@ LIES = [
     (lie_another_parent, "its parents ended otherwise"),
     (lie_another_end, "is not what record.json was written of"),
     (lie_another_rule, "is not that of a stage of this name"),
+    (lie_something_missing, "something is missing or of another kind: KeyError('made from')"),
     (lie_no_lie_but_damage, "checks.json is damaged"),
 ]
 
