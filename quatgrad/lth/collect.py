@@ -26,7 +26,9 @@ def garbage(out: Path) -> list[Path]:
         needed.add(name)
     stages = [p for p in sorted((out / "stages").glob("*")) if p.name not in needed]
     runs = [p for run in directories(out) for p in (run, *run.glob("trial*/*/"))]
-    temporary = [p for folder in (*runs, *(out / "stages").glob("*")) for p in folder.glob(".*")]
+    temporary = [
+        p for folder in (*runs, *(out / "stages").glob("*")) for p in store.leftovers(folder)
+    ]
     old = [p for p in temporary if time.time() - p.lstat().st_mtime > OLD]
     return stages + [p for p in old if p.parent not in stages]
 

@@ -71,6 +71,9 @@ def list_text(found: list[Record]) -> str:
                 f"{n['accuracy']:7.2%}  {n['last accuracy']:7.2%} at {n['percent left']:5.1f} %"
             )
             name = ""
+        if not s["networks"]:
+            lines.append(f"{name:{width}}  no level is finished, or by another version of quatgrad")
+            name = ""
         lines += [f"{name:{width}}  unfinished: {stage}" for stage in s["unfinished"]]
     return "\n".join(lines)
 

@@ -83,7 +83,8 @@ class Search:
             with stage.held(), remembered() as asked:
                 new = not stage.done
                 if new:
-                    self._train(stage, level, asked)
+                    ticket, behind = self._prune_and_rewind(stage, level)
+                    self._train(stage, level, ticket, behind, asked)
             records.append(stage.record())
             store.write_csv(self.directory / "levels.csv", _flat(records))
             self.report(records[-1] | {"resumed": not new})
@@ -123,47 +124,42 @@ class Search:
             stages=self.stages or self.directory / "stages",
         )
 
-    def _train(self, stage: Stage, level: int, asked: list[int]) -> None:
-        """Train what the stage says, unless a signal is `asked` to stop."""
+    def _prune_and_rewind(self, stage: Stage, level: int) -> tuple[Ticket, list[Epoch]]:
+        """The ticket that a level starts from, and the epochs that it has behind it."""
+        model, protocol = self.model, self.protocol
+        if not level:
+            full = full_masks(dict(model.prunable_parameters()))
+            return Ticket(full, _kept(stage.path / "start.npz", model)), []
+        dense, before = stage.parent("dense"), read_end(stage.parent("before"))
+        start = read_start(dense)
+        behind = [Epoch(**e) for e in read_record(dense)["epochs"][: protocol.late]]
+        early = self._early(dense, start, behind) if behind else Ticket({}, start)
+        if "masks" in stage.parents:
+            masks = read_end(stage.parent("masks")).masks
+        else:
+            masks = next_masks(
+                model, self.dataset, protocol, self.seed, level, before, read_end(dense).state,
+                early.state, start,
+            )  # fmt: skip
+        memory = {"new": {}, "kept": before.memory, "restored": early.memory}[protocol.memory]
+        ticket = Ticket(masks, protocol.state(model, early.state, before.state), memory)
+        return self.control(ticket, level), [] if self.from_scratch else behind
+
+    def _train(
+        self, stage: Stage, level: int, ticket: Ticket, behind: list[Epoch], asked: list[int]
+    ) -> None:
+        """Train the ticket until the stage is done, or a signal is `asked` to stop."""
         protocol = self.protocol
-        ticket, history = self._ticket(stage, level)
         label = f"{self.label} level {level}/{protocol.levels} ({ticket.density:.1%} left)"
         # All rules share the dense level: it keeps what any of them may ask for.
         remember = protocol.memory == "kept" or not level
         early = 0 if level else protocol.late
         batches = num_batches(len(self.dataset.train), self.recipe.batch_size)
-        recipe, seed = (
-            protocol.recipe(self.recipe, level, batches),
-            protocol.order_seed(self.seed, level),
-        )
+        recipe = protocol.recipe(self.recipe, level, batches)
+        seed = protocol.order_seed(self.seed, level)
         Level(self.model, self.dataset, recipe, seed, stage, ticket, asked).train(
-            history, label, self.progress, remember, early
+            behind, label, self.progress, remember, early
         )
-
-    def _ticket(self, stage: Stage, level: int) -> tuple[Ticket, list[Epoch]]:
-        """What a level starts from, and the epochs that it has behind it."""
-        model, protocol = self.model, self.protocol
-        if not level:
-            path = stage.path / "start.npz"
-            if not path.exists():
-                store.write_arrays(path, model.state_dict())
-            full = full_masks(dict(model.prunable_parameters()))
-            return Ticket(full, store.read_arrays(path)), []
-        dense = stage.parent("dense")
-        history = [Epoch(**e) for e in read_record(dense)["epochs"][: protocol.late]]
-        start = read_start(dense)
-        early = self._early(dense, start, history) if history else Ticket({}, start)
-        end = read_end(stage.parent("before"))
-        if "masks" in stage.parents:
-            masks = read_end(stage.parent("masks")).masks
-        else:
-            masks = next_masks(
-                model, self.dataset, protocol, self.seed, level, end, read_end(dense).state,
-                early.state, start,
-            )  # fmt: skip
-        memory = {"new": {}, "kept": end.memory, "restored": early.memory}[protocol.memory]
-        ticket = Ticket(masks, protocol.state(model, early.state, end.state), memory)
-        return self.control(ticket, level), [] if self.from_scratch else history
 
     def _early(self, dense: Path, start: State, history: list[Epoch]) -> Ticket:
         """The dense network after the epochs of `history`; trained again if nobody kept it."""
@@ -189,6 +185,13 @@ def _finished(records: list[Record], floor: float) -> bool:
     """Did the accuracy fall below the floor, where it once stood, more than a few levels ago?"""
     above = [r["accuracy"] >= floor for r in records]
     return any(above) and above[above.index(True) :].count(False) > LEVELS_BELOW_FLOOR
+
+
+def _kept(path: Path, model: Module) -> State:
+    """The state of a new network, as it is on record: kept by the first that asks."""
+    if not path.exists():
+        store.write_arrays(path, model.state_dict())
+    return store.read_arrays(path)
 
 
 def _timeless(epoch: Epoch) -> Epoch:

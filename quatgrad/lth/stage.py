@@ -86,9 +86,13 @@ class Stage:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else works on it during the block; what a killed process left is removed."""
-        store.prepare_directory(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make {self.path}: {error.strerror}; choose another --out"
+                           ) from error  # fmt: skip
         with store.lock(self.path, wait=True):
-            for path in self.path.glob(".*"):
+            for path in store.leftovers(self.path):
                 path.unlink()
             said = {"kind": self.kind, "parameters": self.parameters, "parents": self.parents}
             path = self.path / "stage.json"

@@ -41,7 +41,7 @@ def prepare_directory(path: Path, option: str = "--out") -> None:
     """Make the directory that `option` asked for, and prove that files can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe-{os.getpid()}"
+        probe = _temporary(path / "probe")
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -78,7 +78,7 @@ def write_file(path: Path, content: bytes) -> None:
 
     A temporary file beside it is written, flushed to the disk and renamed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as f:
             f.write(content)
@@ -95,12 +95,17 @@ def write_file(path: Path, content: bytes) -> None:
             temporary.unlink()
 
 
+def leftovers(directory: Path) -> list[Path]:
+    """The temporary files in a directory: of processes that write, or were killed writing."""
+    return sorted(directory.glob(".*.tmp"))
+
+
 def link(path: Path, target: Path) -> None:
     """Make `path` a link to `target`, relative, so that a folder that holds both may move."""
     to = os.path.relpath(target.resolve(), path.parent.resolve())
     if path.is_symlink() and os.readlink(path) == to:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         os.symlink(to, temporary)
         os.replace(temporary, path)
@@ -223,6 +228,10 @@ def config_key(config: Mapping[str, Any]) -> str:
 def content_key(value: Any) -> str:
     """SHA-256 of a value of JSON: equal values have equal keys, on every machine."""
     return _sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _sha256(content: bytes) -> str:

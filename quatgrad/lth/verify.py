@@ -36,6 +36,8 @@ def verify(run: Path) -> dict[str, Any]:
             _stage(folder, right)
         except QuatgradError as error:
             wrong.append(f"{folder.name}: {error}")
+        except (KeyError, TypeError, ValueError) as error:
+            wrong.append(f"{folder.name}: something is missing or of another kind: {error!r}")
     return {"run": run.name, "right": dict(sorted(right.items())), "wrong": wrong,
             "unfinished": unfinished}  # fmt: skip
 

@@ -106,7 +106,7 @@ def test_branch_trains_a_control_beside_a_run(call, out):
 
 
 def test_branch_says_what_it_needs(call, out):
-    assert "--control reinitialised|shuffled|shuffled-whole|signs" in call("branch", second(out))[2]
+    assert "--control reinitialised|shuffled|" in call("branch", second(out))[2]
     code, _, err = call("branch", second(out), "--control", "signs", "--keep", "0.9")
     assert code == 2
     assert "these options are not those of" in err
@@ -154,6 +154,12 @@ def test_a_level_in_training_is_listed(call, out):
     assert "unfinished: level_01-lenet" in call("list")[1]
     assert "not finished: level_01-lenet" in call("verify", second(out).name)[1]
     assert call("verify", second(out).name)[0] == 0
+
+
+def test_a_run_without_levels_is_listed(call, out):
+    for path in runs.links(second(out)):
+        path.unlink()
+    assert f"{second(out).name}  no level is finished" in call("list")[1]
 
 
 def test_no_runs(tmp_path, capsys):
@@ -301,6 +307,13 @@ def lie_another_rule(path, end):
     store.seal(path)
 
 
+def lie_something_missing(path, end):
+    record = store.read_json(path / "record.json")
+    del record["made from"]
+    store.write_json(path / "record.json", record)
+    store.seal(path)
+
+
 def lie_no_lie_but_damage(path, end):
     (path / "checks.json").write_text("{}")
 
@@ -313,6 +326,7 @@ LIES = [
     (lie_another_parent, "its parents ended otherwise"),
     (lie_another_end, "is not what record.json was written of"),
     (lie_another_rule, "is not that of a stage of this name"),
+    (lie_something_missing, "something is missing or of another kind: KeyError('made from')"),
     (lie_no_lie_but_damage, "checks.json is damaged"),
 ]
 
