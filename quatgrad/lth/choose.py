@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from quatgrad.autograd import Tensor
@@ -18,8 +20,8 @@ from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 
-#: Images of each class in the batch whose loss `sensitivity` is the slope of.
-IMAGES_OF_A_CLASS = 10
+#: Images of each class whose loss `sensitivity` is the slope of, and how many go through at once.
+IMAGES_OF_A_CLASS, AT_ONCE = 10, 100
 
 
 def next_masks(
@@ -72,18 +74,20 @@ def gradients(score: str, model: Module, dataset: Dataset, seed: int) -> Arrays 
 
 
 def loss_gradients(model: Module, dataset: Dataset, seed: int) -> dict[str, np.ndarray]:
-    """dL/dw of the mean loss over one batch: `IMAGES_OF_A_CLASS` of each, as far as there are.
+    """dL/dw of the mean loss over `IMAGES_OF_A_CLASS` of each class, as far as there are.
 
     The images depend on the seed alone and are not augmented. Batch norm takes the statistics of
-    the batch, as in training: before training there are no others.
+    up to `AT_ONCE` of them, as in training: before training there are no others.
     """
     n = min(IMAGES_OF_A_CLASS * dataset.num_classes, len(dataset.train))
     rows = stratified(dataset.train.labels, n, generator(seed, "sensitivity"))
-    images, labels = dataset.train.images[rows], dataset.train.labels[rows]
     state, training = model.state_dict(), model.training
+    model.train()
     for p in model.parameters():
         p.grad = None
-    cross_entropy(model.train()(Tensor(dataset.encode(images))), labels).backward()
+    for part in np.array_split(rows, math.ceil(n / AT_ONCE)):
+        x, y = dataset.encode(dataset.train.images[part]), dataset.train.labels[part]
+        (cross_entropy(model(Tensor(x)), y) * (len(part) / n)).backward()
     slopes = {
         name: np.zeros(w.shape) if w.grad is None else to_numpy(w.grad).copy()
         for name, w in model.prunable_parameters()

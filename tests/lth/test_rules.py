@@ -11,7 +11,7 @@ from tiny_runs import dataset, end_of, lenet, network, run, timeless
 
 from quatgrad.autograd import Parameter
 from quatgrad.errors import InvariantError, OptionError
-from quatgrad.lth import Rule, counts, full_masks, store
+from quatgrad.lth import Rule, choose, counts, full_masks, store
 from quatgrad.lth.counts import ALL, apportion, between, survivors
 from quatgrad.lth.prune import GRANULARITIES, SCOPES, SCORES, prune
 from quatgrad.lth.rewind import check_pruning
@@ -291,7 +291,6 @@ def test_the_invariant_sees_shares_that_do_not_add_up(monkeypatch):
 def test_sensitivity_is_what_the_loss_changes_when_a_small_weight_goes(algebra):
     """Against the loss itself, with each of some small weights set to 0."""
     from quatgrad.autograd import Tensor, no_grad
-    from quatgrad.lth.choose import loss_gradients
     from quatgrad.ops import cross_entropy
 
     model, images = lenet(algebra), dataset()
@@ -305,7 +304,7 @@ def test_sensitivity_is_what_the_loss_changes_when_a_small_weight_goes(algebra):
     w = model.modules[5].weight  # behind the last ReLU: the loss is smooth in it
     small = np.sign(w.numpy()) * np.float32(0.01)
     w.data = small
-    slopes = loss_gradients(model, images, 0)["5.weight"]
+    slopes = choose.loss_gradients(model, images, 0)["5.weight"]
     scores = first_order(small[..., None], slopes[..., None])
     for index in zip(*np.unravel_index(np.argsort(-scores.ravel())[:5], w.shape), strict=True):
         without = small.copy()
@@ -316,12 +315,19 @@ def test_sensitivity_is_what_the_loss_changes_when_a_small_weight_goes(algebra):
         assert abs(before - loss()) == pytest.approx(scores[index], rel=0.02, abs=2e-6)
 
 
-def test_the_batch_of_the_slopes_changes_nothing_of_the_model():
-    from quatgrad.lth.choose import loss_gradients
+def test_many_images_go_through_in_parts_and_give_the_slope_of_their_mean(monkeypatch):
+    """LeNet has no batch norm, which would see the parts."""
+    model, images = lenet(), dataset()
+    whole = choose.loss_gradients(model, images, 0)
+    monkeypatch.setattr(choose, "AT_ONCE", 7)
+    for name, g in choose.loss_gradients(model, images, 0).items():
+        np.testing.assert_allclose(g, whole[name], rtol=1e-4, atol=1e-6)
 
+
+def test_the_batch_of_the_slopes_changes_nothing_of_the_model():
     model = network("quaternion")
     before = store.digest(model.state_dict())
-    slopes = [loss_gradients(model, dataset(), seed) for seed in (0, 0, 1)]
+    slopes = [choose.loss_gradients(model, dataset(), seed) for seed in (0, 0, 1)]
     assert store.digest(model.state_dict()) == before
     assert model.training
     assert all(p.grad is None for p in model.parameters())
