@@ -98,6 +98,7 @@ check.levels_until(levels_until)
 # %%
 source = inspect.getsource(Search._run)
 print(source[source.index("        while len(records)") :])
+print(inspect.getsource(Search._prune_and_rewind))
 with tempfile.TemporaryDirectory() as folder:
     protocol = Protocol(LEVELS, KEEP, floor=0)
     records = Search(create(0), digits, recipe, Path(folder), protocol, progress=False).run()

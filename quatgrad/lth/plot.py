@@ -22,7 +22,9 @@ STYLE: dict[str, dict[str, Any]] = {
 }
 
 #: Controls are drawn in the colour of their network.
-LINES = {"reinitialised": "--", "shuffled": ":", "signs": "-."}
+LINES: dict[str, Any] = {
+    "reinitialised": "--", "shuffled": ":", "shuffled-whole": (0, (1, 3)), "signs": "-.",
+}  # fmt: skip
 
 
 def style(name: str) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _convolved(
     U = scratch(planes * (P * Q + LANES)).reshape(planes, -1)
     _weights_to_points(w, U, sign, tile)
     y = empty((*out, components * Q), x.dtype)
-    share = -(-count_tiles(*out, tile) // get_num_threads())
+    share = -(-count_tiles(out[0], out[1], out[2], tile) // get_num_threads())
     block = max(1, min(_block(planes, P, Q), share))
     _convolve(read_only(x), U, y, padding, block, components, tile)
     return y
@@ -200,7 +200,7 @@ def conv2d_dw(x: Array, g: Array, padding: Pair, components: int, tile: int = 4)
     Threads share the tiles, each with a sum of its own, or where that is large, the planes.
     """
     P, Q, planes = x.shape[3] // components, g.shape[3] // components, _planes(components, tile)
-    x, g, tiles = read_only(x), read_only(g), count_tiles(*g.shape[:3], tile)
+    x, g, tiles = read_only(x), read_only(g), count_tiles(g.shape[0], g.shape[1], g.shape[2], tile)
     if planes * P * Q <= PART:
         parts = np.zeros((min(PARTS, tiles), planes, P * Q + LANES), x.dtype)
         block = min(tiles, max(1, _block(planes, P, Q) // 2))
