@@ -4,4 +4,5 @@ import sys
 
 from quatgrad.lth.command import main
 
-sys.exit(main())
+if __name__ == "__main__":  # Dask imports this file in its workers
+    sys.exit(main())

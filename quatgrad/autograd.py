@@ -277,11 +277,14 @@ class Function:
                 return g * b, g * a
 
     Options are arguments of `__init__`. In `backward`, `self.needs[i]` says whether input i
-    wants a gradient (None is right where it does not), `self.shapes[i]` is its shape.
+    wants a gradient (None is right where it does not), `self.shapes[i]` is its shape. `fresh`
+    says that backward makes new arrays that nobody else holds: the sweep may add to them and a
+    leaf may keep them, where others are copied.
     """
 
     forward: Callable[..., Array]
     backward: Callable[[Array], Any]
+    fresh = False
     saved: tuple[Any, ...] = ()
     needs: tuple[bool, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -401,13 +404,13 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
             if parent is None:
                 continue
             key = id(parent)
-            if key not in arrived:
-                arrived[key] = share  # borrowed: it may be g itself, or a view
-            elif key not in owned:
-                arrived[key] = arrived[key] + share
-                owned.add(key)
-            else:
+            if key in owned:
                 arrived[key] += share
+            else:
+                first = key not in arrived
+                arrived[key] = share if first else arrived[key] + share
+                if vertex.fresh or not first:  # else borrowed: it may be g itself, or a view
+                    owned.add(key)
             waiting[key] -= 1
             if waiting[key] == 0:
                 ready.append(parent)

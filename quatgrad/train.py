@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from tqdm import tqdm
 
 from quatgrad.autograd import Tensor, no_grad
-from quatgrad.backend import asarray, get_backend, kernel, to_numpy
+from quatgrad.backend import Array, asarray, get_backend, kernel, to_numpy
 from quatgrad.capture import Step
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import OptionError, RunError
@@ -75,6 +76,15 @@ class Epoch:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Part:
+    """The epoch in progress: batches and seconds behind it, [sum of losses, right answers]."""
+
+    batches: int = 0
+    sums: Array | Sequence[float] = (0.0, 0.0)
+    seconds: float = 0.0
+
+
 def train(
     model: Module,
     dataset: Dataset,
@@ -85,20 +95,27 @@ def train(
     optimizer: Optimizer | None = None,
     history: Sequence[Epoch] = (),
     after_epoch: Callable[[Optimizer, list[Epoch]], None] = lambda optimizer, history: None,
+    part: Part = Part(),
+    after_step: Callable[[Optimizer, list[Epoch], Part], None] = lambda optimizer, history, part: (
+        None
+    ),
+    until: int | None = None,
 ) -> list[Epoch]:
     """Train the model in place; measurements for each epoch.
 
     Order and augmentation of an epoch depend on (seed, epoch) alone, so a model and an optimizer
-    that have been trained for the epochs of `history` go on as if they had never stopped. The
-    progress bar appears on terminals alone. A loss that is not finite raises `RunError`; NumPy's
-    warnings on the way there are not shown.
+    that have been trained for the epochs of `history`, and for `part` of the next, go on as if they
+    had never stopped; `until` stops after so many epochs, to go on another day. The progress bar
+    appears on terminals alone. A loss that is not finite raises `RunError`; NumPy's warnings on
+    the way there are not shown.
     """
     optimizer = optimizer or recipe.make_optimizer(model)
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
     steps = recipe.epochs * per_epoch
     rate = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
     history = list(history)
-    step, count = Step(model, optimizer), len(history) * per_epoch
+    step, count = Step(model, optimizer), len(history) * per_epoch + part.batches
+    step.sums[...] = asarray(np.asarray(part.sums))
     hidden = None if progress else True  # None: hidden where nobody looks, as in a log file
     with (
         _no_denormals(),
@@ -107,13 +124,17 @@ def train(
             total=steps, initial=count, desc=label, unit="batch", leave=False, disable=hidden
         ) as bar,
     ):
-        for epoch in range(len(history), recipe.epochs):
-            start = time.perf_counter()
+        for epoch in range(len(history), until or recipe.epochs):
+            start = time.perf_counter() - part.seconds
             model.train()
-            for images, labels in batches(dataset, recipe.batch_size, seed, epoch):
+            cut = batches(dataset, recipe.batch_size, seed, epoch)
+            for images, labels in islice(cut, part.batches, None):
                 step(images, labels, rate(count))
                 count += 1
                 bar.update()
+                now = Part(count - epoch * per_epoch, step.sums, time.perf_counter() - start)
+                after_step(optimizer, history, now)
+            part = Part()
             total, correct = step.take()
             _finite(total, epoch, count)
             n = len(dataset.train)

@@ -110,7 +110,7 @@ def code(path):
     return [lines[n - 1][: comments.get(n)] for n in sorted(held - apart)]
 
 
-ENGINE = 273  # lines of code that the engine may take, a quarter of them error messages
+ENGINE = 274  # lines of code that the engine may take, a quarter of them error messages
 
 
 def test_the_engine_stays_within_its_budget():

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from quatgrad.backend import to_numpy
 from quatgrad.lth import store
 from quatgrad.lth.prune import Masks
 from quatgrad.lth.rewind import check_pruned, rewind
 from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
-from quatgrad.train import Epoch
+from quatgrad.train import Epoch, Part
 
-#: A checkpoint is written at the end of an epoch, if the last is so old: seconds.
+#: A checkpoint is written if the last is so old: seconds. Where writing one takes long, training
+#: takes 50 times as long before the next.
 INTERVAL = 60.0
+SHARE = 50
 
 
 class Checkpoint:
@@ -26,31 +30,45 @@ class Checkpoint:
 
     def __init__(self, path: Path, start: str):
         self.path, self.start = path, start
-        self.saved = time.monotonic()
+        self.saved, self.pause = time.monotonic(), INTERVAL
 
-    def save(self, model: Module, masks: Masks, optimizer: Optimizer, history: list[Epoch]) -> None:
-        """Write down where training stands after the epochs of `history`, if it is time."""
-        if time.monotonic() - self.saved < INTERVAL:
-            return
+    def due(self) -> bool:
+        """Is it time for another?"""
+        return time.monotonic() - self.saved >= self.pause
+
+    def save(
+        self, model: Module, masks: Masks, optimizer: Optimizer, history: list[Epoch], part: Part,
+        checks: Any,
+    ) -> None:  # fmt: skip
+        """Write down where training stands: the epochs of `history` and a part of the next."""
+        began = time.monotonic()
         now = Ticket(masks, model.state_dict(), optimizer.state_dict())
-        said = {"start": self.start, "epochs": [asdict(epoch) for epoch in history]}
+        said = {
+            "start": self.start,
+            "epochs": [asdict(epoch) for epoch in history],
+            "part": asdict(replace(part, sums=to_numpy(part.sums).tolist())),
+            "checks": checks,
+        }
         text = np.frombuffer(json.dumps(said).encode(), np.uint8)
-        store.write_arrays(self.path, {**now.arrays(), "said": text})
+        store.write_arrays(self.path, {**now.arrays(), "said": text}, compress=False)
         self.saved = time.monotonic()
+        self.pause = max(INTERVAL, SHARE * (self.saved - began)) if INTERVAL else 0.0
 
-    def load(self, model: Module, masks: Masks, optimizer: Optimizer) -> list[Epoch]:
-        """Put network and optimizer where the checkpoint stands: the epochs it has behind it.
+    def load(
+        self, model: Module, masks: Masks, optimizer: Optimizer
+    ) -> tuple[list[Epoch], Part, Any] | None:
+        """Put network and optimizer where the checkpoint stands: what it has behind it.
 
-        None of them, and nothing changes, without a checkpoint of this start.
+        None, and nothing changes, without a checkpoint of this start.
         """
         if not self.path.exists():
-            return []
+            return None
         arrays = store.read_arrays(self.path)
         said = json.loads(arrays.pop("said").tobytes())
         if said["start"] != self.start:
-            return []
+            return None
         now = Ticket.of(arrays)
         rewind(model, now)
         optimizer.load_state_dict(now.memory)
         check_pruned(model, Ticket(masks, now.state), optimizer)
-        return [Epoch(**epoch) for epoch in said["epochs"]]
+        return [Epoch(**epoch) for epoch in said["epochs"]], Part(**said["part"]), said["checks"]

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from quatgrad import data
+from quatgrad import data, models
 from quatgrad.errors import OptionError
-from quatgrad.lth.protocol import Protocol
+from quatgrad.lth.protocol import METHODS, Protocol
 from quatgrad.train import Recipe
 
 PRESETS = tuple(
@@ -62,10 +62,16 @@ class Options:
     score: str = "magnitude"
     granularity: str = "weight"
     scope: str = "layer"
+    exclude: str = ""
+    keep_of: str = ""
+    prune_from: str = "last"
+    rounds: int = 1
     rewind: str = "start"
-    masks: str = "retrained"
-    memory: str = "new"
     late: int = 0
+    rate: str = "again"
+    memory: str = "new"
+    order: str = "same"
+    masks: str = "retrained"
     control: tuple[str, ...] = ()
     precision: str = "float32"
     backend: str = "numba"
@@ -104,6 +110,25 @@ class Options:
         real = self.real_encoder if network != "quaternion" else None
         return real or ("rgb" if self.encoder == "learned" else self.encoder)
 
+    def width_of(self, network: str) -> int:
+        """How wide a network is."""
+        width = self.width or models.MODELS[self.model][0]
+        return width // 2 if network == "half" else width
+
+    def what(self, network: str) -> dict[str, Any]:
+        """What a network is and how it sees the images: its part of the keys of its stages."""
+        algebra = "real" if network == "half" else network
+        optional = {
+            "encoder": self.encoder_of(network),
+            "learned_encoder": self.encoder == "learned",
+            "statistics": self.statistics,
+            "real_head": self.real_head,
+            "init": self.init if self.init != "he" else None,
+        }
+        width = self.width_of(network)
+        known = {"dataset": self.dataset, "model": self.model, "algebra": algebra, "width": width}
+        return known | {name: value for name, value in optional.items() if value}
+
     def config(self, images: str) -> dict[str, Any]:
         """The options that change the numbers of a run, and the fingerprint of the data.
 
@@ -122,7 +147,8 @@ def resolve(given: dict[str, Any]) -> Options:
     """Options from those given on the command line, over the preset's, over the defaults.
 
     Without a preset, it is the dataset's: `digits`, or `cifar` for CIFAR-10 and CIFAR-100. A
-    preset may say more for one network, in a table [models.NAME].
+    preset may say more for one network, in a table [models.NAME]. A method, one of `METHODS`,
+    stands between the two.
     """
     name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
     if name not in PRESETS:
@@ -131,7 +157,13 @@ def resolve(given: dict[str, Any]) -> Options:
     preset = tomllib.loads(text)
     of_models = preset.pop("models", {})
     model = given.get("model", preset["model"])
-    return Options(**(preset | of_models.get(model, {}) | given | {"preset": name}))
+    return Options(**(preset | of_models.get(model, {}) | spelled_out(given) | {"preset": name}))
+
+
+def spelled_out(given: dict[str, Any]) -> dict[str, Any]:
+    """Options given, with those of their method below them and not its name."""
+    method = METHODS[given["method"]] if "method" in given else {}
+    return method | {name: value for name, value in given.items() if name != "method"}
 
 
 def overrides(options: Options) -> dict[str, Any]:

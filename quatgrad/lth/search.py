@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from quatgrad import __version__
-from quatgrad.backend import generator, get_backend, get_precision
-from quatgrad.data import Dataset
-from quatgrad.errors import OptionError, RunError
+from quatgrad.backend import get_precision
+from quatgrad.data import Dataset, num_batches
+from quatgrad.errors import RunError
 from quatgrad.lth import store
-from quatgrad.lth.checkpoint import Checkpoint
-from quatgrad.lth.protocol import Protocol
-from quatgrad.lth.prune import Masks, full_masks, prune
-from quatgrad.lth.rewind import (
-    check_pruned,
-    check_pruning,
-    check_start,
-    check_unchanged,
-    rewind,
-)
+from quatgrad.lth.choose import next_masks
+from quatgrad.lth.level import Level, early_path
+from quatgrad.lth.protocol import Protocol, State
+from quatgrad.lth.prune import full_masks
+from quatgrad.lth.rewind import rewind
+from quatgrad.lth.signals import remembered
+from quatgrad.lth.stage import Record, Stage, chosen, read_end, read_record, read_start
 from quatgrad.lth.ticket import Ticket
-from quatgrad.models.costs import costs
 from quatgrad.nn import Module
-from quatgrad.optim import Optimizer
 from quatgrad.train import Epoch, Recipe, train
-
-Record = dict[str, Any]
 
 #: So many levels may end below the floor; one more, and the search ends: the paper's "a few".
 LEVELS_BELOW_FLOOR = 2
@@ -42,12 +33,16 @@ class Search:
     Level 0 trains the dense network. Level l prunes the weights that level l-1 ended with to the
     share `keep`, rewinds the survivors to their first values, and trains again; `Protocol` says
     what else may be chosen. It ends after level `levels`, or once the accuracy has stood at
-    `floor` and then ended more than `LEVELS_BELOW_FLOOR` levels below it. Levels already finished
-    in `directory` are taken from there; those beyond the end are left there. `report(record)` is
+    `floor` and then ended more than `LEVELS_BELOW_FLOOR` levels below it. `report(record)` is
     called after each level. Frankle & Carbin, arXiv:1803.03635.
 
-    With `source`, the directory of another search, its dense level and its masks are taken, and
-    nothing is pruned here; `control` changes the ticket of a level before it is trained.
+    Each level is a `Stage` in the folder `stages` (default: one in `directory`), taken from there
+    if it is finished; `directory` has links to them. `what` names the network and the view of the
+    images, which the stages' keys need: searches that share `stages` must not leave it away.
+
+    With `source`, another search, its masks are taken, and nothing is pruned here; `control`
+    changes the ticket of a level before it is trained, and `branch` names it for the keys. With
+    `from_scratch`, it is trained for all epochs of the recipe, also after a late rewinding.
     """
 
     model: Module
@@ -59,148 +54,131 @@ class Search:
     label: str = ""
     report: Callable[[Record], None] = lambda record: None
     progress: bool = True
-    source: Path | None = None
+    source: Search | None = None
     control: Callable[[Ticket, int], Ticket] = lambda ticket, level: ticket
+    branch: Mapping[str, Any] = field(default_factory=dict)
+    from_scratch: bool = False
+    what: Mapping[str, Any] = field(default_factory=dict)
+    stages: Path | None = None
 
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
+        self.protocol.check(self.model, self.recipe)  # better an error now than after hours
         store.prepare_directory(self.directory)
         with store.lock(self.directory):
             return self._run()
 
     def _run(self) -> list[Record]:
-        model, protocol, directory = self.model, self.protocol, self.directory
-        source = self._first_pass() if protocol.masks == "finetuned" else self.source
-        levels = protocol.levels
-        if source:
-            levels = min(levels, len(_adopt(source, directory)) - 1)
-        start = _first_state(model, directory)
-        end = Ticket(full_masks(dict(model.prunable_parameters())), start)
-        records = store.read_records(directory)[: levels + 1]
-        while _finished(records[:-1], protocol.floor):
-            records.pop()
-        if records:
-            end = _trained(model, start, directory, records[-1])
-            for record in records:
-                self.report(record | {"resumed": True})
-        while len(records) <= levels and not _finished(records, protocol.floor):
+        stages, records, floor = self.plan(), list[Record](), self.protocol.floor
+        if masks := self.masks_from:
+            found = masks.run() if masks is not self.source else store.read_records(masks.directory)
+            if not found:
+                raise RunError(f"{masks.directory} has no finished level: its masks were to be "
+                               "taken; run it first")  # fmt: skip
+            stages = stages[: len(found)]
+        while len(records) < len(stages) and not _finished(records, floor):
             level = len(records)
-            masks, history = end.masks, []
-            if level:
-                masks = _masks_of(source, level) if source else self._next_masks(masks, level)
-                history = [Epoch(**e) for e in records[0]["epochs"][: protocol.late]]
-            first = _late_state(directory) if level and protocol.late else start
-            ticket = Ticket(masks, protocol.state(model, first, end.state), end.memory)
-            ticket = self.control(ticket, level) if level else ticket
-            record, end = self._train_level(ticket, level, history)
-            end.save(_level_path(directory, level))
-            records.append(record | {"initial": store.digest(start), "end": end.digest()})
-            store.write_records(directory, records)
-            _checkpoint_path(directory).unlink(missing_ok=True)
-            self.report(records[-1] | {"resumed": False})
+            stage = stages[level]
+            store.link(store.level_path(self.directory, level), stage.path)
+            with stage.held(), remembered() as asked:
+                new = not stage.done
+                if new:
+                    ticket, behind = self._prune_and_rewind(stage, level)
+                    self._train(stage, level, ticket, behind, asked)
+            records.append(stage.record())
+            store.write_csv(self.directory / "levels.csv", _flat(records))
+            self.report(records[-1] | {"resumed": not new})
+        rewind(self.model, stage.end())
         return records
 
-    def _first_pass(self) -> Path:
-        """Prune and train on, never rewinding, in a directory below; where its masks are."""
-        folder = self.directory / "finetuned"
-        replace(
+    def plan(self) -> list[Stage]:
+        """The stages of levels 0, 1, ..., done or not; nothing is trained or written."""
+        folder = self.stages or self.directory / "stages"
+        label = "-".join(str(self.what[k]) for k in ("model", "algebra") if k in self.what)
+        seeds = {"seed": self.seed, "data": self.dataset.fingerprint()}
+        precision = {} if get_precision() == "float32" else {"precision": get_precision()}
+        how = {**chosen(self.recipe), **seeds, **precision, **self.what}
+        stages = [Stage(folder, "dense", how, label=label)]
+        rule = {**chosen(self.protocol, ("levels", "floor", "masks")), **self.branch}
+        masks = self.masks_from.plan() if self.masks_from else []
+        levels = min(self.protocol.levels, len(masks) - 1) if masks else self.protocol.levels
+        for level in range(1, levels + 1):
+            parents = {"dense": stages[0].name, "before": stages[-1].name}
+            if masks:
+                parents["masks"] = masks[level].name
+            kind = "control" if self.source else "level"
+            stages.append(Stage(folder, kind, {"level": level, **rule}, parents, label))
+        return stages
+
+    @property
+    def masks_from(self) -> Search | None:
+        """Whose masks are taken: the source, or a first pass that prunes and never rewinds."""
+        if self.source or self.protocol.masks != "finetuned":
+            return self.source
+        return replace(
             self,
-            directory=folder,
+            directory=self.directory / "finetuned",
             protocol=replace(self.protocol, masks="retrained", rewind="none"),
             label=f"{self.label} fine-tuned",
             report=lambda record: self.report(record | {"pass": "fine-tuned"}),
-        ).run()
-        return folder
+            stages=self.stages or self.directory / "stages",
+        )
 
-    def _next_masks(self, old: Masks, level: int) -> Masks:
-        """The masks of a level, from the weights as they are."""
-        rule, weights = self.protocol.rule, dict(self.model.prunable_parameters())
-        rng = generator(self.seed, "prune", level)
-        new = prune(weights, old, rule, _first_state(self.model, self.directory), rng)
-        check_pruning(old, new, {n: w.components for n, w in weights.items()}, rule)
-        return new
+    def _prune_and_rewind(self, stage: Stage, level: int) -> tuple[Ticket, list[Epoch]]:
+        """The ticket that a level starts from, and the epochs that it has behind it."""
+        model, protocol = self.model, self.protocol
+        if not level:
+            full = full_masks(dict(model.prunable_parameters()))
+            return Ticket(full, _kept(stage.path / "start.npz", model)), []
+        dense, before = stage.parent("dense"), read_end(stage.parent("before"))
+        start = read_start(dense)
+        behind = [Epoch(**e) for e in read_record(dense)["epochs"][: protocol.late]]
+        early = self._early(dense, start, behind) if behind else Ticket({}, start)
+        if "masks" in stage.parents:
+            masks = read_end(stage.parent("masks")).masks
+        else:
+            masks = next_masks(
+                model, self.dataset, protocol, self.seed, level, before, read_end(dense).state,
+                early.state, start,
+            )  # fmt: skip
+        memory = {"new": {}, "kept": before.memory, "restored": early.memory}[protocol.memory]
+        ticket = Ticket(masks, protocol.state(model, early.state, before.state), memory)
+        return self.control(ticket, level), [] if self.from_scratch else behind
 
-    def _train_level(
-        self, ticket: Ticket, level: int, history: list[Epoch]
-    ) -> tuple[Record, Ticket]:
-        """Rewind and train: the record and the end. Invariants are asserted on the way.
+    def _train(
+        self, stage: Stage, level: int, ticket: Ticket, behind: list[Epoch], asked: list[int]
+    ) -> None:
+        """Train the ticket until the stage is done, or a signal is `asked` to stop."""
+        protocol = self.protocol
+        label = f"{self.label} level {level}/{protocol.levels} ({ticket.density:.1%} left)"
+        # All rules share the dense level: it keeps what any of them may ask for.
+        remember = protocol.memory == "kept" or not level
+        early = 0 if level else protocol.late
+        batches = num_batches(len(self.dataset.train), self.recipe.batch_size)
+        recipe = protocol.recipe(self.recipe, level, batches)
+        seed = protocol.order_seed(self.seed, level)
+        Level(self.model, self.dataset, recipe, seed, stage, ticket, asked).train(
+            behind, label, self.progress, remember, early
+        )
 
-        The network goes on after the epochs of `history`, or from this level's checkpoint.
-        """
-        began = time.perf_counter()
-        digest = ticket.digest()
-        optimizer = self.recipe.make_optimizer(self.model)
-        rewind(self.model, ticket)
-        optimizer.load_state_dict(ticket.memory)
-        check_start(self.model, ticket)
-        checkpoint = Checkpoint(_checkpoint_path(self.directory), digest)
-        history = checkpoint.load(self.model, ticket.masks, optimizer) or history
-
-        def after_epoch(optimizer: Optimizer, history: list[Epoch]) -> None:
-            check_pruned(self.model, ticket, optimizer)
-            if level == 0 and len(history) == self.protocol.late:
-                store.write_arrays(self.directory / "late.npz", self.model.state_dict())
-            checkpoint.save(self.model, ticket.masks, optimizer, history)
-
-        history = train(
-            self.model, self.dataset, self.recipe, self.seed,
-            f"{self.label} level {level} ({ticket.density:.1%} left)",
-            self.progress, optimizer, history, after_epoch,
-        )  # fmt: skip
-        check_unchanged(ticket, digest)
-        memory = optimizer.state_dict() if self.protocol.memory == "kept" else {}
-        end = Ticket(ticket.masks, self.model.state_dict(), memory)
-        record = {
-            "level": level,
-            "weights_left": ticket.weights_left,
-            "weights_total": ticket.weights_total,
-            "costs": _costs(self.model, self.dataset, ticket),
-            "accuracy": history[-1].test_accuracy,
-            "loss": history[-1].test_loss,
-            "train_accuracy": history[-1].train_accuracy,
-            "train_loss": history[-1].train_loss,
-            "seconds": time.perf_counter() - began,
-            "backend": get_backend(),
-            "precision": get_precision(),
-            "version": __version__,
-            "ticket": digest,
-            "trained": store.digest(end.state),
-            "epochs": [asdict(epoch) for epoch in history],
-            "checks": [
-                *(["pruning"] if level else []),
-                "start",
-                *("pruned" for _ in history),
-                "unchanged",
-            ],
-        }
-        return record, end
-
-
-def _costs(model: Module, dataset: Dataset, ticket: Ticket) -> dict[str, int] | None:
-    """What the pruned network costs; None for layers whose multiplications nobody counts."""
-    try:
-        counted = asdict(costs(model, dataset.input_shape, ticket.masks))
-    except OptionError:
-        return None
-    del counted["uses"]
-    return counted
-
-
-def _adopt(source: Path, directory: Path) -> list[Record]:
-    """Take over the dense level of another search; all records of that search."""
-    records = store.read_records(source)
-    if not records:
-        raise RunError(f"{source} has no finished level whose masks could be taken")
-    if not store.read_records(directory):
-        for path in (source / "start.npz", source / "late.npz", _level_path(source, 0)):
-            if path.exists():
-                store.write_file(directory / path.name, path.read_bytes())
-        store.write_records(directory, records[:1])
-    return records
-
-
-def _masks_of(source: Path, level: int) -> Masks:
-    return Ticket.load(_level_path(source, level)).masks
+    def _early(self, dense: Path, start: State, history: list[Epoch]) -> Ticket:
+        """The dense network after the epochs of `history`; trained again if nobody kept it."""
+        path, model = early_path(dense, len(history)), self.model
+        with store.lock(dense, wait=True):
+            if not path.exists():
+                rewind(model, Ticket(full_masks(dict(model.prunable_parameters())), start))
+                optimizer = self.recipe.make_optimizer(model)
+                again = train(
+                    model, self.dataset, self.recipe, self.seed, f"{self.label} dense again",
+                    self.progress, optimizer, until=len(history),
+                )  # fmt: skip
+                if list(map(_timeless, again)) != list(map(_timeless, history)):
+                    raise RunError(
+                        f"the network of {dense} was trained again up to --late, and came out "
+                        "otherwise: use the backend and machine that trained it, or another --out"
+                    )
+                Ticket({}, model.state_dict(), optimizer.state_dict()).save(path)
+        return Ticket.load(path)
 
 
 def _finished(records: list[Record], floor: float) -> bool:
@@ -209,34 +187,17 @@ def _finished(records: list[Record], floor: float) -> bool:
     return any(above) and above[above.index(True) :].count(False) > LEVELS_BELOW_FLOOR
 
 
-def _first_state(model: Module, directory: Path) -> dict[str, Any]:
-    """The state before all training: saved by the first run, read by those that resume."""
-    path = directory / "start.npz"
+def _kept(path: Path, model: Module) -> State:
+    """The state of a new network, as it is on record: kept by the first that asks."""
     if not path.exists():
         store.write_arrays(path, model.state_dict())
     return store.read_arrays(path)
 
 
-def _late_state(directory: Path) -> dict[str, Any]:
-    """The state of the dense network after the epochs of `Protocol.late`."""
-    return store.read_arrays(directory / "late.npz")
+def _timeless(epoch: Epoch) -> Epoch:
+    return replace(epoch, seconds=0.0)
 
 
-def _checkpoint_path(directory: Path) -> Path:
-    return directory / "checkpoint.npz"
-
-
-def _level_path(directory: Path, level: int) -> Path:
-    return directory / f"level_{level:02d}.npz"
-
-
-def _trained(model: Module, start: dict[str, Any], directory: Path, record: Record) -> Ticket:
-    """Put the network into the state that a finished level ended with."""
-    path = _level_path(directory, record["level"])
-    end = Ticket.load(path)
-    if (store.digest(start), end.digest()) != (record["initial"], record["end"]):
-        raise RunError(
-            f"{path} or start.npz is not what levels.jsonl says; delete their directory, run again"
-        )
-    rewind(model, end)
-    return end
+def _flat(records: list[Record]) -> list[Record]:
+    """What of records fits in a table."""
+    return [{k: v for k, v in r.items() if not isinstance(v, list | dict)} for r in records]

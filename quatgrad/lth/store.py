@@ -1,15 +1,18 @@
-"""Runs on disk. Files are written whole or not at all, and read back only if undamaged.
+"""Files on disk. They are written whole or not at all, and read back only if undamaged.
 
-runs/digits-resnet8-1a2b3c4d/
-    config.json                what was run: every option that changes the numbers
-    accuracy.png .svg          the picture; comparison.csv the table behind it
-    trial0/, trial1/ ...       seed, seed + 1, ...
-        real/, quaternion/, half/
-            levels.jsonl       one line for each finished level; levels.csv the same as a table
-            start.npz          the state before all training; late.npz after --late epochs
-            checkpoint.npz     the level in training, at the end of an epoch
-            level_00.npz ...   masks and trained state of each level
-            finetuned/         the same of the first pass, where masks come from one
+runs/
+    digits-resnet8-1a2b3c4d/   an experiment
+        config.json            what was run: every option that changes the numbers
+        accuracy.png .svg      the picture; comparison.csv the table behind it
+        trial0/, trial1/ ...   seed, seed + 1, ...
+            real/, quaternion/, half/, real-shuffled/ ...
+                level_00 ...   links to the stages of this search; levels.csv the same as a table
+                finetuned/     the same of the first pass, where masks come from one
+    stages/                    one folder for each network that was trained: see stage.py
+        dense-resnet8-real-5e0c...
+        level_01-resnet8-real-9b1f...
+
+Searches that need the same training link to the same stage, and it is trained once.
 """
 
 from __future__ import annotations
@@ -27,16 +30,18 @@ from typing import Any
 
 import numpy as np
 
+from quatgrad.backend import notice
 from quatgrad.errors import RunError
 
 CHECKSUM = "sha256"
+DONE = "done"  # the last file of a directory that is finished
 
 
 def prepare_directory(path: Path, option: str = "--out") -> None:
     """Make the directory that `option` asked for, and prove that files can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe-{os.getpid()}"
+        probe = _temporary(path / "probe")
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -46,16 +51,23 @@ def prepare_directory(path: Path, option: str = "--out") -> None:
 
 
 @contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """Hold the directory; `RunError` if another process does. A process that dies lets go."""
+def lock(directory: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the directory. A process that dies lets go.
+
+    If another process holds it: `RunError`, or with `wait` a notice, and patience.
+    """
     handle = os.open(directory, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(
-                f"another process is at work in {directory}; wait for it, or choose another --out"
-            ) from None
+            if not wait:
+                raise RunError(
+                    f"another process is at work in {directory}; wait for it, or choose another "
+                    "--out"
+                ) from None
+            notice(f"waiting for another process to finish {directory}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
@@ -66,7 +78,7 @@ def write_file(path: Path, content: bytes) -> None:
 
     A temporary file beside it is written, flushed to the disk and renamed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as f:
             f.write(content)
@@ -83,13 +95,38 @@ def write_file(path: Path, content: bytes) -> None:
             temporary.unlink()
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Arrays by name as one compressed .npz, with a checksum inside; bool arrays as bits."""
+def leftovers(directory: Path) -> list[Path]:
+    """The temporary files in a directory: of processes that write, or were killed writing."""
+    return sorted(directory.glob(".*.tmp"))
+
+
+def link(path: Path, target: Path) -> None:
+    """Make `path` a link to `target`, relative, so that a folder that holds both may move."""
+    to = os.path.relpath(target.resolve(), path.parent.resolve())
+    if path.is_symlink() and os.readlink(path) == to:
+        return
+    temporary = _temporary(path)
+    try:
+        os.symlink(to, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(f"cannot link {path} to {target}: {error.strerror}; move what is there "
+                       "away, or choose another --out") from error  # fmt: skip
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compress: bool = True) -> None:
+    """Arrays by name as one .npz, with a checksum inside; bool arrays as bits.
+
+    Compression saves a tenth of trained weights and takes ten times as long.
+    """
     buffer = io.BytesIO()
     stored = {k: _packed(a) for k, a in arrays.items()}
     shapes = {k: list(a.shape) for k, a in arrays.items() if a.dtype == bool}
     header = json.dumps({"bits": shapes, CHECKSUM: digest(stored)})
-    np.savez_compressed(buffer, __header__=np.array(header), **stored)  # type: ignore[arg-type]
+    save = np.savez_compressed if compress else np.savez
+    save(buffer, __header__=np.array(header), **stored)  # type: ignore[arg-type]
     write_file(path, buffer.getvalue())
 
 
@@ -134,28 +171,43 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
 
 
-def write_records(directory: Path, records: list[dict[str, Any]]) -> None:
-    """All finished levels: levels.jsonl, which counts, and levels.csv, for spreadsheets."""
-    flat = [{k: v for k, v in r.items() if not isinstance(v, list | dict)} for r in records]
-    write_csv(directory / "levels.csv", flat)
-    lines = "".join(_json(r | {CHECKSUM: _sha256(_json(r))}) + "\n" for r in records)
-    write_file(directory / "levels.jsonl", lines.encode())
+def seal(directory: Path) -> None:
+    """Call a directory finished: the checksums of its files, in a file `done`, written last."""
+    unfinished = ("checkpoint.npz", DONE)
+    paths = sorted(p for p in directory.iterdir() if p.name not in unfinished)
+    write_json(directory / DONE, {p.name: _sha256(p.read_bytes()) for p in paths})
+
+
+def is_sealed(directory: Path) -> bool:
+    """Is the directory finished?"""
+    return (directory / DONE).exists()
+
+
+def read_sealed(path: Path) -> bytes:
+    """A file of a finished directory; `RunError` if it is not the file that was finished."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; delete its directory to run it again") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror})") from error
+    done = read_json(path.parent / DONE)
+    if not isinstance(done, dict) or done.get(path.name) != _sha256(content):
+        raise RunError(f"{path} is damaged (its checksum is wrong); delete its directory, run "
+                       "again")  # fmt: skip
+    return content
+
+
+def level_path(directory: Path, level: int) -> Path:
+    """Where the directory of a search has its level: a link to a stage."""
+    return directory / f"level_{level:02d}"
 
 
 def read_records(directory: Path) -> list[dict[str, Any]]:
-    """The finished levels of a run, in order; none if it has not started."""
-    path = directory / "levels.jsonl"
-    if not path.exists():
-        return []
-    try:
-        records = [json.loads(line) for line in path.read_text().splitlines()]
-        if [r["level"] for r in records] != list(range(len(records))):
-            raise ValueError("levels are missing or out of order")
-        for r in records:
-            if r.pop(CHECKSUM) != _sha256(_json(r)):
-                raise ValueError(f"the checksum of level {r['level']} is wrong")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
+    """The records of the finished levels of a search, in order; none if it has not started."""
+    records: list[dict[str, Any]] = []
+    while is_sealed(path := level_path(directory, len(records))):
+        records.append(json.loads(read_sealed(path / "record.json")))
     return records
 
 
@@ -170,15 +222,20 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def config_key(config: Mapping[str, Any]) -> str:
     """Eight hex digits that name a configuration: equal configurations share a directory."""
-    return _sha256(json.dumps(config, sort_keys=True, separators=(",", ":")))[:8]
+    return content_key(config)[:8]
 
 
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, sort_keys=True)
+def content_key(value: Any) -> str:
+    """SHA-256 of a value of JSON: equal values have equal keys, on every machine."""
+    return _sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _packed(a: np.ndarray) -> np.ndarray:

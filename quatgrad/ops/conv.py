@@ -32,6 +32,7 @@ class Conv(Function):
     """
 
     name = "conv2d"
+    fresh = True
     components = 1  # of a channel: each component of a map is cut into groups by itself
 
     def __init__(self, stride: Pair, padding: Pair, groups: int = 1):

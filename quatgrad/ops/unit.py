@@ -15,6 +15,8 @@ class ConvNorm(Function):
     Gradients as in Conv, BatchNorm and ReLU; where y > 0 is found again from z.
     """
 
+    fresh = True
+
     def __init__(self, stride: Pair, padding: Pair, eps: float, rectify: bool):
         self.how = stride, padding, eps, rectify
 

@@ -14,7 +14,9 @@ from typing import Any
 from quatgrad.data import made
 from quatgrad.errors import OptionError, QuatgradError
 from quatgrad.lth import command, plot, store
+from quatgrad.lth import experiment as lottery
 from quatgrad.lth.options import Options
+from quatgrad.lth.signals import at_once, handled
 from quatgrad.paper import figures, models_table, verify
 from quatgrad.paper.curves import Curve
 from quatgrad.paper.experiments import (
@@ -71,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return models_table.main(rest)
         if given.command == "run":
             overrides = vars(command.parser().parse_args(rest))
-            run(given.name, given.scale, overrides)
+            with handled(at_once):
+                run(given.name, given.scale, overrides)
         elif rest:
             raise OptionError(f"{given.command} does not know {rest[0]}; --help lists the options")
         elif given.command == "list":
@@ -85,10 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on after the last finished level",
-              file=sys.stderr)  # fmt: skip
-        return 130
+    except KeyboardInterrupt as error:
+        return command.interrupted(error)
     return 0
 
 
@@ -125,11 +126,11 @@ def run(name: str, scale: str, given: dict[str, Any]) -> Path:
 
 def run_panel(options: Options, is_made: bool) -> list[Curve]:
     """One network, real and quaternion: its curves."""
-    dataset = command.load(options, options.networks[0])
-    directory = command.open_directory(options, dataset)
+    dataset = lottery.load(options, options.networks[0])
+    directory = lottery.open_directory(options, dataset)
     if is_made:
         store.write_file(directory / MADE, b"The images of this run were made.\n")
-    command.run(options)
+    lottery.run(options)
     return read_run(directory)
 
 

@@ -67,7 +67,7 @@ def test_lottery_tickets_agree_with_the_cpu(solved, tmp_path, precision):
         options = ["--preset", "smoke", "--quiet", "--backend", backend, "--out", str(out)]
         options += ["--precision", precision]
         assert command.main(options) == 0
-        found.append({p.parent.name: store.read_records(p.parent) for p in out.rglob("start.npz")})
+        found.append({p.name: store.read_records(p) for p in out.glob("*/trial0/*")})
     on_device, on_cpu = found
     assert on_device.keys() == on_cpu.keys() == {"real", "quaternion"}
     for algebra, records in on_device.items():

@@ -39,20 +39,32 @@ def call(out, capsys):
 
 
 def directory_of(out):
-    (directory,) = out.iterdir()
+    (directory,) = out.glob("*-*-*")
     return directory
 
 
 def tree(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    return sorted(
+        str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() or p.is_symlink()
+    )
 
 
 FILES = [
     "accuracy.png", "accuracy.svg", "comparison.csv", "config.json",
     *(f"trial0/{algebra}/{name}" for algebra in ("quaternion", "real") for name in (
-        "level_00.npz", "level_01.npz", "level_02.npz", "levels.csv", "levels.jsonl", "start.npz",
+        "level_00", "level_01", "level_02", "levels.csv",
     )),
 ]  # fmt: skip
+
+
+def records_of(directory, network):
+    return store.read_records(directory / "trial0" / network)
+
+
+def contents(directory):
+    """The bytes of every file, those of stages too."""
+    files = [*directory.rglob("*"), *(directory.parent / "stages").rglob("*")]
+    return {p.relative_to(directory.parent): p.read_bytes() for p in files if p.is_file()}
 
 
 # ---------------------------------------------------------------------------- what it does
@@ -70,9 +82,7 @@ def test_a_run_leaves_records_table_and_pictures(call, out):
         rows = list(csv.DictReader(f))
     assert [row["level"] for row in rows] == ["0", "1", "2"]
     for algebra in ("real", "quaternion"):
-        lines = (directory / "trial0" / algebra / "levels.jsonl").read_text().splitlines()
-        for row, line in zip(rows, lines, strict=True):
-            record = json.loads(line)
+        for row, record in zip(rows, records_of(directory, algebra), strict=True):
             assert float(row[f"{algebra}_accuracy"]) == record["accuracy"]
             assert int(row[f"{algebra}_weights_left"]) == record["weights_left"]
             assert f"{record['accuracy']:.2%}" in printed
@@ -84,13 +94,13 @@ def test_a_run_leaves_records_table_and_pictures(call, out):
 
 def test_the_second_time_it_answers_from_the_record(call, out, monkeypatch):
     _, first, _ = call()
-    before = {name: (directory_of(out) / name).read_bytes() for name in FILES}
+    before = contents(directory_of(out))
     monkeypatch.setattr("quatgrad.train.batches", lambda *a: pytest.fail("it trains again"))
     code, second, err = call()
     assert (code, err) == (0, "")
     assert second.count("from the record") == 6
     assert first.split("\n\n")[1:] == second.split("\n\n")[1:]  # table, verdict, picture
-    assert {name: (directory_of(out) / name).read_bytes() for name in FILES} == before
+    assert contents(directory_of(out)) == before
 
 
 def test_the_other_algebra_and_more_levels_continue_the_same_run(call, out):
@@ -105,11 +115,11 @@ def test_the_other_algebra_and_more_levels_continue_the_same_run(call, out):
 
 def test_fewer_levels_never_delete_those_there_are(call, out):
     call()
-    records = (directory_of(out) / "trial0" / "real" / "levels.jsonl").read_bytes()
+    records = records_of(directory_of(out), "real")
     code, printed, _ = call("--levels", 0)
     assert code == 0
     assert printed.count("from the record") == 2
-    assert (directory_of(out) / "trial0" / "real" / "levels.jsonl").read_bytes() == records
+    assert records_of(directory_of(out), "real") == records
     assert call()[1].count("from the record") == 6
 
 
@@ -181,6 +191,7 @@ OTHERS = [
     ("--dataset", "digits"), ("--data-dir", "x"), ("--algebra", "real"), ("--levels", "1"),
     ("--stop-below", "0.3"), ("--backend", "numba"), ("--plot", "x.png"), ("--quiet",),
     ("--trials", "3"), ("--control", "signs"), ("--scope", "layer"),
+    ("--method", "lth"),
 ]  # fmt: skip
 CHANGES = [
     ("--subset", "100"), ("--encoder", "blocks"), ("--model", "conv-2"), ("--width", "24"),
@@ -190,6 +201,8 @@ CHANGES = [
     ("--statistics", "paper"), ("--real-head",), ("--scope", "global"), ("--rewind", "weights"),
     ("--score", "random"), ("--granularity", "quaternion"), ("--precision", "tf32"),
     ("--masks", "finetuned"), ("--memory", "kept"), ("--late", "1"),
+    ("--exclude", "5"), ("--keep-of", "5=0.9"), ("--prune-from", "dense"), ("--rounds", "2"),
+    ("--rate", "last"), ("--order", "fresh"),
 ]  # fmt: skip
 
 
@@ -312,7 +325,12 @@ BAD = [
     ("--seed x", "--seed", "'x'"),
     ("--trials 0", "--trials", "0"),
     ("--score size", "--score", "'size'", "movement"),
-    ("--granularity filter", "--granularity", "'filter'", "pooled"),
+    ("--granularity row", "--granularity", "'row'", "pooled"),
+    ("--exclude had", "--exclude", "'had'", "1.weight"),
+    ("--keep-of head", "--keep-of", "'head'", "NAME=SHARE"),
+    ("--late 2", "--late 2", "2 epochs"),
+    ("--rate last", "--rate last", "cosine", "--schedule step"),
+    ("--prune-from end", "--prune-from", "'end'", "dense"),
     ("--scope block", "--scope", "'block'", "global"),
     ("--rewind late", "--rewind", "'late'", "weights"),
     ("--masks random", "--masks", "'random'", "finetuned"),
@@ -421,9 +439,9 @@ def test_a_configuration_edited_by_hand(call, out):
 
 def test_a_record_edited_by_hand(call, out):
     call("--levels", 0)
-    path = directory_of(out) / "trial0" / "real" / "levels.jsonl"
+    path = directory_of(out) / "trial0" / "real" / "level_00" / "record.json"
     path.write_text(path.read_text().replace('"accuracy": 0.', '"accuracy": 0.9', 1))
-    assert_one_clear_line(call(), str(path), "damaged")
+    assert_one_clear_line(call(), str(path.resolve()), "damaged")
 
 
 def test_a_disk_that_is_full(call, monkeypatch):
@@ -440,7 +458,7 @@ def test_not_enough_memory(call, monkeypatch):
     def hungry(*args, **kwargs):
         raise MemoryError("Unable to allocate 2.43 TiB")
 
-    monkeypatch.setattr(command, "create", hungry)
+    monkeypatch.setattr("quatgrad.lth.experiment.create", hungry)
     assert_one_clear_line(call(), "out of memory", "2.43 TiB", "--batch-size")
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tiny_runs import RECIPE, dataset, files_of, lenet, network, run, timeless
+from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, run, timeless
 
 from quatgrad import nn
 from quatgrad.backend import generator, use_backend
@@ -16,7 +16,7 @@ from quatgrad.lth.prune import survivors
 from quatgrad.lth.search import LEVELS_BELOW_FLOOR
 from quatgrad.train import Epoch, Recipe, train
 
-SEARCH = import_module("quatgrad.lth.search")  # quatgrad.lth.search is the function
+LEVEL = import_module("quatgrad.lth.level")
 ALGEBRAS = ["real", "quaternion"]
 
 
@@ -105,10 +105,10 @@ def test_a_record_says_what_was_done(tmp_path, algebra):
 
 def test_the_digests_of_a_record_are_those_of_the_files(tmp_path):
     records, model = run(tmp_path)
-    start = store.read_arrays(tmp_path / "start.npz")
+    start = store.read_arrays(tmp_path / "level_00" / "start.npz")
     assert store.digest(start) == store.digest(lenet().state_dict())
     for r in records:
-        end = Ticket.load(tmp_path / f"level_{r['level']:02d}.npz")
+        end = Ticket.load(end_of(tmp_path, r["level"]))
         assert Ticket(end.masks, start).digest() == r["ticket"]
         assert store.digest(end.state) == r["trained"]
         assert end.weights_left == r["weights_left"]
@@ -125,7 +125,7 @@ def test_level_0_is_dense_and_every_level_starts_from_the_first_weights(tmp_path
         check_start(model, ticket)
         starts.append((ticket.density, model.state_dict(), ticket.masks))
 
-    monkeypatch.setattr(SEARCH, "rewind", watched)
+    monkeypatch.setattr(LEVEL, "rewind", watched)
     run(tmp_path, 2, model=model)
     assert starts[0][0] == 1
     for _, state, masks in starts:
@@ -137,7 +137,7 @@ def test_level_0_is_dense_and_every_level_starts_from_the_first_weights(tmp_path
 
 def test_masks_come_from_the_weights_that_the_level_before_ended_with(tmp_path):
     run(tmp_path, 1)
-    dense, sparse = (Ticket.load(tmp_path / f"level_0{i}.npz") for i in (0, 1))
+    dense, sparse = (Ticket.load(end_of(tmp_path, i)) for i in (0, 1))
     for name, mask in sparse.masks.items():
         parts = 4 if mask.shape[0] == 4 and mask.ndim == 3 else 1
         size = np.abs(dense.state[name]).reshape(parts, -1)
@@ -148,10 +148,10 @@ def test_masks_come_from_the_weights_that_the_level_before_ended_with(tmp_path):
 
 def test_invariants_are_checked_in_every_epoch(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(SEARCH, "check_start", lambda *a: calls.append("start"))
-    monkeypatch.setattr(SEARCH, "check_pruned", lambda m, t, optimizer: calls.append("pruned"))
-    monkeypatch.setattr(SEARCH, "check_unchanged", lambda *a: calls.append("unchanged"))
-    monkeypatch.setattr(SEARCH, "check_pruning", lambda *a: calls.append("pruning"))
+    monkeypatch.setattr(LEVEL, "check_start", lambda *a: calls.append("start"))
+    monkeypatch.setattr(LEVEL, "check_pruned", lambda m, t, optimizer: calls.append("pruned"))
+    monkeypatch.setattr(LEVEL, "check_unchanged", lambda *a: calls.append("unchanged"))
+    monkeypatch.setattr("quatgrad.lth.choose.check_pruning", lambda *a: calls.append("pruning"))
     records, _ = run(tmp_path, levels=1)
     assert calls == [check for r in records for check in r["checks"]]
 
@@ -187,7 +187,7 @@ def test_a_network_that_draws_as_it_trains_goes_on_with_the_same_bits(tmp_path):
 
 def test_a_finished_search_answers_from_its_record(tmp_path, monkeypatch):
     records, model = run(tmp_path)
-    monkeypatch.setattr(SEARCH, "train", no_training)
+    monkeypatch.setattr(LEVEL, "train", no_training)
     again, same = run(tmp_path)
     assert again == records
     assert store.digest(same.state_dict()) == store.digest(model.state_dict())
@@ -214,7 +214,7 @@ def accuracies(monkeypatch, values):
     def fake(*args, **kwargs):
         return [Epoch(1.0, 0.5, 1.0, next(values), 0.0)]
 
-    monkeypatch.setattr(SEARCH, "train", fake)
+    monkeypatch.setattr(LEVEL, "train", fake)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_it_ends_two_levels_after_the_accuracy_fell_below_the_floor(
     accuracies(monkeypatch, values)
     records, _ = run(tmp_path, levels=6, floor=floor)
     assert [r["accuracy"] for r in records] == values[:ran]
-    monkeypatch.setattr(SEARCH, "train", no_training)
+    monkeypatch.setattr(LEVEL, "train", no_training)
     assert run(tmp_path, levels=6, floor=floor)[0] == records
 
 

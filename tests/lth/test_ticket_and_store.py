@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_runs import RECIPE, dataset, files_of, lenet, network, random_masks, run, timeless
+from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, random_masks, run, timeless
 
 from quatgrad.errors import RunError
 from quatgrad.lth import Ticket, checkpoint, rewind, store
@@ -292,56 +292,66 @@ def test_preparing_leaves_nothing_behind(tmp_path):
 RECORDS = [{"level": i, "accuracy": 0.1 * i, "epochs": [{"loss": 1 / 3}]} for i in range(3)]
 
 
-def test_records_come_back_as_they_were(tmp_path):
-    assert store.read_records(tmp_path) == []
-    store.write_records(tmp_path, RECORDS)
-    assert store.read_records(tmp_path) == RECORDS
-    assert (tmp_path / "levels.csv").read_text().splitlines()[0] == "level,accuracy"
+@pytest.fixture
+def recorded(tmp_path):
+    for record in RECORDS:
+        path = store.level_path(tmp_path, record["level"])
+        path.mkdir()
+        store.write_json(path / "record.json", record)
+        store.seal(path)
+    return tmp_path
 
 
-def other_accuracy(text):
-    return text.replace('"accuracy": 0.1', '"accuracy": 0.9')
+def test_records_come_back_as_they_were(recorded, tmp_path):
+    assert store.read_records(tmp_path / "nothing") == []
+    assert store.read_records(recorded) == RECORDS
 
 
-def cut(text):
-    return text[:-20]
+def test_a_level_counts_from_the_moment_it_is_done(recorded):
+    (recorded / "level_01" / store.DONE).unlink()
+    assert store.read_records(recorded) == RECORDS[:1]
 
 
-def line_lost(text):
-    return "".join(text.splitlines(keepends=True)[1:])
-
-
-def line_twice(text):
-    return text + text.splitlines()[-1]
-
-
-def no_record(text):
-    return "[1, 2]\n"
-
-
-def no_checksum(text):
-    return '{"level": 0}\n'
-
-
-def garbage(text):
-    return "\ufffd\n"
-
-
-@pytest.mark.parametrize("damage", [
-    other_accuracy, cut, line_lost, line_twice, no_record, no_checksum, garbage,
+@pytest.mark.parametrize(("name", "damage"), [
+    ("record.json", lambda text: text.replace(b'"accuracy": 0.1', b'"accuracy": 0.9')),
+    ("record.json", lambda text: text[:-20]),
+    ("record.json", lambda text: text + b" "),
+    ("record.json", lambda text: b""),
+    (store.DONE, lambda text: text[:-20]),
+    (store.DONE, lambda text: b""),
+    (store.DONE, lambda text: b"[]"),
+    (store.DONE, lambda text: b"{}"),
+    (store.DONE, lambda text: text.replace(b"0", b"1")),
 ])  # fmt: skip
-def test_damaged_records_are_named(tmp_path, damage):
-    store.write_records(tmp_path, RECORDS)
-    path = tmp_path / "levels.jsonl"
-    path.write_text(damage(path.read_text()))
-    with pytest.raises(RunError, match=r"levels\.jsonl is damaged"):
-        store.read_records(tmp_path)
+def test_damaged_records_are_named(recorded, name, damage):
+    path = recorded / "level_01" / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RunError, match=r"level_01/(record\.json|done) is damaged"):
+        store.read_records(recorded)
 
 
-def test_records_that_cannot_be_read_are_named(tmp_path):
-    (tmp_path / "levels.jsonl").mkdir()
-    with pytest.raises(RunError, match=r"levels\.jsonl is damaged"):
-        store.read_records(tmp_path)
+def test_records_that_are_missing_or_cannot_be_read_are_named(recorded):
+    path = recorded / "level_01" / "record.json"
+    path.unlink()
+    with pytest.raises(RunError, match=r"record\.json is missing"):
+        store.read_records(recorded)
+    path.mkdir()
+    with pytest.raises(RunError, match=r"record\.json cannot be read \(Is a directory"):
+        store.read_records(recorded)
+
+
+def test_a_link_is_relative_and_moves_with_its_folder(tmp_path):
+    (tmp_path / "runs" / "stages" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "run").mkdir()
+    path = tmp_path / "runs" / "run" / "level"
+    for name in ("b", "a", "a"):  # another target replaces the old one
+        store.link(path, tmp_path / "runs" / "stages" / name)
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert (tmp_path / "moved" / "run" / "level").is_dir()
+    assert os.listdir(tmp_path / "moved" / "run") == ["level"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunError, match=r"cannot link .*folder to"):
+        store.link(tmp_path / "folder", tmp_path / "moved")
 
 
 def test_equal_configurations_share_a_key_and_others_do_not():
@@ -387,7 +397,8 @@ def test_a_run_killed_at_any_write_goes_on_to_the_same_bits(tmp_path, monkeypatc
         run(directory)
         assert files_of(directory) == whole, f"killed at write {count}"
         count += 1
-    assert count == 1 + 3 * 3  # start.npz; arrays, levels.csv and levels.jsonl of three levels
+    # start.npz; stage, end, record, checks and done, and the table beside the link, of three levels
+    assert count == 1 + 3 * 6
 
 
 def test_a_run_killed_in_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
@@ -404,7 +415,11 @@ def test_a_run_killed_in_training_goes_on_to_the_same_bits(tmp_path, monkeypatch
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("choice", [{}, {"memory": "kept", "rewind": "weights"}, {"late": 1}])
+@pytest.mark.parametrize("choice", [
+    {}, {"memory": "kept", "rewind": "weights"}, {"late": 1},
+    {"late": 1, "memory": "restored", "order": "fresh", "prune_from": "start", "score": "synflow",
+     "rounds": 3},
+])  # fmt: skip
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
 def test_a_run_killed_after_a_checkpoint_goes_on_from_it(tmp_path, monkeypatch, epoch, choice):
     """Killed in the middle of an epoch: that one is trained again, and no other."""
@@ -443,7 +458,7 @@ def test_a_checkpoint_that_is_damaged_or_of_another_start(tmp_path, monkeypatch)
     count_epochs(monkeypatch, die_in=2)
     with pytest.raises(Killed):
         run(tmp_path)
-    path = tmp_path / "checkpoint.npz"
+    path = tmp_path / "level_00" / "checkpoint.npz"
     content = path.read_bytes()
     count_epochs(monkeypatch)
     path.write_bytes(content[:-100])
@@ -451,9 +466,9 @@ def test_a_checkpoint_that_is_damaged_or_of_another_start(tmp_path, monkeypatch)
         run(tmp_path)
     path.write_bytes(content)
     model = lenet(seed=1)  # a checkpoint of seed 0 does not fit
-    (tmp_path / "start.npz").unlink()
-    other, _ = run(tmp_path, model=model, seed=1)
-    fresh, _ = run(tmp_path / "fresh", model=lenet(seed=1), seed=1)
+    (path.parent / "start.npz").unlink()
+    other, _ = run(tmp_path, model=model)
+    fresh, _ = run(tmp_path / "fresh", model=lenet(seed=1))
     assert timeless(other) == timeless(fresh)
     assert not path.exists()
 
@@ -471,7 +486,7 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path, caps
     if main([*command, "--out", str(tmp_path / "whole")]):
         pytest.fail(capsys.readouterr().err)
     out = tmp_path / "killed"
-    for victim in ("real/start.npz", "real/level_01.npz", "quaternion/level_01.npz"):
+    for victim in ("real/level_00/start.npz", "real/level_01/done", "quaternion/level_01/done"):
         process = subprocess.Popen(
             [sys.executable, ROOT / "experiments" / "lth.py", *command, "--out", out],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -482,7 +497,7 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path, caps
         _, err = process.communicate()
         assert process.returncode == -signal.SIGKILL, f"it ended before it was killed: {err}"
     assert main([*command, "--out", str(out)]) == 0
-    (whole,), (killed,) = (tmp_path / "whole").iterdir(), out.iterdir()
+    (whole,), (killed,) = (tmp_path / "whole").glob("digits-*"), out.glob("digits-*")
     for algebra in ("real", "quaternion"):
         assert files_of(killed / "trial0" / algebra) == files_of(whole / "trial0" / algebra)
     assert (killed / "comparison.csv").read_bytes() == (whole / "comparison.csv").read_bytes()
@@ -501,58 +516,79 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def finished_run(finished, tmp_path):
-    return Path(shutil.copytree(finished, tmp_path / "run"))
+    return Path(shutil.copytree(finished, tmp_path / "run", symlinks=True))
 
 
 def test_a_run_goes_on_where_only_the_last_level_is_needed(finished_run):
-    for name in ("level_00.npz", "level_01.npz"):
-        (finished_run / name).unlink()
+    end_of(finished_run, 1).unlink()
     records, _ = run(finished_run, levels=3)
     assert len(records) == 4
 
 
 @pytest.mark.parametrize("levels", [2, 3])
 def test_a_last_level_that_is_missing_or_damaged_is_named(finished_run, levels):
-    path = finished_run / "level_02.npz"
+    path = end_of(finished_run, 2)
     content = path.read_bytes()
     path.unlink()
-    with pytest.raises(RunError, match=r"level_02\.npz is missing"):
+    with pytest.raises(RunError, match=r"level_02-\w+/end\.npz is missing"):
         run(finished_run, levels)
     path.write_bytes(content[:-10])
-    with pytest.raises(RunError, match=r"level_02\.npz is damaged"):
+    with pytest.raises(RunError, match=r"level_02-\w+/end\.npz is damaged"):
         run(finished_run, levels)
 
 
 def test_the_file_of_another_level_is_named(finished_run):
-    shutil.copy(finished_run / "level_01.npz", finished_run / "level_02.npz")
-    with pytest.raises(RunError, match=r"level_02\.npz or start\.npz is not what levels\.jsonl"):
+    shutil.copy(end_of(finished_run, 1), end_of(finished_run, 2))
+    with pytest.raises(RunError, match=r"level_02-\w+/end\.npz is damaged"):
         run(finished_run, levels=3)
 
 
 def test_masks_lost_or_exchanged_are_noticed(finished_run):
     """The state is right, the masks are those of a dense network: resume without masks."""
-    path = finished_run / "level_02.npz"
+    path = end_of(finished_run, 2)
     end = Ticket.load(path)
     Ticket({n: np.ones_like(m) for n, m in end.masks.items()}, end.state).save(path)
-    with pytest.raises(RunError, match=r"level_02\.npz or start\.npz is not"):
+    with pytest.raises(RunError, match=r"end\.npz is damaged"):
         run(finished_run, levels=3)
 
 
 def test_the_start_of_another_run_is_noticed(finished_run):
-    store.write_arrays(finished_run / "start.npz", lenet(seed=7).state_dict())
-    with pytest.raises(RunError, match=r"start\.npz is not what levels\.jsonl says"):
+    store.write_arrays(finished_run / "level_00" / "start.npz", lenet(seed=7).state_dict())
+    with pytest.raises(RunError, match=r"start\.npz is damaged"):
         run(finished_run, levels=3)
 
 
 def test_records_of_a_finished_run_are_checked(finished_run):
-    path = finished_run / "levels.jsonl"
+    path = finished_run / "level_01" / "record.json"
     path.write_text(path.read_text().replace('"level": 1', '"level": 7'))
-    with pytest.raises(RunError, match=r"levels\.jsonl is damaged"):
+    with pytest.raises(RunError, match=r"record\.json is damaged"):
         run(finished_run)
+
+
+def test_a_stage_edited_by_hand_is_named(finished_run):
+    path = finished_run / "level_01" / "stage.json"
+    path.write_text(path.read_text().replace('"keep": 0.6', '"keep": 0.5'))
+    with pytest.raises(RunError, match=r"stage\.json was changed by hand"):
+        run(finished_run)
+
+
+def test_a_level_whose_parent_was_run_again_to_another_end_is_named(finished_run):
+    """The dense level is deleted, and comes out otherwise: later levels are not of it."""
+    shutil.rmtree((finished_run / "level_00").resolve())
+    with pytest.raises(RunError, match=r"level_01-\w+ was made from stages that have been run ag"):
+        run(finished_run, model=lenet(seed=1))
+
+
+def test_a_level_that_is_deleted_is_trained_again_to_the_same_bits(finished_run):
+    before = files_of(finished_run)
+    for level in (0, 1):
+        shutil.rmtree((finished_run / f"level_0{level}").resolve())
+    run(finished_run)
+    assert files_of(finished_run) == before
 
 
 def test_fewer_levels_are_answered_and_the_others_kept(finished_run):
     before = files_of(finished_run)
     records, _ = run(finished_run, levels=1)
-    assert timeless(records) == before["levels.jsonl"][:2]
+    assert timeless(records) == before["records"][:2]
     assert files_of(finished_run) == before

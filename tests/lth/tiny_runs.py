@@ -39,13 +39,18 @@ def random_masks(model, keep=0.5, seed=0):
 def run(directory, levels=2, algebra="quaternion", seed=0, **options):
     """A search of LeNet on blobs: its records and the network that came out."""
     model = options.pop("model", None) or lenet(algebra, seed)
+    recipe = options.pop("recipe", RECIPE)
     how = {"keep": 0.6, "floor": 0.0} | options
     others = {"progress": False}
-    others |= {k: how.pop(k) for k in ("label", "report", "progress", "source", "control")
-               if k in how}  # fmt: skip
-    protocol = Protocol(levels, **how)
-    search = Search(model, dataset(), RECIPE, directory, protocol, seed, **others)
+    names = ("label", "report", "progress", "source", "control", "from_scratch", "stages", "what")
+    others |= {k: how.pop(k) for k in names if k in how}
+    search = search_of(directory, levels, model, seed, how, recipe, **others)
     return search.run(), model
+
+
+def search_of(directory, levels, model, seed=0, how=None, recipe=RECIPE, **others):
+    protocol = Protocol(levels, **({"keep": 0.6, "floor": 0.0} | (how or {})))
+    return Search(model, dataset(), recipe, directory, protocol, seed, **others)
 
 
 def timeless(records):
@@ -57,11 +62,22 @@ def timeless(records):
 
 
 def files_of(directory):
-    """What a run left, by name: records without times, and digests of arrays."""
+    """What a search left: its levels without times, and the digests of their arrays by name."""
     from quatgrad.lth import store
 
-    found = {p.name: store.digest(store.read_arrays(p)) for p in sorted(directory.glob("*.npz"))}
-    return found | {"levels.jsonl": timeless(store.read_records(directory))}
+    records = store.read_records(directory)
+    return {"records": timeless(records)} | {
+        f"{level}/{p.name}": store.digest(store.read_arrays(p))
+        for level in range(len(records))
+        for p in sorted(store.level_path(directory, level).glob("*.npz"))
+    }
+
+
+def end_of(directory, level):
+    """The file with what a level ended with."""
+    from quatgrad.lth import store
+
+    return store.level_path(directory, level) / "end.npz"
 
 
 @contextlib.contextmanager

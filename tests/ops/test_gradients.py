@@ -427,6 +427,30 @@ def test_gradients(op, case, kernels):
         check_gradients(f, *inputs, name=op.__name__)
 
 
+@pytest.mark.parametrize("kernels", ["numpy", "numba", "reference"])
+@pytest.mark.parametrize(("op", "case"), [row for row in ROWS if row.values[0].fresh])
+def test_fresh_gradients_are_held_by_nobody_else(op, case, kernels, monkeypatch):
+    """Or a leaf would keep an array that is written to elsewhere."""
+    f, *inputs = case
+    gradients, met = Function.gradients, []
+
+    def spy(node, g):
+        saved = [a for a in node.saved if isinstance(a, np.ndarray)]
+        shares = gradients(node, g)
+        if isinstance(node, op):
+            met.append(([g, *saved], [d for d in shares if d is not None]))
+        return shares
+
+    monkeypatch.setattr(Function, "gradients", spy)
+    with numerics(kernels):
+        y = f(*(Tensor(x, requires_grad=True) for x in inputs))
+        y.backward(np.ones(y.shape, y.dtype))
+    assert met
+    for held, shares in met:
+        for i, d in enumerate(shares):
+            assert not any(np.may_share_memory(d, a) for a in held + shares[:i])
+
+
 @pytest.mark.parametrize(
     "op",
     [

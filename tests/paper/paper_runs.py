@@ -13,9 +13,17 @@ def write_run(directory, accuracies, dataset="cifar100", model="resnet18", **opt
         total = 1000 if network == "real" else 250
         for t, levels in enumerate(trials):
             folder = directory / f"trial{t}" / network
-            folder.mkdir(parents=True)
-            store.write_records(folder, [_record(i, total, a) for i, a in enumerate(levels)])
+            for i, a in enumerate(levels):
+                write_level(folder, _record(i, total, a))
     return directory
+
+
+def write_level(folder, record):
+    """The stage of a level, where other runs have a link to one."""
+    path = store.level_path(folder, record["level"])
+    path.mkdir(parents=True, exist_ok=True)
+    store.write_json(path / "record.json", record)
+    store.seal(path)
 
 
 def _record(level, total, accuracy):

@@ -8,7 +8,7 @@ from paper_runs import write_run
 from quatgrad import models
 from quatgrad.errors import OptionError
 from quatgrad.lth import store
-from quatgrad.lth.command import create
+from quatgrad.lth.experiment import create
 from quatgrad.paper import experiments
 from quatgrad.paper.experiments import EXPERIMENTS, IMAGES, SCALES, cost, options
 from quatgrad.paper.published import published

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from paper_runs import write_run
+from paper_runs import write_level, write_run
 
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import store
@@ -82,7 +82,7 @@ def test_what_is_no_run_is_refused(tmp_path):
         read_run(write_run(tmp_path / "run", {"quaternion": [[0.5]]}))
     run = write_run(tmp_path / "other", {"real": [[0.5]]})
     folder = run / "trial0" / "real"
-    store.write_records(folder, [store.read_records(folder)[0] | {"costs": None}])
+    write_level(folder, store.read_records(folder)[0] | {"costs": None})
     with pytest.raises(RunError, match="not counted"):
         read_run(run)
 

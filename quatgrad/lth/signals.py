@@ -1,0 +1,55 @@
+"""SIGTERM and SIGINT: at once as a rule, but a network in training is saved first."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from quatgrad.backend import notice
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to end by the signal `number`; `saved` says what was saved."""
+
+    def __init__(self, number: int, saved: str = ""):
+        super().__init__(number)
+        self.number, self.saved = number, saved
+
+
+@contextmanager
+def handled(handler: Callable[[int], None]) -> Iterator[None]:
+    """Both signals call `handler(number)` in the block; in a thread, nothing is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    both = (signal.SIGTERM, signal.SIGINT)
+    before = {s: signal.signal(s, lambda number, _: handler(number)) for s in both}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def at_once(number: int) -> None:
+    """A handler that ends whatever is done."""
+    raise Interrupted(number)
+
+
+@contextmanager
+def remembered() -> Iterator[list[int]]:
+    """Signals are put on a list, for whoever is at work in the block; the second ends at once."""
+    asked: list[int] = []
+
+    def remember(number: int) -> None:
+        if asked:
+            raise Interrupted(number)
+        asked.append(number)
+        notice("stopping after this step (a second signal: at once)")
+
+    with handled(remember):
+        yield asked
+    if asked:
+        raise Interrupted(asked[0], "a finished level")

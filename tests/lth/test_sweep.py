@@ -1,0 +1,153 @@
+"""Sweeps: combinations, engines that are there or not, and a worker that dies."""
+
+import json
+import os
+import signal
+import threading
+import time
+from argparse import Namespace
+from importlib.util import find_spec
+
+import pytest
+from tiny_runs import timeless
+
+from quatgrad.errors import OptionError
+from quatgrad.lth import runs, store, sweep
+from quatgrad.lth.command import main
+from quatgrad.lth.options import resolve
+
+needs_dask = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed")
+needs_submitit = pytest.mark.skipif(not find_spec("submitit"), reason="submitit is not installed")
+
+
+def test_combinations():
+    assert sweep.combinations(["seed=0,1", "score=magnitude,random"]) == [
+        ["--seed", "0", "--score", "magnitude"], ["--seed", "0", "--score", "random"],
+        ["--seed", "1", "--score", "magnitude"], ["--seed", "1", "--score", "random"],
+    ]  # fmt: skip
+    for wrong in ("seed", "seed=", "=1"):
+        with pytest.raises(OptionError, match="--vary is NAME=A,B"):
+            sweep.combinations([wrong])
+
+
+def call(capsys, *arguments):
+    try:
+        code = main(["sweep", "--preset", "smoke", *map(str, arguments)])
+    except SystemExit as error:
+        code = error.code
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize(("arguments", "word"), [
+    (["--vary", "score=magnitude,size"], "'size'"),
+    (["--vary", "keep=0.5,1.5"], "1.5"),
+    (["--vary", "seed"], "--vary is NAME=A,B"),
+    (["--vary", "colour=red"], "--colour"),
+    ([], "--vary"),
+])  # fmt: skip
+def test_what_is_wrong_is_said_before_anything_runs(tmp_path, capsys, monkeypatch, arguments, word):
+    monkeypatch.setattr(sweep, "find_spec", lambda name: True)
+    code, _, err = call(capsys, *arguments, "--out", tmp_path)
+    assert code == 2
+    assert word in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("engine", sweep.ENGINES)
+def test_an_engine_that_is_not_installed(capsys, monkeypatch, engine):
+    monkeypatch.setattr(sweep, "find_spec", lambda name: None)
+    code, _, err = call(capsys, "--vary", "seed=0", "--engine", engine)
+    assert code == 2
+    assert f"--engine {engine} needs" in err
+    assert "pip install 'quatgrad[sweep]'" in err
+
+
+def test_no_workers():
+    how = Namespace(engine="dask", workers=0)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(sweep, "find_spec", lambda name: True)
+        with pytest.raises(OptionError, match=r"--workers .* at least 1; got 0"):
+            sweep.sweep([], how)
+
+
+def test_a_job_says_where_it_ran_or_what_is_wrong(tmp_path, capsys):
+    options = resolve({"preset": "smoke", "levels": 0, "out": str(tmp_path), "quiet": True})
+    (directory,) = [sweep.Job(options)()["run"]]
+    assert [str(p) for p in runs.directories(tmp_path)] == [directory]
+    assert capsys.readouterr().out == ""
+    wrong = resolve({"preset": "smoke", "lr": 1e10, "out": str(tmp_path), "quiet": True})
+    assert "training diverged" in sweep.Job(wrong)()["error"]
+
+
+def test_a_worker_takes_one_gpu(monkeypatch):
+    for visible, found in ((None, "1"), ("4,7", "7")):
+        sweep._take_gpu.cache_clear()
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        for _ in range(2):  # the second job of a worker leaves it there
+            sweep._take_gpu(1)
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == found
+    sweep._take_gpu.cache_clear()
+
+
+OPTIONS = ["--levels", "2", "--epochs", "60", "--control", "shuffled"]
+VARY = ["--vary", "seed=0,1", "--vary", "algebra=real,quaternion", "--vary",
+        "score=magnitude,random"]  # fmt: skip
+
+
+def searches(out):
+    """Every search of every run: its records without times, and its last end."""
+    return {
+        str(path.relative_to(out)): timeless(store.read_records(path))
+        for run in runs.directories(out)
+        for path in run.glob("trial*/*")
+    }
+
+
+@needs_dask
+def test_eight_runs_on_two_workers_of_which_one_dies(tmp_path, capsys):
+    """Dask starts another worker, and the run goes on there; the ends are those of single runs."""
+    killed = []
+
+    def kill_a_worker():
+        import psutil
+
+        while not list((tmp_path / "swept").glob("stages/level_01-*/done")):
+            time.sleep(0.005)
+        workers = [p for p in psutil.Process().children(recursive=True)
+                   if "spawn_main" in " ".join(p.cmdline())]  # fmt: skip
+        os.kill(workers[-1].pid, signal.SIGKILL)
+        killed.append(workers[-1].pid)
+
+    thread = threading.Thread(target=kill_a_worker, daemon=True)
+    thread.start()
+    code, printed, err = call(capsys, *VARY, "--workers", 2, *OPTIONS, "--out", tmp_path / "swept",
+                              "--json")  # fmt: skip
+    assert code == 0, err
+    assert len(killed) == 1
+    found = json.loads(printed)
+    assert len(found) == 8
+    assert all("run" in f for f in found)
+    for choice in sweep.combinations(VARY[1::2]):
+        arguments = ["--preset", "smoke", "--quiet", *OPTIONS, *choice]
+        assert main([*arguments, "--out", str(tmp_path / "single")]) == 0
+    assert searches(tmp_path / "swept") == searches(tmp_path / "single")
+    assert len(searches(tmp_path / "single")) == 2 * 2 * 2 * 2
+    assert main(["verify", *(f["run"] for f in found), "--out", str(tmp_path / "swept")]) == 0
+
+
+@needs_submitit
+def test_local_processes_by_submitit(tmp_path, capsys):
+    code, printed, err = call(capsys, "--vary", "seed=0,1", "--engine", "local", "--levels", 0,
+                              "--out", tmp_path)  # fmt: skip
+    assert code == 0, err
+    assert "2 of 2 runs are finished" in printed
+    assert len(runs.directories(tmp_path)) == 2
+
+
+@needs_submitit
+def test_a_job_whose_time_is_up_is_queued_again():
+    job = sweep.Job(resolve({"preset": "smoke"}))
+    assert job.checkpoint().function == job
