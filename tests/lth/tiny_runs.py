@@ -49,6 +49,7 @@ def run(directory, levels=2, algebra="quaternion", seed=0, **options):
 
 def search_of(directory, levels, model, seed=0, how=None, **others):
     protocol = Protocol(levels, **({"keep": 0.6, "floor": 0.0} | (how or {})))
+    others.setdefault("what", {"network": "tiny"})
     return Search(model, dataset(), RECIPE, directory, protocol, seed, **others)
 
 
