@@ -9,7 +9,7 @@ from typing import Any
 
 from quatgrad.backend import get_precision
 from quatgrad.data import Dataset, num_batches
-from quatgrad.errors import RunError
+from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import store
 from quatgrad.lth.choose import next_masks
 from quatgrad.lth.level import Level, early_path
@@ -38,7 +38,7 @@ class Search:
 
     Each level is a `Stage` in the folder `stages` (default: one in `directory`), taken from there
     if it is finished; `directory` has links to them. `what` names the network and the view of the
-    images, which the stages' keys need: searches that share `stages` must not leave it away.
+    images, for the keys of stages that searches share.
 
     With `source`, another search, its masks are taken, and nothing is pruned here; `control`
     changes the ticket of a level before it is trained, and `branch` names it for the keys. With
@@ -63,7 +63,13 @@ class Search:
 
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
+        if self.stages and not self.what:
+            raise OptionError("Search: where stages are shared, say in `what` which network and "
+                              "images these are: others must have other keys")  # fmt: skip
         self.protocol.check(self.model, self.recipe)  # better an error now than after hours
+        return self._go()
+
+    def _go(self) -> list[Record]:
         store.prepare_directory(self.directory)
         with store.lock(self.directory):
             return self._run()
@@ -71,7 +77,7 @@ class Search:
     def _run(self) -> list[Record]:
         stages, records, floor = self.plan(), list[Record](), self.protocol.floor
         if masks := self.masks_from:
-            found = masks.run() if masks is not self.source else store.read_records(masks.directory)
+            found = masks._go() if masks is not self.source else store.read_records(masks.directory)
             if not found:
                 raise RunError(f"{masks.directory} has no finished level: its masks were to be "
                                "taken; run it first")  # fmt: skip

@@ -415,3 +415,20 @@ def test_sizes_for_people():
     assert [experiment.duration(s) for s in (3, 59.9, 100, 7500)] == [
         "3 s", "60 s", "2 min", "2 h 05 min",
     ]  # fmt: skip
+
+
+def test_the_time_to_go_is_that_of_the_levels_still_to_come(capsys):
+    """Two networks, three levels each and a control's: 12 reports; the mean of those trained."""
+    options = resolve({"preset": "smoke", "control": ("signs",)})
+    clock = experiment.Clock(options)
+    record = {"level": 0, "weights_left": 10, "weights_total": 20, "accuracy": 0.5}
+    for seconds, resumed in ((400.0, False), (0.0, True), (200.0, False)):
+        clock.report("real", record | {"seconds": seconds, "resumed": resumed})
+    assert clock.left() == (12 - 3) * 300
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("400.0 s, at most 1 h 13 min to go")
+    assert lines[1].endswith("from the record, at most 1 h 07 min to go")
+    assert lines[2].endswith("200.0 s, at most 45 min to go")
+    clock.reported = 12
+    clock.report("real", record | {"seconds": 1.0, "resumed": False})
+    assert capsys.readouterr().out.endswith("1.0 s\n")

@@ -58,7 +58,7 @@ def test_keys_stay_what_they_are():
     source = search_of(Path("x"), 2, None)
     source = replace(source, dataset=Named(), stages=Path("runs/stages"))
     control = replace(source, source=source, branch={"control": "shuffled"})
-    assert control.plan()[1].name == "control_01-aff31cfdf24c"
+    assert control.plan()[1].name == "control_01-7ac62ffc0d16"
 
 
 @pytest.mark.parametrize("choice", [
@@ -104,6 +104,12 @@ def test_a_key_depends_on_the_keys_of_parents_and_not_on_labels():
 
 
 # ---------------------------------------------------------------------------- sharing
+
+
+def test_who_shares_stages_says_of_what(tmp_path):
+    with pytest.raises(OptionError, match="say in `what` which network"):
+        run(tmp_path / "a", 0, stages=tmp_path / "stages", what={})
+    assert len(run(tmp_path / "b", 1, masks="finetuned", what={})[0]) == 2  # its own are its own
 
 
 def count_trainings(monkeypatch):

@@ -50,6 +50,7 @@ def run(directory, levels=2, algebra="quaternion", seed=0, **options):
 
 def search_of(directory, levels, model, seed=0, how=None, recipe=RECIPE, **others):
     protocol = Protocol(levels, **({"keep": 0.6, "floor": 0.0} | (how or {})))
+    others.setdefault("what", {"network": "tiny"})
     return Search(model, dataset(), recipe, directory, protocol, seed, **others)
 
 
