@@ -37,12 +37,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import matplotlib
 import numpy as np
+from matplotlib.style import context
 
 from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
-from quatgrad.kernels.numba_cpu.choice import explain
 from quatgrad.models import create, resnet
 from quatgrad.models.algebra import Layers
 from quatgrad.ops import cross_entropy
@@ -76,7 +75,7 @@ NETS = [  # name, width, rows and columns of an image, classes, batch
     ("conv-4", 64, (32, 32), 10, 64),
     ("lenet-300-100", 300, (14, 14), 10, 64),
 ]
-FULL_NETS = [("resnet18", 64, (32, 32), 100, 64)]
+FULL_NETS = [("resnet18", 64, (32, 32), 100, 64), ("resnet50", 64, (32, 32), 100, 64)]
 
 
 def groups(suite: str, full: bool) -> Iterator[dict[str, Case]]:
@@ -405,8 +404,11 @@ def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
     return f"{row['name'] if row else suite:<44}" + "".join(f"{cell:>13}" for cell in cells)
 
 
+@context("quatgrad.style")
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """A bar for each ratio of a layer or step to PyTorch, or of a kernel to the rung below."""
+    import matplotlib  # here: gpu_check.py takes of this file what needs nothing
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -416,8 +418,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             if rival in row["ratios"]:
                 bars[f"{row['name']}, {rival}"] = row["ratios"][rival], rival
                 break
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.22 * len(bars)), layout="constrained")
-    colours = ["tab:blue" if rival == "torch" else "tab:gray" for _, rival in bars.values()]
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.22 * len(bars)))
+    colours = ["C0" if rival == "torch" else "0.6" for _, rival in bars.values()]
     axes.barh(list(bars), [ratio for ratio, _ in bars.values()], color=colours)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
@@ -428,6 +430,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
 def explained() -> Iterator[str]:
     """A line for each convolution of the layers: the algorithm of y, dx and dw."""
+    from quatgrad.kernels.numba_cpu.choice import explain
+
     for N, *maps, P, Q in (sizes for sizes in LAYERS if len(sizes) == 5):
         for algebra, w in (("real", (3, 3, P, Q)), ("quaternion", (4, 3, 3, P // 4, Q // 4))):
             answer = explain((maps[0], maps[1]), w, *WINDOW[1:])
@@ -462,7 +466,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--suite", choices=(*CALLS, "algebra", "all"), default="all",
                    help="algebra: bench_algebra.py, by itself (default: all others)")  # fmt: skip
     p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
-    p.add_argument("--full", action="store_true", help="steps: resnet18 too (minutes)")
+    p.add_argument("--full", action="store_true", help="steps: resnet18 and resnet50 too (minutes)")
     p.add_argument("--threads", type=int, metavar="N", help="of every engine (default: its own)")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
     p.add_argument("--record", action="store_true", help="write experiments/results/bench-*.json")

@@ -3,7 +3,8 @@
     python experiments/gpu_check.py     under 8 minutes; writes experiments/results/gpu-check.json
 
 Each section runs in a process of its own, with a time limit: one that fails, hangs or kills its
-process takes nothing from the others. First every kernel and a few training steps are compared
+process takes nothing from the others, what it measured until then is kept, and the record is
+written after each. First every kernel and a few training steps are compared
 with NumPy in float64, and recorded steps with eager ones; then ResNets are trained on random images
 that lie on the device, beside PyTorch where it is installed. The exit code is 0 if all sections
 ended well and all numbers agree.
@@ -13,6 +14,8 @@ ended well and all numbers agree.
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,7 +29,7 @@ from typing import Any
 import numpy as np
 from bench import about, normal, torch_twin
 
-from quatgrad import Tensor, generator, models
+from quatgrad import Tensor, data, generator, models
 from quatgrad.backend import (
     LADDERS,
     PRECISIONS,
@@ -39,24 +42,31 @@ from quatgrad.backend import (
     use_precision,
 )
 from quatgrad.capture import Step
+from quatgrad.data import Dataset, Split
+from quatgrad.data.augment import pad_crop_flip
+from quatgrad.data.encode import make_colour_encode
 from quatgrad.errors import BackendError, QuatgradError
 from quatgrad.kernels import cupy_gpu, reference, use_kernels
+from quatgrad.models import resnet
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 
 OUT = Path(__file__).parent / "results" / "gpu-check.json"
 #: A comparison: "what", "error", "limit". A measurement: "case", "engine", "speed" (images/s), or
-#: "kernel", "seconds" by rung.
+#: "kernel", "seconds" by rung, or "where" a step spends "us" in so many "launches".
 Row = dict[str, Any]
 Call = Callable[[], Any]
 
 #: The largest error, relative to the largest number of the result.
-LIMITS = {"float32": 2e-5, "tf32": 3e-3, "bf16": 2e-2, "training": 1e-3}
+LIMITS = {"float32": 2e-5, "tf32": 3e-3, "bf16": 2e-2}
+TRAINING = {"float32": 1e-3, "tf32": 5e-3, "bf16": 5e-2}  # the same, after three steps
+FAR = sys.float_info.max  # an error that JSON has a number for
 BATCHES, TINY_BATCHES = (128, 512), (4,)
 MAPS, LARGE_MAPS, TINY_MAPS = (8, 16, 64), (128, 32, 64), (2, 6, 8)  # N, H = W, C
-SECONDS, KERNEL_SECONDS, TINY_SECONDS = 2.0, 0.1, 0.02  # that are timed, after WARM_UP calls
-WARM_UP = 5
+SECONDS, KERNEL_SECONDS, TINY_SECONDS = 1.0, 0.1, 0.02  # that are timed, after WARM_UP calls
+WARM_UP = 3  # the first compiles and plans, the second records
+DEADLINE = 440  # seconds, after which no section goes on
 
 # ----------------------------------------------------------------------------- is it right?
 
@@ -72,6 +82,10 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
     p, q = normal(1000, 4), normal(1000, 4, seed=1)
     X, G, W = normal(N, C), normal(N, C, seed=1), normal(4, C // 4, C // 4)
     numbers = (0.1, 0.9, True, 5e-4)
+    rng = np.random.default_rng(0)
+    labels, moves = rng.integers(0, N, N), rng.integers(-4, 5, (N, 3)).astype(np.int32)
+    images, alive = rng.integers(0, 256, (N, H, H, 3)).astype(np.uint8), -(g < 0).astype(np.uint32)
+    dots, one = X @ G.T, np.ones((), np.float32)
     table = {
         "patches": (x, *WINDOW),
         "unpatches": (reference.patches(x, *WINDOW), x.shape, *WINDOW[1:]),
@@ -79,6 +93,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "max_pool_dx": (half, winner, x.shape, *HALVE),
         "avg_pool": (x, *HALVE),
         "avg_pool_dx": (half, x.shape, *HALVE),
+        "operand": (x,),
         "relu": (x,),
         "relu_dx": (g, x),
         "batch_norm": (x, c, c, 1e-5),
@@ -92,6 +107,11 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "hamilton_linear": (X, W),
         "hamilton_linear_dx": (G, W),
         "hamilton_linear_dw": (X, G),
+        "augment": (images, labels, moves, c[:3], c2[:3], normal(3, 4)),
+        "cross_entropy": (dots, labels, 0.1),
+        "cross_entropy_dz": (-abs(dots), labels, 0.1, one),
+        "tally": (np.zeros(2), dots, labels, one),
+        "sgd_masked": (x, g, normal(*x.shape, seed=6), alive, one, *numbers[1:]),
         "sgd": (x, g, normal(*x.shape, seed=6), *numbers),
         "adam": (x, g, normal(*x.shape, seed=6), x * x, 3, 1e-3, (0.9, 0.999), 1e-8, 0.1, True),
         "quaternion_divide": (p, q),
@@ -104,10 +124,15 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         table[name] = x, weight, *WINDOW[1:]
         table[f"{name}_dx"] = g, weight, x.shape, *WINDOW[1:]
         table[f"{name}_dw"] = x, g, *WINDOW
+    how = *WINDOW[1:], 1e-5, True
+    table["conv_norm"] = x, v, c, c, *how
+    table["conv_norm_dx"] = g, x, normal(*x.shape, seed=7), c, c2, v, c, c, x.shape, *how
     return table
 
 
-IN_PLACE = {"sgd": (0, 2), "adam": (0, 2, 3), "follow": (0,)}  # the arguments that are the result
+IN_PLACE = {  # the arguments that are the result
+    "sgd": (0, 2), "sgd_masked": (0, 2), "adam": (0, 2, 3), "follow": (0,), "tally": (0,),
+}  # fmt: skip
 
 
 def kernels(tiny: bool) -> Iterator[Row]:
@@ -115,10 +140,13 @@ def kernels(tiny: bool) -> Iterator[Row]:
     for name, args in arguments(*(TINY_MAPS if tiny else MAPS)).items():
         true = results(name, getattr(reference, name), args, wide)
         for precision in PRECISIONS if "conv2d" in name else ("float32",):
-            with use_precision(precision):
-                found = results(name, kernel(name), args, on_device)
-            error = max(map(distance, found, true))
-            yield {"what": f"{name} {precision}", "error": error, "limit": LIMITS[precision]}
+            row: Row = {"what": f"{name} {precision}", "limit": LIMITS[precision]}
+            try:
+                with use_precision(precision):
+                    found = results(name, kernel(name), args, on_device)
+                yield row | {"error": max(map(distance, found, true))}
+            except Exception as error:  # one that does not compile hides none of the others
+                yield row | {"error": FAR, "why": f"{type(error).__name__}: {error}"}
 
 
 def results(
@@ -133,7 +161,9 @@ def results(
 
 
 def wide(a: np.ndarray) -> np.ndarray:
-    """A copy; numbers as float64."""
+    """A copy; numbers as float64, and masks of all bits or none as long as they."""
+    if a.dtype == np.uint32:
+        return a.view(np.int32).astype(np.int64).view(np.uint64)
     return a.astype(np.float64 if a.dtype.kind == "f" else a.dtype)
 
 
@@ -143,26 +173,28 @@ def on_device(a: np.ndarray) -> Any:
 
 
 def distance(y: np.ndarray, true: np.ndarray) -> float:
-    """max |y - true| / max |true|; infinite if y is not finite or of another shape."""
+    """max |y - true| / max |true|; FAR if y is not finite or of another shape."""
     if y.shape != true.shape or not np.isfinite(y).all():
-        return float("inf")
+        return FAR
     return float(np.abs(y - true).max() / max(np.abs(true).max(), 1e-30))
 
 
 def training(tiny: bool) -> Iterator[Row]:
     """Three steps against NumPy in float64; and twice the same, bit for bit."""
-    width, limit = 4 if tiny else 16, LIMITS["training"]
+    width = 4 if tiny else 16
     for algebra in ("real", "quaternion"):
-        found = trained(algebra, width)
-        again = trained(algebra, width)
         with use_backend("numpy"):
             true = trained(algebra, width, in_float64)
-        for name, y in found.items():
-            row = {"what": f"3 steps, {algebra}: {name}", "limit": limit}
-            yield row | {"error": distance(y, true[name])}
-        repeats = all(found[name].tobytes() == again[name].tobytes() for name in found)
-        row = {"what": f"3 steps, {algebra}: differ from run to run", "limit": 0}
-        yield row | {"error": float(not repeats)}
+        for precision, limit in TRAINING.items():
+            with use_precision(precision):
+                found, again = (trained(algebra, width) for _ in range(2))
+            what = f"3 steps, {algebra} {precision}"
+            for name, y in found.items():
+                error = distance(y, true[name])
+                yield {"what": f"{what}: {name}", "limit": limit, "error": error}
+            repeats = all(found[name].tobytes() == again[name].tobytes() for name in found)
+            row = {"what": f"{what}: differ from run to run", "limit": 0}
+            yield row | {"error": float(not repeats)}
 
 
 def recorded(tiny: bool) -> Iterator[Row]:
@@ -233,24 +265,51 @@ def kernel_speed(tiny: bool) -> Iterator[Row]:
 
 
 def speed(model: str, tiny: bool) -> Iterator[Row]:
-    """Training steps of ours: every batch and algebra, eager and recorded."""
+    """Training steps of ours: every batch and algebra; those of most interest first."""
     engines = ENGINES if get_backend() == "cupy" else {"CPU": ("float32", False)}
-    for batch, algebra in product(batches(tiny), ("real", "quaternion")):
-        for engine, (precision, records) in engines.items():
-            with use_precision(precision):
-                step, x, labels = trainee(batch, records, **network(model, algebra, tiny))
-                call = partial(step, x, labels, 1e-4)
-                images = per_second(call, batch, TINY_SECONDS if tiny else SECONDS)
-            yield {"case": case(model, algebra, batch), "engine": engine, "speed": images}
+    for engine, batch, algebra in product(engines, batches(tiny)[::-1], ("quaternion", "real")):
+        precision, records = engines[engine]
+        with use_precision(precision):
+            step, x, labels = trainee(batch, records, **network(model, algebra, tiny))
+            call = partial(step, x, labels, 1e-4)
+            images = per_second(call, batch, TINY_SECONDS if tiny else SECONDS)
+        yield {"case": case(model, algebra, batch), "engine": engine, "speed": images}
+        del step, call  # and their memory
 
 
 #: What is timed of ours: precision, and whether steps are recorded.
 ENGINES = {
-    "tf32 eager": ("tf32", False),
-    "tf32": ("tf32", True),
     "bf16": ("bf16", True),
+    "tf32": ("tf32", True),
+    "bf16 eager": ("bf16", False),
     "float32": ("float32", True),
 }
+
+
+def fed(tiny: bool) -> Iterator[Row]:
+    """An epoch as it is trained: bf16 steps on batches that the device makes of images there."""
+    n, size, classes = (40, 8, 10) if tiny else (50_000, 32, 100)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+    split = Split(images, rng.integers(0, classes, n))
+    encode = make_colour_encode("rgb_gray", images.shape[1:], "cifar100")
+    names = tuple(map(str, range(classes)))
+    dataset = Dataset("noise", split, split.take(np.arange(2)), names, encode, pad_crop_flip)
+    for batch in batches(tiny)[::-1]:
+        net = network("resnet18", "quaternion", tiny)
+        with use_precision("bf16"):
+            step, _, _ = trainee(batch, True, **net)
+            for epoch in range(2):  # the first compiles, plans and records
+                start = time.perf_counter()
+                for x, labels in data.batches(dataset, batch, 0, epoch):
+                    step(x, labels, 1e-4)
+                step.take()  # waits
+        images = n / (time.perf_counter() - start)
+        yield {
+            "case": case("resnet18", "quaternion", batch),
+            "engine": "bf16, fed",
+            "speed": images,
+        }
 
 
 def trainee(
@@ -264,6 +323,31 @@ def trainee(
     return step, asarray(normal(batch, *image_size, 4)), asarray(labels)
 
 
+def where(tiny: bool) -> Iterator[Row]:
+    """The kernels in which a recorded step spends its time: PyTorch's profiler, if it is there."""
+    if get_backend() != "cupy" or not find_spec("torch"):
+        return
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    torch.cuda.init()
+    steps = 5
+    with use_precision("bf16"):
+        step, x, labels = trainee(
+            batches(tiny)[-1], True, **network("resnet18", "quaternion", tiny)
+        )
+        call = partial(step, x, labels, 1e-4)
+        per_second(call, 1, TINY_SECONDS)
+        with profile(activities=[ProfilerActivity.CUDA]) as found:
+            for _ in range(steps):
+                call()
+            synchronize()
+    for event in found.key_averages():
+        if event.self_device_time_total:
+            each = {"us": event.self_device_time_total / steps, "launches": event.count / steps}
+            yield {"where": event.key} | each
+
+
 def torch_speed(model: str, compiled: bool, tiny: bool) -> Iterator[Row]:
     """The same steps by PyTorch: bf16 autocast, channels last; compiled at the last batch alone."""
     import torch
@@ -272,7 +356,7 @@ def torch_speed(model: str, compiled: bool, tiny: bool) -> Iterator[Row]:
     torch.set_default_device("cuda" if on_gpu else "cpu")
     torch.backends.cudnn.benchmark = True
     chosen = batches(tiny)[-1:] if compiled else batches(tiny)
-    for batch, algebra in product(chosen, ("real", "quaternion")):
+    for batch, algebra in product(chosen[::-1], ("quaternion", "real")):
         call = torch_step(batch, compiled, **network(model, algebra, tiny))
         wait = torch.cuda.synchronize if on_gpu else int
         images = per_second(call, batch, TINY_SECONDS if tiny else SECONDS, wait)
@@ -301,8 +385,13 @@ def torch_step(batch: int, compiled: bool, image_size: Sequence[int], **net: Any
     """A training step in PyTorch on random images."""
     import torch
 
-    forward, leaves = torch_twin(models.create(image_size=tuple(image_size), **net))
-    forward = torch.compile(forward) if compiled else forward
+    model = models.create(image_size=tuple(image_size), **net)
+    forward, leaves = torch_twin(model)
+    for w in (leaf for leaf in leaves if leaf.ndim == 4):
+        w.data = w.data.contiguous(memory_format=torch.channels_last)
+    if compiled:
+        resnet.relu = torch.relu  # for good: the compiler does not follow torch_twin's patch
+        forward = torch.compile(model.forward)
     x = torch.tensor(normal(batch, *image_size, 4)).permute(0, 3, 1, 2)
     labels = torch.tensor(generator(0, "labels").integers(0, net["num_classes"], batch))
     optimizer = torch.optim.SGD(leaves, lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4)
@@ -329,11 +418,15 @@ def per_second(call: Call, batch: int, seconds: float, wait: Call = synchronize)
     for _ in range(WARM_UP):
         call()
     wait()
+    start = time.perf_counter()
+    call()
+    wait()
+    some = min(max(int(seconds / 5 / (time.perf_counter() - start)), 1), 100)
     start, calls, elapsed = time.perf_counter(), 0, 0.0
     while elapsed < seconds:
-        for _ in range(5):  # the device has work while Python prepares more
+        for _ in range(some):  # the device has work while Python prepares more
             call()
-            calls += 1
+        calls += some
         wait()
         elapsed = time.perf_counter() - start
     return calls * batch / elapsed
@@ -341,17 +434,19 @@ def per_second(call: Call, batch: int, seconds: float, wait: Call = synchronize)
 
 # ------------------------------------------------------------------------------- the sections
 
-#: name -> what it does, and the seconds it may take: 475 together
+#: name -> what it does, and the seconds it may take
 SECTIONS: dict[str, tuple[Callable[[bool], Iterator[Row]], float]] = {
-    "kernels": (kernels, 50),
-    "kernel speed": (kernel_speed, 45),
-    "training": (training, 30),
-    "recorded": (recorded, 40),
-    "resnet18": (partial(speed, "resnet18"), 50),
-    "resnet50": (partial(speed, "resnet50"), 70),
-    "torch resnet18": (partial(torch_speed, "resnet18", False), 40),
-    "torch resnet50": (partial(torch_speed, "resnet50", False), 50),
+    "kernels": (kernels, 90),  # compiles everything, also what others need
+    "training": (training, 40),
+    "recorded": (recorded, 60),
+    "resnet18": (partial(speed, "resnet18"), 75),
+    "torch resnet18": (partial(torch_speed, "resnet18", False), 50),
+    "fed": (fed, 40),
+    "where": (where, 40),
+    "resnet50": (partial(speed, "resnet50"), 90),
+    "torch resnet50": (partial(torch_speed, "resnet50", False), 60),
     "torch resnet18 compiled": (partial(torch_speed, "resnet18", True), 120),
+    "kernel speed": (kernel_speed, 40),
 }
 
 
@@ -367,19 +462,23 @@ def child(name: str, backend: str, tiny: bool) -> int:
     return 0
 
 
-def run(name: str, backend: str, tiny: bool) -> dict[str, Any]:
-    """A section in a process of its own: its rows, and what went wrong, if anything did."""
+def run(name: str, backend: str, tiny: bool, left: float = DEADLINE) -> dict[str, Any]:
+    """A section in a process of its own: its rows, and what went wrong, if anything did.
+
+    It gets its own time, and no more than what is left for all.
+    """
     command = [sys.executable, __file__, "--section", name, "--backend", backend]
-    limit = SECTIONS[name][1]
+    limit = min(SECTIONS[name][1], max(round(left), 1))
     started = time.perf_counter()
     process = subprocess.Popen(
-        command + ["--tiny"] * tiny, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command + ["--tiny"] * tiny, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         out, errors = process.communicate(timeout=limit)
         problem = f"ended with code {process.returncode}" if process.returncode else ""
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with its children, which hold the pipes open
         out, errors = process.communicate()
         problem = f"not finished after {limit:g} s"
     if problem:
@@ -399,9 +498,13 @@ def report(section: dict[str, Any]) -> bool:
     for row in (r for r in section["rows"] if "kernel" in r):
         (rung, mine), (below, theirs) = row["seconds"].items()
         print(f"  {row['kernel']:<20}{1e6 * mine:9.0f} us   {below}/{rung} {theirs / mine:6.1f}")
+    for row in sorted((r for r in section["rows"] if "where" in r), key=lambda r: -r["us"])[:15]:
+        print(f"  {row['us']:7.0f} us in {row['launches']:4.0f} launches: {row['where'][:80]}")
     for row in wrong or sorted(compared, key=lambda row: row["error"])[-1:]:
         verdict = "WRONG" if row in wrong else "worst"
         print(f"  {verdict}: {row['what']}, error {row['error']:.1e}, limit {row['limit']:.0e}")
+        if "why" in row:
+            print(f"    {row['why'].strip().splitlines()[0]}")
     for line in section["notices"] + ["FAILED: " + section["problem"]] * bool(section["problem"]):
         print(f"  {line}")
     return not wrong and not section["problem"]
@@ -431,13 +534,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.section:
         return child(options.section, options.backend, options.tiny)
     names = [n for n in SECTIONS if find_spec("torch") or not n.startswith("torch")]
-    sections, bad = [], []
+    sections, bad, started = [], [], time.perf_counter()
+    record = about(1, None) | {"device": device(options.backend), "sections": sections}
+    print(f"{record['device']}, {record['versions']}", flush=True)
     for name in names:
-        sections.append(run(name, options.backend, options.tiny))
+        left = DEADLINE - (time.perf_counter() - started)
+        sections.append(run(name, options.backend, options.tiny, left))
         if not report(sections[-1]):
             bad.append(name)
-    record = about(1, None) | {"device": device(options.backend), "sections": sections}
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
+        sys.stdout.flush()
+        options.out.write_text(json.dumps(record, indent=1) + "\n")
     print(f"\n{table(sections)}\n")
     print(f"{'failed: ' + ', '.join(bad) if bad else 'all is well'}; written to {options.out}")
     return int(bool(bad))

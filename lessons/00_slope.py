@@ -153,9 +153,9 @@ plt.show()
 # %% [markdown]
 # ## The test, built
 #
-# In a picture with logarithmic axes, `h²` is a straight line of slope 2. So the test is: halve `h`
-# eight times, fit a line, read its slope. 2 means right, 1 means wrong. There is no tolerance to
-# choose.
+# In a picture with logarithmic axes, `h²` is a straight line of slope 2. So the test is: take eight
+# steps, each half of the one before, fit a line, read its slope. 2 means right, 1 means wrong.
+# There is no tolerance to choose.
 
 
 # %%
@@ -175,8 +175,8 @@ print("sin, 1.03 cos x", rate(np.sin, lambda x: 1.03 * np.cos(x), 1.0).round(3))
 
 # %%
 print(inspect.getsource(taylor_rate))
-for f, df, op in (np.tanh, lambda x: 1 - np.tanh(x) ** 2, ops.tanh), (np.exp, np.exp, ops.exp):
-    assert np.isclose(rate(f, df, 0.7), taylor_rate(op, 0.7, 1.0), atol=1e-3)
+for g, dg, op in (np.tanh, lambda x: 1 - np.tanh(x) ** 2, ops.tanh), (np.exp, np.exp, ops.exp):
+    assert np.isclose(rate(g, dg, 0.7), taylor_rate(op, 0.7, 1.0), atol=1e-3)
 
 # %% [markdown]
 # ## More than one number

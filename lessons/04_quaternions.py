@@ -111,8 +111,8 @@ assert np.array_equal(product(p, q), quaternion.multiply(p, q))
 # %% [markdown]
 # ## Dividing
 #
-# The **conjugate** of `q = w + x i + y j + z k` is `q̄ = w − x i − y j − z k`. Multiply the two, and
-# everything but the first component cancels:
+# The **conjugate** of `q = w + x i + y j + z k` is `q̄ = w − x i − y j − z k`. Multiply the two,
+# and everything but the first component cancels:
 
 # %%
 q_bar = q * [1, -1, -1, -1]
@@ -147,7 +147,7 @@ check.inverse(inverse)
 u, v = np.array([0.6, 0, 0.8]), np.array([0, 1.0, 2.0, 3.0])
 q = np.append(np.cos(np.pi / 6), np.sin(np.pi / 6) * u)  # t = 60 degrees
 print("q v    =", product(q, v).round(3), "<- no point of space")
-print("q v q̄  =", product(product(q, v), quaternion.conjugate(q)).round(3))
+print("q v q̄  =", product(q, product(v, quaternion.conjugate(q))).round(3))
 
 # %% [markdown]
 # **Exercise 3.** Write it for a point given by three numbers. `product` and
@@ -171,22 +171,23 @@ letter = np.column_stack([np.array(F) / 5, np.zeros(10)])  # lies flat, in the p
 
 
 def show(ax, points, title=""):
-    """A letter in space, and the three axes."""
+    """A letter in space, the outline of where it began, and the three axes."""
+    ax.add_collection3d(Poly3DCollection([letter], facecolor="none", edgecolor="0.6", ls=":"))
     for axis, name, colour in zip(np.eye(3), "xyz", colours[1:], strict=True):
-        ax.plot(*np.outer(axis, [0, 1.1]), color=colour, linewidth=1)
-        ax.text(*(1.25 * axis), name, color=colour)
+        ax.plot(*np.outer(axis, [0, 1.2]), color=colour, linewidth=1)
+        ax.text(*(1.32 * axis), name, color=colour, ha="center", va="center")
     ax.add_collection3d(Poly3DCollection([points], facecolor="#E69F00", edgecolor="black"))
-    ax.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1), title=title)
-    ax.view_init(22, 35)
-    ax.set_box_aspect((1, 1, 1), zoom=1.25)
+    ax.set(xlim=(-0.8, 1.2), ylim=(-0.8, 1.2), zlim=(-0.8, 1.2), title=title)
+    ax.view_init(25, 22)
+    ax.set_box_aspect((1, 1, 1), zoom=1.2)
     ax.set_axis_off()
 
 
 def turned(degrees=120):
-    """Pull the angle: the letter goes once around the grey axis."""
+    """Pull the angle: the letter goes once around the dashed axis."""
     axis = np.ones(3) / np.sqrt(3)
-    ax = plt.figure(figsize=(3.6, 3.6)).add_subplot(projection="3d")
-    ax.plot(*np.outer(axis, [-1.5, 1.5]), color="0.5", linestyle="--")
+    ax = plt.figure(figsize=(3.6, 3.2)).add_subplot(projection="3d")
+    ax.plot(*np.outer(axis, [-0.9, 1.7]), color="0.3", linestyle="--")
     q = quaternion.from_axis_angle(axis, np.radians(degrees))
     show(ax, quaternion.rotate(q, letter), f"{degrees}° around (1, 1, 1)")
     plt.show()
@@ -195,8 +196,9 @@ def turned(degrees=120):
 slider(turned, degrees=(0, 360, 10))
 
 # %% [markdown]
-# At 120 degrees x has become y, y has become z, z has become x. The quaternion of this turn is
-# `(1 + i + j + k) / 2`: try `turned(120)` and `quaternion.from_axis_angle` yourself.
+# The dotted outline is where the letter began, flat on the floor. At 120 degrees x has become y, y
+# has become z, z has become x. The quaternion of this turn is `(1 + i + j + k) / 2`. (Ask
+# `quaternion.from_axis_angle(np.ones(3), np.radians(120))`.)
 #
 # ## Why `ij` is not `ji`
 #

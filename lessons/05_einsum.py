@@ -114,15 +114,16 @@ plt.show()
 
 # %%
 print("dL/dp    ", dp)
-for name, value in {"g q": multiply(g, q), "q g": multiply(q, g), "g q̄": multiply(g, conjugate(q)),
-                    "q̄ g": multiply(conjugate(q), g)}.items():  # fmt: skip
+for name, value in {"g q": multiply(g, q), "q g": multiply(q, g),
+                    "g conj(q)": multiply(g, conjugate(q)),
+                    "conj(q) g": multiply(conjugate(q), g)}.items():  # fmt: skip
     print(f"{name:9}", value, "<- this one" if np.allclose(value, dp) else "")
 
 # %% [markdown]
 # `dL/dp = g q̄`. The `q` stays on its side, on the right, and becomes its conjugate. Why the
-# conjugate? Multiplying by a unit quaternion is a turn. The way back through a turn is the turn
-# backwards, and that is the conjugate. (For matrices the same thing is called the transpose;
-# lesson 3 called it the shadow.)
+# conjugate? Multiplying by a unit quaternion is a turn (of all four components). The way back
+# through a turn is the turn backwards, and that is the conjugate. (For matrices the same thing is
+# called the transpose; lesson 3 called it the shadow.)
 #
 # **Exercise 1.** And `dL/dq`, for `y = p q`? Use `multiply` and `conjugate`, and mind the order.
 
@@ -136,7 +137,8 @@ def dq(p, q, g):
 check.dq(dq)
 
 # %% [markdown]
-# The package's operation, on Tensors, says it in the same words (so look only afterwards):
+# The package's operation, on Tensors, says it in the same words (so look only afterwards). `Binary`
+# of lesson 3 asks it for `da` and `db`, the gradients of its first and its second operand:
 
 # %%
 left, right = Tensor(p, requires_grad=True), Tensor(q, requires_grad=True)
@@ -147,8 +149,9 @@ print(inspect.getsource(Hamilton))
 # %% [markdown]
 # ## A layer
 #
-# A quaternion layer takes `P` quaternions and gives `Q`: `y_q` is the sum over `p` of `w_pq x_p`,
-# weight on the left. Each array has an axis for the component, and a batch has one more, `n`. With
+# From here on `p` and `q` are numbers of inputs and outputs, no longer quaternions. A quaternion
+# layer takes `P` quaternions and gives `Q`: `y_q` is the sum over `p` of `w_pq x_p`, weight on the
+# left. Each array has an axis for the component, and a batch has one more, `n`. With
 # `w (4, P, Q)` and `x (N, 4, P)` the layer is the same einsum with more letters:
 
 # %%

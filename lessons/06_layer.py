@@ -157,8 +157,8 @@ def nearest(W):
 check.nearest(nearest)
 
 # %% [markdown]
-# A layer of 400 features drawn at random has 160,000 free directions, and quaternion layers fill
-# 40,000 of them. So a quarter of its squared length should remain, and three quarters be lost:
+# A matrix of 400 × 400 has 160,000 free directions, and quaternion layers fill 40,000 of them. So
+# of one drawn at random a quarter of the squared length should remain, and three quarters be lost:
 
 # %%
 random = rng.standard_normal((400, 400))

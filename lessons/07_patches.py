@@ -28,8 +28,8 @@
 # | 13 | 14 | 15 | 16 | | | | |
 #
 # The sum is `(1 + 5 + 9) − (3 + 7 + 11) = −6`: left column minus right column. One step to the
-# right it is `(2 + 6 + 10) − (4 + 8 + 12) = −6` again. This window measures how fast the image gets
-# darker from left to right, and here that is the same everywhere.
+# right it is `(2 + 6 + 10) − (4 + 8 + 12) = −6` again. This window measures how fast the numbers
+# fall from left to right. Here they rise, by as much everywhere.
 
 # %%
 import inspect

@@ -28,6 +28,8 @@ import numpy as np
 
 from checkers import lesson09 as check
 from quatgrad import Tensor, data, models, optim
+from quatgrad.data.fetch import data_root
+from quatgrad.errors import DataError
 from quatgrad.ops import cross_entropy, relu
 from quatgrad.train import Recipe, train
 
@@ -65,8 +67,24 @@ for factor in (0, 0.1, 1, 3):
 # about `ln C + s²/2`. That much is harmless, and a few steps take it away. A first loss of 12 is a
 # sign that something is too large: the weights, or images with pixels from 0 to 255.
 #
-# And a loss **below** ln C, before the first step? Then the labels leak into the input.
+# And a loss well **below** ln C, before the first step? Nobody can know that much without having
+# learned. Then the loss is computed wrongly, or the weights are not new.
 #
+# With a hundred classes it is `ln 100 = 4.605`, and opinions come on top. If CIFAR-100 is on this
+# machine, here is a network that has never seen it:
+
+# %%
+folder, _ = data_root(None)  # of QUATGRAD_DATA, or ~/.cache/quatgrad; nothing is fetched
+try:
+    cifar = data.load("cifar100", folder, subset=1000)
+except DataError:
+    print("CIFAR-100 is not there, and not needed")
+else:
+    x, y = next(data.batches(cifar, size=500, seed=0, epoch=0))
+    net = models.create("lenet-300-100", "quaternion", image_size=(32, 32), num_classes=100)
+    print(f"CIFAR-100: loss {cross_entropy(net(Tensor(x)), y).item():.2f}, ln 100 is 4.61")
+
+# %% [markdown]
 # **Exercise 1.** Not all classes are equally common. What is the lowest loss of a network that does
 # not look at the image, but knows how often each class comes?
 
@@ -154,8 +172,8 @@ curves = {
 
 # %%
 _, ax = plt.subplots(figsize=(7.5, 3.6))
-for (name, losses), style in zip(curves.items(), ["-", "--", "-", "-", "-"], strict=True):
-    ax.plot(losses, style, label=name)
+for (name, losses), style in zip(curves.items(), ["-", "--", "-.", ":", "-"], strict=True):
+    ax.plot(losses, style, label=name, linewidth=1 if name.startswith("old") else 2)
 ax.axhline(np.log(10), color="0.5", linewidth=1)
 ax.text(30, 3, "ln 10", color="0.4")
 ax.set(yscale="log", ylim=(1e-4, 100), xlabel="step", ylabel="loss on the batch")

@@ -111,8 +111,8 @@ def gradient_norms(net):
 norms = {"with shortcuts": gradient_norms(resnet(Block)),
          "without": gradient_norms(resnet(Plain))}  # fmt: skip
 _, ax = plt.subplots()
-for (name, lengths), colour in zip(norms.items(), ("C0", "C1"), strict=True):
-    ax.plot(range(1, 56), lengths, "o-", markersize=3, color=colour, label=name)
+for (name, lengths), marker in zip(norms.items(), ("o-", "s--"), strict=True):
+    ax.plot(range(1, 56), lengths, marker, markersize=3, label=name)
     factor = (lengths[0] / lengths[-1]) ** (1 / 54)
     print(f"{name:15} first / last = {lengths[0] / lengths[-1]:6.1f}, {factor:.3f} for each layer")
 ax.set(yscale="log", xlabel="convolution", ylabel="length of its gradient")
@@ -124,7 +124,7 @@ plt.show()
 # Without shortcuts the gradient grows by 14 % at each layer on its way back: it *explodes*. (ReLU
 # cuts the signal, batch norm scales it up again, and the gradient is scaled with it. Without batch
 # norm and with small weights it would vanish instead.) A learning rate that suits the last layer is
-# hundreds of times too large for the first.
+# a thousand times too large for the first.
 #
 # With shortcuts it grows by 5 %: all 55 layers within a factor of 25. The steps at 20 and 38 are
 # where a new stage begins, with wider layers.

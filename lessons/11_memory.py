@@ -173,8 +173,8 @@ plt.show()
 
 # %% [markdown]
 # **A mountain.** Forwards, each layer puts its map on the pile. Backwards, each takes its own away
-# as soon as it has been used, and leaves the gradient of its weights. The most is in use around the
-# turn, and that decides whether a network fits. What is left at the end are the gradients. With
+# as soon as it has been used, and leaves the gradient of its weights. The most is in use soon after
+# the turn, and that decides whether a network fits. What is left at the end are the gradients. With
 # `retain_graph` the pile stays. Under `no_grad` there is no pile: maps come and go.
 #
 # Freed is freed:

@@ -222,7 +222,8 @@ print(inspect.getsource(Parameter.update))
 print(inspect.getsource(Parameter._clear))
 
 # %% [markdown]
-# Why no multiplication there? Because `0 * inf` is not 0, and one more reason, smaller:
+# `_alive` is the mask as bits, all ones or all zeros for each weight, and `&=` keeps or clears
+# them. Why no multiplication? Because `0 * inf` is not 0, and one more reason, smaller:
 
 # %%
 with np.errstate(invalid="ignore"):
@@ -235,7 +236,7 @@ print(w.numpy())
 
 # %% [markdown]
 # The door keeps the weight at 0, but the memory of the optimizer stands outside. So a level starts
-# with a new optimizer, and that it did is *checked*, not hoped. `check_pruned` wants weight,
+# with a new optimizer, and that is *checked*, not hoped. `check_pruned` wants weight,
 # gradient and momentum of a pruned entry to be exactly 0, and every run calls it after every epoch.
 
 # %%

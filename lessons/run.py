@@ -97,7 +97,9 @@ def execute(notebook: Any) -> float:
     """Run a lesson from beginning to end, in place, with neither network nor GPU; -> seconds."""
     env = {**os.environ, STILL: "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
     notebook.cells.insert(0, nbformat.v4.new_code_cell(NO_NETWORK))
-    client = nbclient.NotebookClient(notebook, timeout=4 * BUDGET, kernel_name="python3")
+    client = nbclient.NotebookClient(
+        notebook, timeout=4 * BUDGET, kernel_name="python3", coalesce_streams=True
+    )
     start = time.perf_counter()
     try:
         client.execute(cwd=HERE, env=env, stderr=subprocess.DEVNULL)  # it warns of TCP

@@ -199,12 +199,13 @@ class Parameter(Tensor):
     along the first axis, make the value up (4 for a quaternion weight: its 1, i, j, k parts).
     """
 
-    __slots__ = ("_alive", "components")
+    __slots__ = ("_alive", "_home", "components")
 
     def __init__(self, data: Any, components: int = 1):
         super().__init__(data, requires_grad=True)
         self.components = components
         self._alive: Array | None = None  # for each entry all bits, or none
+        self._home: Array | None = None  # where gradients go: see arena.py
 
     @property
     def mask(self) -> Array | None:
@@ -232,13 +233,17 @@ class Parameter(Tensor):
         self._clear(self._array)
 
     def _receive(self, g: Array, owned: bool) -> None:
-        super()._receive(g, owned)
+        if self.grad is None and self._home is not None:
+            self._home[...], self.grad = g, self._home
+        else:
+            super()._receive(g, owned)
         self._clear(self.grad)
 
     def _clear(self, array: Array) -> None:
         if self._alive is not None:
             # not array *= mask: 0 * inf is NaN, 0 * -1 is -0
-            array.view(self._alive.dtype)[...] &= self._alive
+            bits = array.view(self._alive.dtype)
+            bits &= self._alive
 
 
 def _fitting(value: Any, like: Tensor, what: str) -> Array:
@@ -272,11 +277,14 @@ class Function:
                 return g * b, g * a
 
     Options are arguments of `__init__`. In `backward`, `self.needs[i]` says whether input i
-    wants a gradient (None is right where it does not), `self.shapes[i]` is its shape.
+    wants a gradient (None is right where it does not), `self.shapes[i]` is its shape. `fresh`
+    says that backward makes new arrays that nobody else holds: the sweep may add to them and a
+    leaf may keep them, where others are copied.
     """
 
     forward: Callable[..., Array]
     backward: Callable[[Array], Any]
+    fresh = False
     saved: tuple[Any, ...] = ()
     needs: tuple[bool, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -396,13 +404,13 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
             if parent is None:
                 continue
             key = id(parent)
-            if key not in arrived:
-                arrived[key] = share  # borrowed: it may be g itself, or a view
-            elif key not in owned:
-                arrived[key] = arrived[key] + share
-                owned.add(key)
-            else:
+            if key in owned:
                 arrived[key] += share
+            else:
+                first = key not in arrived
+                arrived[key] = share if first else arrived[key] + share
+                if vertex.fresh or not first:  # else borrowed: it may be g itself, or a view
+                    owned.add(key)
             waiting[key] -= 1
             if waiting[key] == 0:
                 ready.append(parent)

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from quatgrad.autograd import Tensor
-from quatgrad.backend import Array, asarray, get_backend, notice, to_numpy
+from quatgrad.backend import Array, asarray, get_backend, kernel, notice, to_numpy
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Optimizer
@@ -27,16 +27,19 @@ from quatgrad.optim import SGD, Optimizer
 class Step:
     """Forward, loss, backward and update, for one model and one optimizer.
 
-    With the backend "cupy" and SGD, the first batch of a size is an ordinary step; the second is
-    recorded, and it and all later ones are launched as a graph: the same kernels on other numbers.
+    With the backend "cupy" and SGD, the first batch of a size is an ordinary step, as are the first
+    two of all, which compile what there is to compile; the next is recorded, and it and all later
+    ones are launched as a graph: the same kernels on other numbers.
     A step that cannot be recorded, as one that draws random numbers, stays eager, with a notice.
-    Weights and rates may change between steps; masks may not: make a new Step after pruning.
+    Weights, rates and masks may change between steps: a graph whose memory is no longer that of
+    the optimizer is thrown away.
     """
 
     def __init__(self, model: Module, optimizer: Optimizer):
         self.model, self.optimizer = model, optimizer
         self.sums = asarray(np.zeros(2))  # of losses and of right answers
         self.recorded: dict[tuple[int, ...], _Recorded | None] = {}
+        self.eager_steps = 0
         # Adam's update counts its steps on the host, and a graph would count no further.
         self.records = get_backend() == "cupy" and isinstance(optimizer, SGD)
 
@@ -45,10 +48,22 @@ class Step:
         images, labels = asarray(images), asarray(labels)
         if self.records:  # the rate as an array also where it is eager: the same kernels then
             lr = asarray(np.asarray(lr, images.dtype))
-            if images.shape in self.recorded and not self.recorded[images.shape]:
+            self._forget_if_moved()
+            known = images.shape in self.recorded and self.eager_steps > 1
+            if known and not self.recorded[images.shape]:
                 self._record(images, labels, lr)
-        run = self.recorded.setdefault(images.shape) or self._eager
-        run(images, labels, lr)
+        graph = self.recorded.setdefault(images.shape)
+        self.eager_steps += graph is None
+        try:
+            (graph or self._eager)(images, labels, lr)
+        except MemoryError as error:
+            error.__traceback__ = None  # which holds all arrays of the step
+            raise MemoryError(f"{error} {self._advice(images, labels)}") from error
+
+    def _forget_if_moved(self) -> None:
+        arena = getattr(self.optimizer, "arena", None)
+        if arena and not arena.holds(self.optimizer.parameters, self.optimizer.state):
+            self.recorded.clear()
 
     def take(self) -> tuple[float, int]:
         """The sum of the losses of all images, and the right answers, since it was last asked."""
@@ -62,8 +77,19 @@ class Step:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step(lr)  # an array, if it is to be recorded
-        self.sums[0] += loss.data.astype("float64") * len(labels)
-        self.sums[1] += (logits.data.argmax(axis=1) == labels).sum()
+        kernel("tally")(self.sums, logits.data, labels, loss.data)
+
+    def _advice(self, images: Array, labels: Array) -> str:
+        """How many images fit, found by trying; nothing is learnt from them."""
+        n = len(images) // 2
+        while n > 1:
+            self.optimizer.zero_grad()
+            try:
+                cross_entropy(self.model(Tensor(images[:n])), labels[:n]).backward()
+                return f"A batch of {n} fits."
+            except MemoryError:
+                n //= 2
+        return "Not even a batch of 2 fits."
 
     def _record(self, *arrays: Array) -> None:
         try:

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from quatgrad.arena import Arena, fits
 from quatgrad.autograd import Parameter
-from quatgrad.backend import Array, array_module, asarray, kernel, to_numpy
+from quatgrad.backend import Array, array_module, asarray, get_backend, kernel, to_numpy
 from quatgrad.errors import OptionError
 
 
@@ -42,7 +43,7 @@ class Optimizer:
         for p in self.parameters:
             p.grad = None
 
-    def step(self, lr: float) -> None:
+    def step(self, lr: float | Array) -> None:
         """One update of every parameter that has a gradient."""
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is not None:
@@ -66,7 +67,7 @@ class Optimizer:
                 a = np.where(to_numpy(p.mask), a, np.zeros((), a.dtype))
             self.state[int(i)][name] = int(a) if a.dtype.kind == "i" else asarray(a.copy())
 
-    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
+    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
         """Change w in place; `state` is what is remembered for this parameter."""
         raise TypeError(f"{type(self).__name__} does not define rule(self, w, g, state, lr)")
 
@@ -90,8 +91,18 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise OptionError("SGD: nesterov needs a momentum above 0")
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.arena: Arena | None = None
 
-    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
+    def step(self, lr: float | Array) -> None:
+        """One update; on a GPU, where each launch takes its time, of all parameters at once."""
+        if get_backend() != "cupy" or not fits(self.parameters):
+            super().step(lr)
+            return
+        if self.arena is None or not self.arena.holds(self.parameters, self.state):
+            self.arena = Arena(self.parameters, self.state)
+        self.arena.step(self.parameters, lr, self.momentum, self.nesterov, self.weight_decay)
+
+    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
         """The formulas of the class, in one pass over memory."""
         if not state:
             state["velocity"] = array_module(w).zeros_like(w)
@@ -120,7 +131,7 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, eps
         self.weight_decay, self.decoupled = weight_decay, decoupled
 
-    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float) -> None:
+    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
         """The formulas of the class, in one pass over memory."""
         if not state:
             xp = array_module(w)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from quatgrad.autograd import Tensor, no_grad
-from quatgrad.backend import Array, asarray, to_numpy
+from quatgrad.backend import Array, asarray, get_backend, kernel, to_numpy
 from quatgrad.capture import Step
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import OptionError, RunError
@@ -116,10 +117,8 @@ def train(
     step, count = Step(model, optimizer), len(history) * per_epoch + part.batches
     step.sums[...] = asarray(np.asarray(part.sums))
     hidden = None if progress else True  # None: hidden where nobody looks, as in a log file
-    from quatgrad.kernels.numba_cpu.denormals import flush_denormals  # loads Numba, half a second
-
     with (
-        flush_denormals(),
+        _no_denormals(),
         np.errstate(over="ignore", invalid="ignore"),
         tqdm(
             total=steps, initial=count, desc=label, unit="batch", leave=False, disable=hidden
@@ -139,7 +138,7 @@ def train(
             total, correct = step.take()
             _finite(total, epoch, count)
             n = len(dataset.train)
-            test = evaluate(model, dataset.test, dataset, recipe.batch_size)
+            test = evaluate(model, dataset.test, dataset, _evaluated_at_once(recipe.batch_size))
             _finite(test[0], epoch, count)
             history.append(Epoch(total / n, correct / n, *test, time.perf_counter() - start))
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, test {test[1]:.1%}")
@@ -156,19 +155,29 @@ def evaluate(
     """
     training = model.training
     model.eval()
-    total, correct = 0.0, 0
+    sums = asarray(np.zeros(2))  # read once: whoever reads waits for the device
     with no_grad():
         for images, labels in test_batches(split, dataset.encode, batch_size):
             logits = model(Tensor(images))
-            total += cross_entropy(logits, labels).item() * len(labels)
-            correct += count_correct(logits, labels)
+            loss = cross_entropy(logits, labels)
+            kernel("tally")(sums, logits.data, asarray(labels), loss.data)
     model.train(training)
+    total, correct = to_numpy(sums).tolist()
     return total / len(split), correct / len(split)
 
 
-def count_correct(logits: Tensor, labels: object) -> int:
-    """For how many rows the largest logit is that of the label."""
-    return int(to_numpy((logits.data.argmax(axis=1) == asarray(labels)).sum()))
+def _no_denormals() -> AbstractContextManager[None]:
+    """Denormal numbers are 0 meanwhile; CuPy has its kernels do so by themselves."""
+    if get_backend() == "cupy":
+        return nullcontext()
+    from quatgrad.kernels.numba_cpu.denormals import flush_denormals  # loads Numba, half a second
+
+    return flush_denormals()
+
+
+def _evaluated_at_once(batch_size: int) -> int:
+    """Images in a batch of the test set: many on a GPU, where each launch takes its time."""
+    return max(batch_size, 512) if get_backend() == "cupy" else batch_size
 
 
 def _finite(loss: float, epoch: int, count: int) -> float:

@@ -5,6 +5,7 @@ The scripts are the source; `make lessons` runs them and writes the notebooks wi
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,9 @@ def test_the_notebook_is_that_of_the_script_small_and_with_its_outputs(script):
     assert path.stat().st_size < 500_000
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert any("image/png" in out.get("data", {}) for out in outputs), "a lesson has a picture"
+    for cell in notebook.cells:  # what is printed is one text, however the kernel sent it
+        kinds = [out.output_type for out in cell.get("outputs", [])]
+        assert ("stream", "stream") not in pairwise(kinds)
     assert not [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
 
 
@@ -75,6 +79,14 @@ def test_two_or_three_exercises_each_with_a_checker_and_an_answer(script):
     for cell in cells(jupytext.read(script), "code"):
         for name in run.blanks(cell):
             assert f"\ncheck.{name}(" in cell
+
+
+@lesson
+def test_something_is_built_and_equal_to_the_package_whose_source_is_shown(script):
+    text = script.read_text()
+    assert "inspect.getsource(" in text
+    assert [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
+    assert 'plt.style.use("quatgrad.style")' in text
 
 
 @lesson
@@ -98,6 +110,31 @@ def test_links_lead_somewhere_and_checkers_are_its_own(script):
                if isinstance(node, ast.ImportFrom)}  # fmt: skip
     assert [alias.name for alias in modules["checkers"].names] == [f"lesson{script.name[:2]}"]
     assert not [name for name in modules if name.startswith("checkers.")]
+
+
+def slides_and_later(script):
+    """(the function that a slider draws with, the top-level statements after it) of a lesson."""
+    body = ast.parse(script.read_text()).body
+    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    for n, node in enumerate(body):
+        call = getattr(node, "value", None)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "slider":
+            yield functions[call.args[0].id], body[n:]
+
+
+@lesson
+def test_what_a_slider_draws_with_is_not_given_another_value_later(script):
+    for draw, later in slides_and_later(script):
+        names = {node.id for node in ast.walk(draw) if isinstance(node, ast.Name)}
+        own = {node.id for node in ast.walk(draw)
+               if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
+        own |= {argument.arg for argument in draw.args.args}
+        inner = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
+        bound = {node.id for statement in later if not isinstance(statement, inner)
+                 for node in ast.walk(statement)
+                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
+        bound |= {node.name for node in later if isinstance(node, ast.FunctionDef)}
+        assert not (names - own) & bound, "whoever pulls the slider at the end gets another picture"
 
 
 def test_the_readme_maps_every_lesson_and_its_links_lead_somewhere():

@@ -20,7 +20,7 @@ FLOORS = {
     "kernels": 1, "autograd": 1,
     "quaternion": 2, "ops": 2,
     "nn": 3,
-    "models": 4, "optim": 4,
+    "models": 4, "arena": 4, "optim": 4,
     "data": 5, "capture": 5,
     "train": 6, "lth": 6, "sparse": 6,
     "paper": 7,
@@ -110,7 +110,7 @@ def code(path):
     return [lines[n - 1][: comments.get(n)] for n in sorted(held - apart)]
 
 
-ENGINE = 268  # lines of code that the engine may take, a quarter of them error messages
+ENGINE = 274  # lines of code that the engine may take, a quarter of them error messages
 
 
 def test_the_engine_stays_within_its_budget():

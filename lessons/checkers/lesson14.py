@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from checkers.judging import agree, exercise
+from checkers.judging import Wrong, agree, exercise
 from quatgrad.models.costs import costs
 from quatgrad.nn import Conv2d, QConv2d
 from quatgrad.paper.published import published
@@ -65,8 +65,21 @@ def gap_at_equal_work(answer):
         }  # fmt: skip
         what = f"the gap of {model} at {f:.2%} of the work"
         want = here - real.points[level].accuracy  # both lost the same share at each level
-        got = answer(real, quaternion, f)
+        got = _gap(answer, real, quaternion, f)
         agree(what, got, want, "level by level", mistakes=mistakes, tolerance=1e-3)
+
+
+def _gap(answer, real, quaternion, f):
+    """The answer; `at` gives None beyond the ends of a curve, and None cannot be subtracted."""
+    try:
+        return answer(real, quaternion, f)
+    except TypeError as error:
+        if "NoneType" not in str(error):
+            raise
+        raise Wrong(
+            f"a curve has no point at {f:.2%}: `at` gave None. at(x) wants x in % of the "
+            "real network's weights, at(f, 'fraction') a share of its own"
+        ) from None
 
 
 def _read(curve, x):

@@ -2,6 +2,7 @@
 
     dataset.py     Split and Dataset: what a dataset is; stratified subsets
     batches.py     the order of an epoch, and its batches
+    on_device.py   the same on a GPU, from images that lie there
     augment.py     pad, crop and flip
     encode.py      normalisation, and pixels -> quaternions
     digits.py      scikit-learn's 8x8 digits: no download

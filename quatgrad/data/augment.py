@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 
+PAD = 4
 
-def pad_crop_flip(images: np.ndarray, generator: np.random.Generator, pad: int = 4) -> np.ndarray:
+
+def draw_moves(n: int, generator: np.random.Generator, pad: int = PAD) -> np.ndarray:
+    """(rows down, columns right, mirrored) for each of n images, int64 (n, 3).
+
+    The first two are uniform over -pad ... pad; one image in two is mirrored. Each image takes the
+    next three numbers of the generator's stream, so a stream read in small batches gives the
+    images that it gives in large ones.
+    """
+    u = generator.random((n, 3))  # row by row: exactly three 64-bit draws an image
+    moves = np.empty((n, 3), np.int64)
+    moves[:, :2] = (u[:, :2] * (2 * pad + 1)).astype(np.int64) - pad
+    moves[:, 2] = u[:, 2] < 0.5
+    return moves
+
+
+def pad_crop_flip(images: np.ndarray, generator: np.random.Generator, pad: int = PAD) -> np.ndarray:
     """y[n, i, j] = x0[n, i + r, j' + s] with j' = j, or W - 1 - j for a mirrored image.
 
-    `x0` is the image x in a frame of `pad` zeros on each side; the offsets r and s are uniform
-    over 0 ... 2 pad; one image in two is mirrored. Images move by at most `pad` pixels, and
-    black comes in from the side they left.
+    `x0` is the image x in a frame of `pad` zeros on each side; r - pad, s - pad and who is
+    mirrored are those of `draw_moves`. Images move by at most `pad` pixels, and black comes in
+    from the side they left.
 
     images: uint8 (N, H, W, C); result: a new array of the same shape and dtype.
-
-    Each image takes the next three numbers of the generator's stream, so a stream read in small
-    batches gives the images that it gives in large ones.
 
     Source: Lee et al., "Deeply-supervised nets" (2015); since He et al., "Deep residual learning
     for image recognition" (2016), section 4.2, the usual augmentation for CIFAR.
     """
     N, H, W, _ = images.shape
-    u = generator.random((N, 3))  # row by row: exactly three 64-bit draws an image
-    r, s = (u[:, :2] * (2 * pad + 1)).astype(np.int64).T
-    mirrored = u[:, 2] < 0.5
+    moves = draw_moves(N, generator, pad)
+    (r, s), mirrored = moves[:, :2].T + pad, moves[:, 2] == 1
 
     framed = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     rows = r[:, None] + np.arange(H)

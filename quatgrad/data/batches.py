@@ -4,7 +4,8 @@ The draws of an epoch depend on (seed, epoch) alone. Image number k of an epoch 
 moved and mirrored in the same way, whatever the batch size; and epoch 17 can be replayed without
 the 16 before it, which is how a run that was stopped goes on with the same bits.
 
-Large batches are prepared by a thread of their own, while the network trains on the one before.
+Large batches are prepared by a thread of their own, while the network trains on the one before; on
+a GPU, where all images lie in its memory, by the GPU itself: see on_device.py.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from quatgrad.backend import generator
+from quatgrad.backend import Array, generator
+from quatgrad.data import on_device
+from quatgrad.data.augment import draw_moves
 from quatgrad.data.dataset import Dataset, Encode, Split
 from quatgrad.errors import OptionError
 
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = tuple[Array, Array]
 
 AHEAD = 2  # batches that are prepared while another is in use
 LARGE = 1 << 20  # bytes of an encoded batch: handing over a smaller one costs more than it saves
@@ -31,13 +34,17 @@ def batches(dataset: Dataset, size: int, seed: int, epoch: int) -> Iterator[Batc
 
     x: float32 (B, H', W', C'), augmented and encoded; y: int64 (B,). B is `size`; the last batch
     has what is left. One image that is left alone joins the batch before it (B = size + 1):
-    batch norm has no variance to divide by in a batch of one.
+    batch norm has no variance to divide by in a batch of one. Both are NumPy arrays, or on a GPU
+    arrays there.
 
     The order is drawn from `generator(seed, "order", epoch)`, the augmentation from
     `generator(seed, "augment", epoch)`. Raises `OptionError` for a size below 1.
     """
     order = generator(seed, "order", epoch).permutation(len(dataset.train))
-    draws = generator(seed, "augment", epoch)
+    draws, cuts = generator(seed, "augment", epoch), _cuts(len(order), size)
+    if on_device.takes(dataset.train, dataset.encode, dataset.augment):
+        moves = draw_moves(len(order), draws) if dataset.augment else None
+        return on_device.batches(dataset.train, dataset.encode, order, moves, cuts)
 
     def batch(rows: np.ndarray) -> Batch:
         images = dataset.train.images[rows]
@@ -45,13 +52,16 @@ def batches(dataset: Dataset, size: int, seed: int, epoch: int) -> Iterator[Batc
             images = dataset.augment(images, draws)
         return dataset.encode(images), dataset.train.labels[rows]
 
-    pieces = (batch(rows) for rows in np.split(order, _cuts(len(order), size)))
+    pieces = (batch(rows) for rows in np.split(order, cuts))
     return _ahead(pieces) if size * _nbytes(dataset.train, dataset.encode) >= LARGE else pieces
 
 
 def test_batches(split: Split, encode: Encode, size: int) -> Iterator[Batch]:
     """Every image of the split once, in order and not augmented: (x, y) as in `batches`."""
-    cuts = [0, *_cuts(len(split), size), len(split)]
+    inner = _cuts(len(split), size)
+    if on_device.takes(split, encode):
+        return on_device.batches(split, encode, np.arange(len(split)), None, inner)
+    cuts = [0, *inner, len(split)]
     pieces = (
         (encode(split.images[start:end]), split.labels[start:end]) for start, end in pairwise(cuts)
     )

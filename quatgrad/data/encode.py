@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from quatgrad.backend import check_dtype
+from quatgrad.backend import array_module, check_dtype
 from quatgrad.data.dataset import Encode
 from quatgrad.errors import OptionError, ShapeError
 
@@ -103,7 +103,7 @@ def blocks(x: np.ndarray) -> np.ndarray:
             f"images of {rows}x{columns} pixels cannot be cut into 2x2 blocks: "
             "both sides must be even"
         )
-    q = np.empty((N, rows // 2, columns // 2, 4), dtype=x.dtype)
+    q = array_module(x).empty((N, rows // 2, columns // 2, 4), dtype=x.dtype)
     for a, (u, v) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):  # faster than one transpose
         q[..., a] = x[:, u::2, v::2, 0]
     return q
@@ -137,6 +137,9 @@ ENCODERS: dict[str, Encode] = {
     "blocks": blocks,
     "consecutive": consecutive,
 }
+
+#: Those of one pixel's colours, to which they are linear.
+PIXELWISE = (rgb_gray, rgb_gray_paper, zero_real, rgb)
 
 Colour = tuple[float, float, float]
 

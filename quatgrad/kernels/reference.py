@@ -29,7 +29,21 @@ from quatgrad.kernels.reference_algebra import (  # noqa: F401 - kernels of this
     quaternion_rotate,
     quaternion_sqrt,
 )
-from quatgrad.kernels.reference_optimizer import adam, sgd  # noqa: F401 - kernels of this rung
+from quatgrad.kernels.reference_augment import augment  # noqa: F401 - a kernel of this rung
+from quatgrad.kernels.reference_loss import (  # noqa: F401 - kernels of this rung
+    cross_entropy,
+    cross_entropy_dz,
+    tally,
+)
+from quatgrad.kernels.reference_optimizer import (  # noqa: F401 - kernels of this rung
+    adam,
+    sgd,
+    sgd_masked,
+)
+from quatgrad.kernels.reference_unit import (  # noqa: F401 - kernels of this rung
+    conv_norm,
+    conv_norm_dx,
+)
 
 Pair = tuple[int, int]
 
@@ -148,6 +162,14 @@ def unpatches(P: Array, shape: tuple[int, ...], stride: Pair, padding: Pair) -> 
 
 
 # -------------------------------------------------------------------------- convolution
+
+
+def operand(x: Array) -> Array:
+    """x as convolutions and their gradients read it: x itself, here.
+
+    A rung that rounds factors may do it once for the two products in which each of them stands.
+    """
+    return x
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:

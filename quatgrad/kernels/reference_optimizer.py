@@ -10,12 +10,25 @@ from quatgrad.backend import Array, array_module
 
 
 def sgd(
-    w: Array, g: Array, v: Array, lr: float, momentum: float, nesterov: bool, decay: float
+    w: Array, g: Array, v: Array, lr: float | Array, momentum: float, nesterov: bool, decay: float
 ) -> None:
     """d = g + decay w;  v <- momentum v + d;  w <- w - lr (d + momentum v if nesterov else v)."""
     d = g + decay * w
     v[...] = momentum * v + d
     w -= lr * (d + momentum * v if nesterov else v)
+
+
+def sgd_masked(
+    w: Array, g: Array, v: Array, alive: Array, lr: Array,
+    momentum: float, nesterov: bool, decay: float,
+) -> None:  # fmt: skip
+    """`sgd` of all parameters laid side by side; then w <- w where alive, else 0.
+
+    alive: unsigned integers of w's size, all bits set or none. lr: the number in an array.
+    """
+    sgd(w, g, v, lr, momentum, nesterov, decay)
+    bits = w.view(alive.dtype)
+    bits &= alive
 
 
 def adam(

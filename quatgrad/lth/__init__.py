@@ -1,6 +1,9 @@
 """Lottery tickets: which weights of a network suffice, found by training it again and again.
 
 prune     which weights go: score x granularity x scope
+scores    how much a weight matters     counts    how many go, exactly
+flow      sums over the paths of a network: SynFlow, and weights that no path reaches
+choose    the masks of a level: which network is ranked, in how many rounds
 ticket    masks + the state to rewind to
 rewind    puts a ticket into a network; the invariants that every run asserts
 protocol  how a search prunes and rewinds
@@ -12,6 +15,9 @@ controls  what a ticket is compared with
 store     files on disk, whole or not at all
 experiment  networks, trials and controls     options   presets/, and which options name a run
 compare   real against quaternion     plot   the picture of it
+analysis  a finished run in numbers and pictures (analysis_plots), from
+    anatomy       densities, components of a quaternion     overlap  two masks against chance
+    curve         area, sparsest matching level             connectivity  the line between networks
 runs      what there is on record     plan   what there will be, and when
 verify    proof from the files     collect   what no run needs any more
 sweep     many runs at once     arguments   options as typed     command   the command line

@@ -104,22 +104,38 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--keep", type=float, metavar="X", help="share of weights that survives a level")
     g.add_argument("--stop-below", type=float, metavar="X",
                    help="end 2 levels after accuracy fell below X (default: 0.2)")  # fmt: skip
+    g.add_argument("--method", choices=protocol.METHODS, help="a name for the options below that "
+                   "the literature knows; those given as well count more")  # fmt: skip
     g.add_argument("--score", choices=prune.SCORES, help="what decides: magnitude (default), that "
-                   "of the initial weights, its increase, the movement, or chance")  # fmt: skip
+                   "of the initial weights, its increase, the movement, chance, the slope of the "
+                   "loss (SNIP), or SynFlow")  # fmt: skip
     g.add_argument("--granularity", choices=prune.GRANULARITIES, help="components of quaternions "
-                   "are ranked apart (default), together, or go as one")  # fmt: skip
-    g.add_argument("--scope", choices=prune.SCOPES, help="weights are ranked by layer (default) "
-                   "or all together")  # fmt: skip
+                   "are ranked apart (default), together, or go as one; or whole kernels, or "
+                   "filters")  # fmt: skip
+    g.add_argument("--scope", choices=prune.SCOPES, help="weights are ranked by layer (default), "
+                   "all together, or by layer with more of small ones kept (erk)")  # fmt: skip
+    g.add_argument("--exclude", metavar="NAMES", help="weights not pruned: stem,head")
+    g.add_argument("--keep-of", metavar="NAME=X,...",
+                   help="weights with a share of their own: head=0.9")  # fmt: skip
+    g.add_argument("--prune-from", choices=protocol.PRUNE_FROM, help="what is ranked: the network "
+                   "of the level before (default), or at once the dense one (one-shot), or the one "
+                   "that training starts from")  # fmt: skip
+    g.add_argument("--rounds", type=int, metavar="N", help="reach a level's masks in N steps")
     g.add_argument("--rewind", choices=protocol.REWINDS, help="to the whole start (default), its "
-                   "weights alone as the paper ran, or none: fine-tuning")  # fmt: skip
+                   "weights alone as the paper ran, or none: the weights go on")  # fmt: skip
     g.add_argument("--late", type=int, metavar="N",
                    help="rewind to the dense network after N epochs, not to its start")  # fmt: skip
+    g.add_argument("--rate", choices=protocol.RATES, help="learning rate of a level: the schedule "
+                   "again (default), or the last one: with --rewind none, fine-tuning")  # fmt: skip
+    g.add_argument("--memory", choices=protocol.MEMORIES, help="the optimizer's, at each level: "
+                   "new (default), kept, or restored to that after --late epochs")  # fmt: skip
+    g.add_argument("--order", choices=protocol.ORDERS, help="of the images at each level: the "
+                   "same as in the dense network's training (default), or fresh")  # fmt: skip
     g.add_argument("--masks", choices=protocol.MASKS, help="from the retrained networks (default), "
                    "or from a first pass of fine-tuning")  # fmt: skip
-    g.add_argument("--memory", choices=protocol.MEMORIES, help="the optimizer's, at each level: "
-                   "new (default) or kept")  # fmt: skip
     g.add_argument("--control", choices=CONTROLS, action="append", help="also train its masks over "
-                   "other weights, shuffled, or over signs alone; may be repeated")  # fmt: skip
+                   "other weights, shuffled (whole: quaternions as they are), or over signs alone; "
+                   "may be repeated")  # fmt: skip
 
     g = p.add_argument_group("where")
     g.add_argument("--backend", choices=tuple(LADDERS), help="default: numba")

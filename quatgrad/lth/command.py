@@ -17,7 +17,7 @@ from quatgrad.errors import OptionError, QuatgradError
 from quatgrad.lth import collect, compare, experiment, plan, runs, sweep, verify
 from quatgrad.lth.arguments import Parser, parser
 from quatgrad.lth.controls import CONTROLS
-from quatgrad.lth.options import Options, resolve
+from quatgrad.lth.options import Options, resolve, spelled_out
 from quatgrad.lth.signals import Interrupted, at_once, handled
 
 
@@ -75,7 +75,7 @@ def branch(arguments: list[str]) -> int:
     directory = runs.find(given.pop("run"), given.pop("out", "runs"))
     first = experiment.options_of(directory)
     here: dict[str, Any] = {"out": str(directory.parent), "quiet": False, "plot": None}
-    options = replace(first, **(here | given))
+    options = replace(first, **(here | spelled_out(given)))
     if options.config("") != first.config(""):
         raise OptionError(f"these options are not those of {directory.name}: give them to run")
     return _run(options, as_json)

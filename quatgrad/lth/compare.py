@@ -28,12 +28,18 @@ def mean(trials: Sequence[Runs]) -> Runs:
 
 
 def _merge(records: Sequence[Record]) -> Record:
-    n, accuracies = len(records), [r["accuracy"] for r in records]
-    merged = records[0] | {"accuracy": statistics.fmean(accuracies), "trials": n}
-    if n > 1:
-        t = float(stats.t.ppf(0.975, n - 1))
-        merged["interval"] = t * statistics.stdev(accuracies) / math.sqrt(n)
-    return merged
+    accuracies = [r["accuracy"] for r in records]
+    merged = records[0] | {"accuracy": statistics.fmean(accuracies), "trials": len(records)}
+    half = half_width(accuracies)
+    return merged if half is None else merged | {"interval": half}
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """t s / sqrt(n): half the 95 % interval of their mean; None for one value."""
+    n = len(values)
+    if n == 1:
+        return None
+    return float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(values) / math.sqrt(n)
 
 
 def full_size(runs: Runs) -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from quatgrad.errors import ShapeError
 from quatgrad.lth.ticket import Ticket
 
 State = Mapping[str, np.ndarray]
@@ -20,11 +21,13 @@ Control = Callable[[Ticket, Mapping[str, int], State, np.random.Generator], Tick
 def reinitialised(
     ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
 ) -> Ticket:
-    """The same mask over other initial weights: was it the mask alone?
+    """The same mask over other initial weights, with no memory: was it the mask alone?
 
+    The weights have no training behind them, so a search gives them all its epochs, also where the
+    ticket is rewound to a later one (`FROM_SCRATCH`).
     Source: Frankle & Carbin, arXiv:1803.03635, "random reinitialization".
     """
-    return replace(ticket, state=fresh)
+    return replace(ticket, state=fresh, memory={})
 
 
 def shuffled(
@@ -32,12 +35,29 @@ def shuffled(
 ) -> Ticket:
     """The same weights under a mask shuffled in each component tensor: was it the count alone?
 
+    This is the random mask of equal counts, too: shuffled uniformly, any mask becomes each mask of
+    its counts with the same probability.
     Source: Frankle et al., "Pruning neural networks at initialization", arXiv:2009.08576.
     """
     masks = {}
     for name, mask in ticket.masks.items():
         rows = mask.reshape(components[name], -1)
         masks[name] = rng.permuted(rows, axis=1).reshape(mask.shape)
+    return replace(ticket, masks=masks)
+
+
+def shuffled_whole(
+    ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
+) -> Ticket:
+    """As `shuffled`, but quaternions move as they are: was it which components go together?
+
+    The number of quaternions of each of the 16 patterns stays. Where whole quaternions were
+    pruned, they stay whole. In a real weight it is `shuffled`.
+    """
+    masks = {}
+    for name, mask in ticket.masks.items():
+        columns = mask.reshape(components[name], -1)
+        masks[name] = rng.permutation(columns, axis=1).reshape(mask.shape)
     return replace(ticket, masks=masks)
 
 
@@ -56,8 +76,23 @@ def signs(
     return replace(ticket, state={**ticket.state, **flat})
 
 
+def transplanted(ticket: Ticket, donor: Ticket) -> Ticket:
+    """The mask that another seed found, over the weights of this one: does it fit them alone?
+
+    It is `reinitialised` seen from the donor, but for the order of the images: that of the weights'
+    own seed here, of the mask's there. Both tickets are of one level.
+    """
+    shapes = [{n: m.shape for n, m in t.masks.items()} for t in (ticket, donor)]
+    if shapes[0] != shapes[1]:
+        raise ShapeError("transplanted: the donor's masks are those of another network")
+    return replace(ticket, masks=donor.masks)
+
+
 CONTROLS: dict[str, Control] = {
     "reinitialised": reinitialised,
     "shuffled": shuffled,
+    "shuffled-whole": shuffled_whole,
     "signs": signs,
 }
+#: Controls whose weights are untrained, whatever epoch the ticket is rewound to.
+FROM_SCRATCH = ("reinitialised",)

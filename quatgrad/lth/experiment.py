@@ -13,7 +13,7 @@ from quatgrad import data, models
 from quatgrad.backend import generator, set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import compare, plot, store
-from quatgrad.lth.controls import CONTROLS, Control
+from quatgrad.lth.controls import CONTROLS, FROM_SCRATCH, Control
 from quatgrad.lth.options import NETWORKS, Options, overrides, resolve
 from quatgrad.lth.search import Search
 from quatgrad.lth.stage import Record
@@ -28,12 +28,13 @@ def prepare(options: Options) -> dict[str, data.Dataset]:
     """The images that each network sees. Raises what is wrong with the options, writes nothing."""
     set_backend(options.backend)
     set_precision(options.precision)
-    options.recipe(), options.protocol()  # raise what is wrong with them
+    recipe, plan = options.recipe(), options.protocol()  # raise what is wrong with them
+    plan.recipe(recipe, 1, 1)
     if options.plot:  # better now than after hours
         store.prepare_directory(Path(options.plot).parent, "--plot")
     datasets = {name: load(options, name) for name in options.networks}
     for name in options.networks:  # a network that cannot be made is better known now, too
-        create(options, name, datasets[name], options.seed)
+        plan.check(create(options, name, datasets[name], options.seed), recipe)
     return datasets
 
 
@@ -78,7 +79,7 @@ def searches(
             fresh = create(options, network, datasets[network], seed + CONTROL_SEED)
             change = partial(apply, CONTROLS[name], fresh, seed)
             yield search(network, f"{network}-{name}", source=ticket, control=change,
-                         branch={"control": name})  # fmt: skip
+                         branch={"control": name}, from_scratch=name in FROM_SCRATCH)  # fmt: skip
 
 
 def trial_path(directory: Path, trial: int) -> Path:

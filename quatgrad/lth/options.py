@@ -10,7 +10,7 @@ from typing import Any
 
 from quatgrad import data, models
 from quatgrad.errors import OptionError
-from quatgrad.lth.protocol import Protocol
+from quatgrad.lth.protocol import METHODS, Protocol
 from quatgrad.train import Recipe
 
 PRESETS = tuple(
@@ -62,10 +62,16 @@ class Options:
     score: str = "magnitude"
     granularity: str = "weight"
     scope: str = "layer"
+    exclude: str = ""
+    keep_of: str = ""
+    prune_from: str = "last"
+    rounds: int = 1
     rewind: str = "start"
-    masks: str = "retrained"
-    memory: str = "new"
     late: int = 0
+    rate: str = "again"
+    memory: str = "new"
+    order: str = "same"
+    masks: str = "retrained"
     control: tuple[str, ...] = ()
     precision: str = "float32"
     backend: str = "numba"
@@ -141,7 +147,8 @@ def resolve(given: dict[str, Any]) -> Options:
     """Options from those given on the command line, over the preset's, over the defaults.
 
     Without a preset, it is the dataset's: `digits`, or `cifar` for CIFAR-10 and CIFAR-100. A
-    preset may say more for one network, in a table [models.NAME].
+    preset may say more for one network, in a table [models.NAME]. A method, one of `METHODS`,
+    stands between the two.
     """
     name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
     if name not in PRESETS:
@@ -150,7 +157,13 @@ def resolve(given: dict[str, Any]) -> Options:
     preset = tomllib.loads(text)
     of_models = preset.pop("models", {})
     model = given.get("model", preset["model"])
-    return Options(**(preset | of_models.get(model, {}) | given | {"preset": name}))
+    return Options(**(preset | of_models.get(model, {}) | spelled_out(given) | {"preset": name}))
+
+
+def spelled_out(given: dict[str, Any]) -> dict[str, Any]:
+    """Options given, with those of their method below them and not its name."""
+    method = METHODS[given["method"]] if "method" in given else {}
+    return method | {name: value for name, value in given.items() if name != "method"}
 
 
 def overrides(options: Options) -> dict[str, Any]:

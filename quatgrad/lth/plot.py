@@ -6,15 +6,15 @@ import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from quatgrad.errors import OptionError
 from quatgrad.lth.compare import Runs, full_size
 from quatgrad.lth.store import write_file
 
-#: Okabe and Ito's colours: told apart by colour-blind readers and in grey print.
+#: The first colours of the package's style; a shape each, for grey print.
 STYLE: dict[str, dict[str, Any]] = {
     "real": {"color": "#0072B2", "marker": "o", "label": "real"},
     "quaternion": {"color": "#D55E00", "marker": "s", "label": "quaternion"},
@@ -22,7 +22,9 @@ STYLE: dict[str, dict[str, Any]] = {
 }
 
 #: Controls are drawn in the colour of their network.
-LINES = {"reinitialised": "--", "shuffled": ":", "signs": "-."}
+LINES: dict[str, Any] = {
+    "reinitialised": "--", "shuffled": ":", "shuffled-whole": (0, (1, 3)), "signs": "-.",
+}  # fmt: skip
 
 
 def style(name: str) -> dict[str, Any]:
@@ -33,15 +35,16 @@ def style(name: str) -> dict[str, Any]:
                   "markerfacecolor": "white"} if control else own  # fmt: skip
 
 
+@context("quatgrad.style")
 def figure(runs: Runs, title: str, chance: float) -> Figure:
     """Accuracy against weights left, in % of the dense real network, fewer to the right."""
     full = full_size(runs)
-    fig = Figure(figsize=(7, 4.4), layout="constrained")
+    fig = Figure(figsize=(7, 4.4))
     ax = fig.add_subplot()
     for algebra, records in runs.items():
         x = [100 * r["weights_left"] / full for r in records]
         y = [r["accuracy"] for r in records]
-        ax.plot(x, y, linewidth=1.8, markersize=5, **style(algebra))
+        ax.plot(x, y, **style(algebra))
         low, high = (
             [r["accuracy"] + sign * r.get("interval", 0) for r in records] for sign in (-1, 1)
         )
@@ -58,10 +61,8 @@ def figure(runs: Runs, title: str, chance: float) -> Figure:
     ax.set_ylim(bottom=0)
     ax.set_xlabel("weights remaining, in % of the dense real network")
     ax.set_ylabel("test accuracy")
-    ax.set_title(title, fontsize=11)
-    ax.grid(alpha=0.25, linewidth=0.6)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc=(0.02, 0.2))
+    ax.set_title(title)
+    ax.legend(loc=(0.02, 0.2))
     return fig
 
 
@@ -72,6 +73,6 @@ def save(fig: Figure, path: Path) -> None:
         raise OptionError(f"a picture is written as .png or .svg; got {path.name!r}")
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == ".svg" else {"Software": None}
-    with matplotlib.rc_context({"svg.hashsalt": "quatgrad", "svg.fonttype": "path"}):
-        fig.savefig(buffer, format=kind[1:], dpi=160, metadata=metadata)
+    with context("quatgrad.style"):
+        fig.savefig(buffer, format=kind[1:], metadata=metadata)
     write_file(path, buffer.getvalue())

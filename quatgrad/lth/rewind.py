@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import to_numpy
+from quatgrad.backend import array_module, asarray, to_numpy
 from quatgrad.errors import InvariantError
-from quatgrad.lth.prune import Masks, Rule, survivors
+from quatgrad.lth.counts import Counts
+from quatgrad.lth.prune import Masks, Rule
 from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
@@ -47,17 +48,25 @@ def check_pruned(model: Module, ticket: Ticket, optimizer: Optimizer | None = No
             if p.mask is not None:
                 raise InvariantError(f"{name} is not prunable, but it has a mask")
             continue
-        if p.mask is None or not np.array_equal(to_numpy(p.mask), mask):
+        alive = asarray(mask)  # on a GPU all is compared there
+        if p.mask is None or p.mask.shape != mask.shape or (p.mask != alive).any():
             raise InvariantError(f"{name} does not carry the mask of the ticket")
         arrays = {"value": p.data, "gradient": p.grad, **state.get(id(p), {})}
         for what, a in arrays.items():
             # logical_and, not a[~mask]: the same truth in a fifteenth of the time.
-            if getattr(a, "shape", None) == mask.shape and np.logical_and(to_numpy(a), ~mask).any():
+            if getattr(a, "shape", None) != mask.shape:
+                continue
+            if array_module(a).logical_and(a, ~alive).any():
                 raise InvariantError(f"{name}: a pruned entry has a {what} that is not 0")
 
 
-def check_pruning(old: Masks, new: Masks, components: dict[str, int], rule: Rule) -> None:
-    """Masks only shrink, n - round((1 - keep) n) of n groups are left, and groups stay whole."""
+def check_pruning(
+    old: Masks, new: Masks, components: dict[str, int], rule: Rule, times: int = 1
+) -> None:
+    """Masks only shrink, groups stay whole, and as many are left as the rule says.
+
+    That is n - round((1 - keep) n) of n groups, `times` times; `old` are the masks before.
+    """
     if old.keys() != new.keys():
         raise InvariantError("pruning changed which weights are prunable")
     for name, c in components.items():
@@ -66,21 +75,32 @@ def check_pruning(old: Masks, new: Masks, components: dict[str, int], rule: Rule
         groups = rule.groups(new[name], c)
         if (groups.any(axis=-1) != groups.all(axis=-1)).any():
             raise InvariantError(f"{name}: a {rule.granularity} is pruned in part")
-    before, after = (_counts(masks, components, rule) for masks in (old, new))
-    for where, counts in before.items():
-        expected = [survivors(n, rule.keep) for n in counts]
-        if after[where] != expected:
+    expected, left = _expected(old, components, rule, times), rule.alive(new, components)
+    for where, counts in left.items():
+        if counts != expected[where]:
             raise InvariantError(
-                f"{where}: {after[where]} weights are left, the rule says {expected}"
+                f"{where}: {counts} weights are left, the rule says {expected[where]}"
             )
 
 
-def _counts(masks: Masks, components: dict[str, int], rule: Rule) -> dict[str, list[int]]:
-    """Groups alive in each pool."""
-    counts = {
-        n: rule.groups(masks[n], c).any(axis=-1).sum(axis=1).tolist() for n, c in components.items()
-    }
-    return {"all tensors": [sum(map(sum, counts.values()))]} if rule.scope == "global" else counts
+def _expected(old: Masks, components: dict[str, int], rule: Rule, times: int) -> Counts:
+    """`Rule.targets`, with `counts.survivors` written a second time: a bug there is seen here."""
+    own, counts = rule.own_rates(old), rule.alive(old, components)
+    shared = [place for place in counts if place not in own]
+    pools = [n for place in shared for n in counts[place] if n]
+    total = sum(pools)
+    for _ in range(times):
+        total = max(total - round((1 - rule.keep) * total), len(pools))
+        counts = {
+            place: [max(n - round((1 - own.get(place, rule.keep)) * n), min(n, 1)) for n in ns]
+            for place, ns in counts.items()
+        }
+    if rule.scope == "erk":
+        shares = rule.targets(old, components, times)
+        counts |= {place: shares[place] for place in shared}
+        if total != (found := sum(n for place in shared for n in counts[place])):
+            raise InvariantError(f"{found} weights are shared out, the rule says {total}")
+    return counts
 
 
 def check_unchanged(ticket: Ticket, digest: str) -> None:

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from quatgrad.backend import generator, get_precision
-from quatgrad.data import Dataset
+from quatgrad.backend import get_precision
+from quatgrad.data import Dataset, num_batches
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import store
+from quatgrad.lth.choose import next_masks
 from quatgrad.lth.level import Level, early_path
 from quatgrad.lth.protocol import Protocol, State
-from quatgrad.lth.prune import Masks, full_masks, prune
-from quatgrad.lth.rewind import check_pruning, rewind
+from quatgrad.lth.prune import full_masks
+from quatgrad.lth.rewind import rewind
 from quatgrad.lth.signals import remembered
 from quatgrad.lth.stage import Record, Stage, chosen, read_end, read_record, read_start
 from quatgrad.lth.ticket import Ticket
@@ -40,7 +41,8 @@ class Search:
     images, for the keys of stages that searches share.
 
     With `source`, another search, its masks are taken, and nothing is pruned here; `control`
-    changes the ticket of a level before it is trained, and `branch` names it for the keys.
+    changes the ticket of a level before it is trained, and `branch` names it for the keys. With
+    `from_scratch`, it is trained for all epochs of the recipe, also after a late rewinding.
     """
 
     model: Module
@@ -55,6 +57,7 @@ class Search:
     source: Search | None = None
     control: Callable[[Ticket, int], Ticket] = lambda ticket, level: ticket
     branch: Mapping[str, Any] = field(default_factory=dict)
+    from_scratch: bool = False
     what: Mapping[str, Any] = field(default_factory=dict)
     stages: Path | None = None
 
@@ -63,9 +66,7 @@ class Search:
         if self.stages and not self.what:
             raise OptionError("Search: where stages are shared, say in `what` which network and "
                               "images these are: others must have other keys")  # fmt: skip
-        if self.protocol.late > self.recipe.epochs:
-            raise OptionError(f"--late {self.protocol.late} rewinds to a later epoch than the last "
-                              f"of {self.recipe.epochs}")  # fmt: skip
+        self.protocol.check(self.model, self.recipe)  # better an error now than after hours
         return self._go()
 
     def _go(self) -> list[Record]:
@@ -138,15 +139,17 @@ class Search:
         dense, before = stage.parent("dense"), read_end(stage.parent("before"))
         start = read_start(dense)
         behind = [Epoch(**e) for e in read_record(dense)["epochs"][: protocol.late]]
-        first = self._early(dense, start, behind).state if behind else start
-        rewind(model, before)
+        early = self._early(dense, start, behind) if behind else Ticket({}, start)
         if "masks" in stage.parents:
             masks = read_end(stage.parent("masks")).masks
         else:
-            masks = self._next_masks(before.masks, start, level)
-        memory = before.memory if protocol.memory == "kept" else {}
-        ticket = Ticket(masks, protocol.state(model, first, before.state), memory)
-        return self.control(ticket, level), behind
+            masks = next_masks(
+                model, self.dataset, protocol, self.seed, level, before, read_end(dense).state,
+                early.state, start,
+            )  # fmt: skip
+        memory = {"new": {}, "kept": before.memory, "restored": early.memory}[protocol.memory]
+        ticket = Ticket(masks, protocol.state(model, early.state, before.state), memory)
+        return self.control(ticket, level), [] if self.from_scratch else behind
 
     def _train(
         self, stage: Stage, level: int, ticket: Ticket, behind: list[Epoch], asked: list[int]
@@ -157,7 +160,10 @@ class Search:
         # All rules share the dense level: it keeps what any of them may ask for.
         remember = protocol.memory == "kept" or not level
         early = 0 if level else protocol.late
-        Level(self.model, self.dataset, self.recipe, self.seed, stage, ticket, asked).train(
+        batches = num_batches(len(self.dataset.train), self.recipe.batch_size)
+        recipe = protocol.recipe(self.recipe, level, batches)
+        seed = protocol.order_seed(self.seed, level)
+        Level(self.model, self.dataset, recipe, seed, stage, ticket, asked).train(
             behind, label, self.progress, remember, early
         )
 
@@ -179,13 +185,6 @@ class Search:
                     )
                 Ticket({}, model.state_dict(), optimizer.state_dict()).save(path)
         return Ticket.load(path)
-
-    def _next_masks(self, old: Masks, start: State, level: int) -> Masks:
-        """The masks of a level, from the weights as they are."""
-        rule, weights = self.protocol.rule, dict(self.model.prunable_parameters())
-        new = prune(weights, old, rule, start, generator(self.seed, "prune", level))
-        check_pruning(old, new, {n: w.components for n, w in weights.items()}, rule)
-        return new
 
 
 def _finished(records: list[Record], floor: float) -> bool:

@@ -85,8 +85,9 @@ def _masks(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> N
             raise InvariantError("its masks are not those that it took")
     else:
         components = read_record(stage.parent("dense"))["components"]
-        check_pruning(read_end(stage.parent("before")).masks, masks, components,
-                      protocol_of(stage).rule)  # fmt: skip
+        protocol, level = protocol_of(stage), stage.parameters["level"]
+        old, times = protocol.prunings(read_end(stage.parent("before")).masks, level)
+        check_pruning(old, masks, components, protocol.rule, times)
     right["masks that only shrink, by the rule's count"] += 1
 
 
@@ -101,12 +102,12 @@ def _start(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> N
         ticket = Ticket(masks, read_start(stage.path))
     else:
         dense, end = stage.parent("dense"), read_end(stage.parent("before"))
-        protocol, first = protocol_of(stage), read_start(dense)
+        protocol, early = protocol_of(stage), Ticket({}, read_start(dense))
         if protocol.late:
-            first = Ticket.load(early_path(dense, protocol.late)).state
-        memory = end.memory if protocol.memory == "kept" else {}
+            early = Ticket.load(early_path(dense, protocol.late))
+        memory = {"new": {}, "kept": end.memory, "restored": early.memory}[protocol.memory]
         network: Any = _Names(end.state, read_record(dense)["statistics"])
-        ticket = Ticket(masks, protocol.state(network, first, end.state), memory)
+        ticket = Ticket(masks, protocol.state(network, early.state, end.state), memory)
     if ticket.digest() != record["ticket"]:
         raise InvariantError("it did not start from mask x rewind state")
     right["starts that are mask x rewind state, bit for bit"] += 1

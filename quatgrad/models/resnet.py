@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from quatgrad.autograd import Tensor
 from quatgrad.models.algebra import Layers
-from quatgrad.nn import BatchNorm2d, GlobalAvgPool2d, Module, Sequential
+from quatgrad.nn import BatchNorm2d, GlobalAvgPool2d, Module, Sequential, normed
 from quatgrad.ops import relu
 
 
@@ -25,8 +25,8 @@ class BasicBlock(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Two convolutions and the way around them."""
-        y = relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
+        y = normed(self.conv1, self.bn1, x, relu)
+        y = normed(self.conv2, self.bn2, y)
         return relu(y + self.shortcut(x))
 
 
@@ -46,9 +46,9 @@ class Bottleneck(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Three convolutions and the way around them."""
-        y = relu(self.bn1(self.conv1(x)))
-        y = relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
+        y = normed(self.conv1, self.bn1, x, relu)
+        y = normed(self.conv2, self.bn2, y, relu)
+        y = normed(self.conv3, self.bn3, y)
         return relu(y + self.shortcut(x))
 
 
@@ -80,14 +80,23 @@ class ResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, H, W, C) -> logits (N, classes)."""
-        x = relu(self.bn(self.stem(x)))
+        x = normed(self.stem, self.bn, x, relu)
         for stage in self.stages:
             x = stage(x)
         return self.head(self.pool(x))
+
+
+class Projection(Sequential):
+    """y = bn(conv1x1(x))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """To where the block arrives."""
+        conv, bn = self.modules
+        return normed(conv, bn, x)
 
 
 def _shortcut(layers: Layers, P: int, Q: int, stride: int) -> Module:
     """The identity, or a strided 1x1 convolution where the shape changes."""
     if stride == 1 and P == Q:
         return Sequential()
-    return Sequential(layers.conv(P, Q, 1, stride), BatchNorm2d(Q))
+    return Projection(layers.conv(P, Q, 1, stride), BatchNorm2d(Q))

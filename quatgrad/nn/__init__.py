@@ -17,6 +17,7 @@ from quatgrad.nn.linear import Linear, QLinear, RotationLinear
 from quatgrad.nn.module import Buffer, Module
 from quatgrad.nn.norm import BatchNorm2d, QBatchNorm2d, QVarianceNorm2d
 from quatgrad.nn.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d, QMaxPool2d
+from quatgrad.nn.unit import normed
 
 __all__ = [
     "AvgPool2d",
@@ -45,4 +46,5 @@ __all__ = [
     "Sequential",
     "convert",
     "init",
+    "normed",
 ]

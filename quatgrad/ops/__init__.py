@@ -7,6 +7,7 @@
     conv         linear conv2d conv_transpose2d
     pool         max_pool2d avg_pool2d global_avg_pool2d quaternion_max_pool2d
     norm         batch_norm
+    unit         conv_norm: convolution, batch norm and rectifier in one
     loss         cross_entropy mse_loss
     algebra      exp, log, sqrt, powers, rotations of quaternions: ops.algebra.exp, ...
 
@@ -66,6 +67,7 @@ from quatgrad.ops.shape import (
     stack,
     transpose,
 )
+from quatgrad.ops.unit import conv_norm
 
 OPERATORS = {
     "__add__": arithmetic.add,
@@ -112,8 +114,8 @@ Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # == compares 
 
 __all__ = [
     "absolute", "avg_pool2d", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d",
-    "conv_transpose2d", "cross_entropy", "dropout", "exp", "flatten", "gelu", "getitem",
-    "global_avg_pool2d", "hamilton", "hamilton_conv2d", "hamilton_conv_transpose2d",
+    "conv_norm", "conv_transpose2d", "cross_entropy", "dropout", "exp", "flatten", "gelu",
+    "getitem", "global_avg_pool2d", "hamilton", "hamilton_conv2d", "hamilton_conv_transpose2d",
     "hamilton_linear", "leaky_relu", "linear", "log", "logsumexp", "matmul", "max", "max_pool2d",
     "mean", "modrelu", "mse_loss", "pad", "power", "quaternion_max_pool2d", "relu", "reshape",
     "rotation_conv2d", "rotation_linear", "rotation_weight", "sigmoid", "softmax", "sqrt",

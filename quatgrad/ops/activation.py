@@ -18,6 +18,8 @@ from quatgrad.quaternion import norm
 class ReLU(Function):
     """y = max(x, 0); dy/dx = 1 for x > 0, else 0."""
 
+    fresh = True
+
     def forward(self, x):
         y = kernel("relu")(x)
         self.save(y)

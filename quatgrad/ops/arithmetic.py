@@ -191,6 +191,8 @@ class Where(Function):
 class MatMul(Function):
     """y = a b, matrices in the last two axes, the leading ones broadcast."""
 
+    fresh = True
+
     def forward(self, a, b):
         self.save(a, b)
         return kernel("matmul")(a, b)

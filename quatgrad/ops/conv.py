@@ -32,20 +32,21 @@ class Conv(Function):
     """
 
     name = "conv2d"
+    fresh = True
     components = 1  # of a channel: each component of a map is cut into groups by itself
 
     def __init__(self, stride: Pair, padding: Pair, groups: int = 1):
         self.how, self.groups = (stride, padding), groups
 
     def forward(self, x, w):
-        self.save(x, w)
-        xs, ws = self.split(x), split(w, self.groups)
+        xs, ws = self.operands(x), split(w, self.groups)
+        self.save(w, *xs)
         f = kernel(self.name)
         return self.join([f(a, v, *self.how) for a, v in zip(xs, ws, strict=True)])
 
     def backward(self, g):
-        x, w = self.saved
-        xs, ws, gs = self.split(x), split(w, self.groups), self.split(g)
+        w, *xs = self.saved
+        ws, gs = split(w, self.groups), self.operands(g)
         dx = dw = None
         if self.needs[0]:
             f, shape = kernel(f"{self.name}_dx"), xs[0].shape
@@ -54,6 +55,10 @@ class Conv(Function):
             f, size = kernel(f"{self.name}_dw"), window_of(w)
             dw = join([f(a, b, size, *self.how) for a, b in zip(xs, gs, strict=True)])
         return dx, dw
+
+    def operands(self, x: Array) -> list[Array]:
+        """The blocks of a map as products read them; for all products in which they stand."""
+        return [kernel("operand")(a) for a in self.split(x)]
 
     def split(self, x: Array) -> list[Array]:
         """The blocks of a map that belong to each group."""

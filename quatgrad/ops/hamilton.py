@@ -38,6 +38,8 @@ class Hamilton(Binary):
 class HamiltonLinear(Function):
     """y_q = sum_p w_pq x_p; dx_p = sum_q conj(w_pq) g_q, dw_pq = sum_n g_q conj(x_p)."""
 
+    fresh = True
+
     def forward(self, x, w):
         self.save(x, w)
         return kernel("hamilton_linear")(x, w)

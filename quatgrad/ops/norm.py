@@ -13,6 +13,8 @@ class BatchNorm(Function):
     dx = scale / sqrt(var + eps) (g - mean(g) - z mean(g z)); dscale = sum g z, dshift = sum g.
     """
 
+    fresh = True
+
     def __init__(self, eps: float):
         self.eps = eps
 

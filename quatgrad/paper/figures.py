@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from quatgrad.lth.plot import STYLE
@@ -32,6 +33,7 @@ NAMES = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100"
          "imagenet64": "ImageNet64"}  # fmt: skip
 
 
+@context("quatgrad.style")
 def figure(curves: Sequence[Curve], axis: str = "x") -> Figure:
     """One panel for each network and dataset: accuracy against what is left, less to the right."""
     panels: dict[tuple[str, str], list[Curve]] = {}
@@ -40,7 +42,7 @@ def figure(curves: Sequence[Curve], axis: str = "x") -> Figure:
     columns = min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
     size = (7, 4.8) if len(panels) == 1 else (4 * columns, 3.2 * rows + 0.6)
-    fig = Figure(figsize=size, layout="constrained")
+    fig = Figure(figsize=size)
     one_dataset = len({dataset for dataset, _ in panels}) == 1
     grid = fig.subplots(rows, columns, squeeze=False, sharex=one_dataset, sharey=True)
     for ax, members in zip(grid.flat, panels.values(), strict=False):
@@ -58,9 +60,10 @@ def figure(curves: Sequence[Curve], axis: str = "x") -> Figure:
     return fig
 
 
+@context("quatgrad.style")
 def beyond(curves: Sequence[Curve]) -> Figure:
     """One network at equal weights, parameters, multiply-adds and bytes: four panels."""
-    fig = Figure(figsize=(8, 6.6), layout="constrained")
+    fig = Figure(figsize=(8, 6.6))
     grid = fig.subplots(2, 2, sharey=True)
     for ax, axis in zip(grid.flat, BEYOND, strict=True):
         _panel(ax, [c for c in curves if getattr(c.dense, axis) is not None], axis)
@@ -102,8 +105,6 @@ def _panel(ax: Axes, curves: Sequence[Curve], axis: str) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: form(x)))
     ax.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
     ax.tick_params(labelsize=8)
-    ax.grid(alpha=0.25, linewidth=0.6)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _draw(ax: Axes, curve: Curve, axis: str) -> None:
@@ -131,7 +132,7 @@ def _legend(fig: Figure, curves: Sequence[Curve]) -> None:
         handles[place] = Line2D([], [], label=label, **(look | (faint if published else {})))
     fig.legend(
         handles=[handles[place] for place in sorted(handles)], loc="outside lower center",
-        frameon=False, ncols=len({network for network, _ in handles}), fontsize=9,
+        ncols=len({network for network, _ in handles}), fontsize=9,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import cupy_on_cpu
 import pytest
 
 from quatgrad import use_backend
-from quatgrad.backend import notice
+from quatgrad.backend import notice, use_precision
 from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu import compile, plans
 
@@ -32,7 +32,7 @@ def stand_in(forget, monkeypatch):
         pytest.skip("kernels run on the CPU by g++, which is not installed")
     monkeypatch.setitem(sys.modules, "cupy", cupy_on_cpu.cupy)
     monkeypatch.setitem(sys.modules, "cudnn", None)  # not to be imported
-    with use_backend("cupy"):
+    with use_backend("cupy"), use_precision("float32"):  # a command may change both
         yield cupy_on_cpu.cupy
 
 
@@ -47,6 +47,7 @@ def solved(stand_in, monkeypatch):
         out[...] = cupy_on_cpu.function(solve)(a, b)
 
     monkeypatch.setattr(plans, "_find", lambda problem: True)
+    monkeypatch.setattr(plans, "_handle", lambda: "a handle")
     monkeypatch.setattr(plans, "_execute", execute)
     return seen
 

@@ -29,7 +29,8 @@ constexpr size_t STACK = 1 << 16;
 struct Fiber {
     ucontext_t context;
     State state;
-    uint64_t slot;
+    uint64_t slots[2];  // of the last shuffle and of this one: its readers may lag by one
+    unsigned shuffles;
 };
 static std::vector<Fiber> all;
 static std::vector<char> stacks;
@@ -86,6 +87,7 @@ static bool release(unsigned n) {
 static bool run_fibers(unsigned n) {
     for (unsigned t = 0; t < n; t++) {
         all[t].state = READY;
+        all[t].shuffles = 0;
         getcontext(&all[t].context);
         all[t].context.uc_stack = {&stacks[t * STACK], 0, STACK};
         all[t].context.uc_link = &scheduler;
@@ -136,10 +138,9 @@ static bool launch(const unsigned* grid, const unsigned* block, const std::funct
 static void __syncthreads() { fibers::wait(fibers::AT_BLOCK); }
 
 template <class V> static V __shfl_xor_sync(unsigned, V value, int mask) {
-    unsigned me = fibers::current;
-    std::memcpy(&fibers::all[me].slot, &value, sizeof value);
+    unsigned me = fibers::current, slot = fibers::all[me].shuffles++ % 2;
+    std::memcpy(&fibers::all[me].slots[slot], &value, sizeof value);
     fibers::wait(fibers::AT_WARP);
-    std::memcpy(&value, &fibers::all[me ^ mask].slot, sizeof value);
-    fibers::wait(fibers::AT_WARP);
+    std::memcpy(&value, &fibers::all[me ^ mask].slots[slot], sizeof value);
     return value;
 }

@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 TYPES = {
     "float": np.float32, "double": np.float64, "int": np.int32, "unsigned": np.uint32,
-    "long long": np.int64, "unsigned char": np.uint8, "unsigned short": np.uint16, "bool": np.bool_,
+    "long long": np.int64, "unsigned long long": np.uint64, "unsigned char": np.uint8,
+    "unsigned short": np.uint16, "bool": np.bool_,
 }  # fmt: skip
 
 

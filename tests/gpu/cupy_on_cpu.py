@@ -18,8 +18,9 @@ import numpy as np
 #: What the engine uses of CuPy. Before you add a name, look whether CuPy has it.
 FUNCTIONS = """
     abs add arange arccos arctan2 argmax array ascontiguousarray asarray broadcast_to clip
-    concatenate copysign cos einsum empty empty_like exp eye isfinite isinf isnan log log1p maximum
-    may_share_memory minimum moveaxis multiply negative ones ones_like pad sign sin split sqrt stack
+    concatenate copysign cos einsum empty empty_like exp eye isfinite isinf isnan log log1p
+    logical_and maximum may_share_memory minimum moveaxis multiply negative ones ones_like pad
+    sign sin split sqrt stack
     subtract sum take tanh tensordot where zeros zeros_like
 """
 #: Methods of arrays.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from quatgrad import models, nn, use_backend
-from quatgrad.backend import asarray
+from quatgrad.backend import asarray, to_numpy
 from quatgrad.capture import Step
 from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu.graph import Graph
@@ -66,8 +66,22 @@ def test_a_recorded_step_waits_for_nothing(solved):
             step(images, labels, 0.1)
     assert counts["to_host"] == 0
     assert counts["to_device"] == 4
-    assert counts["kernel sgd"] == 0
-    assert counts["kernel sgd_at_rate"] == 2 * len(net.parameters())
+    assert counts["kernel sgd_masked"] == 2
+
+
+def test_a_graph_does_not_outlive_its_masks(solved):
+    net = network("conv-2", "quaternion")
+    step = Step(net, SGD(net.parameters(), 0.9, nesterov=True))
+    given = list(batches([4] * 6))
+    for images, labels in given[:3]:
+        step(images, labels, 0.1)
+    first = next(iter(step.recorded.values()))
+    w = dict(net.prunable_parameters())["2.weight"]
+    w.prune(np.random.default_rng(1).random(w.shape) < 0.5)
+    for images, labels in given[3:]:
+        step(images, labels, 0.1)
+        assert (to_numpy(w.data) == 0)[~to_numpy(w.mask)].all()
+    assert next(iter(step.recorded.values())) not in (None, first)
 
 
 def test_recording_computes_nothing(stand_in):

@@ -7,10 +7,12 @@ import cupy_on_cpu
 import numpy as np
 import pytest
 
-from quatgrad import Tensor, set_backend
+from quatgrad import Tensor, models, set_backend
+from quatgrad.capture import Step
 from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu import plans
 from quatgrad.lth import command
+from quatgrad.optim import SGD
 
 
 @pytest.fixture
@@ -79,6 +81,26 @@ def test_out_of_memory_says_what_to_lower(stand_in, monkeypatch, capsys, tmp_pat
     said = capsys.readouterr().err.splitlines()[-1]
     assert "Out of memory allocating 12,345 bytes" in said
     assert "choose a smaller --batch-size" in said
+
+
+def test_out_of_memory_says_what_batch_fits(stand_in, monkeypatch, capsys, tmp_path):
+    real = stand_in.empty
+
+    def empty(shape, dtype=float):
+        if np.prod(shape) > limit:
+            raise cupy_on_cpu.OutOfMemoryError("Out of memory allocating 12,345 bytes.")
+        return real(shape, dtype)
+
+    net = models.create("conv-2", num_classes=4, image_size=(8, 8), width=8)
+    step = Step(net, SGD(net.parameters()))
+    x = np.zeros((64, 8, 8, 4), np.float32)
+    limit = 24 * 8 * 8 * 8 * 9  # the patches of 24 images, or of 48 at the first layer
+    monkeypatch.setattr(stand_in, "empty", empty)
+    with pytest.raises(MemoryError, match=r"12,345 bytes\. A batch of 16 fits\."):
+        step(x, np.zeros(64, np.int64), 0.1)
+    limit = 1
+    with pytest.raises(MemoryError, match="Not even a batch of 2 fits"):
+        step(x, np.zeros(64, np.int64), 0.1)
 
 
 def test_what_moves_to_the_device_is_copied_once_and_in_order(stand_in):

@@ -85,6 +85,51 @@ def test_optimizer_steps(device, name, numbers, shape, dtype):
         np.testing.assert_allclose(to_numpy(a), b, rtol=0, atol=50 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_masked_steps_of_an_arena(device, dtype):
+    w, g, v = np.random.default_rng(0).standard_normal((3, 1037)).astype(dtype)
+    g[5] = np.inf  # of an entry that is pruned
+    alive = np.where(np.arange(1037) % 3 == 2, 0, -1).astype(f"i{w.itemsize}")
+    alive = alive.view(f"u{w.itemsize}")
+    numbers = np.array(0.05, dtype), 0.9, True, 5e-4
+    there = [asarray(a.copy()) for a in (w, g, v, alive)]
+    for _ in range(3):
+        cupy_gpu.sgd_masked(*there, asarray(numbers[0]), *numbers[1:])
+        reference.sgd_masked(w, g, v, alive, *numbers)
+    found = [to_numpy(a) for a in there]
+    assert not found[0][2::3].view(alive.dtype).any()  # not even a sign
+    keep = alive != 0
+    for a, b in ((found[0], w), (found[2], v)):
+        np.testing.assert_allclose(a[keep], b[keep], rtol=0, atol=50 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(("N", "K"), [(1, 1), (9, 3), (300, 100), (5, 33)])
+def test_tally(device, N, K, dtype):
+    rng = np.random.default_rng(N)
+    z, labels = rng.integers(-3, 3, (N, K)).astype(dtype), rng.integers(0, K, N)  # many equals
+    z[rng.random((N, K)) < 0.02] = np.nan
+    z[rng.random((N, K)) < 0.05] = -np.inf
+    sums, L = np.array([0.5, 2]), np.array(1.25, dtype)
+    there = asarray(sums.copy())
+    cupy_gpu.tally(there, asarray(z), asarray(labels), asarray(L))
+    reference.tally(sums, z, labels, L)
+    np.testing.assert_array_equal(to_numpy(there), sums)
+
+
+def test_cross_entropy_of_odd_logits(device):
+    z = np.array([[0, -np.inf, 3], [np.nan, 0, 1], [np.inf, 0, 1], [1, 2, 3]], np.float32)
+    for row, label in ((0, 0), (0, 1), (1, 1), (2, 0), (3, 2)):
+        args = z[row : row + 1], np.array([label])
+        with np.errstate(invalid="ignore"):
+            expected = reference.cross_entropy(*args, 0.0)
+        found = cupy_gpu.cross_entropy(*map(asarray, args), 0.0)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(to_numpy(a), b, rtol=1e-6)
+    loss, _ = cupy_gpu.cross_entropy(asarray(z[3:]), asarray(np.array([3])), 0.0)
+    assert np.isnan(to_numpy(loss))  # no such class: not a number of somewhere in memory
+
+
 def test_running_statistics_follow(device):
     r, b = np.random.default_rng(0).standard_normal((2, 300)).astype(np.float32)
     there = asarray(r.copy())

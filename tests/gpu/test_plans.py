@@ -4,13 +4,22 @@ A plan can be made for a GPU that is only described, where cuDNN and its fronten
 What a plan computes is seen on a GPU alone; here NumPy solves the problem as it is stated.
 """
 
+import ctypes
+import importlib
 import json
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
 
 import cudnn_on_cpu
+import cupy_on_cpu
 import numpy as np
 import pytest
 
-from quatgrad import models
+from quatgrad import Tensor, models, nn, ops
 from quatgrad.backend import (
     PRECISIONS,
     asarray,
@@ -23,6 +32,9 @@ from quatgrad.errors import OptionError
 from quatgrad.kernels import cupy_gpu, reference
 from quatgrad.kernels.cupy_gpu import plans
 from quatgrad.kernels.reference import out_size
+from quatgrad.nn import unit
+from quatgrad.ops import cross_entropy
+from quatgrad.optim import SGD
 
 #: An H200 in cuDNN's words. Its parser names a field that is missing.
 H200 = {
@@ -33,12 +45,35 @@ H200 = {
     "maxSharedMemoryPerBlockOptin": 232448, "reservedSharedMemoryPerBlock": 1024,
     "maxGridSize": [2147483647, 65535, 65535], "maxBlockSize": [1024, 1024, 64],
     "l2CacheSize": 62914560, "smClockRateKHz": 1980000, "memClockRateKHz": 3201000,
-    "totalGlobalMem": 150754820096, "supportCoopLaunch": 1,
+    "memoryBusWidth": 6144, "totalGlobalMem": 150754820096, "supportCoopLaunch": 1,
 }  # fmt: skip
 
 
+@cache
+def driver(folder):
+    """NVIDIA's driver, or one that refuses every call: newer cuDNNs do not load without."""
+    try:
+        return ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
+    except OSError:
+        if not (shutil.which("gcc") and shutil.which("nm")):
+            pytest.skip("no NVIDIA driver, and no gcc to make one that does nothing")
+    libraries = Path(cudnn_folder()).glob("*.so.9")
+    symbols = subprocess.run(["nm", "-D", "--undefined-only", *libraries],
+                             capture_output=True, text=True, check=True).stdout  # fmt: skip
+    names = sorted(set(re.findall(r"\bU (cu[A-Z]\w+)", symbols)))
+    code = "\n".join(f"int {name}(void) {{ return 100; }}" for name in names)  # no device
+    path = folder / "libcuda.so.1"
+    command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-", "-o"]
+    subprocess.run([*command, str(path)], input=code, text=True, check=True)
+    return ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
+
+
+def cudnn_folder():
+    return next(iter(importlib.import_module("nvidia.cudnn").__path__)) + "/lib"
+
+
 @pytest.fixture
-def described():
+def described(tmp_path_factory):
     """What makes cuDNN plan for an H200 that is not there."""
     cudnn = pytest.importorskip("cudnn", reason="cuDNN's frontend is not installed")
     pathfinder = pytest.importorskip("cuda.pathfinder", reason="CuPy is not installed")
@@ -47,27 +82,30 @@ def described():
         pathfinder.load_nvidia_dynamic_lib("cublasLt")
     except RuntimeError as error:
         pytest.skip(f"cuDNN or cuBLAS is not installed: {error}")
+    driver(tmp_path_factory.getbasetemp())
     properties = cudnn.create_device_properties(json.dumps(H200))
     return {"device_property": properties, "sm_version": 90}
 
 
-def convolutions(name, N, size):
-    """(x, w, stride, padding) of all convolutions of a ResNet, w (U, V, P, Q)."""
+@cache
+def convolutions(name, **network):
+    """(image's size / map's, w (U, V, P, Q) expanded, stride, padding) of each in a ResNet."""
+    found = []
 
-    def of(conv, size):
-        x = N, size, size, conv.weight.shape[2]
-        return x, conv.weight.shape, conv.stride, conv.padding
+    def add(conv, shrunk):
+        four, (U, V, P, Q) = conv.weight.components, conv.weight.shape[-4:]
+        found.append((shrunk, (U, V, four * P, four * Q), conv.stride, conv.padding))
 
-    net = models.create(name, num_classes=100)
-    yield of(net.stem, size)
+    net, shrunk = models.create(name, num_classes=100, **network), 1
+    add(net.stem, shrunk)
     for stage in net.stages:
         for block in stage.modules:
-            before = size
-            for conv in (m for n, m in vars(block).items() if n.startswith("conv")):
-                yield of(conv, size)
-                size //= conv.stride[0]
             for conv in block.shortcut.modules[:1]:
-                yield of(conv, before)
+                add(conv, shrunk)
+            for conv in (m for n, m in vars(block).items() if n.startswith("conv")):
+                add(conv, shrunk)
+                shrunk *= conv.stride[0]
+    return found
 
 
 def problems(x, w, stride, padding, precision):
@@ -77,13 +115,22 @@ def problems(x, w, stride, padding, precision):
         yield plans.Problem(kind, x, (Q, U, V, P), y, stride, padding, precision)
 
 
+def every_problem(precision):
+    """Of the ResNets: real ones, of colours and of quaternions, and quaternion ones; batches
+    of both sizes that are timed, and CIFAR's last; ImageNet64."""
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
+        for algebra, channels in (("real", 3), ("real", 4), ("quaternion", 4)):
+            convs = convolutions(name, algebra=algebra, in_channels=channels)
+            for N, size in ((128, 32), (512, 32), (80, 32), (128, 64)):
+                for shrunk, w, *how in convs:
+                    x = N, size // shrunk, size // shrunk, w[2]
+                    yield from problems(x, w, *how, precision)
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_every_convolution_of_a_resnet_has_a_plan(described, name, precision):
-    found = set()
-    for conv in convolutions(name, 512, 32):
-        found.update(problems(*conv, precision))
-    assert len(found) > 25
+def test_every_convolution_of_every_resnet_has_a_plan(described, precision):
+    found = set(every_problem(precision))
+    assert len(found) == 360
     for problem in found:
         assert plans.build(problem, **described).get_workspace_size() <= plans.WORKSPACE
 
@@ -110,6 +157,22 @@ def test_a_problem_without_an_engine_is_an_error(described):
                                (1, 1), (0, 0), "float32")  # fmt: skip
     with pytest.raises((cudnn.cudnnGraphNotSupportedError, RuntimeError)):
         plans.build(impossible, **described)
+
+
+def test_all_libraries_are_found(described, forget, capsys):
+    """There is a handle, or what is missing is the GPU alone."""
+    if not plans._handle():
+        assert "cudnnHandle Create failed" in capsys.readouterr().err
+
+
+def test_the_frontend_takes_no_pytorch_along(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with plans._without_torch(), pytest.raises(ImportError):
+        importlib.import_module("torch")
+    assert "torch" not in sys.modules
+    monkeypatch.setitem(sys.modules, "torch", json)  # who has it already keeps it
+    with plans._without_torch():
+        assert importlib.import_module("torch") is json
 
 
 # --------------------------------------------------------------------- problems, by NumPy
@@ -164,6 +227,28 @@ def test_bfloat16_rounds_factors_and_results(solved, name):
     assert 0 < abs(y - exact).max() < 0.02 * abs(exact).max()
 
 
+@pytest.mark.parametrize("planned", [True, False])
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_a_convolution_rounds_each_factor_once(solved, monkeypatch, algebra, planned):
+    """Two maps and, twice, the weight; without a plan the rounded maps are made wide again."""
+    if not planned:
+        monkeypatch.setattr(plans, "_find", lambda problem: None)
+    rng = np.random.default_rng(0)
+    conv = (nn.Conv2d if algebra == "real" else nn.QConv2d)(8, 8, 3, padding=1, rng=rng)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
+    with use_precision("bf16"), cupy_on_cpu.counted() as counts:
+        conv(x).sum().backward()
+    assert counts["kernel to_bf16"] == (4 if planned else 2)
+    assert counts["kernel from_bf16"] == (3 if planned else 4)  # the results, or the factors
+    found = to_numpy(x.grad)
+    with use_precision("float32"):
+        x.grad = None
+        conv(x).sum().backward()
+    true = to_numpy(x.grad)
+    assert 0 < abs(found - true).max() < 0.02 * abs(true).max() or not planned
+    np.testing.assert_allclose(found, true, rtol=0, atol=0.02 * abs(true).max())
+
+
 def test_float64_and_no_images_take_matrix_products(solved):
     for x in (np.ones((1, 4, 4, 4)), np.ones((0, 4, 4, 4), np.float32)):
         w = np.ones((3, 3, 4, 4), x.dtype)
@@ -191,3 +276,45 @@ def test_without_cudnn_one_notice(stand_in, capsys):
     assert said.count("\n") == 1
     assert "cuDNN is not installed" in said
     assert "pip install 'quatgrad[cudnn12]'" in said
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_units_give_the_same_bits(solved, monkeypatch, algebra, precision):
+    """A network with its convolutions and norms as one, and apart: bit for bit the same."""
+    images = np.random.default_rng(0).standard_normal((4, 8, 8, 4)).astype(np.float32)
+
+    def trained():
+        net = models.create("resnet8", algebra, num_classes=4, image_size=(8, 8), width=8)
+        optimizer = SGD(net.parameters(), 0.9, nesterov=True, weight_decay=1e-3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            cross_entropy(net(Tensor(images)), np.arange(4)).backward()
+            optimizer.step(0.1)
+        return net.state_dict()
+
+    with use_precision(precision):
+        with cupy_on_cpu.counted() as together:
+            one = trained()
+        with monkeypatch.context() as m, cupy_on_cpu.counted() as apart:
+            m.setattr(unit, "_as_one", lambda *args: False)
+            two = trained()
+    for name, a in one.items():
+        assert a.tobytes() == two[name].tobytes(), name
+    saved = 3 * 9 if precision == "bf16" else 0  # steps, convolutions with a norm
+    for name in ("kernel from_bf16", "kernel to_bf16"):
+        assert apart[name] - together[name] == saved
+    assert apart["kernel relu_dx"] > together["kernel relu_dx"] > 0
+
+
+def test_a_unit_is_what_it_stands_for(solved):
+    """Only a plain convolution, a norm in training and the rectifier are taken as one."""
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32))
+    plain, norm = nn.Conv2d(8, 8, 3, bias=False, rng=rng), nn.BatchNorm2d(8)
+    others = [(nn.Conv2d(8, 8, 3, rng=rng), norm, ops.relu), (plain, norm, ops.tanh),
+              (plain, nn.BatchNorm2d(8).eval(), None), (plain, nn.QVarianceNorm2d(8), None),
+              (nn.Conv2d(8, 8, 3, bias=False, groups=2, rng=rng), norm, None)]  # fmt: skip
+    assert str(nn.normed(plain, norm, x, ops.relu)._node) == "ConvNorm"
+    for conv, other, then in others:
+        assert str(nn.normed(conv, other, x, then)._node) != "ConvNorm"

@@ -17,6 +17,7 @@ def _always():
     """Eight products for every shape."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hamilton8, "PAYS", 0)
+        patch.setattr(hamilton8, "QUATERNIONS", 0)
         yield
 
 
@@ -77,9 +78,16 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((9, 16, 16, 256), np.float32)
     w = rng.standard_normal((4, 3, 3, 64, 64), np.float32)
-    how = ((1, 1), (1, 1))
+    rows, wide, how = (
+        x.reshape(-1, 256),
+        rng.standard_normal((4, 64, 40), np.float32),
+        ((1, 1), (1, 1)),
+    )
 
     def results():
+        yield hamilton8.hamilton_linear(rows, wide)
+        yield hamilton8.hamilton_linear_dx(rows[:, :160], wide)
+        yield hamilton8.hamilton_linear_dw(rows, rows[:, :160])
         yield hamilton8.hamilton_conv2d(x, w, *how)
         yield hamilton8.hamilton_conv2d_dx(x, w, x.shape, *how)
         yield hamilton8.hamilton_conv2d_dw(x, x, (3, 3), *how)

@@ -15,7 +15,7 @@ from quatgrad.kernels import reference
 
 RUNGS = ("gemm", "numba_cpu")
 HELPERS = {"array_module", "out_size", "pad", "window"}  # of reference: not kernels
-IN_PLACE = {"adam", "follow", "sgd"}  # write to arguments: see test_optimizer_kernels.py
+IN_PLACE = {"adam", "follow", "sgd", "sgd_masked", "tally"}  # tested elsewhere
 
 
 def _module(rung):
@@ -212,8 +212,49 @@ def _batch_norm_eval(d):
     return x, *_statistics(d, x), d.array(C), d.array(C), 1e-5
 
 
+def _logits(d):
+    """Logits or log-probabilities of up to 70 classes, more than a warp has lanes, and labels."""
+    N, K = d.draw(st.integers(1, 20)), d.draw(st.integers(1, 70))
+    labels = d.rng.integers(0, K, N)
+    if d.draw(st.booleans()):
+        labels = labels.astype(np.int32)
+    return d.array(N, K), labels, d.draw(st.sampled_from([0.0, 0.1]))
+
+
+def _augment(d):
+    """Images of which some are taken, twice perhaps, and moved, a few right out of the frame."""
+    M, H, W, C = d.draw(SMALL), d.s["H"], d.s["W"], d.draw(SMALL)
+    N, K = d.draw(st.integers(0, 5)), d.draw(st.integers(1, 4))
+    images = d.rng.integers(0, 256, (M, H, W, C)).astype(np.uint8)
+    moves = np.stack([d.rng.integers(-4, 5, N), d.rng.integers(-4, 5, N), d.rng.integers(0, 2, N)])
+    moves = _layout(moves.T.astype(np.int32), d.draw(st.sampled_from(["contiguous", "sliced"])))
+    mean, deviation = d.array(C), d.lay(0.5 + d.rng.random(C))
+    return images, d.rng.integers(0, M, N), moves, mean, deviation, d.array(C, K)
+
+
+def _unit(d, *names):
+    """A convolution and its norm; eps is large, so that nothing is divided by hardly anything."""
+    quaternion = d.draw(st.booleans())
+    Q = 4 * d.s["Q"] if quaternion else d.s["Q"]
+    *arrays, stride, padding = _conv(d, *names, quaternion=quaternion)
+    c = d.g(Q)
+    norm = [d.array(Q), d.lay(0.5 + d.rng.random(Q))]
+    return arrays, c, norm, [d.array(Q), d.array(Q)], (stride, padding, 1.0, d.draw(st.booleans()))
+
+
+def _conv_norm(d):
+    (x, w), _, _, parameters, how = _unit(d, "x", "w")
+    return x, w, *parameters, *how
+
+
+def _conv_norm_dx(d):
+    (g, x, w, shape), c, statistics, parameters, how = _unit(d, "g", "x", "w", "shape")
+    return g, x, c, *statistics, w, *parameters, shape, *how
+
+
 #: Kernel name -> its arguments, drawn.
 ARGUMENTS = {
+    "augment": _augment,
     "hamilton": _hamilton,
     **dict.fromkeys(
         [f"quaternion_{f}" for f in ("norm", "normalize", "inverse", "log", "sqrt", "polar")],
@@ -234,6 +275,7 @@ ARGUMENTS = {
         d.array(d.s["N"], *d.s["out"], *d.s["size"], d.s["P"]),
         *_conv(d, "shape"),
     ),
+    "operand": lambda d: (d.x(),),
     "conv2d": lambda d: _conv(d, "x", "w"),
     "conv2d_dx": lambda d: _conv(d, "g", "w", "shape"),
     "conv2d_dw": lambda d: _conv(d, "x", "g", "size"),
@@ -251,6 +293,10 @@ ARGUMENTS = {
     ),
     "relu": lambda d: (_pool_input(d),),
     "relu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
+    "conv_norm": _conv_norm,
+    "conv_norm_dx": _conv_norm_dx,
+    "cross_entropy": _logits,
+    "cross_entropy_dz": lambda d: (*_logits(d), np.array(d.rng.standard_normal(), d.dtype)),
     "batch_norm": _batch_norm,
     "batch_norm_dx": _batch_norm_dx,
     "batch_norm_eval": _batch_norm_eval,

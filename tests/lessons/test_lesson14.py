@@ -42,6 +42,8 @@ def gap(real=1.0, quaternion=1.0):
     (gap(quaternion=0.25), "quarter of its own share"),
     (lambda r, q, f: -gap()(r, q, f), "sign is turned round"),
     (lambda r, q, f: q.at(f, "fraction") - r.at(25 * f), "gap at equal weights"),
+    (lambda r, q, f: q.at(f) - r.at(f), "`at` gave None"),
+    (lambda r, q, f: q.at(f, "fraction") - "1", "it stops"),
     (lambda r, q, f: q.at(100 * f) - r.at(100 * f), "wants %, and of the real network's"),
 ])  # fmt: skip
 def test_gap_at_equal_work(says, answer, hint):

@@ -191,6 +191,7 @@ OTHERS = [
     ("--dataset", "digits"), ("--data-dir", "x"), ("--algebra", "real"), ("--levels", "1"),
     ("--stop-below", "0.3"), ("--backend", "numba"), ("--plot", "x.png"), ("--quiet",),
     ("--trials", "3"), ("--control", "signs"), ("--scope", "layer"),
+    ("--method", "lth"),
 ]  # fmt: skip
 CHANGES = [
     ("--subset", "100"), ("--encoder", "blocks"), ("--model", "conv-2"), ("--width", "24"),
@@ -200,6 +201,8 @@ CHANGES = [
     ("--statistics", "paper"), ("--real-head",), ("--scope", "global"), ("--rewind", "weights"),
     ("--score", "random"), ("--granularity", "quaternion"), ("--precision", "tf32"),
     ("--masks", "finetuned"), ("--memory", "kept"), ("--late", "1"),
+    ("--exclude", "5"), ("--keep-of", "5=0.9"), ("--prune-from", "dense"), ("--rounds", "2"),
+    ("--rate", "last"), ("--order", "fresh"),
 ]  # fmt: skip
 
 
@@ -322,7 +325,12 @@ BAD = [
     ("--seed x", "--seed", "'x'"),
     ("--trials 0", "--trials", "0"),
     ("--score size", "--score", "'size'", "movement"),
-    ("--granularity filter", "--granularity", "'filter'", "pooled"),
+    ("--granularity row", "--granularity", "'row'", "pooled"),
+    ("--exclude had", "--exclude", "'had'", "1.weight"),
+    ("--keep-of head", "--keep-of", "'head'", "NAME=SHARE"),
+    ("--late 2", "--late 2", "2 epochs"),
+    ("--rate last", "--rate last", "cosine", "--schedule step"),
+    ("--prune-from end", "--prune-from", "'end'", "dense"),
     ("--scope block", "--scope", "'block'", "global"),
     ("--rewind late", "--rewind", "'late'", "weights"),
     ("--masks random", "--masks", "'random'", "finetuned"),

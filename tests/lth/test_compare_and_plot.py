@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib import rcParams, style
 
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import compare, plot
@@ -139,7 +140,7 @@ def test_fewer_weights_are_to_the_right_and_chance_is_drawn():
     assert left > right
     assert ax.get_xscale() == "log"
     assert "% of the dense real network" in ax.get_xlabel()
-    assert ax.get_title() == "title"
+    assert ax.get_title(loc="left") == "title"
     assert any(list(line.get_ydata()) == [0.1, 0.1] for line in ax.lines)
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["real", "quaternion"]
 
@@ -178,3 +179,13 @@ def test_other_kinds_and_impossible_places_are_refused(tmp_path):
         plot.save(figure, tmp_path / "a.pdf")
     with pytest.raises(RunError, match="cannot write"):
         plot.save(figure, tmp_path / "nowhere" / "a.png")
+
+
+def test_figures_have_the_style_of_the_lessons():
+    with style.context("quatgrad.style"):
+        cycle = rcParams["axes.prop_cycle"].by_key()["color"]
+    colours = [look["color"] for look in plot.STYLE.values()]
+    assert colours == cycle[: len(colours)]
+    (ax,) = plot.figure(RUNS, "t", 0.1).axes
+    assert not ax.spines["top"].get_visible()
+    assert rcParams["axes.spines.top"], "outside of the figure nothing has changed"

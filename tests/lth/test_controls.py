@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from tiny_runs import lenet, network, random_masks, run, search_of, timeless
 
-from quatgrad.errors import RunError
+from quatgrad.errors import RunError, ShapeError
 from quatgrad.lth import Ticket, store
 from quatgrad.lth.command import main
-from quatgrad.lth.controls import CONTROLS
+from quatgrad.lth.controls import CONTROLS, transplanted
 
 
 @pytest.fixture(params=["real", "quaternion"])
@@ -42,6 +42,59 @@ def test_shuffled_has_the_weights_and_a_mask_of_the_same_counts_in_each_componen
         assert (before != after).any() or before.size < 20
     assert store.digest(control("shuffled", case, 1).masks) != store.digest(new.masks)
     assert store.digest(control("shuffled", case).masks) == store.digest(new.masks)
+
+
+def test_shuffled_whole_moves_quaternions_as_they_are(case):
+    ticket, components, _ = case
+    new = control("shuffled-whole", case)
+    assert store.digest(new.state) == store.digest(ticket.state)
+    for name, c in components.items():
+        before, after = (sorted(map(tuple, m[name].reshape(c, -1).T.tolist()))
+                         for m in (ticket.masks, new.masks))  # fmt: skip
+        assert before == after
+    assert store.digest(new.masks) != store.digest(ticket.masks)
+
+
+def test_shuffled_is_uniform_over_all_masks_of_its_counts():
+    """2 of 4 alive: each of the 6 masks equally often, so it is the random mask of equal counts."""
+    ticket = Ticket({"w": np.array([[True, True], [False, False]])}, {})
+    rng, seen = np.random.default_rng(0), {}
+    for _ in range(3000):
+        mask = CONTROLS["shuffled"](ticket, {"w": 1}, {}, rng).masks["w"].tobytes()
+        seen[mask] = seen.get(mask, 0) + 1
+    assert len(seen) == 6
+    assert all(abs(n - 500) < 5 * np.sqrt(500 * 5 / 6) for n in seen.values())
+
+
+def test_transplanted_has_the_weights_of_one_seed_and_the_mask_of_another(case):
+    ticket, _, _ = case
+    model = network("real" if ticket.masks["stem.weight"].ndim == 4 else "quaternion", seed=1)
+    donor = Ticket(random_masks(model, 0.3, seed=1), model.state_dict())
+    new = transplanted(ticket, donor)
+    assert store.digest(new.masks) == store.digest(donor.masks)
+    assert store.digest(new.state) == store.digest(ticket.state)
+    with pytest.raises(ShapeError, match="those of another network"):
+        transplanted(ticket, Ticket({"w": np.ones((2, 2), bool)}, {}))
+
+
+def test_reinitialised_has_no_epochs_and_no_memory_behind_it(tmp_path):
+    """Rewound to epoch 1 with its momentum, the ticket has one epoch to go; a control has both."""
+    ours = {"late": 1, "memory": "restored"}
+    records, _ = run(tmp_path / "run", 1, **ours)
+    fresh, seen = lenet(seed=9).state_dict(), []
+
+    def change(ticket, level):
+        new = CONTROLS["reinitialised"](ticket, {}, fresh, None)
+        seen.append((bool(ticket.memory), bool(new.memory)))
+        return new
+
+    source = search_of(tmp_path / "run", 1, lenet(), how=ours)
+    more = {"source": source, "control": change, "from_scratch": True,
+            "stages": tmp_path / "run" / "stages"}  # fmt: skip
+    control, _ = run(tmp_path / "control", 1, **more, **ours)
+    assert seen == [(True, False)]
+    assert control[1]["epochs"][0] != records[0]["epochs"][0] == records[1]["epochs"][0]
+    assert len(control[1]["epochs"]) == len(records[1]["epochs"])
 
 
 def test_signs_have_one_size_in_each_tensor(case):

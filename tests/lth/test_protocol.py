@@ -1,18 +1,23 @@
 """The choices of a search: what is ranked together, what is rewound, where masks come from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_runs import end_of, files_of, lenet, network, run, timeless
+from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, run, timeless
 
 from quatgrad.autograd import Parameter
+from quatgrad.data import batches
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.lth import Rule, Ticket, full_masks, store
-from quatgrad.lth.protocol import Protocol
+from quatgrad.lth.options import resolve
+from quatgrad.lth.protocol import METHODS, Protocol
 from quatgrad.lth.prune import prune, survivors
 from quatgrad.lth.rewind import check_pruning
 from quatgrad.nn import Buffer
+from quatgrad.train import Recipe, train
 
 # ---------------------------------------------------------------------------- scope
 
@@ -245,11 +250,98 @@ def test_what_is_remembered_of_pruned_weights_is_forgotten():
         np.testing.assert_array_equal(state["velocity"], masks.get(name, np.ones(p.shape)))
 
 
+def test_an_optimizer_restored_to_what_it_was_after_some_epochs(tmp_path, monkeypatch):
+    tickets = starts_of(monkeypatch)
+    run(tmp_path, 2, memory="restored", late=1)
+    model, found = lenet(), []
+    train(model, dataset(), RECIPE, progress=False, optimizer=RECIPE.make_optimizer(model),
+          after_epoch=lambda optimizer, history: found.append(optimizer.state_dict()))  # fmt: skip
+    assert tickets[0].memory == {}
+    for name, a in tickets[1].memory.items():
+        np.testing.assert_array_equal(a, found[0][name])
+    assert store.digest(tickets[1].memory) == store.digest(tickets[2].memory)
+
+
+def test_state_and_memory_restored_without_pruning_is_the_dense_run(tmp_path):
+    """With every mask full, a level that goes on from epoch 1 ends with the bits of level 0."""
+    records, _ = run(tmp_path, 1, memory="restored", late=1, keep=0.999999)
+    assert records[1]["weights_left"] == records[0]["weights_left"]
+    assert records[1]["trained"] == records[0]["trained"]
+    others, _ = run(tmp_path / "new", 1, late=1, keep=0.999999)
+    assert others[1]["trained"] != others[0]["trained"]
+
+
+# ---------------------------------------------------------------------------- rate and order
+
+
+def trainings(monkeypatch):
+    """(recipes, seeds of the order) of the levels, as they go by."""
+    recipes, seeds, honest = [], [], Recipe.make_optimizer
+
+    def make_optimizer(self, model):
+        recipes.append(self)
+        return honest(self, model)
+
+    def ordered(dataset, size, seed, epoch):
+        seeds.append(seed)
+        return batches(dataset, size, seed, epoch)
+
+    monkeypatch.setattr(Recipe, "make_optimizer", make_optimizer)
+    monkeypatch.setattr("quatgrad.train.batches", ordered)
+    return recipes, seeds
+
+
+STEPS = replace(RECIPE, schedule="step", epochs=4, warmup=1.0)
+
+
+def test_fine_tuning_keeps_the_last_rate_and_rewinding_the_rate_starts_anew(tmp_path, monkeypatch):
+    recipes, _ = trainings(monkeypatch)
+    run(tmp_path / "a", 1, recipe=STEPS, **METHODS["lr-rewind"])
+    run(tmp_path / "b", 1, recipe=STEPS, **METHODS["finetune"])
+    dense, again, _, last = recipes
+    assert again == dense == STEPS
+    assert last.lr == pytest.approx(0.05 / 100)
+    assert last == replace(STEPS, schedule="constant", lr=last.lr, warmup=0.0)
+
+
+def test_the_last_rate_of_cosine_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(OptionError, match="cosine ends at 0"):
+        run(tmp_path, 1, rate="last")
+    assert not store.read_records(tmp_path)
+
+
+def test_the_order_of_the_images_is_the_same_or_fresh_at_each_level(tmp_path, monkeypatch):
+    _, seeds = trainings(monkeypatch)
+    run(tmp_path / "same", 2)
+    assert set(seeds) == {0}
+    seeds.clear()
+    run(tmp_path / "fresh", 2, order="fresh")
+    assert seeds[0] == 0
+    assert len(set(seeds)) == 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_runs(tmp_path, method):
+    how = {k: v for k, v in METHODS[method].items() if k != "control"}
+    records, _ = run(tmp_path, 1, recipe=replace(RECIPE, schedule="step"), **how)
+    assert records[1]["weights_left"] < records[0]["weights_left"]
+
+
+def test_a_method_stands_between_the_preset_and_what_is_given():
+    options = resolve({"preset": "smoke", "method": "late", "rewind": "weights"})
+    assert (options.late, options.rewind) == (1, "weights")
+    assert resolve({"preset": "predecessor", "method": "snip"}).score == "sensitivity"
+    assert resolve({"preset": "smoke", "method": "reinit"}).control == ("reinitialised",)
+    plain, named = resolve({"preset": "smoke"}), resolve({"preset": "smoke", "method": "lth"})
+    assert plain.config("data") == named.config("data")  # the same run
+
+
 CHOICES = [
     {"memory": "kept"},
     {"rewind": "weights"},
     {"late": 1},
     {"rewind": "none", "memory": "kept"},
+    {"memory": "restored", "late": 1, "order": "fresh"},
     {"masks": "finetuned", "memory": "kept", "scope": "global"},
 ]
 
@@ -274,12 +366,20 @@ def test_a_search_in_pieces_ends_with_the_same_bits(tmp_path, choice, make):
         ({"levels": -1}, "at least 0; got -1"),
         ({"floor": 2}, "--stop-below"),
         ({"late": -1}, "--late is a number of epochs, at least 0; got -1"),
-        ({"scope": "block"}, "--scope is one of layer, global; got 'block'"),
+        ({"scope": "block"}, "--scope is one of layer, global, erk; got 'block'"),
         ({"rewind": "late"}, "--rewind is one of start, weights, none"),
         ({"masks": "random"}, "--masks is one of"),
         ({"memory": None}, "--memory is one of"),
+        ({"memory": "restored"}, "give --late N"),
+        ({"rate": "first"}, "--rate is one of again, last"),
+        ({"order": 1}, "--order is one of same, fresh"),
+        ({"prune_from": "end"}, "--prune-from is one of last, dense, start; got 'end'"),
+        ({"prune_from": "start", "score": "movement"}, "choose another score, or --late N"),
+        ({"prune_from": "dense", "masks": "finetuned"}, "needs --prune-from last"),
+        ({"rounds": 0}, "--rounds is how often is ranked, at least 1; got 0"),
+        ({"keep_of": "head"}, "--keep-of is NAME=SHARE"),
         ({"score": "size"}, "--score is one of magnitude, initial"),
-        ({"granularity": "filter"}, "--granularity is one of weight, pooled, quaternion"),
+        ({"granularity": "row"}, "--granularity is one of weight, pooled, quaternion"),
     ],
 )
 def test_impossible_choices(change, message):

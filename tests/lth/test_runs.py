@@ -224,6 +224,8 @@ def test_run_answers_in_json(call, out, capsys):
 
 
 CHOICES = [
+    {"prune_from": "dense", "scope": "erk"}, {"prune_from": "start", "score": "synflow",
+     "rounds": 3}, {"late": 1, "memory": "restored", "order": "fresh", "exclude": "5"},
     {}, {"rewind": "weights", "memory": "kept"}, {"late": 1}, {"rewind": "none", "memory": "kept"},
     {"masks": "finetuned", "scope": "global"}, {"granularity": "quaternion", "score": "random"},
 ]  # fmt: skip

@@ -151,7 +151,7 @@ def test_invariants_are_checked_in_every_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(LEVEL, "check_start", lambda *a: calls.append("start"))
     monkeypatch.setattr(LEVEL, "check_pruned", lambda m, t, optimizer: calls.append("pruned"))
     monkeypatch.setattr(LEVEL, "check_unchanged", lambda *a: calls.append("unchanged"))
-    monkeypatch.setattr("quatgrad.lth.search.check_pruning", lambda *a: calls.append("pruning"))
+    monkeypatch.setattr("quatgrad.lth.choose.check_pruning", lambda *a: calls.append("pruning"))
     records, _ = run(tmp_path, levels=1)
     assert calls == [check for r in records for check in r["checks"]]
 

@@ -415,7 +415,11 @@ def test_a_run_killed_in_training_goes_on_to_the_same_bits(tmp_path, monkeypatch
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("choice", [{}, {"memory": "kept", "rewind": "weights"}, {"late": 1}])
+@pytest.mark.parametrize("choice", [
+    {}, {"memory": "kept", "rewind": "weights"}, {"late": 1},
+    {"late": 1, "memory": "restored", "order": "fresh", "prune_from": "start", "score": "synflow",
+     "rounds": 3},
+])  # fmt: skip
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
 def test_a_run_killed_after_a_checkpoint_goes_on_from_it(tmp_path, monkeypatch, epoch, choice):
     """Killed in the middle of an epoch: that one is trained again, and no other."""

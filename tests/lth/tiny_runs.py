@@ -39,18 +39,19 @@ def random_masks(model, keep=0.5, seed=0):
 def run(directory, levels=2, algebra="quaternion", seed=0, **options):
     """A search of LeNet on blobs: its records and the network that came out."""
     model = options.pop("model", None) or lenet(algebra, seed)
+    recipe = options.pop("recipe", RECIPE)
     how = {"keep": 0.6, "floor": 0.0} | options
     others = {"progress": False}
-    others |= {k: how.pop(k) for k in ("label", "report", "progress", "source", "control",
-               "stages", "what") if k in how}  # fmt: skip
-    search = search_of(directory, levels, model, seed, how, **others)
+    names = ("label", "report", "progress", "source", "control", "from_scratch", "stages", "what")
+    others |= {k: how.pop(k) for k in names if k in how}
+    search = search_of(directory, levels, model, seed, how, recipe, **others)
     return search.run(), model
 
 
-def search_of(directory, levels, model, seed=0, how=None, **others):
+def search_of(directory, levels, model, seed=0, how=None, recipe=RECIPE, **others):
     protocol = Protocol(levels, **({"keep": 0.6, "floor": 0.0} | (how or {})))
     others.setdefault("what", {"network": "tiny"})
-    return Search(model, dataset(), RECIPE, directory, protocol, seed, **others)
+    return Search(model, dataset(), recipe, directory, protocol, seed, **others)
 
 
 def timeless(records):

@@ -45,6 +45,7 @@ from quatgrad.ops.shape import (
     Reshape,
     Transpose,
 )
+from quatgrad.ops.unit import ConvNorm
 from quatgrad.testing import check_gradients, taylor_rate
 
 # ------------------------------------------------------------------------------- inputs
@@ -79,6 +80,10 @@ MEAN, VARIANCE = normal(3), positive(3)
 
 def batch_norm(x, scale, shift):
     return BatchNorm(1e-5)(x, scale, shift)
+
+
+def conv_norm(x, w, scale, shift, rectify=False):
+    return ConvNorm((2, 1), (1, 0), 1e-3, rectify)(x, w, scale, shift)
 
 
 def batch_norm_eval(x, scale, shift):
@@ -315,6 +320,12 @@ CASES = {
         (batch_norm, normal(2, 1), normal(1), normal(1)),
         (batch_norm, 3 + 0.5 * normal(7, 2), positive(2), normal(2)),
     ],
+    ConvNorm: [
+        (conv_norm, normal(2, 5, 4, 3), normal(3, 2, 3, 2), normal(2), normal(2)),
+        (conv_norm, normal(2, 5, 4, 4), normal(4, 3, 2, 1, 1), normal(4), normal(4)),
+        (lambda *a: conv_norm(*a, rectify=True),
+         normal(2, 5, 4, 3), normal(3, 2, 3, 2), normal(2), normal(2)),
+    ],
     BatchNormEval: [
         (batch_norm_eval, normal(2, 2, 3, 3), normal(3), normal(3)),
         (batch_norm_eval, normal(1, 3), normal(3), normal(3)),
@@ -414,6 +425,30 @@ def test_gradients(op, case, kernels):
     f, *inputs = case
     with numerics(kernels):
         check_gradients(f, *inputs, name=op.__name__)
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "numba", "reference"])
+@pytest.mark.parametrize(("op", "case"), [row for row in ROWS if row.values[0].fresh])
+def test_fresh_gradients_are_held_by_nobody_else(op, case, kernels, monkeypatch):
+    """Or a leaf would keep an array that is written to elsewhere."""
+    f, *inputs = case
+    gradients, met = Function.gradients, []
+
+    def spy(node, g):
+        saved = [a for a in node.saved if isinstance(a, np.ndarray)]
+        shares = gradients(node, g)
+        if isinstance(node, op):
+            met.append(([g, *saved], [d for d in shares if d is not None]))
+        return shares
+
+    monkeypatch.setattr(Function, "gradients", spy)
+    with numerics(kernels):
+        y = f(*(Tensor(x, requires_grad=True) for x in inputs))
+        y.backward(np.ones(y.shape, y.dtype))
+    assert met
+    for held, shares in met:
+        for i, d in enumerate(shares):
+            assert not any(np.may_share_memory(d, a) for a in held + shares[:i])
 
 
 @pytest.mark.parametrize(

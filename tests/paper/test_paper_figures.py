@@ -59,7 +59,7 @@ def test_one_panel_for_each_network_with_equal_axes():
     fig = figures.figure(curves, "parameters")
     panels = [ax for ax in fig.axes if ax.get_visible()]
     titles = [f"ResNet-{n}, ImageNet64" for n in (18, 34, 50, 101, 152)]
-    assert [ax.get_title() for ax in panels] == titles
+    assert [ax.get_title(loc="left") for ax in panels] == titles
     assert len({(ax.get_xlim(), ax.get_ylim()) for ax in panels}) == 1
     left, right = panels[0].get_xlim()
     assert left > 60_185_704 > right
@@ -82,10 +82,10 @@ def test_beyond_the_paper_the_same_curves_are_drawn_against_four_costs():
 def test_a_title_says_what_is_not_as_published():
     curves = [REAL, ours(REAL, scaled="width 8 for 64", made=True)]
     (ax,) = figures.figure(curves).axes
-    assert ax.get_title() == "ResNet-18, CIFAR-100\nours: made images; width 8 for 64"
+    assert ax.get_title(loc="left") == "ResNet-18, CIFAR-100\nours: made images; width 8 for 64"
     names = {c.model: c for c in published().values()}
     (ax,) = figures.figure([names["conv-2-early-stopping"]]).axes
-    assert ax.get_title() == "Conv-2, early stopping, CIFAR-10"
+    assert ax.get_title(loc="left") == "Conv-2, early stopping, CIFAR-10"
 
 
 def test_counts_on_the_axis_have_units():

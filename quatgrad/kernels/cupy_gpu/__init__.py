@@ -5,6 +5,7 @@ not here comes from the gemm rung, whose convolutions use these patches.
 """
 
 from quatgrad.kernels.cupy_gpu.activation import relu, relu_dx
+from quatgrad.kernels.cupy_gpu.augment import augment
 from quatgrad.kernels.cupy_gpu.conv import (
     conv2d,
     conv2d_dw,
@@ -16,10 +17,13 @@ from quatgrad.kernels.cupy_gpu.conv import (
     hamilton_linear_dw,
     hamilton_linear_dx,
     matmul,
+    operand,
 )
 from quatgrad.kernels.cupy_gpu.hamilton import expand, fold, hamilton
+from quatgrad.kernels.cupy_gpu.loss import cross_entropy, cross_entropy_dz, tally
 from quatgrad.kernels.cupy_gpu.norm import batch_norm, batch_norm_dx, batch_norm_eval, follow
-from quatgrad.kernels.cupy_gpu.optimizer import adam, sgd
+from quatgrad.kernels.cupy_gpu.optimizer import adam, sgd, sgd_masked
+from quatgrad.kernels.cupy_gpu.unit import conv_norm, conv_norm_dx
 from quatgrad.kernels.cupy_gpu.windows import (
     avg_pool,
     avg_pool_dx,
@@ -31,6 +35,7 @@ from quatgrad.kernels.cupy_gpu.windows import (
 
 __all__ = [
     "adam",
+    "augment",
     "avg_pool",
     "avg_pool_dx",
     "batch_norm",
@@ -39,6 +44,10 @@ __all__ = [
     "conv2d",
     "conv2d_dw",
     "conv2d_dx",
+    "conv_norm",
+    "conv_norm_dx",
+    "cross_entropy",
+    "cross_entropy_dz",
     "expand",
     "fold",
     "follow",
@@ -52,9 +61,12 @@ __all__ = [
     "matmul",
     "max_pool",
     "max_pool_dx",
+    "operand",
     "patches",
     "relu",
     "relu_dx",
     "sgd",
+    "sgd_masked",
+    "tally",
     "unpatches",
 ]

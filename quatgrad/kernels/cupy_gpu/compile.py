@@ -14,10 +14,35 @@ from quatgrad.kernels.reference import HAMILTON
 HERE = Path(__file__).parent
 THREADS = 256  # in a block; enough to hide the latency of memory, few enough to share out
 
-#: What the sources share: T is the number; by FOR every thread takes the numbers i below n that are
-#: its own, i, i + (threads in the grid), ...
+BITS = "uint16"  # the dtype in which bfloat16 numbers lie in arrays
+
+#: What the sources share: T is the number, U an integer of its size, X what a map holds, numbers or
+#: the bits of bfloat16, the upper half of float32. By FOR every thread takes the numbers i below n
+#: that are its own, i, i + (threads in the grid), ...
 PRELUDE = """
 typedef NUMBER T;
+typedef INTEGER U;
+typedef ELEMENT X;
+
+__device__ T number(T x) { return x; }
+__device__ float number(unsigned short bits) {
+    union {
+        unsigned bits;
+        float number;
+    } y = {unsigned(bits) << 16};
+    return y.number;
+}
+
+// To the nearest, of two bfloat16 the even one. NaN stays NaN.
+__device__ void store(T x, T* to) { *to = x; }
+__device__ void store(float x, unsigned short* to) {
+    union {
+        float number;
+        unsigned bits;
+    } y = {x};
+    *to = x == x ? (y.bits + 0x7fffu + (y.bits >> 16 & 1u)) >> 16 : 0x7fffu;
+}
+
 #define FOR(i, n) \\
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \\
          i += (long long)gridDim.x * blockDim.x)
@@ -30,10 +55,16 @@ def source(name: str) -> str:
 
 
 def options(dtype: Any) -> tuple[str, ...]:
-    """For the compiler: the type of a number; bit 4a + b of NEGATIVE where e_a e_b is negative."""
+    """For the compiler, of maps of this dtype: the types; bit 4a + b where e_a e_b is negative."""
+    number, integer, element = {
+        "float32": ("float", "unsigned", "float"),
+        "float64": ("double", "unsigned long long", "double"),
+        BITS: ("float", "unsigned", "unsigned short"),
+    }[np.dtype(dtype).name]
     units = [(a, b) for a in range(4) for b in range(4) if HAMILTON[a, b].sum() < 0]
-    number = {"float32": "float", "float64": "double"}[np.dtype(dtype).name]
-    return f"-DNUMBER={number}", f"-DNEGATIVE={sum(1 << 4 * a + b for a, b in units)}"
+    negative = sum(1 << 4 * a + b for a, b in units)
+    types = f"-DNUMBER={number}", f"-DINTEGER={integer}", f"-DELEMENT={element}"
+    return *types, f"-DNEGATIVE={negative}"
 
 
 @cache

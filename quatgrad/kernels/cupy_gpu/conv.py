@@ -15,16 +15,24 @@ from quatgrad.kernels.reference import Pair, out_size
 Shape = tuple[int, ...]
 
 
+def operand(x: Array) -> Array:
+    """`reference.operand`; in bf16 its bits, rounded once."""
+    return plans.to_bf16(x) if plans.rounds(x) else x
+
+
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     """`reference.conv2d`."""
-    plan = _forward(x, w.shape, stride, padding)
-    return plans.run(plan, x, _filter(w)) if plan else gemm.conv2d(x, w, stride, padding)
+    return convolved(x, w, stride, padding)
 
 
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """`reference.conv2d_dx`."""
     plan = _dx(g, w.shape, shape, stride, padding)
-    return plans.run(plan, g, _filter(w)) if plan else gemm.conv2d_dx(g, w, shape, stride, padding)
+    return (
+        plans.run(plan, g, _filter(w))
+        if plan
+        else gemm.conv2d_dx(plans.wide(g), w, shape, stride, padding)
+    )
 
 
 def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -32,15 +40,12 @@ def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Ar
     plan = _dw(x, g, size, stride, padding)
     if plan:
         return plans.run(plan, x, g).transpose(1, 2, 3, 0)
-    return gemm.conv2d_dw(x, g, size, stride, padding)
+    return gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding)
 
 
 def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     """`reference.hamilton_conv2d`."""
-    plan = _forward(x, _expanded(w), stride, padding)
-    if plan:
-        return plans.run(plan, x, expand_filter(w))
-    return gemm.conv2d(x, expand(w), stride, padding)
+    return convolved(x, w, stride, padding)
 
 
 def hamilton_conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
@@ -48,7 +53,7 @@ def hamilton_conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: 
     plan = _dx(g, _expanded(w), shape, stride, padding)
     if plan:
         return plans.run(plan, g, expand_filter(w))
-    return gemm.conv2d_dx(g, expand(w), shape, stride, padding)
+    return gemm.conv2d_dx(plans.wide(g), expand(w), shape, stride, padding)
 
 
 def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
@@ -56,7 +61,7 @@ def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pa
     plan = _dw(x, g, size, stride, padding)
     if plan:
         return fold_filter(plans.run(plan, x, g))
-    return fold(gemm.conv2d_dw(x, g, size, stride, padding))
+    return fold(gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding))
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -82,6 +87,15 @@ def hamilton_linear_dx(g: Array, w: Array) -> Array:
 def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """fold(x^T g)."""
     return fold(matmul(x.T, g))
+
+
+def convolved(x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False) -> Array:
+    """Of both kinds: w (U, V, P, Q) or (4, U, V, P, Q). With `keep`, bits stay bits."""
+    real = w.ndim == 4
+    plan = _forward(x, w.shape if real else _expanded(w), stride, padding)
+    if plan:
+        return plans.run(plan, x, _filter(w) if real else expand_filter(w), keep)
+    return gemm.conv2d(plans.wide(x), w if real else expand(w), stride, padding)
 
 
 # ------------------------------------------------------------- plans, and filters (Q, U, V, P)

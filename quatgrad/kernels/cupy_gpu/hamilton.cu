@@ -14,19 +14,24 @@ extern "C" __global__ void hamilton(const T* p, const T* q, T* y, long long N) {
     }
 }
 
+// Number i of the K P Q quaternions of a weight, in the order in which W lies: then neighbouring
+// threads meet its memory, of which there is four times as much as of w, at neighbouring places.
+#define QUATERNION(i)                                                                    \
+    long long k = i / P / Q, p = along_row == 1 ? i % P : i / Q % P,                     \
+              q = along_row == 1 ? i / P % Q : i % Q, at = (k * P + p) * Q + q;
+#define PLACE(b, c) (k * along_k + (b * P + p) * along_row + (c * Q + q) * along_column)
+
 // W[k, (b, p), (c, q)] = sign(a, b) w[a, k, p, q] with a = b ^ c. W lies in memory as its strides
 // along k, rows and columns say: a matrix for each k, or a filter (4Q, K, 4P) for cuDNN.
 extern "C" __global__ void expand(const T* w, T* W, long long K, long long P, long long Q,
                                   long long along_k, long long along_row, long long along_column) {
     long long size = K * P * Q;
     FOR(i, size) {
-        long long q = i % Q, p = i / Q % P, k = i / Q / P;
-        for (int b = 0; b < 4; b++)
-            for (int c = 0; c < 4; c++) {
-                int a = b ^ c;
-                long long to = k * along_k + (b * P + p) * along_row + (c * Q + q) * along_column;
-                W[to] = sign(a, b) * w[a * size + i];
-            }
+        QUATERNION(i)
+        for (int a = 0; a < 4; a++) {
+            T value = w[a * size + at];
+            for (int b = 0; b < 4; b++) W[PLACE(b, (a ^ b))] = sign(a, b) * value;
+        }
     }
 }
 
@@ -35,15 +40,11 @@ extern "C" __global__ void fold(const T* W, T* w, long long K, long long P, long
                                 long long along_k, long long along_row, long long along_column) {
     long long size = K * P * Q;
     FOR(i, size) {
-        long long q = i % Q, p = i / Q % P, k = i / Q / P;
+        QUATERNION(i)
         for (int a = 0; a < 4; a++) {
             T sum = 0;
-            for (int b = 0; b < 4; b++) {
-                int c = a ^ b;
-                sum += sign(a, b) *
-                       W[k * along_k + (b * P + p) * along_row + (c * Q + q) * along_column];
-            }
-            w[a * size + i] = sum;
+            for (int b = 0; b < 4; b++) sum += sign(a, b) * W[PLACE(b, (a ^ b))];
+            w[a * size + at] = sum;
         }
     }
 }

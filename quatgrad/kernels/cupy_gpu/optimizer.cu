@@ -22,6 +22,24 @@ extern "C" __global__ void sgd_at_rate(T* w, const T* g, T* v, const T* lr, T mo
     sgd_step(w, g, v, *lr, momentum, nesterov, decay, N);
 }
 
+// The same for all parameters, which lie side by side; alive: of each entry all bits, or none.
+extern "C" __global__ void sgd_masked(T* w, const T* g, T* v, const U* alive, const T* lr,
+                                      T momentum, int nesterov, T decay, long long N) {
+    T rate = *lr;
+    FOR(n, N) {
+        union {
+            T number;
+            U bits;
+        } next;
+        T old = w[n], d = g[n] + decay * old;
+        T velocity = momentum * v[n] + d;
+        v[n] = velocity;
+        next.number = old - rate * (nesterov ? d + momentum * velocity : velocity);
+        next.bits &= alive[n];
+        w[n] = next.number;
+    }
+}
+
 // m <- b1 m + (1 - b1) d,  v <- b2 v + (1 - b2) d^2,  w <- keep w - rate m / (sqrt(v / c) + eps)
 // with d = g + decay w, rest = 1 - b, rate = lr / (1 - b1^t), c = 1 - b2^t.
 extern "C" __global__ void adam(T* w, const T* g, T* m, T* v, T rate, T c, T b1, T rest1, T b2,

@@ -9,13 +9,23 @@ from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
 
 
 def sgd(
-    w: Array, g: Array, v: Array, lr: float, momentum: float, nesterov: bool, decay: float
+    w: Array, g: Array, v: Array, lr: float | Array, momentum: float, nesterov: bool, decay: float
 ) -> None:
     """`reference.sgd`; w and v are contiguous. lr may be an array that holds the number."""
     f, (g,) = w.dtype.type, contiguous(g)
     numbers = f(momentum), np.int32(nesterov), f(decay), np.int64(w.size)
     name, rate = ("sgd", f(lr)) if array_module(lr) is np else ("sgd_at_rate", lr)
     launch_for_each("optimizer", name, w.size, w.dtype, w, g, v, rate, *numbers)
+
+
+def sgd_masked(
+    w: Array, g: Array, v: Array, alive: Array, lr: Array,
+    momentum: float, nesterov: bool, decay: float,
+) -> None:  # fmt: skip
+    """`reference.sgd_masked`; all arrays are contiguous."""
+    f = w.dtype.type
+    numbers = f(momentum), np.int32(nesterov), f(decay), np.int64(w.size)
+    launch_for_each("optimizer", "sgd_masked", w.size, w.dtype, w, g, v, alive, lr, *numbers)
 
 
 def adam(

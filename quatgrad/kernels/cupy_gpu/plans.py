@@ -7,6 +7,10 @@ the library is missing, or has no engine, there is no plan, and one notice says 
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -14,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quatgrad.backend import Array, array_module, get_precision, notice
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
+from quatgrad.kernels.cupy_gpu.compile import BITS, contiguous, launch_for_each
 from quatgrad.kernels.reference import Pair
 
 Shape = tuple[int, ...]
@@ -42,21 +46,23 @@ def plan(
     kind: str, like: Array, x: Shape, w: Shape, y: Shape, stride: Pair, padding: Pair
 ) -> Problem | None:
     """The problem, for arrays of the kind of `like`, if cuDNN solves it; else None."""
-    if like.dtype != "float32" or not all((*x, *w, *y)):
+    if like.dtype not in ("float32", BITS) or not all((*x, *w, *y)):
         return None
     shapes = tuple(x), tuple(w), tuple(y)
     problem = Problem(kind, *shapes, stride, padding, get_precision())
     return problem if _find(problem) else None
 
 
-def run(problem: Problem, a: Array, b: Array) -> Array:
-    """The result of a problem that has a plan, for its operands in the order of `OPERANDS`."""
-    a, b = contiguous(a, b)
-    if problem.precision == "bf16":
-        a, b = to_bf16(a), to_bf16(b)
+def run(problem: Problem, a: Array, b: Array, keep: bool = False) -> Array:
+    """The result of a problem that has a plan, for its operands in the order of `OPERANDS`.
+
+    It is float32; with `keep` it stays the bits of bfloat16, if it is.
+    """
+    change = to_bf16 if problem.precision == "bf16" else wide
+    a, b = map(change, contiguous(a, b))
     out = array_module(a).empty(getattr(problem, OPERANDS[problem.kind][2]), a.dtype)
     _execute(problem, _aligned(a), _aligned(b), out)
-    return from_bf16(out) if problem.precision == "bf16" else out
+    return out if keep else wide(out)
 
 
 def _execute(problem: Problem, *arrays: Array) -> None:
@@ -71,9 +77,17 @@ def _execute(problem: Problem, *arrays: Array) -> None:
     graph.execute(pointers, int(workspace.data.ptr), handle=handle)
 
 
+def rounds(x: Array) -> bool:
+    """Will products round x to bfloat16, whatever they are?"""
+    return get_precision() == "bf16" and x.dtype == "float32" and _handle() is not None
+
+
 def to_bf16(x: Array) -> Array:
     """x rounded to bfloat16, of which NumPy and CuPy have no type: its bits as uint16."""
-    y = array_module(x).empty(x.shape, "uint16")
+    if x.dtype == BITS:
+        return x
+    (x,) = contiguous(x)
+    y = array_module(x).empty(x.shape, BITS)
     launch_for_each("precision", "to_bf16", x.size, x.dtype, x, y, np.int64(x.size))
     return y
 
@@ -83,6 +97,11 @@ def from_bf16(y: Array) -> Array:
     x = array_module(y).empty(y.shape, np.float32)
     launch_for_each("precision", "from_bf16", x.size, x.dtype, y, x, np.int64(x.size))
     return x
+
+
+def wide(x: Array) -> Array:
+    """x, as float32 if it is the bits of bfloat16."""
+    return from_bf16(x) if x.dtype == BITS else x
 
 
 def build(problem: Problem, **device: Any) -> Any:
@@ -132,9 +151,10 @@ def _find(problem: Problem) -> Any:
 
     try:
         graph = build(problem, handle=handle)
-    except (cudnn.cudnnGraphNotSupportedError, RuntimeError):
+    except (cudnn.cudnnGraphNotSupportedError, RuntimeError) as error:
         what = f"some convolutions ({problem.kind}, {problem.precision})"
-        notice(f"cuDNN has no engine for {what}: such {SLOW}")
+        reason = str(error).strip().partition("\n")[0]
+        notice(f"cuDNN has no engine for {what}: such {SLOW} ({reason})")
         return None
     return graph, int(graph.get_workspace_size())
 
@@ -150,17 +170,35 @@ def _handle() -> Any:
         notice(f"the installed cuDNN is for CUDA {wrong[0]}, CuPy for {cuda}: {SLOW}; {install}")
         return None
     try:
-        import cudnn
+        with _without_torch():
+            import cudnn
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
-        load_nvidia_dynamic_lib("cublasLt")  # cuDNN ends the process where it does not find it
+        # Where pip has put them, cuDNN and its frontend do not look; CuPy has its own runtime
+        # inside. Without cuBLAS, cuDNN ends the process.
+        for library in ("cudart", "nvrtc", "cublasLt"):
+            load_nvidia_dynamic_lib(library)
+        os.environ.setdefault("CUDNN_FRONTEND_CUDART_LIB_NAME", f"libcudart.so.{cuda}")
         return cudnn.create_handle()
     except ImportError as error:
         notice(f"cuDNN is not installed ({error}): {SLOW}; {install}")
     except RuntimeError as error:  # of the frontend, or DynamicLibNotFoundError
         reason = str(error).partition("\n")[0]
-        notice(f"cuDNN, or the cuBLAS that it needs, is not found ({reason}): {SLOW}; {install}")
+        notice(f"cuDNN, or what it needs of CUDA, is not found ({reason}): {SLOW}; {install}")
     return None
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """The frontend imports PyTorch where it is installed: seconds and memory, for nothing here."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 def _installed(cuda: int) -> bool:

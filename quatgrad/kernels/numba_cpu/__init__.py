@@ -11,7 +11,7 @@ import os
 # training step of small layers took 250 ms instead of 4. Read when OpenMP is loaded, below.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from quatgrad.kernels.numba_cpu import heap
+from quatgrad.kernels.numba_cpu import compiling, heap
 from quatgrad.kernels.numba_cpu.activation import relu, relu_dx
 from quatgrad.kernels.numba_cpu.algebra import (
     hamilton,
@@ -52,6 +52,7 @@ from quatgrad.kernels.numba_cpu.windows import (
 )
 
 heap.keep_freed_memory()
+compiling.listen()
 
 __all__ = [
     "adam",

@@ -22,8 +22,8 @@ from numba import njit, prange
 
 from quatgrad.backend import Array, kernel
 from quatgrad.kernels import gemm
+from quatgrad.kernels.numba_cpu import hamilton8_rows as rows
 from quatgrad.kernels.numba_cpu.arguments import read_only
-from quatgrad.kernels.numba_cpu.matmul import matmul
 from quatgrad.kernels.reference import Pair
 
 # The form that leaves half of the operands as they are (Cariow and Cariowa 2021): with
@@ -38,6 +38,11 @@ OUT = np.array([[1], [-1], [-1], [-1]]) * np.hstack([_ONE, -HADAMARD])
 
 #: Multiplications saved for each number moved in memory, below which 16 products are as fast.
 PAYS = 40
+#: The same for single rows and 1x1 windows, whose sums stay in cache: fewest quaternions.
+QUATERNIONS = 24
+
+#: Numbers of a weight that a thread mixes at a time: in cache.
+CHUNK = 1 << 12
 
 _parallel = njit(parallel=True, cache=True, error_model="numpy")
 
@@ -45,22 +50,42 @@ _parallel = njit(parallel=True, cache=True, error_model="numpy")
 def pays(P: int, Q: int, *size: int) -> bool:
     """Whether, for one pixel or row, the saving is large beside the sums and the patches.
 
-    Measured in one thread, forward and both gradients together, the expanded weight's time over
-    ours: 3x3 windows of stride 2, 64 -> 128 channels: 0.9 (at 32), 128 -> 256: 1.3 (at 64),
-    256 -> 512: 1.0 (at 128); 1x1 windows, 256 channels: 0.9 (at 21), 512: 1.2 (at 43).
+    Measured in one thread, the expanded weight's time over ours. Rows, forward and weight gradient:
+    16 -> 64 quaternions 1.0, 0.9; 32 -> 128: 1.1, 1.4; 64 -> 256: 1.4, 2.0; 128 -> 512: 2.2, 1.7.
+    3x3 windows of stride 2, forward and both gradients together: 16 -> 32 quaternions 0.9 (at 32
+    multiplications for each number), 32 -> 64: 1.3 (at 64), 64 -> 128: 1.0 (at 128).
     """
     window = math.prod(size)
-    saved = 8 * window * P * Q
-    moved = 12 * (P + Q) + (4 * window * P if window > 1 else 0)
-    return saved >= PAYS * moved
+    if window == 1:
+        return min(P, Q) >= QUATERNIONS
+    return 8 * window * P * Q >= PAYS * (12 * (P + Q) + 4 * window * P)
 
 
 # ------------------------------------------------------------------------- sums of planes
 
 
 def _mix(table: Array, w: Array) -> Array:
-    """sum_b table[a, b] w[b], for weights: (4, ...) -> (8, ...) or back."""
-    return np.tensordot(table.astype(w.dtype), w, 1)
+    """sum_b table[a, b] w[b], for weights: (4, ...) -> (8, ...) or back.
+
+    Not by a BLAS, whose threads spin for 25 ms after each product on the cores that ours want.
+    """
+    y = np.empty((len(table), *w.shape[1:]), w.dtype)
+    _mix_rows(table.astype(w.dtype), read_only(w).reshape(len(w), -1), y.reshape(len(y), -1))
+    return y
+
+
+@_parallel
+def _mix_rows(table, w, y):
+    N = w.shape[1]
+    for chunk in prange((N + CHUNK - 1) // CHUNK):
+        start = np.int64(chunk) * CHUNK
+        for a in range(len(y)):
+            to = y[a, start : start + CHUNK]
+            to[:] = 0
+            for b in range(len(w)):
+                factor, row = table[a, b], w[b, start : start + CHUNK]
+                for n in range(len(to)):
+                    to[n] += factor * row[n]
 
 
 def _split(table: Array, x: Array) -> Array:
@@ -104,26 +129,24 @@ def _merge_rows(table, y, x):
 
 
 def hamilton_linear(x: Array, w: Array) -> Array:
-    """OUT ((RIGHT x) (LEFT w)): planes (8, N, P) times (8, P, Q)."""
-    if not pays(*w.shape[1:]):
+    """w x, by eight products of blocks of rows; float64, for checking gradients, by sixteen."""
+    if x.dtype != np.float32 or not pays(*w.shape[1:]):
         return gemm.hamilton_linear(x, w)
-    y = np.empty((len(x), 4 * w.shape[2]), x.dtype)
-    return _merge(OUT, matmul(_split(RIGHT, x), _mix(LEFT, w)), y)
+    return rows.products(x, w, 1)
 
 
 def hamilton_linear_dx(g: Array, w: Array) -> Array:
-    """RIGHT^T ((OUT^T g) (LEFT w)^T)."""
-    if not pays(*w.shape[1:]):
+    """conj(w)^T g."""
+    if g.dtype != np.float32 or not pays(*w.shape[1:]):
         return gemm.hamilton_linear_dx(g, w)
-    dx = np.empty((len(g), 4 * w.shape[1]), g.dtype)
-    return _merge(RIGHT.T, matmul(_split(OUT.T, g), _mix(LEFT, w).swapaxes(1, 2)), dx)
+    return rows.products(g, w.swapaxes(1, 2), -1)
 
 
 def hamilton_linear_dw(x: Array, g: Array) -> Array:
-    """LEFT^T ((RIGHT x)^T (OUT^T g))."""
-    if not pays(x.shape[1] // 4, g.shape[1] // 4):
+    """The sum of g conj(x)."""
+    if x.dtype != np.float32 or not pays(x.shape[1] // 4, g.shape[1] // 4):
         return gemm.hamilton_linear_dw(x, g)
-    return _mix(LEFT.T, matmul(_split(RIGHT, x).swapaxes(1, 2), _split(OUT.T, g)))
+    return rows.sums(x, g)
 
 
 # ----------------------------------------------------- convolution: eight of the real ones

@@ -1,8 +1,9 @@
-"""The pieces of Winograd's convolution F(4x4, 3x3): what happens to one tile, or to the weight.
+"""The pieces of Winograd's convolution: what happens to one tile, or to the weight.
 
-A *square* is 6 x 6 points (or pixels, or a window of 3 x 3, in its corner) in scratch memory E,
-each a vector of channels. A tile of a map becomes squares, one for each component of a quaternion,
-and these become the planes that are multiplied: see `winograd`.
+A *square* is 6 x 6 points for a tile of 4 x 4 pixels, and 4 x 4 points for one of 2 x 2 (or pixels,
+or a window of 3 x 3, in its corner) in scratch memory E, each a vector of channels. A tile of a map
+becomes squares, one for each component of a quaternion, and these become the planes that are
+multiplied: see `winograd`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from quatgrad.kernels.numba_cpu.vector import LANES, load, store
 
 _helper = njit(cache=True, error_model="numpy")
 
-TILE, POINTS = 4, 36
 ROW = 6 * LANES  # numbers of a row of a square
 SQUARE = 6 * ROW
 
@@ -61,7 +61,48 @@ def weight_adjoint(z):
     )
 
 
+# The same for F(2x2, 3x3), whose points are 0, 1, -1 and infinity.
+
+
+@_helper
+def _input2(d):
+    """B^T d: four pixels -> values at four points."""
+    return d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
+
+
+@_helper
+def _output2(m):
+    """A^T m: values at four points -> two pixels."""
+    return m[0] + m[1] + m[2], m[1] - m[2] - m[3]
+
+
+@_helper
+def _output2_adjoint(g):
+    """A g: two pixels -> values at four points."""
+    return g[0], g[0] + g[1], g[0] - g[1], -1.0 * g[1]
+
+
+@_helper
+def weight2(w):
+    """G w: a window of three -> values at four points."""
+    s, t = 0.5 * (w[0] + w[2]), 0.5 * w[1]
+    return w[0], s + t, s - t, w[2]
+
+
+@_helper
+def weight2_adjoint(z):
+    """G^T z: values at four points -> a window of three."""
+    s, t = 0.5 * (z[1] + z[2]), 0.5 * (z[1] - z[2])
+    return z[0] + s, t, s + z[3]
+
+
 # ------------------------------------------------------------------------ in two dimensions
+
+
+@_helper
+def read2(E, k, d):
+    """Two vectors, d numbers apart."""
+    return load(E, k, LANES), load(E, k + d, LANES)
 
 
 @_helper
@@ -114,11 +155,11 @@ def _take(E, k, x, n, top, left, size, channel, width):
 
 
 @_helper
-def _put(E, k, y, n, top, left, channel, width):
-    """Copy 4 x 4 pixels at E[k] into image n of flat y, what is inside the map."""
+def _put(E, k, y, n, top, left, size, channel, width):
+    """Copy size x size pixels at E[k] into image n of flat y, what is inside the map."""
     flat, H, W, C = y
-    for i in range(min(TILE, H - top)):
-        for j in range(min(TILE, W - left)):
+    for i in range(min(size, H - top)):
+        for j in range(min(size, W - left)):
             at = ((n * H + top + i) * W + left + j) * C + channel
             store(load(E, k + i * ROW + j * LANES, LANES), flat, at, width)
 
@@ -127,19 +168,20 @@ def _put(E, k, y, n, top, left, channel, width):
 
 
 @_helper
-def _hadamard(a, b, c, d):
+def hadamard(a, b, c, d):
+    """(a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d)."""
     s, t, u, v = a + b, a - b, c + d, c - d
     return s + u, t + v, s - u, t - v
 
 
 @_helper
-def to_planes(E, V, at, step, components, sign, width):
+def to_planes(E, V, at, step, components, sign, width, side):
     """The square at E as it is; of a quaternion's four, (1, i, j, k) and their Hadamard sums.
 
     Plane m of point k goes to V[at + (8 k + m) step]. A `sign` of -1 takes the conjugate.
     """
-    for point in range(POINTS):
-        k = point * LANES
+    for point in range(side * side):
+        k = point // side * ROW + point % side * LANES
         if components == 1:
             store(load(E, k, LANES), V, at + point * step, width)
         else:
@@ -151,7 +193,7 @@ def to_planes(E, V, at, step, components, sign, width):
             store(b, V, v + step, width)
             store(c, V, v + 2 * step, width)
             store(d, V, v + 3 * step, width)
-            h = _hadamard(a, b, c, d)
+            h = hadamard(a, b, c, d)
             store(h[0], V, v + 4 * step, width)
             store(h[1], V, v + 5 * step, width)
             store(h[2], V, v + 6 * step, width)
@@ -159,19 +201,19 @@ def to_planes(E, V, at, step, components, sign, width):
 
 
 @_helper
-def from_planes(M, at, step, E, components, width):
+def from_planes(M, at, step, E, components, width, side):
     """The square at E from its products; of a quaternion, the four from their eight.
 
     With h = Hadamard (M4, M5, M6, M7) / 4: (2 M0 - h0, h1 - 2 M2, h2 - 2 M3, h3 - 2 M1). Source:
     the scheme of `hamilton8`, its eight sums of w in the order of those of x.
     """
-    for point in range(POINTS):
-        k = point * LANES
+    for point in range(side * side):
+        k = point // side * ROW + point % side * LANES
         if components == 1:
             store(load(M, at + point * step, width), E, k, LANES)
         else:
             m = at + 8 * point * step
-            h = _hadamard(
+            h = hadamard(
                 load(M, m + 4 * step, width), load(M, m + 5 * step, width),
                 load(M, m + 6 * step, width), load(M, m + 7 * step, width),
             )  # fmt: skip
@@ -197,60 +239,69 @@ def partner(plane, components):
 
 
 @_helper
-def count_tiles(N, I, J):
+def count_tiles(N, I, J, tile):
     """Number of tiles of a map (N, I, J); those at the border may reach beyond it."""
-    return N * ((I + TILE - 1) // TILE) * ((J + TILE - 1) // TILE)
+    return N * ((I + tile - 1) // tile) * ((J + tile - 1) // tile)
 
 
 @_helper
-def place(tile, I, J):
-    """Image, row and column of the first pixel of a tile of a map (N, I, J)."""
-    n, rest = divmod(tile, count_tiles(1, I, J))
-    i, j = divmod(rest, count_tiles(1, 1, J))
-    return n, TILE * i, TILE * j
+def place(number, I, J, tile):
+    """Image, row and column of the first pixel of a tile, by its number, of a map (N, I, J)."""
+    n, rest = divmod(number, count_tiles(1, I, J, tile))
+    i, j = divmod(rest, count_tiles(1, 1, J, tile))
+    return n, tile * i, tile * j
 
 
 @_helper
-def input_tile(x, n, top, left, E, V, at, step, components, sign):
+def input_tile(x, n, top, left, E, V, at, step, components, sign, tile):
     """B^T x B of all channels of a tile."""
     P = x[3] // components
     for p in range(0, P, LANES):
         width = min(LANES, P - p)
         for c in range(components):
-            _take(E, c * SQUARE, x, n, top, left, 6, c * P + p, width)
-            both(_input, read6, E, c * SQUARE, 6, 6)
-        to_planes(E, V, at + p, step, components, sign, width)
+            _take(E, c * SQUARE, x, n, top, left, tile + 2, c * P + p, width)
+            if tile == 4:
+                both(_input, read6, E, c * SQUARE, 6, 6)
+            else:
+                both(_input2, read4, E, c * SQUARE, 4, 4)
+        to_planes(E, V, at + p, step, components, sign, width, tile + 2)
 
 
 @_helper
-def gradient_tile(g, n, top, left, E, V, at, step, components):
+def gradient_tile(g, n, top, left, E, V, at, step, components, tile):
     """A g A^T of all channels of a tile."""
     Q = g[3] // components
     for q in range(0, Q, LANES):
         width = min(LANES, Q - q)
         for c in range(components):
-            _take(E, c * SQUARE, g, n, top, left, 4, c * Q + q, width)
-            both(_output_adjoint, read4, E, c * SQUARE, 4, 6)
-        to_planes(E, V, at + q, step, components, 1, width)
+            _take(E, c * SQUARE, g, n, top, left, tile, c * Q + q, width)
+            if tile == 4:
+                both(_output_adjoint, read4, E, c * SQUARE, 4, 6)
+            else:
+                both(_output2_adjoint, read2, E, c * SQUARE, 2, 4)
+        to_planes(E, V, at + q, step, components, 1, width, tile + 2)
 
 
 @_helper
-def output_tile(M, at, step, E, y, n, top, left, components):
+def output_tile(M, at, step, E, y, n, top, left, components, tile):
     """A^T M A of all channels of a tile."""
     Q = y[3] // components
     for q in range(0, Q, LANES):
         width = min(LANES, Q - q)
-        from_planes(M, at + q, step, E, components, width)
+        from_planes(M, at + q, step, E, components, width, tile + 2)
         for c in range(components):
-            both(_output, read6, E, c * SQUARE, 6, 4)
-            _put(E, c * SQUARE, y, n, top, left, c * Q + q, width)
+            if tile == 4:
+                both(_output, read6, E, c * SQUARE, 6, 4)
+            else:
+                both(_output2, read4, E, c * SQUARE, 4, 2)
+            _put(E, c * SQUARE, y, n, top, left, tile, c * Q + q, width)
 
 
 # -------------------------------------------------------------------------------- weights
 
 
 @_helper
-def weight_square(w, p, q, E, U, at, step, sign):
+def weight_square(w, p, q, E, U, at, step, sign, tile):
     """G w G^T at row p and columns q .. of w (components, 3, 3, P, Q), at U[at + plane step]."""
     components, width = len(w), min(LANES, w.shape[4] - q)
     for c in range(components):
@@ -259,18 +310,24 @@ def weight_square(w, p, q, E, U, at, step, sign):
                 k = c * SQUARE + u * ROW + v * LANES
                 for lane in range(width):  # w may be transposed
                     E[k + lane] = w[c, u, v, p, q + lane]
-        both(weight, read3, E, c * SQUARE, 3, 6)
-    to_planes(E, U, at, step, components, sign, width)
+        if tile == 4:
+            both(weight, read3, E, c * SQUARE, 3, 6)
+        else:
+            both(weight2, read3, E, c * SQUARE, 3, 4)
+    to_planes(E, U, at, step, components, sign, width, tile + 2)
 
 
 @_helper
-def weight_square_adjoint(U, step, p, q, E, w, shape):
+def weight_square_adjoint(U, step, p, q, E, w, shape, tile):
     """G^T U G at row p and columns q .. of w, flat, of shape (components, 3, 3, P, Q)."""
     components, _, _, P, Q = shape
     width = min(LANES, Q - q)
-    from_planes(U, p * Q + q, step, E, components, width)
+    from_planes(U, p * Q + q, step, E, components, width, tile + 2)
     for c in range(components):
-        both(weight_adjoint, read6, E, c * SQUARE, 6, 3)
+        if tile == 4:
+            both(weight_adjoint, read6, E, c * SQUARE, 6, 3)
+        else:
+            both(weight2_adjoint, read4, E, c * SQUARE, 4, 3)
         for u in range(3):
             for v in range(3):
                 y = load(E, c * SQUARE + u * ROW + v * LANES, LANES)
