@@ -62,7 +62,8 @@ def _expected(stage: Stage, search: Search, epoch: float, options: Options) -> d
     level = stage.parameters.get("level", 0)
     if stage.done:
         return {"level": level, "done": True, "hours": 0.0, "bytes": size(stage.path)}
-    epochs = options.epochs - (options.late if level else 0)
+    behind = 0 if not level or search.from_scratch else options.late
+    epochs = options.epochs - behind
     return {"level": level, "done": False, "hours": epochs * epoch / 3600,
             "bytes": stage_bytes(search.model, level, options)}  # fmt: skip
 

@@ -504,6 +504,20 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path, caps
     assert (killed / "accuracy.svg").read_bytes() == (whole / "accuracy.svg").read_bytes()
 
 
+def test_the_kill_test_itself_finds_no_difference(tmp_path):
+    """experiments/kill_test.py, with a few kills where its record has a hundred."""
+    result = tmp_path / "result.json"
+    command = [sys.executable, ROOT / "experiments" / "kill_test.py", "--kills", "3", "--result"]
+    ended = subprocess.run([*command, result], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    told = store.read_json(result)
+    assert (told["kills"], told["different"], told["finished levels lost"]) == (3, [], [])
+    assert sum(told["killed in"].values()) == 3
+    recorded = store.read_json(ROOT / "experiments" / "results" / "kill-test.json")
+    assert recorded["kills"] >= 100
+    assert (recorded["different"], recorded["finished levels lost"]) == ([], [])
+
+
 # ------------------------------------------------------------------- damaged runs, continued
 
 
