@@ -161,6 +161,11 @@ def batch_norm(training):
     return f
 
 
+def conv_norm(x, w, scale, shift):
+    state = [Tensor(np.full(6, v, x.dtype)) for v in (0.5, 2)]
+    return ops.conv_norm(x, w, scale, shift, *state, (2, 2), (1, 1), 0.1, 1e-5, True)
+
+
 def entropy(z, t):
     return -(t * np.log(np.exp(z) / np.exp(z).sum(1, keepdims=True))).sum() / len(z)
 
@@ -266,6 +271,8 @@ VALUES = {
     "batch_norm": (batch_norm(True), norm, MAP, MAP[0, 0, 0], MAP[0, 0, 1]),
     "batch_norm eval": (batch_norm(False), lambda x, s, b: s * (x - 0.5) / np.sqrt(2 + 1e-5) + b,
                         MAP, MAP[0, 0, 0], MAP[0, 0, 1]),
+    "conv_norm": (conv_norm, lambda x, w, s, b: np.maximum(norm(conv(x, w, 2, 1), s, b), 0),
+                  MAP, W, B6, B6[::-1]),
     "dropout": (lambda x: ops.dropout(x, 0.3, np.random.default_rng(0)),
                 lambda x: x * (np.random.default_rng(0).random(x.shape, np.float32) >= 0.3) / 0.7,
                 MAP),
