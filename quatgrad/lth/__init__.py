@@ -18,6 +18,7 @@ compare   real against quaternion     plot   the picture of it
 analysis  a finished run in numbers and pictures (analysis_plots), from
     anatomy       densities, components of a quaternion     overlap  two masks against chance
     curve         area, sparsest matching level             connectivity  the line between networks
+report    what the command tells of an analysis
 runs      what there is on record     plan   what there will be, and when
 verify    proof from the files     collect   what no run needs any more
 sweep     many runs at once     arguments   options as typed     command   the command line

@@ -31,6 +31,7 @@ several runs need are trained once. Other things to do, each with --json for pro
   branch RUN --control NAME   train a control beside a run
   list                        the runs there are          show RUN   one of them in full
   compare RUN ...             their networks in a table   plot RUN   draw its picture again
+  analyse RUN                 what its tickets look like, share and compute; pictures of it
   verify RUN ...              prove from the files alone that a run is what it says
   gc                          what no run needs any more; --delete removes it
   sweep --vary NAME=A,B,...   a run for each combination of options, on Dask or Slurm"""
