@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
                    "or from a first pass of fine-tuning")  # fmt: skip
     g.add_argument("--control", choices=CONTROLS, action="append", help="also train its masks over "
                    "other weights, shuffled (whole: quaternions as they are), or over signs alone; "
-                   "may be repeated")  # fmt: skip
+                   "transplanted: the masks of another trial; may be repeated")  # fmt: skip
 
     g = p.add_argument_group("where")
     g.add_argument("--backend", choices=tuple(LADDERS), help="default: numba")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from quatgrad import data, models
 from quatgrad.backend import generator, set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import compare, plot, store
-from quatgrad.lth.controls import CONTROLS, FROM_SCRATCH, Control
+from quatgrad.lth.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
 from quatgrad.lth.options import NETWORKS, Options, overrides, resolve
 from quatgrad.lth.search import Search
 from quatgrad.lth.stage import Record
@@ -49,37 +50,57 @@ def run(options: Options) -> tuple[Path, list[compare.Runs]]:
     print(f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.test):,} test images; "
           f"{options.model}, {options.levels} levels, {directory}")  # fmt: skip
     clock = Clock(options)
-    for trial in range(options.trials):
-        for search in searches(options, datasets, directory, trial, clock):
-            search.run()
+    for _, search in searches(options, datasets, directory, clock):
+        search.run()
     trials = [records_of(directory, trial) for trial in range(options.trials)]
     conclude(options, dataset, directory, trials)
     return directory, trials
 
 
 def searches(
-    options: Options, datasets: dict[str, data.Dataset], directory: Path, trial: int, clock: Clock
-) -> Iterator[Search]:
-    """Every network and its controls, with the seed of the trial, in the order of their running."""
-    recipe, plan, seed = options.recipe(), options.protocol(), options.seed + trial
-    folder = trial_path(directory, trial)
+    options: Options, datasets: dict[str, data.Dataset], directory: Path, clock: Clock
+) -> Iterator[tuple[int, Search]]:
+    """Every network and its controls with its trial, in the order of their running.
 
-    def search(network: str, name: str, **others: Any) -> Search:
+    Trial t has the seed + t. Controls with masks of another trial come when all trials are done.
+    """
+    recipe, plan = options.recipe(), options.protocol()
+
+    def search(trial: int, network: str, kind: str = "", **others: Any) -> Search:
+        name, seed = f"{network}-{kind}" if kind else network, options.seed + trial
         label = f"{name}, trial {trial}" if options.trials > 1 else name
         return Search(
             create(options, network, datasets[network], seed), datasets[network], recipe,
-            folder / name, plan, seed, label, partial(clock.report, label), not options.quiet,
-            what=options.what(network), stages=Path(options.out) / "stages", **others,
+            trial_path(directory, trial) / name, plan, seed, label, partial(clock.report, label),
+            not options.quiet, what=options.what(network), stages=Path(options.out) / "stages",
+            **others,
         )  # fmt: skip
 
-    for network in options.networks:
-        ticket = search(network, network)
-        yield ticket
-        for name in options.control:
-            fresh = create(options, network, datasets[network], seed + CONTROL_SEED)
-            change = partial(apply, CONTROLS[name], fresh, seed)
-            yield search(network, f"{network}-{name}", source=ticket, control=change,
-                         branch={"control": name}, from_scratch=name in FROM_SCRATCH)  # fmt: skip
+    def control(trial: int, network: str, kind: str, source: Search) -> Search:
+        seed = options.seed + trial
+        fresh = create(options, network, datasets[network], seed + CONTROL_SEED)
+        change = partial(apply, CONTROLS[kind], fresh, seed)
+        return search(trial, network, kind, source=source, control=change,
+                      branch={"control": kind}, from_scratch=kind in FROM_SCRATCH)  # fmt: skip
+
+    late = [kind for kind in options.control if kind in FROM_ANOTHER_SEED]
+    trials = list(itertools.product(range(options.trials), options.networks))
+    for trial, network in trials:
+        ticket = search(trial, network)
+        yield trial, ticket
+        for kind in options.control:
+            if kind not in late:
+                yield trial, control(trial, network, kind, ticket)
+    for (trial, network), kind in itertools.product(trials, late):
+        yield trial, control(trial, network, kind, search(donor(trial), network))
+
+
+def donor(trial: int) -> int:
+    """The trial whose masks a trial takes: the one before it; the first takes those of the second.
+
+    So more trials later change nothing of those there are.
+    """
+    return trial - 1 if trial else 1
 
 
 def trial_path(directory: Path, trial: int) -> Path:

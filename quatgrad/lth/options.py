@@ -10,6 +10,7 @@ from typing import Any
 
 from quatgrad import data, models
 from quatgrad.errors import OptionError
+from quatgrad.lth.controls import FROM_ANOTHER_SEED
 from quatgrad.lth.protocol import METHODS, Protocol
 from quatgrad.train import Recipe
 
@@ -86,6 +87,10 @@ class Options:
             raise OptionError(
                 f"--trials is how often a run is repeated, at least 1; got {self.trials}"
             )
+        for control in FROM_ANOTHER_SEED:
+            if control in self.control and self.trials == 1:
+                raise OptionError(f"--control {control} takes the masks of another trial: give "
+                                  "--trials 2 or more")  # fmt: skip
         if self.plot is not None:
             path = Path(self.plot)
             if path.suffix.lower() not in (".png", ".svg") or path.is_dir():

@@ -33,19 +33,17 @@ def plan(options: Options) -> dict[str, Any]:
     directory = run_path(options, datasets[options.networks[0]])
     stages: dict[str, dict[str, Any]] = {}
     measured: dict[str, float] = {}
-    for trial in range(options.trials):
-        for search in searches(options, datasets, directory, trial, Clock(options)):
-            network = search.directory.name.partition("-")[0]
-            chain = [*_first_pass(search), *search.plan()]
-            for stage in chain:
-                if network not in measured and not stage.done:
-                    measured[network] = seconds_per_epoch(
-                        search.model, search.dataset, options.recipe()
-                    )
-                stages.setdefault(stage.name, {
-                    "trial": trial, "network": search.directory.name,
-                    **_expected(stage, search, measured.get(network, 0.0), options),
-                })  # fmt: skip
+    for trial, search in searches(options, datasets, directory, Clock(options)):
+        network = search.directory.name.partition("-")[0]
+        for stage in [*_first_pass(search), *search.plan()]:
+            if network not in measured and not stage.done:
+                measured[network] = seconds_per_epoch(
+                    search.model, search.dataset, options.recipe()
+                )
+            stages.setdefault(stage.name, {
+                "trial": trial, "network": search.directory.name,
+                **_expected(stage, search, measured.get(network, 0.0), options),
+            })  # fmt: skip
     to_go = [s for s in stages.values() if not s["done"]]
     total = {k: sum(s[k] for s in to_go) for k in ("hours", "bytes")}
     return {"run": str(directory), "stages": stages, "to go": {"stages": len(to_go), **total},
