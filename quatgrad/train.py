@@ -99,14 +99,15 @@ def train(
         None
     ),
     until: int | None = None,
+    augment_seed: int | None = None,
 ) -> list[Epoch]:
     """Train the model in place; measurements for each epoch.
 
-    Order and augmentation of an epoch depend on (seed, epoch) alone, so a model and an optimizer
-    that have been trained for the epochs of `history`, and for `part` of the next, go on as if they
-    had never stopped; `until` stops after so many epochs, to go on another day. The progress bar
-    appears on terminals alone. A loss that is not finite raises `RunError`; NumPy's warnings on
-    the way there are not shown.
+    Order and augmentation of an epoch depend on (seed, epoch) alone, or the augmentation on an
+    `augment_seed` of its own. So a model and an optimizer that have been trained for the epochs of
+    `history`, and for `part` of the next, go on as if they had never stopped; `until` stops after
+    so many epochs, to go on another day. The progress bar appears on terminals alone. A loss that
+    is not finite raises `RunError`; NumPy's warnings on the way there are not shown.
     """
     optimizer = optimizer or recipe.make_optimizer(model)
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
@@ -128,7 +129,7 @@ def train(
         for epoch in range(len(history), until or recipe.epochs):
             start = time.perf_counter() - part.seconds
             model.train()
-            cut = batches(dataset, recipe.batch_size, seed, epoch)
+            cut = batches(dataset, recipe.batch_size, seed, epoch, augment_seed)
             for images, labels in islice(cut, part.batches, None):
                 step(images, labels, rate(count))
                 count += 1

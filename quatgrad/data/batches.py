@@ -26,7 +26,9 @@ AHEAD = 2  # batches that are prepared while another is in use
 LARGE = 1 << 20  # bytes of an encoded batch: handing over a smaller one costs more than it saves
 
 
-def batches(dataset: Dataset, size: int, seed: int, epoch: int) -> Iterator[Batch]:
+def batches(
+    dataset: Dataset, size: int, seed: int, epoch: int, augment_seed: int | None = None
+) -> Iterator[Batch]:
     """Every training image once, in the random order of this epoch: (x, y) batch by batch.
 
     x: float32 (B, H', W', C'), augmented and encoded; y: int64 (B,). B is `size`; the last batch
@@ -34,10 +36,11 @@ def batches(dataset: Dataset, size: int, seed: int, epoch: int) -> Iterator[Batc
     batch norm has no variance to divide by in a batch of one.
 
     The order is drawn from `generator(seed, "order", epoch)`, the augmentation from
-    `generator(seed, "augment", epoch)`. Raises `OptionError` for a size below 1.
+    `generator(seed, "augment", epoch)`, or by an `augment_seed` of its own. Raises `OptionError`
+    for a size below 1.
     """
     order = generator(seed, "order", epoch).permutation(len(dataset.train))
-    draws = generator(seed, "augment", epoch)
+    draws = generator(seed if augment_seed is None else augment_seed, "augment", epoch)
 
     def batch(rows: np.ndarray) -> Batch:
         images = dataset.train.images[rows]

@@ -36,6 +36,14 @@ several runs need are trained once. Other things to do, each with --json for pro
   gc                          what no run needs any more; --delete removes it
   sweep --vary NAME=A,B,...   a run for each combination of options, on Dask or Slurm"""
 
+#: What has a seed of its own -> what is drawn by it.
+SEEDED = {
+    "init": "the first weights",
+    "order": "the order of the images",
+    "augment": "how images are moved and mirrored",
+    "prune": "random scores, the images of a sensitivity, and shuffled masks",
+}
+
 EPILOG = "Presets are defaults for the other options; they lie in quatgrad/lth/presets/."
 
 
@@ -95,7 +103,10 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--optimizer", choices=("sgd", "adam"), help="sgd: Nesterov momentum")
     g.add_argument("--momentum", type=float, metavar="X", help="of sgd")
     g.add_argument("--weight-decay", type=float, metavar="X", help="on all parameters")
-    g.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
+    g.add_argument("--seed", type=int, metavar="N", help="of all that is drawn (default: 0)")
+    for purpose, drawn in SEEDED.items():
+        g.add_argument(f"--seed-{purpose}", type=int, metavar="N", help=f"of {drawn}, in all "
+                       "trials the same (default: the trial's)")  # fmt: skip
     g.add_argument("--trials", type=int, metavar="N", help="repeat with seed, seed + 1, ...")
 
     g = p.add_argument_group("how it is pruned")

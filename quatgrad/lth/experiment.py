@@ -62,24 +62,26 @@ def searches(
 ) -> Iterator[tuple[int, Search]]:
     """Every network and its controls with its trial, in the order of their running.
 
-    Trial t has the seed + t. Controls with masks of another trial come when all trials are done.
+    Trial t has the seed + t, and in all trials the same where a purpose has one of its own.
+    Controls with masks of another trial come when all trials are done.
     """
-    recipe, plan = options.recipe(), options.protocol()
+    recipe, plan, own = options.recipe(), options.protocol(), options.own_seeds
 
     def search(trial: int, network: str, kind: str = "", **others: Any) -> Search:
         name, seed = f"{network}-{kind}" if kind else network, options.seed + trial
         label = f"{name}, trial {trial}" if options.trials > 1 else name
         return Search(
-            create(options, network, datasets[network], seed), datasets[network], recipe,
-            trial_path(directory, trial) / name, plan, seed, label, partial(clock.report, label),
-            not options.quiet, what=options.what(network), stages=Path(options.out) / "stages",
-            **others,
+            create(options, network, datasets[network], own.get("init", seed)), datasets[network],
+            recipe, trial_path(directory, trial) / name, plan, seed, label,
+            partial(clock.report, label), not options.quiet, what=options.what(network),
+            stages=Path(options.out) / "stages", seeds=own, **others,
         )  # fmt: skip
 
     def control(trial: int, network: str, kind: str, source: Search) -> Search:
         seed = options.seed + trial
-        fresh = create(options, network, datasets[network], seed + CONTROL_SEED)
-        change = partial(apply, CONTROLS[kind], fresh, seed)
+        init = own.get("init", seed) + CONTROL_SEED
+        fresh = create(options, network, datasets[network], init)
+        change = partial(apply, CONTROLS[kind], fresh, own.get("prune", seed))
         return search(trial, network, kind, source=source, control=change,
                       branch={"control": kind}, from_scratch=kind in FROM_SCRATCH)  # fmt: skip
 

@@ -46,14 +46,15 @@ def early_path(dense: Path, epochs: int) -> Path:
 class Level:
     """A ticket in training, in the folder of its stage, until a signal is on the list `asked`.
 
-    `checks` counts what was asserted, and when: at the start, whenever it might be saved, at the
-    end. A level that goes on from a checkpoint goes on counting.
+    `seeds` are those of order and augmentation. `checks` counts what was asserted, and when: at
+    the start, whenever it might be saved, at the end. A level that goes on from a checkpoint goes
+    on counting.
     """
 
     model: Module
     dataset: Dataset
     recipe: Recipe
-    seed: int
+    seeds: tuple[int, int]
     stage: Stage
     ticket: Ticket
     asked: list[int]
@@ -82,8 +83,8 @@ class Level:
             history, part, counted = found
             self.checks.update(counted)
         history = train(
-            model, self.dataset, self.recipe, self.seed, label, progress, optimizer, history,
-            self.after_epoch, part, self.after_step,
+            model, self.dataset, self.recipe, self.seeds[0], label, progress, optimizer, history,
+            self.after_epoch, part, self.after_step, augment_seed=self.seeds[1],
         )  # fmt: skip
         check_unchanged(ticket, digest)
         self.checks["end unchanged"] += 1

@@ -58,6 +58,10 @@ class Options:
     init: str = "he"
     real_head: bool = False
     seed: int = 0
+    seed_init: int | None = None
+    seed_order: int | None = None
+    seed_augment: int | None = None
+    seed_prune: int | None = None
     trials: int = 1
     stop_below: float = 0.2
     score: str = "magnitude"
@@ -100,6 +104,12 @@ class Options:
     def networks(self) -> tuple[str, ...]:
         """The networks to run, in order."""
         return NETWORKS[self.algebra]
+
+    @property
+    def own_seeds(self) -> dict[str, int]:
+        """The seeds of init, order, augment and prune that are not the trial's."""
+        known = {p: getattr(self, f"seed_{p}") for p in ("init", "order", "augment", "prune")}
+        return {purpose: seed for purpose, seed in known.items() if seed is not None}
 
     def recipe(self) -> Recipe:
         """How each level is trained."""

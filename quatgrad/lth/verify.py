@@ -19,6 +19,9 @@ from quatgrad.lth.stage import Record, Stage, read_end, read_record, read_start
 from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Buffer
 
+#: Of the parameters of a level, those that are not of its protocol.
+NO_PROTOCOL = ("level", "control", "seed_prune")
+
 
 def verify(run: Path) -> dict[str, Any]:
     """Check the run: how often each thing was found right, and a line for everything wrong."""
@@ -118,7 +121,7 @@ def start_of(stage: Stage, masks: Masks) -> Ticket:
 
 def protocol_of(stage: Stage) -> Protocol:
     """The protocol that a level was made by."""
-    known = {k: v for k, v in stage.parameters.items() if k not in ("level", "control")}
+    known = {k: v for k, v in stage.parameters.items() if k not in NO_PROTOCOL}
     return Protocol(levels=0, **known)
 
 
