@@ -1,4 +1,4 @@
-"""The training loop: batches, loss, backward, step; then the test set, once an epoch."""
+"""The training loop: batches, loss, backward, step; then validation or test, once an epoch."""
 
 from __future__ import annotations
 
@@ -66,13 +66,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What was measured in one epoch; accuracies are fractions, losses means."""
+    """What was measured in one epoch; accuracies are fractions, losses means.
+
+    Where images are held out, they are measured, and the test images are not: those wait until
+    all is chosen.
+    """
 
     train_loss: float
     train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    seconds: float
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    seconds: float = 0.0
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -140,10 +146,13 @@ def train(
             total, correct = step.take()
             _finite(total, epoch, count)
             n = len(dataset.train)
-            test = evaluate(model, dataset.test, dataset, recipe.batch_size)
-            _finite(test[0], epoch, count)
-            history.append(Epoch(total / n, correct / n, *test, time.perf_counter() - start))
-            bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, test {test[1]:.1%}")
+            name, split = dataset.watched
+            loss, accuracy = evaluate(model, split, dataset, recipe.batch_size)
+            _finite(loss, epoch, count)
+            found = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+            seconds = time.perf_counter() - start
+            history.append(Epoch(total / n, correct / n, seconds=seconds, **found))
+            bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, {name} {accuracy:.1%}")
             after_epoch(optimizer, history)
     return history
 

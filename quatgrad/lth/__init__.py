@@ -10,6 +10,7 @@ protocol  how a search prunes and rewinds
 search    the loop: train, prune, rewind, repeat
 stage     one network, trained once, in a folder named by what was done
 level     a ticket in training: invariants, checkpoints, and a record at its end
+points    the epochs that are reported where validation images choose them
 checkpoint  where it stands in the middle     signals   SIGTERM and SIGINT save it first
 controls  what a ticket is compared with
 store     files on disk, whole or not at all

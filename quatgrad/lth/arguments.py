@@ -73,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--dataset", metavar="NAME", help=", ".join(data.DATASETS))
     g.add_argument("--data-dir", metavar="DIR", help="where the dataset lies (else $QUATGRAD_DATA)")
     g.add_argument("--subset", type=int, metavar="N", help="train on N images, evenly over classes")
+    g.add_argument("--validation", type=float, metavar="X", help="hold out this share of the "
+                   "training images, evenly over classes. Each level then reports its last epoch, "
+                   "the one of best accuracy on them and the one of lowest loss (early stop), and "
+                   "test images are looked at there alone. Without (default: 0), test accuracy is "
+                   "measured each epoch, and nothing but --stop-below is chosen by it")  # fmt: skip
     g.add_argument("--encoder", choices=ENCODERS, metavar="NAME",
                    help=f"pixels to quaternions: {', '.join(ENCODERS)}")  # fmt: skip
     g.add_argument("--real-encoder", choices=data.ENCODERS, metavar="NAME",

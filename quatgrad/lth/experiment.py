@@ -47,8 +47,9 @@ def run(options: Options) -> tuple[Path, list[compare.Runs]]:
     datasets = prepare(options)
     dataset = datasets[options.networks[0]]
     directory = open_directory(options, dataset)
-    print(f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.test):,} test images; "
-          f"{options.model}, {options.levels} levels, {directory}")  # fmt: skip
+    held_out = f"{len(dataset.validation):,} validation, " if dataset.validation else ""
+    print(f"{dataset.name}: {len(dataset.train):,} training, {held_out}{len(dataset.test):,} test "
+          f"images; {options.model}, {options.levels} levels, {directory}")  # fmt: skip
     clock = Clock(options)
     for _, search in searches(options, datasets, directory, clock):
         search.run()
@@ -168,8 +169,9 @@ def load(options: Options, network: str) -> data.Dataset:
     """The images as a network sees them."""
     if options.encoder == "learned" and options.dataset in ("digits", "mnist"):
         raise OptionError(f"--encoder learned is for colour images; {options.dataset} is grey")
-    return data.load(options.dataset, options.data_dir, options.encoder_of(network),
-                     options.subset, options.seed, options.statistics)  # fmt: skip
+    dataset = data.load(options.dataset, options.data_dir, options.encoder_of(network),
+                        options.subset, options.seed, options.statistics)  # fmt: skip
+    return dataset.hold_out(options.validation, options.seed) if options.validation else dataset
 
 
 def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> Module:
@@ -220,12 +222,14 @@ def options_of(directory: Path) -> Options:
 
 
 def tables(runs: compare.Runs) -> list[str]:
-    """The networks in a table, and one for each control."""
+    """The networks in a table, and one for each control; then that of validation images, if any."""
     kinds = dict.fromkeys(name.partition("-")[2] for name in runs)
-    return [
+    of_kinds = [
         compare.text_table({n: r for n, r in runs.items() if n.partition("-")[2] == kind})
         for kind in kinds
     ]
+    points = compare.points_table(runs)
+    return [*of_kinds, points] if points else of_kinds
 
 
 def conclude(

@@ -51,6 +51,7 @@ class Options:
     width: int | None = None
     data_dir: str | None = None
     subset: int | None = None
+    validation: float = 0.0
     encoder: str | None = None
     real_encoder: str | None = None
     statistics: str | None = None
@@ -87,6 +88,9 @@ class Options:
     def __post_init__(self) -> None:
         if self.width is not None and self.width < 1:
             raise OptionError(f"--width is at least 1; got {self.width}")
+        if not 0 <= self.validation < 1:
+            raise OptionError("--validation is the share of the training images that is held out, "
+                              f"from 0 to less than 1; got {self.validation}")  # fmt: skip
         if self.trials < 1:
             raise OptionError(
                 f"--trials is how often a run is repeated, at least 1; got {self.trials}"

@@ -90,13 +90,13 @@ def seconds_per_epoch(model: Module, dataset: Dataset, recipe: Recipe) -> float:
         step.take()  # waits for the device
         times.append(time.perf_counter() - began)
     training = statistics.median(times[1:] or times)
-    some = dataset.test.take(np.arange(min(len(dataset.test), recipe.batch_size)))
+    watched = dataset.watched[1]
+    some = watched.take(np.arange(min(len(watched), recipe.batch_size)))
     began = time.perf_counter()
     evaluate(model, some, dataset, recipe.batch_size)
     testing = (time.perf_counter() - began) / len(some)
-    return training * num_batches(len(dataset.train), recipe.batch_size) + testing * len(
-        dataset.test
-    )
+    steps = num_batches(len(dataset.train), recipe.batch_size)
+    return training * steps + testing * len(watched)
 
 
 def text(told: dict[str, Any]) -> str:

@@ -197,8 +197,12 @@ class Search:
 
 
 def _finished(records: list[Record], floor: float) -> bool:
-    """Did the accuracy fall below the floor, where it once stood, more than a few levels ago?"""
-    above = [r["accuracy"] >= floor for r in records]
+    """Did the accuracy fall below the floor, where it once stood, more than a few levels ago?
+
+    That of validation images, where there are any.
+    """
+    key = "validation_accuracy" if records and "validation_accuracy" in records[0] else "accuracy"
+    above = [r[key] >= floor for r in records]
     return any(above) and above[above.index(True) :].count(False) > LEVELS_BELOW_FLOOR
 
 
