@@ -76,11 +76,17 @@ def two_orders(
 
 # ------------------------------------------------------------------------------- for people
 
+LEGEND = """\
+Of the first trial's tickets. on a path: the share of weights left that lie on a path from a pixel
+to a class; overlap: what the tickets of two trials share beyond chance, 1 if equal; whole, dead:
+quaternions with 4 and 0 components left, and by chance; together: 1 by chance, 4 if whole."""
+
 
 def text(directory: Path, found: Mapping[str, Any]) -> str:
     """The analysis in short: a table for each network, what holds of its curve, and warnings."""
     parts = [_table(name, levels, found["overlaps"].get(name, ()))
              for name, levels in found["levels"].items()]  # fmt: skip
+    parts.append(LEGEND)
     parts.append("\n".join([*_curves(found["curves"]), *_across(found["overlaps"])]))
     if found["lines"]:
         parts.append("Error on the line between two trainings in two orders of the images:\n"
