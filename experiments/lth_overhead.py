@@ -75,7 +75,7 @@ def measure(model: str, algebra: str, width: int, size: int, rounds: int) -> dic
         due = min(ms(checkpoint.due) for _ in range(1000))
         saving = min(
             ms(lambda: checkpoint.save(nets[1], ticket.masks, optimizer, [], Part(sums=np.zeros(2)),
-                                       {}))
+                                       {}, {}))
             for _ in range(5)
         )  # fmt: skip
     checks = min(ms(lambda: check_pruned(nets[1], ticket, optimizer)) for _ in range(20))

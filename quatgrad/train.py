@@ -1,4 +1,4 @@
-"""The training loop: batches, loss, backward, step; then the test set, once an epoch."""
+"""The training loop: batches, loss, backward, step; then validation or test, once an epoch."""
 
 from __future__ import annotations
 
@@ -67,13 +67,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What was measured in one epoch; accuracies are fractions, losses means."""
+    """What was measured in one epoch; accuracies are fractions, losses means.
+
+    Where images are held out, they are measured, and the test images are not: those wait until
+    all is chosen.
+    """
 
     train_loss: float
     train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    seconds: float
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    seconds: float = 0.0
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,14 +106,15 @@ def train(
         None
     ),
     until: int | None = None,
+    augment_seed: int | None = None,
 ) -> list[Epoch]:
     """Train the model in place; measurements for each epoch.
 
-    Order and augmentation of an epoch depend on (seed, epoch) alone, so a model and an optimizer
-    that have been trained for the epochs of `history`, and for `part` of the next, go on as if they
-    had never stopped; `until` stops after so many epochs, to go on another day. The progress bar
-    appears on terminals alone. A loss that is not finite raises `RunError`; NumPy's warnings on
-    the way there are not shown.
+    Order and augmentation of an epoch depend on (seed, epoch) alone, or the augmentation on an
+    `augment_seed` of its own. So a model and an optimizer that have been trained for the epochs of
+    `history`, and for `part` of the next, go on as if they had never stopped; `until` stops after
+    so many epochs, to go on another day. The progress bar appears on terminals alone. A loss that
+    is not finite raises `RunError`; NumPy's warnings on the way there are not shown.
     """
     optimizer = optimizer or recipe.make_optimizer(model)
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
@@ -127,7 +134,7 @@ def train(
         for epoch in range(len(history), until or recipe.epochs):
             start = time.perf_counter() - part.seconds
             model.train()
-            cut = batches(dataset, recipe.batch_size, seed, epoch)
+            cut = batches(dataset, recipe.batch_size, seed, epoch, augment_seed)
             for images, labels in islice(cut, part.batches, None):
                 step(images, labels, rate(count))
                 count += 1
@@ -138,10 +145,13 @@ def train(
             total, correct = step.take()
             _finite(total, epoch, count)
             n = len(dataset.train)
-            test = evaluate(model, dataset.test, dataset, _evaluated_at_once(recipe.batch_size))
-            _finite(test[0], epoch, count)
-            history.append(Epoch(total / n, correct / n, *test, time.perf_counter() - start))
-            bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, test {test[1]:.1%}")
+            name, split = dataset.watched
+            loss, accuracy = evaluate(model, split, dataset, _evaluated_at_once(recipe.batch_size))
+            _finite(loss, epoch, count)
+            found = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+            seconds = time.perf_counter() - start
+            history.append(Epoch(total / n, correct / n, seconds=seconds, **found))
+            bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, {name} {accuracy:.1%}")
             after_epoch(optimizer, history)
     return history
 

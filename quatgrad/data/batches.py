@@ -29,7 +29,9 @@ AHEAD = 2  # batches that are prepared while another is in use
 LARGE = 1 << 20  # bytes of an encoded batch: handing over a smaller one costs more than it saves
 
 
-def batches(dataset: Dataset, size: int, seed: int, epoch: int) -> Iterator[Batch]:
+def batches(
+    dataset: Dataset, size: int, seed: int, epoch: int, augment_seed: int | None = None
+) -> Iterator[Batch]:
     """Every training image once, in the random order of this epoch: (x, y) batch by batch.
 
     x: float32 (B, H', W', C'), augmented and encoded; y: int64 (B,). B is `size`; the last batch
@@ -38,10 +40,12 @@ def batches(dataset: Dataset, size: int, seed: int, epoch: int) -> Iterator[Batc
     arrays there.
 
     The order is drawn from `generator(seed, "order", epoch)`, the augmentation from
-    `generator(seed, "augment", epoch)`. Raises `OptionError` for a size below 1.
+    `generator(seed, "augment", epoch)`, or by an `augment_seed` of its own. Raises `OptionError`
+    for a size below 1.
     """
     order = generator(seed, "order", epoch).permutation(len(dataset.train))
-    draws, cuts = generator(seed, "augment", epoch), _cuts(len(order), size)
+    draws = generator(seed if augment_seed is None else augment_seed, "augment", epoch)
+    cuts = _cuts(len(order), size)
     if on_device.takes(dataset.train, dataset.encode, dataset.augment):
         moves = draw_moves(len(order), draws) if dataset.augment else None
         return on_device.batches(dataset.train, dataset.encode, order, moves, cuts)

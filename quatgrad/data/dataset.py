@@ -49,6 +49,7 @@ class Split:
 class Dataset:
     """A training and a test split, the names of the classes, and the way to the network.
 
+    validation  images held out of the training images, to choose by: `hold_out`; None: none are
     encode    raw images uint8 (N, H, W, C) -> float32 (N, H', W', C'), what the network sees
     augment   (raw images, generator) -> raw images, for training alone; None for no augmentation
 
@@ -61,15 +62,27 @@ class Dataset:
     class_names: tuple[str, ...]
     encode: Encode
     augment: Augment | None = None
+    validation: Split | None = None
 
     def __post_init__(self) -> None:
-        for which, labels in (("training", self.train.labels), ("test", self.test.labels)):
+        for which, split in zip(("training", "test", "validation"), self.splits, strict=False):
+            labels = split.labels
             wrong = labels[(labels < 0) | (labels >= self.num_classes)]
             if wrong.size:
                 raise DataError(
                     f"{self.name}: a {which} label is {wrong[0]}, but the {self.num_classes} "
                     f"classes are numbered 0 to {self.num_classes - 1}"
                 )
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Training, test and, where there are any, validation images."""
+        return (self.train, self.test, *([self.validation] if self.validation else []))
+
+    @property
+    def watched(self) -> tuple[str, Split]:
+        """What training may look at, epoch by epoch: the test images if none are held out."""
+        return ("validation", self.validation) if self.validation else ("test", self.test)
 
     @property
     def num_classes(self) -> int:
@@ -83,12 +96,12 @@ class Dataset:
         return height, width, channels
 
     def fingerprint(self) -> str:
-        """16 hex digits of SHA-256 that name the images and labels of both splits, in order.
+        """16 hex digits of SHA-256 that name the images and labels of its splits, in order.
 
         Of `ImagesOnDisk` it takes the checksums, and reads no image.
         """
         sha = hashlib.sha256()
-        for split in (self.train, self.test):
+        for split in self.splits:
             sha.update(str(split.images.shape).encode())
             for piece in _pieces(split.images):
                 sha.update(piece.tobytes())
@@ -110,6 +123,27 @@ class Dataset:
             )
         chosen = stratified(self.train.labels, n, generator(seed, "subset"))
         return replace(self, train=self.train.take(chosen))
+
+    def hold_out(self, share: float, seed: int) -> Dataset:
+        """The same dataset, of whose N training images round(share N) are for validation instead.
+
+        They are spread evenly over the classes, drawn from `generator(seed, "validation")`, and
+        keep the order they had, as those that stay do. The test split stays whole.
+
+        Raises `OptionError` if less than one image of each class would be held out, or stay.
+        """
+        N = len(self.train)
+        n = round(share * N)
+        if not self.num_classes <= n <= N - self.num_classes:
+            raise OptionError(
+                f"a share of {share:g} held out for validation is {n} of the {N} training images "
+                f"of {self.name}: choose one that holds out, and leaves, {self.num_classes} or "
+                "more (one for each class)"
+            )
+        held_out = np.zeros(N, dtype=bool)
+        held_out[stratified(self.train.labels, n, generator(seed, "validation"))] = True
+        train, validation = (self.train.take(np.flatnonzero(w)) for w in (~held_out, held_out))
+        return replace(self, train=train, validation=validation)
 
 
 def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

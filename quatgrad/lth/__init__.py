@@ -10,6 +10,7 @@ protocol  how a search prunes and rewinds
 search    the loop: train, prune, rewind, repeat
 stage     one network, trained once, in a folder named by what was done
 level     a ticket in training: invariants, checkpoints, and a record at its end
+points    the epochs that are reported where validation images choose them
 checkpoint  where it stands in the middle     signals   SIGTERM and SIGINT save it first
 controls  what a ticket is compared with
 store     files on disk, whole or not at all
@@ -18,6 +19,7 @@ compare   real against quaternion     plot   the picture of it
 analysis  a finished run in numbers and pictures (analysis_plots), from
     anatomy       densities, components of a quaternion     overlap  two masks against chance
     curve         area, sparsest matching level             connectivity  the line between networks
+report    what the command tells of an analysis
 runs      what there is on record     plan   what there will be, and when
 verify    proof from the files     collect   what no run needs any more
 sweep     many runs at once     arguments   options as typed     command   the command line

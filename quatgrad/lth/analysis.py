@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from quatgrad.errors import RunError
 from quatgrad.lth import analysis_plots, anatomy, store
+from quatgrad.lth.connectivity import Line
 from quatgrad.lth.curve import Record, area, matching, sparsest
 from quatgrad.lth.flow import connected
 from quatgrad.lth.overlap import Overlap, expanded, overlap
@@ -47,17 +48,22 @@ def read(directory: Path) -> list[dict[str, Levels]]:
 
 
 def analyse(
-    directory: str | Path, networks: Mapping[str, Network] | None = None, tolerance: float = 0.01
+    directory: str | Path,
+    networks: Mapping[str, Network] | None = None,
+    tolerance: float = 0.01,
+    lines: Mapping[str, Line] | None = None,
 ) -> dict[str, Any]:
     """Numbers and pictures of a run, also written to its folder analysis/.
 
     With `networks` by name ("real", "quaternion"), the weights alive that compute nothing are
     counted as well. `tolerance` is how far below the dense accuracy a level may be and match it.
+    `lines` between trained networks, by what they are called, go into numbers and pictures.
 
         levels    of each network of trial 0: `describe`
         warnings  of layers that collapsed: `collapses`
         overlaps  of trials, and of real and quaternion tickets, at each level: `overlaps`
         curves    of each network: area, and the sparsest level that matches
+        lines     those given, each with its barrier
     """
     directory = Path(directory)
     trials = read(directory)
@@ -70,11 +76,13 @@ def analyse(
         "warnings": collapses(described),
         "overlaps": overlaps(trials),
         "curves": curves(trials, tolerance),
+        "lines": {name: asdict(x) | {"barrier": x.barrier} for name, x in (lines or {}).items()},
     }
     folder = directory / "analysis"
     store.prepare_directory(folder)
     store.write_json(folder / "analysis.json", found)
-    for name, figure in pictures(found, trials).items():
+    drawn = {"lines": analysis_plots.line(lines)} if lines else {}
+    for name, figure in (pictures(found, trials) | drawn).items():
         save(figure, folder / f"{name}.png")
         save(figure, folder / f"{name}.svg")
     return found

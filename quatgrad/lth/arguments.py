@@ -31,9 +31,18 @@ several runs need are trained once. Other things to do, each with --json for pro
   branch RUN --control NAME   train a control beside a run
   list                        the runs there are          show RUN   one of them in full
   compare RUN ...             their networks in a table   plot RUN   draw its picture again
+  analyse RUN                 what its tickets look like, share and compute; pictures of it
   verify RUN ...              prove from the files alone that a run is what it says
   gc                          what no run needs any more; --delete removes it
   sweep --vary NAME=A,B,...   a run for each combination of options, on Dask or Slurm"""
+
+#: What has a seed of its own -> what is drawn by it.
+SEEDED = {
+    "init": "the first weights",
+    "order": "the order of the images",
+    "augment": "how images are moved and mirrored",
+    "prune": "random scores, the images of a sensitivity, and shuffled masks",
+}
 
 EPILOG = "Presets are defaults for the other options; they lie in quatgrad/lth/presets/."
 
@@ -64,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--dataset", metavar="NAME", help=", ".join(data.DATASETS))
     g.add_argument("--data-dir", metavar="DIR", help="where the dataset lies (else $QUATGRAD_DATA)")
     g.add_argument("--subset", type=int, metavar="N", help="train on N images, evenly over classes")
+    g.add_argument("--validation", type=float, metavar="X", help="hold out this share of the "
+                   "training images, evenly over classes. Each level then reports its last epoch, "
+                   "the one of best accuracy on them and the one of lowest loss (early stop), and "
+                   "test images are looked at there alone. Without (default: 0), test accuracy is "
+                   "measured each epoch, and nothing but --stop-below is chosen by it")  # fmt: skip
     g.add_argument("--encoder", choices=ENCODERS, metavar="NAME",
                    help=f"pixels to quaternions: {', '.join(ENCODERS)}")  # fmt: skip
     g.add_argument("--real-encoder", choices=data.ENCODERS, metavar="NAME",
@@ -94,7 +108,10 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--optimizer", choices=("sgd", "adam"), help="sgd: Nesterov momentum")
     g.add_argument("--momentum", type=float, metavar="X", help="of sgd")
     g.add_argument("--weight-decay", type=float, metavar="X", help="on all parameters")
-    g.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
+    g.add_argument("--seed", type=int, metavar="N", help="of all that is drawn (default: 0)")
+    for purpose, drawn in SEEDED.items():
+        g.add_argument(f"--seed-{purpose}", type=int, metavar="N", help=f"of {drawn}, in all "
+                       "trials the same (default: the trial's)")  # fmt: skip
     g.add_argument("--trials", type=int, metavar="N", help="repeat with seed, seed + 1, ...")
 
     g = p.add_argument_group("how it is pruned")
@@ -135,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
                    "or from a first pass of fine-tuning")  # fmt: skip
     g.add_argument("--control", choices=CONTROLS, action="append", help="also train its masks over "
                    "other weights, shuffled (whole: quaternions as they are), or over signs alone; "
-                   "may be repeated")  # fmt: skip
+                   "transplanted: the masks of another trial; may be repeated")  # fmt: skip
 
     g = p.add_argument_group("where")
     g.add_argument("--backend", choices=tuple(LADDERS), help="default: numba")

@@ -12,9 +12,11 @@ import numpy as np
 
 from quatgrad.backend import to_numpy
 from quatgrad.lth import store
+from quatgrad.lth.points import Kept
 from quatgrad.lth.prune import Masks
 from quatgrad.lth.rewind import check_pruned, rewind
 from quatgrad.lth.ticket import Ticket
+from quatgrad.lth.ticket import part as ticket_part
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
 from quatgrad.train import Epoch, Part
@@ -38,9 +40,12 @@ class Checkpoint:
 
     def save(
         self, model: Module, masks: Masks, optimizer: Optimizer, history: list[Epoch], part: Part,
-        checks: Any,
+        checks: Any, kept: Kept,
     ) -> None:  # fmt: skip
-        """Write down where training stands: the epochs of `history` and a part of the next."""
+        """Write down where training stands: the epochs of `history` and a part of the next.
+
+        `kept` are the states that may be reported yet.
+        """
         began = time.monotonic()
         now = Ticket(masks, model.state_dict(), optimizer.state_dict())
         said = {
@@ -50,13 +55,14 @@ class Checkpoint:
             "checks": checks,
         }
         text = np.frombuffer(json.dumps(said).encode(), np.uint8)
-        store.write_arrays(self.path, {**now.arrays(), "said": text}, compress=False)
+        states = {f"kept/{n}/{k}": a for n, state in kept.items() for k, a in state.items()}
+        store.write_arrays(self.path, {**now.arrays(), **states, "said": text}, compress=False)
         self.saved = time.monotonic()
         self.pause = max(INTERVAL, SHARE * (self.saved - began)) if INTERVAL else 0.0
 
     def load(
         self, model: Module, masks: Masks, optimizer: Optimizer
-    ) -> tuple[list[Epoch], Part, Any] | None:
+    ) -> tuple[list[Epoch], Part, Any, Kept] | None:
         """Put network and optimizer where the checkpoint stands: what it has behind it.
 
         None, and nothing changes, without a checkpoint of this start.
@@ -71,4 +77,7 @@ class Checkpoint:
         rewind(model, now)
         optimizer.load_state_dict(now.memory)
         check_pruned(model, Ticket(masks, now.state), optimizer)
-        return [Epoch(**epoch) for epoch in said["epochs"]], Part(**said["part"]), said["checks"]
+        numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("kept/")}
+        kept = {n: ticket_part(arrays, f"kept/{n}/") for n in numbers}
+        epochs = [Epoch(**epoch) for epoch in said["epochs"]]
+        return epochs, Part(**said["part"]), said["checks"], kept

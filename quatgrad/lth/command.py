@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from quatgrad.backend import LADDERS
 from quatgrad.errors import OptionError, QuatgradError
-from quatgrad.lth import collect, compare, experiment, plan, runs, sweep, verify
+from quatgrad.lth import collect, compare, experiment, plan, report, runs, sweep, verify
 from quatgrad.lth.arguments import Parser, parser
 from quatgrad.lth.controls import CONTROLS
 from quatgrad.lth.options import Options, resolve, spelled_out
@@ -133,6 +134,23 @@ def plotted(arguments: list[str]) -> int:
     return _tell(told, "\n".join(told), as_json)
 
 
+def analysed(arguments: list[str]) -> int:
+    """analyse RUN: its tickets in numbers and pictures, in the run's folder analysis/."""
+    p = _small("analyse", "one")
+    p.add_argument("--tolerance", type=float, metavar="X", default=0.01, help="a level matches the "
+                   "dense network down to X below its accuracy (default: 0.01)")  # fmt: skip
+    p.add_argument("--connectivity", type=int, metavar="LEVEL", action="append", default=[],
+                   help="also the error on the line between two networks, trained from the ticket "
+                   "of this level in two orders of the images. It trains: for each network and "
+                   "level twice what the level took. May be repeated")  # fmt: skip
+    p.add_argument("--data-dir", metavar="DIR", help="where the images lie now")
+    p.add_argument("--backend", choices=tuple(LADDERS), help="what computes, if not as in the run")
+    given, as_json = _given(p, arguments)
+    directory = runs.find(given.pop("run"), given.pop("out"))
+    found = report.report(directory, **given)
+    return _tell(found, report.text(directory, found), as_json)
+
+
 def verified(arguments: list[str]) -> int:
     """verify RUN ...: 1 if anything is wrong."""
     given, as_json = _given(_small("verify", "many"), arguments)
@@ -179,7 +197,8 @@ def swept(arguments: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": run, "plan": planned, "branch": branch, "list": listed, "show": show,
-    "compare": compared, "plot": plotted, "verify": verified, "gc": gc, "sweep": swept,
+    "compare": compared, "plot": plotted, "analyse": analysed, "verify": verified,
+    "gc": gc, "sweep": swept,
 }  # fmt: skip
 
 

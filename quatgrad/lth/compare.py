@@ -10,6 +10,8 @@ from typing import Any
 
 from scipy import stats
 
+from quatgrad.lth.points import POINTS
+
 Record = dict[str, Any]
 Runs = Mapping[str, Sequence[Record]]  # network -> records of its levels
 
@@ -30,8 +32,17 @@ def mean(trials: Sequence[Runs]) -> Runs:
 def _merge(records: Sequence[Record]) -> Record:
     accuracies = [r["accuracy"] for r in records]
     merged = records[0] | {"accuracy": statistics.fmean(accuracies), "trials": len(records)}
+    if all("points" in r for r in records):
+        merged["points"] = {p: _point([r["points"][p] for r in records]) for p in POINTS}
     half = half_width(accuracies)
     return merged if half is None else merged | {"interval": half}
+
+
+def _point(found: Sequence[Record]) -> Record:
+    """The means of a point, and its accuracy's interval."""
+    mean_of = {key: statistics.fmean(f[key] for f in found) for key in found[0]}
+    half = half_width([f["accuracy"] for f in found])
+    return mean_of if half is None else mean_of | {"interval": half}
 
 
 def half_width(values: Sequence[float]) -> float | None:
@@ -63,6 +74,10 @@ def rows(runs: Runs) -> list[dict[str, Any]]:
             row[f"{algebra}_accuracy"] = r and r["accuracy"]
             if any("interval" in r for r in records):
                 row[f"{algebra}_interval"] = r and r["interval"]
+            if all("points" in r for r in records):
+                for point in POINTS[1:]:
+                    row[f"{algebra}_{point}_epoch"] = r and r["points"][point]["epoch"]
+                    row[f"{algebra}_{point}_accuracy"] = r and r["points"][point]["accuracy"]
         table.append(row)
     return table
 
@@ -86,6 +101,26 @@ def text_table(runs: Runs) -> str:
             line += f" {row[f'{name}_interval']:7.2%}" if wide else ""
         lines.append(line)
     return "\n".join(lines)
+
+
+def points_table(runs: Runs) -> str:
+    """Test accuracy at the epochs that validation images choose; "" where none were held out."""
+    rows = [
+        [name, str(r["level"]), *(_cell(r["points"][point]) for point in POINTS)]
+        for name, records in runs.items() for r in records if "points" in r
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    head = ["network", "level", "last", "best accuracy", "lowest loss (early stop)"]
+    sizes = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [" | ".join(f"{x:>{n}}" for x, n in zip(row, sizes, strict=True)).rstrip()
+             for row in (head, *rows)]  # fmt: skip
+    return "\n".join(["Test accuracy at the epochs that the validation images choose:", *lines])
+
+
+def _cell(point: Record) -> str:
+    half = f" +- {point['interval']:.2%}" if "interval" in point else ""
+    return f"{point['accuracy']:.2%}{half}, epoch {point['epoch']:.3g}"
 
 
 def equal_weights(runs: Runs) -> list[tuple[int, float, float]]:

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from quatgrad.errors import ShapeError
 from quatgrad.lth.ticket import Ticket
 
 State = Mapping[str, np.ndarray]
@@ -76,16 +75,16 @@ def signs(
     return replace(ticket, state={**ticket.state, **flat})
 
 
-def transplanted(ticket: Ticket, donor: Ticket) -> Ticket:
+def transplanted(
+    ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
+) -> Ticket:
     """The mask that another seed found, over the weights of this one: does it fit them alone?
 
     It is `reinitialised` seen from the donor, but for the order of the images: that of the weights'
-    own seed here, of the mask's there. Both tickets are of one level.
+    own seed here, of the mask's there. Its search takes the masks of the other seed's search as
+    its source (`FROM_ANOTHER_SEED`), so the ticket has them already, and nothing is left to change.
     """
-    shapes = [{n: m.shape for n, m in t.masks.items()} for t in (ticket, donor)]
-    if shapes[0] != shapes[1]:
-        raise ShapeError("transplanted: the donor's masks are those of another network")
-    return replace(ticket, masks=donor.masks)
+    return ticket
 
 
 CONTROLS: dict[str, Control] = {
@@ -93,6 +92,9 @@ CONTROLS: dict[str, Control] = {
     "shuffled": shuffled,
     "shuffled-whole": shuffled_whole,
     "signs": signs,
+    "transplanted": transplanted,
 }
 #: Controls whose weights are untrained, whatever epoch the ticket is rewound to.
 FROM_SCRATCH = ("reinitialised",)
+#: Controls whose masks are those of another trial, and not of the ticket beside them.
+FROM_ANOTHER_SEED = ("transplanted",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from quatgrad import data, models
 from quatgrad.backend import generator, set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth import compare, plot, store
-from quatgrad.lth.controls import CONTROLS, FROM_SCRATCH, Control
+from quatgrad.lth.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
 from quatgrad.lth.options import NETWORKS, Options, overrides, resolve
 from quatgrad.lth.search import Search
 from quatgrad.lth.stage import Record
@@ -46,40 +47,63 @@ def run(options: Options) -> tuple[Path, list[compare.Runs]]:
     datasets = prepare(options)
     dataset = datasets[options.networks[0]]
     directory = open_directory(options, dataset)
-    print(f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.test):,} test images; "
-          f"{options.model}, {options.levels} levels, {directory}")  # fmt: skip
+    held_out = f"{len(dataset.validation):,} validation, " if dataset.validation else ""
+    print(f"{dataset.name}: {len(dataset.train):,} training, {held_out}{len(dataset.test):,} test "
+          f"images; {options.model}, {options.levels} levels, {directory}")  # fmt: skip
     clock = Clock(options)
-    for trial in range(options.trials):
-        for search in searches(options, datasets, directory, trial, clock):
-            search.run()
+    for _, search in searches(options, datasets, directory, clock):
+        search.run()
     trials = [records_of(directory, trial) for trial in range(options.trials)]
     conclude(options, dataset, directory, trials)
     return directory, trials
 
 
 def searches(
-    options: Options, datasets: dict[str, data.Dataset], directory: Path, trial: int, clock: Clock
-) -> Iterator[Search]:
-    """Every network and its controls, with the seed of the trial, in the order of their running."""
-    recipe, plan, seed = options.recipe(), options.protocol(), options.seed + trial
-    folder = trial_path(directory, trial)
+    options: Options, datasets: dict[str, data.Dataset], directory: Path, clock: Clock
+) -> Iterator[tuple[int, Search]]:
+    """Every network and its controls with its trial, in the order of their running.
 
-    def search(network: str, name: str, **others: Any) -> Search:
+    Trial t has the seed + t, and in all trials the same where a purpose has one of its own.
+    Controls with masks of another trial come when all trials are done.
+    """
+    recipe, plan, own = options.recipe(), options.protocol(), options.own_seeds
+
+    def search(trial: int, network: str, kind: str = "", **others: Any) -> Search:
+        name, seed = f"{network}-{kind}" if kind else network, options.seed + trial
         label = f"{name}, trial {trial}" if options.trials > 1 else name
         return Search(
-            create(options, network, datasets[network], seed), datasets[network], recipe,
-            folder / name, plan, seed, label, partial(clock.report, label), not options.quiet,
-            what=options.what(network), stages=Path(options.out) / "stages", **others,
+            create(options, network, datasets[network], own.get("init", seed)), datasets[network],
+            recipe, trial_path(directory, trial) / name, plan, seed, label,
+            partial(clock.report, label), not options.quiet, what=options.what(network),
+            stages=Path(options.out) / "stages", seeds=own, **others,
         )  # fmt: skip
 
-    for network in options.networks:
-        ticket = search(network, network)
-        yield ticket
-        for name in options.control:
-            fresh = create(options, network, datasets[network], seed + CONTROL_SEED)
-            change = partial(apply, CONTROLS[name], fresh, seed)
-            yield search(network, f"{network}-{name}", source=ticket, control=change,
-                         branch={"control": name}, from_scratch=name in FROM_SCRATCH)  # fmt: skip
+    def control(trial: int, network: str, kind: str, source: Search) -> Search:
+        seed = options.seed + trial
+        init = own.get("init", seed) + CONTROL_SEED
+        fresh = create(options, network, datasets[network], init)
+        change = partial(apply, CONTROLS[kind], fresh, own.get("prune", seed))
+        return search(trial, network, kind, source=source, control=change,
+                      branch={"control": kind}, from_scratch=kind in FROM_SCRATCH)  # fmt: skip
+
+    late = [kind for kind in options.control if kind in FROM_ANOTHER_SEED]
+    trials = list(itertools.product(range(options.trials), options.networks))
+    for trial, network in trials:
+        ticket = search(trial, network)
+        yield trial, ticket
+        for kind in options.control:
+            if kind not in late:
+                yield trial, control(trial, network, kind, ticket)
+    for (trial, network), kind in itertools.product(trials, late):
+        yield trial, control(trial, network, kind, search(donor(trial), network))
+
+
+def donor(trial: int) -> int:
+    """The trial whose masks a trial takes: the one before it; the first takes those of the second.
+
+    So more trials later change nothing of those there are.
+    """
+    return trial - 1 if trial else 1
 
 
 def trial_path(directory: Path, trial: int) -> Path:
@@ -145,8 +169,9 @@ def load(options: Options, network: str) -> data.Dataset:
     """The images as a network sees them."""
     if options.encoder == "learned" and options.dataset in ("digits", "mnist"):
         raise OptionError(f"--encoder learned is for colour images; {options.dataset} is grey")
-    return data.load(options.dataset, options.data_dir, options.encoder_of(network),
-                     options.subset, options.seed, options.statistics)  # fmt: skip
+    dataset = data.load(options.dataset, options.data_dir, options.encoder_of(network),
+                        options.subset, options.seed, options.statistics)  # fmt: skip
+    return dataset.hold_out(options.validation, options.seed) if options.validation else dataset
 
 
 def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> Module:
@@ -197,12 +222,14 @@ def options_of(directory: Path) -> Options:
 
 
 def tables(runs: compare.Runs) -> list[str]:
-    """The networks in a table, and one for each control."""
+    """The networks in a table, and one for each control; then that of validation images, if any."""
     kinds = dict.fromkeys(name.partition("-")[2] for name in runs)
-    return [
+    of_kinds = [
         compare.text_table({n: r for n, r in runs.items() if n.partition("-")[2] == kind})
         for kind in kinds
     ]
+    points = compare.points_table(runs)
+    return [*of_kinds, points] if points else of_kinds
 
 
 def conclude(

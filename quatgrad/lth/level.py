@@ -12,7 +12,7 @@ from quatgrad import __version__
 from quatgrad.backend import get_backend, get_precision
 from quatgrad.data import Dataset
 from quatgrad.errors import OptionError
-from quatgrad.lth import store
+from quatgrad.lth import points, store
 from quatgrad.lth.checkpoint import Checkpoint
 from quatgrad.lth.rewind import (
     check_pruned,
@@ -46,18 +46,20 @@ def early_path(dense: Path, epochs: int) -> Path:
 class Level:
     """A ticket in training, in the folder of its stage, until a signal is on the list `asked`.
 
-    `checks` counts what was asserted, and when: at the start, whenever it might be saved, at the
-    end. A level that goes on from a checkpoint goes on counting.
+    `seeds` are those of order and augmentation. `checks` counts what was asserted, and when: at
+    the start, whenever it might be saved, at the end. A level that goes on from a checkpoint goes
+    on counting. `kept` are its states that validation images may choose: `points`.
     """
 
     model: Module
     dataset: Dataset
     recipe: Recipe
-    seed: int
+    seeds: tuple[int, int]
     stage: Stage
     ticket: Ticket
     asked: list[int]
     checks: Counter[str] = field(default_factory=Counter)
+    kept: points.Kept = field(default_factory=dict)
 
     def train(
         self, history: list[Epoch], label: str, progress: bool, remember: bool, early: int
@@ -69,7 +71,7 @@ class Level:
         """
         began = time.perf_counter()
         model, ticket, digest = self.model, self.ticket, self.ticket.digest()
-        self.early = early
+        self.early, self.behind = early, len(history)
         optimizer = self.recipe.make_optimizer(model)
         rewind(model, ticket)
         optimizer.load_state_dict(ticket.memory)
@@ -79,11 +81,11 @@ class Level:
         part = Part()
         if found := self.checkpoint.load(model, ticket.masks, optimizer):
             began -= sum(e.seconds for e in found[0][len(history) :]) + found[1].seconds
-            history, part, counted = found
+            history, part, counted, self.kept = found
             self.checks.update(counted)
         history = train(
-            model, self.dataset, self.recipe, self.seed, label, progress, optimizer, history,
-            self.after_epoch, part, self.after_step,
+            model, self.dataset, self.recipe, self.seeds[0], label, progress, optimizer, history,
+            self.after_epoch, part, self.after_step, augment_seed=self.seeds[1],
         )  # fmt: skip
         check_unchanged(ticket, digest)
         self.checks["end unchanged"] += 1
@@ -106,6 +108,8 @@ class Level:
     def after_epoch(self, optimizer: Optimizer, history: list[Epoch]) -> None:
         """Assert; keep it if somebody may want to rewind to here; save it if it is time."""
         last = len(history) == self.recipe.epochs
+        if self.dataset.validation:
+            self.kept = points.keep(self.kept, self.model, history, self.behind)
         self.check("end" if last else "checkpoint", optimizer)
         if len(history) == self.early:
             early = Ticket({}, self.model.state_dict(), optimizer.state_dict())
@@ -120,7 +124,9 @@ class Level:
 
     def save(self, optimizer: Optimizer, history: list[Epoch], part: Part) -> None:
         """Write a checkpoint, and stop there if that was asked for."""
-        self.checkpoint.save(self.model, self.ticket.masks, optimizer, history, part, self.checks)
+        self.checkpoint.save(
+            self.model, self.ticket.masks, optimizer, history, part, self.checks, self.kept
+        )
         if self.asked:
             where = f"epoch {len(history) + 1}, after {part.batches} batches"
             raise Interrupted(self.asked[0], f"{self.stage.name} in {where}")
@@ -145,8 +151,7 @@ class Level:
             "weights_left": ticket.weights_left,
             "weights_total": ticket.weights_total,
             "costs": _costs(model, self.dataset, ticket),
-            "accuracy": history[-1].test_accuracy,
-            "loss": history[-1].test_loss,
+            **self.measured(history, end),
             "train_accuracy": history[-1].train_accuracy,
             "train_loss": history[-1].train_loss,
             "backend": get_backend(),
@@ -156,7 +161,7 @@ class Level:
             "trained": store.digest(end.state),
             "end": end.digest(),
             "made from": self.stage.made_from(),
-            "epochs": [asdict(epoch) for epoch in history],
+            "epochs": [_measured(epoch) for epoch in history],
             "checks": [
                 *(["pruning"] if self.pruned else []),
                 "start",
@@ -164,6 +169,27 @@ class Level:
                 "unchanged",
             ],
         }
+
+    def measured(self, history: list[Epoch], end: Ticket) -> dict[str, Any]:
+        """Test accuracy and loss at the end; and with validation images, at all `points`."""
+        last = history[-1]
+        if not self.dataset.validation:
+            return {"accuracy": last.test_accuracy, "loss": last.test_loss}
+        found = points.measure(
+            self.model, self.dataset, end, self.kept, history, self.behind, self.recipe.batch_size
+        )
+        return {
+            "accuracy": found["last"]["accuracy"],
+            "loss": found["last"]["loss"],
+            "validation_accuracy": last.validation_accuracy,
+            "validation_loss": last.validation_loss,
+            "points": found,
+        }
+
+
+def _measured(epoch: Epoch) -> dict[str, float]:
+    """What of an epoch there is: without validation images as it always was."""
+    return {name: value for name, value in asdict(epoch).items() if value is not None}
 
 
 def _costs(model: Module, dataset: Dataset, ticket: Ticket) -> dict[str, int] | None:

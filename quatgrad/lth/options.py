@@ -10,6 +10,7 @@ from typing import Any
 
 from quatgrad import data, models
 from quatgrad.errors import OptionError
+from quatgrad.lth.controls import FROM_ANOTHER_SEED
 from quatgrad.lth.protocol import METHODS, Protocol
 from quatgrad.train import Recipe
 
@@ -50,6 +51,7 @@ class Options:
     width: int | None = None
     data_dir: str | None = None
     subset: int | None = None
+    validation: float = 0.0
     encoder: str | None = None
     real_encoder: str | None = None
     statistics: str | None = None
@@ -57,6 +59,10 @@ class Options:
     init: str = "he"
     real_head: bool = False
     seed: int = 0
+    seed_init: int | None = None
+    seed_order: int | None = None
+    seed_augment: int | None = None
+    seed_prune: int | None = None
     trials: int = 1
     stop_below: float = 0.2
     score: str = "magnitude"
@@ -82,10 +88,17 @@ class Options:
     def __post_init__(self) -> None:
         if self.width is not None and self.width < 1:
             raise OptionError(f"--width is at least 1; got {self.width}")
+        if not 0 <= self.validation < 1:
+            raise OptionError("--validation is the share of the training images that is held out, "
+                              f"from 0 to less than 1; got {self.validation}")  # fmt: skip
         if self.trials < 1:
             raise OptionError(
                 f"--trials is how often a run is repeated, at least 1; got {self.trials}"
             )
+        for control in FROM_ANOTHER_SEED:
+            if control in self.control and self.trials == 1:
+                raise OptionError(f"--control {control} takes the masks of another trial: give "
+                                  "--trials 2 or more")  # fmt: skip
         if self.plot is not None:
             path = Path(self.plot)
             if path.suffix.lower() not in (".png", ".svg") or path.is_dir():
@@ -95,6 +108,12 @@ class Options:
     def networks(self) -> tuple[str, ...]:
         """The networks to run, in order."""
         return NETWORKS[self.algebra]
+
+    @property
+    def own_seeds(self) -> dict[str, int]:
+        """The seeds of init, order, augment and prune that are not the trial's."""
+        known = {p: getattr(self, f"seed_{p}") for p in ("init", "order", "augment", "prune")}
+        return {purpose: seed for purpose, seed in known.items() if seed is not None}
 
     def recipe(self) -> Recipe:
         """How each level is trained."""

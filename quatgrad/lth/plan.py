@@ -33,19 +33,17 @@ def plan(options: Options) -> dict[str, Any]:
     directory = run_path(options, datasets[options.networks[0]])
     stages: dict[str, dict[str, Any]] = {}
     measured: dict[str, float] = {}
-    for trial in range(options.trials):
-        for search in searches(options, datasets, directory, trial, Clock(options)):
-            network = search.directory.name.partition("-")[0]
-            chain = [*_first_pass(search), *search.plan()]
-            for stage in chain:
-                if network not in measured and not stage.done:
-                    measured[network] = seconds_per_epoch(
-                        search.model, search.dataset, options.recipe()
-                    )
-                stages.setdefault(stage.name, {
-                    "trial": trial, "network": search.directory.name,
-                    **_expected(stage, search, measured.get(network, 0.0), options),
-                })  # fmt: skip
+    for trial, search in searches(options, datasets, directory, Clock(options)):
+        network = search.directory.name.partition("-")[0]
+        for stage in [*_first_pass(search), *search.plan()]:
+            if network not in measured and not stage.done:
+                measured[network] = seconds_per_epoch(
+                    search.model, search.dataset, options.recipe()
+                )
+            stages.setdefault(stage.name, {
+                "trial": trial, "network": search.directory.name,
+                **_expected(stage, search, measured.get(network, 0.0), options),
+            })  # fmt: skip
     to_go = [s for s in stages.values() if not s["done"]]
     total = {k: sum(s[k] for s in to_go) for k in ("hours", "bytes")}
     return {"run": str(directory), "stages": stages, "to go": {"stages": len(to_go), **total},
@@ -93,13 +91,13 @@ def seconds_per_epoch(model: Module, dataset: Dataset, recipe: Recipe) -> float:
         step.take()  # waits for the device
         times.append(time.perf_counter() - began)
     training = statistics.median(times[1:] or times)
-    some = dataset.test.take(np.arange(min(len(dataset.test), recipe.batch_size)))
+    watched = dataset.watched[1]
+    some = watched.take(np.arange(min(len(watched), recipe.batch_size)))
     began = time.perf_counter()
     evaluate(model, some, dataset, recipe.batch_size)
     testing = (time.perf_counter() - began) / len(some)
-    return training * num_batches(len(dataset.train), recipe.batch_size) + testing * len(
-        dataset.test
-    )
+    steps = num_batches(len(dataset.train), recipe.batch_size)
+    return training * steps + testing * len(watched)
 
 
 def text(told: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ STYLE: dict[str, dict[str, Any]] = {
 #: Controls are drawn in the colour of their network.
 LINES: dict[str, Any] = {
     "reinitialised": "--", "shuffled": ":", "shuffled-whole": (0, (1, 3)), "signs": "-.",
+    "transplanted": (0, (5, 1, 1, 1, 1, 1)),
 }  # fmt: skip
 
 

@@ -43,6 +43,9 @@ class Search:
     With `source`, another search, its masks are taken, and nothing is pruned here; `control`
     changes the ticket of a level before it is trained, and `branch` names it for the keys. With
     `from_scratch`, it is trained for all epochs of the recipe, also after a late rewinding.
+
+    `seeds` are those of init, order, augment and prune, where they are not `seed`; that of init
+    says for the keys which the model was made with.
     """
 
     model: Module
@@ -60,6 +63,7 @@ class Search:
     from_scratch: bool = False
     what: Mapping[str, Any] = field(default_factory=dict)
     stages: Path | None = None
+    seeds: Mapping[str, int] = field(default_factory=dict)
 
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
@@ -101,11 +105,13 @@ class Search:
         """The stages of levels 0, 1, ..., done or not; nothing is trained or written."""
         folder = self.stages or self.directory / "stages"
         label = "-".join(str(self.what[k]) for k in ("model", "algebra") if k in self.what)
-        seeds = {"seed": self.seed, "data": self.dataset.fingerprint()}
+        seeds = {"seed": self.seed, **self._other_seeds("init", "order", "augment")}
+        images = {"data": self.dataset.fingerprint()}
         precision = {} if get_precision() == "float32" else {"precision": get_precision()}
-        how = {**chosen(self.recipe), **seeds, **precision, **self.what}
+        how = {**chosen(self.recipe), **seeds, **images, **precision, **self.what}
         stages = [Stage(folder, "dense", how, label=label)]
-        rule = {**chosen(self.protocol, ("levels", "floor", "masks")), **self.branch}
+        rule = {**chosen(self.protocol, ("levels", "floor", "masks")), **self.branch,
+                **self._other_seeds("prune")}  # fmt: skip
         masks = self.masks_from.plan() if self.masks_from else []
         levels = min(self.protocol.levels, len(masks) - 1) if masks else self.protocol.levels
         for level in range(1, levels + 1):
@@ -115,6 +121,14 @@ class Search:
             kind = "control" if self.source else "level"
             stages.append(Stage(folder, kind, {"level": level, **rule}, parents, label))
         return stages
+
+    def seed_of(self, purpose: str) -> int:
+        """The seed of init, order, augment or prune."""
+        return self.seeds.get(purpose, self.seed)
+
+    def _other_seeds(self, *purposes: str) -> dict[str, int]:
+        """For the keys: those that are not `seed`."""
+        return {f"seed_{p}": s for p in purposes if (s := self.seed_of(p)) != self.seed}
 
     @property
     def masks_from(self) -> Search | None:
@@ -144,8 +158,8 @@ class Search:
             masks = read_end(stage.parent("masks")).masks
         else:
             masks = next_masks(
-                model, self.dataset, protocol, self.seed, level, before, read_end(dense).state,
-                early.state, start,
+                model, self.dataset, protocol, self.seed_of("prune"), level, before,
+                read_end(dense).state, early.state, start,
             )  # fmt: skip
         memory = {"new": {}, "kept": before.memory, "restored": early.memory}[protocol.memory]
         ticket = Ticket(masks, protocol.state(model, early.state, before.state), memory)
@@ -162,8 +176,8 @@ class Search:
         early = 0 if level else protocol.late
         batches = num_batches(len(self.dataset.train), self.recipe.batch_size)
         recipe = protocol.recipe(self.recipe, level, batches)
-        seed = protocol.order_seed(self.seed, level)
-        Level(self.model, self.dataset, recipe, seed, stage, ticket, asked).train(
+        order, augment = (protocol.order_seed(self.seed_of(p), level) for p in ("order", "augment"))
+        Level(self.model, self.dataset, recipe, (order, augment), stage, ticket, asked).train(
             behind, label, self.progress, remember, early
         )
 
@@ -175,8 +189,9 @@ class Search:
                 rewind(model, Ticket(full_masks(dict(model.prunable_parameters())), start))
                 optimizer = self.recipe.make_optimizer(model)
                 again = train(
-                    model, self.dataset, self.recipe, self.seed, f"{self.label} dense again",
-                    self.progress, optimizer, until=len(history),
+                    model, self.dataset, self.recipe, self.seed_of("order"),
+                    f"{self.label} dense again", self.progress, optimizer, until=len(history),
+                    augment_seed=self.seed_of("augment"),
                 )  # fmt: skip
                 if list(map(_timeless, again)) != list(map(_timeless, history)):
                     raise RunError(
@@ -188,8 +203,12 @@ class Search:
 
 
 def _finished(records: list[Record], floor: float) -> bool:
-    """Did the accuracy fall below the floor, where it once stood, more than a few levels ago?"""
-    above = [r["accuracy"] >= floor for r in records]
+    """Did the accuracy fall below the floor, where it once stood, more than a few levels ago?
+
+    That of validation images, where there are any.
+    """
+    key = "validation_accuracy" if records and "validation_accuracy" in records[0] else "accuracy"
+    above = [r[key] >= floor for r in records]
     return any(above) and above[above.index(True) :].count(False) > LEVELS_BELOW_FLOOR
 
 

@@ -4,6 +4,7 @@ runs/
     digits-resnet8-1a2b3c4d/   an experiment
         config.json            what was run: every option that changes the numbers
         accuracy.png .svg      the picture; comparison.csv the table behind it
+        analysis/              what `analyse` found, in numbers and pictures
         trial0/, trial1/ ...   seed, seed + 1, ...
             real/, quaternion/, half/, real-shuffled/ ...
                 level_00 ...   links to the stages of this search; levels.csv the same as a table

@@ -19,6 +19,9 @@ from quatgrad.lth.stage import Record, Stage, read_end, read_record, read_start
 from quatgrad.lth.ticket import Ticket
 from quatgrad.nn import Buffer
 
+#: Of the parameters of a level, those that are not of its protocol.
+NO_PROTOCOL = ("level", "control", "seed_prune")
+
 
 def verify(run: Path) -> dict[str, Any]:
     """Check the run: how often each thing was found right, and a line for everything wrong."""
@@ -98,24 +101,27 @@ def _start(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> N
     """
     if stage.kind == "control":
         return
-    if not stage.parents:
-        ticket = Ticket(masks, read_start(stage.path))
-    else:
-        dense, end = stage.parent("dense"), read_end(stage.parent("before"))
-        protocol, early = protocol_of(stage), Ticket({}, read_start(dense))
-        if protocol.late:
-            early = Ticket.load(early_path(dense, protocol.late))
-        memory = {"new": {}, "kept": end.memory, "restored": early.memory}[protocol.memory]
-        network: Any = _Names(end.state, read_record(dense)["statistics"])
-        ticket = Ticket(masks, protocol.state(network, early.state, end.state), memory)
-    if ticket.digest() != record["ticket"]:
+    if start_of(stage, masks).digest() != record["ticket"]:
         raise InvariantError("it did not start from mask x rewind state")
     right["starts that are mask x rewind state, bit for bit"] += 1
 
 
+def start_of(stage: Stage, masks: Masks) -> Ticket:
+    """The ticket with these masks that a stage, not of a control, was trained from."""
+    if not stage.parents:
+        return Ticket(masks, read_start(stage.path))
+    dense, end = stage.parent("dense"), read_end(stage.parent("before"))
+    protocol, early = protocol_of(stage), Ticket({}, read_start(dense))
+    if protocol.late:
+        early = Ticket.load(early_path(dense, protocol.late))
+    memory = {"new": {}, "kept": end.memory, "restored": early.memory}[protocol.memory]
+    network: Any = _Names(end.state, read_record(dense)["statistics"])
+    return Ticket(masks, protocol.state(network, early.state, end.state), memory)
+
+
 def protocol_of(stage: Stage) -> Protocol:
     """The protocol that a level was made by."""
-    known = {k: v for k, v in stage.parameters.items() if k not in ("level", "control")}
+    known = {k: v for k, v in stage.parameters.items() if k not in NO_PROTOCOL}
     return Protocol(levels=0, **known)
 
 

@@ -202,7 +202,8 @@ CHANGES = [
     ("--score", "random"), ("--granularity", "quaternion"), ("--precision", "tf32"),
     ("--masks", "finetuned"), ("--memory", "kept"), ("--late", "1"),
     ("--exclude", "5"), ("--keep-of", "5=0.9"), ("--prune-from", "dense"), ("--rounds", "2"),
-    ("--rate", "last"), ("--order", "fresh"),
+    ("--rate", "last"), ("--order", "fresh"), ("--seed-init", "1"), ("--seed-order", "1"),
+    ("--seed-augment", "1"), ("--seed-prune", "0"), ("--validation", "0.1"),
 ]  # fmt: skip
 
 

@@ -1,15 +1,17 @@
 """Controls differ from their ticket in one thing, and in nothing else."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
 from tiny_runs import lenet, network, random_masks, run, search_of, timeless
 
-from quatgrad.errors import RunError, ShapeError
+from quatgrad.errors import RunError
 from quatgrad.lth import Ticket, store
 from quatgrad.lth.command import main
-from quatgrad.lth.controls import CONTROLS, transplanted
+from quatgrad.lth.controls import CONTROLS
+from quatgrad.lth.stage import Stage, read_start
 
 
 @pytest.fixture(params=["real", "quaternion"])
@@ -66,15 +68,38 @@ def test_shuffled_is_uniform_over_all_masks_of_its_counts():
     assert all(abs(n - 500) < 5 * np.sqrt(500 * 5 / 6) for n in seen.values())
 
 
-def test_transplanted_has_the_weights_of_one_seed_and_the_mask_of_another(case):
-    ticket, _, _ = case
-    model = network("real" if ticket.masks["stem.weight"].ndim == 4 else "quaternion", seed=1)
-    donor = Ticket(random_masks(model, 0.3, seed=1), model.state_dict())
-    new = transplanted(ticket, donor)
-    assert store.digest(new.masks) == store.digest(donor.masks)
-    assert store.digest(new.state) == store.digest(ticket.state)
-    with pytest.raises(ShapeError, match="those of another network"):
-        transplanted(ticket, Ticket({"w": np.ones((2, 2), bool)}, {}))
+def test_transplanted_has_the_weights_of_one_seed_and_the_masks_of_another(tmp_path, capsys):
+    """A trial takes those of the one before it, the first those of the second."""
+    command = ["--preset", "smoke", "--quiet", "--levels", "1", "--algebra", "quaternion",
+               "--out", str(tmp_path), "--trials"]  # fmt: skip
+    assert main([*command, "2", "--control", "transplanted"]) == 0
+    assert "quaternion-transplanted, trial 1" in capsys.readouterr().out
+    (folder,) = tmp_path.glob("digits-*")
+
+    def level(trial, name):
+        return Stage.load((folder / f"trial{trial}" / name / "level_01").resolve())
+
+    for trial, donor in ((0, 1), (1, 0)):
+        ours, other = level(trial, "quaternion-transplanted"), level(donor, "quaternion")
+        masks = [store.digest(s.end().masks) for s in (ours, other, level(trial, "quaternion"))]
+        assert masks[0] == masks[1] != masks[2]
+        assert ours.parents["dense"] == level(trial, "quaternion").parents["dense"]
+        ticket = Ticket(ours.end().masks, read_start(ours.parent("dense")))
+        assert ours.record()["ticket"] == ticket.digest()
+    two = {path: os.readlink(path) for path in folder.glob("trial*/*/level_*")}
+    assert main([*command, "3", "--control", "transplanted"]) == 0
+    assert {path: os.readlink(path) for path in two} == two
+    assert store.digest(level(2, "quaternion-transplanted").end().masks) == store.digest(
+        level(1, "quaternion").end().masks
+    )
+    assert main(["verify", folder.name, "--out", str(tmp_path)]) == 0
+    assert main(["plan", *command, "3", "--control", "transplanted"]) == 0
+    assert "to go: 0 of 9 stages" in capsys.readouterr().out
+
+
+def test_transplanted_needs_another_trial(capsys):
+    assert main(["--preset", "smoke", "--control", "transplanted"]) == 2
+    assert "takes the masks of another trial: give --trials 2 or more" in capsys.readouterr().err
 
 
 def test_reinitialised_has_no_epochs_and_no_memory_behind_it(tmp_path):

@@ -378,7 +378,9 @@ def test_a_control_that_changes_nothing():
         return ticket
 
     assert not changes(shuffled)
-    assert {name for name, control in controls.CONTROLS.items() if not changes(control)} == set()
+    idle = {name for name, control in controls.CONTROLS.items() if not changes(control)}
+    # These get a ticket with other masks; test_controls.py sees that they are other ones.
+    assert idle == set(controls.FROM_ANOTHER_SEED)
 
 
 def negative_weights_that_move():

@@ -282,9 +282,10 @@ def trainings(monkeypatch):
         recipes.append(self)
         return honest(self, model)
 
-    def ordered(dataset, size, seed, epoch):
+    def ordered(dataset, size, seed, epoch, augment_seed):
         seeds.append(seed)
-        return batches(dataset, size, seed, epoch)
+        assert augment_seed == seed  # they move together
+        return batches(dataset, size, seed, epoch, augment_seed)
 
     monkeypatch.setattr(Recipe, "make_optimizer", make_optimizer)
     monkeypatch.setattr("quatgrad.train.batches", ordered)

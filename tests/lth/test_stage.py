@@ -117,10 +117,10 @@ def count_trainings(monkeypatch):
     done = []
 
     def counted(model, data, recipe, seed, label, progress, optimizer=None, history=(), *more,
-                until=None):  # fmt: skip
+                until=None, **others):  # fmt: skip
         done.append((until or recipe.epochs) - len(history))
         return train(model, data, recipe, seed, label, progress, optimizer, history, *more,
-                     until=until)  # fmt: skip
+                     until=until, **others)  # fmt: skip
 
     monkeypatch.setattr("quatgrad.lth.level.train", counted)
     monkeypatch.setattr("quatgrad.lth.search.train", counted)
