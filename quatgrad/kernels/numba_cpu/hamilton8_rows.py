@@ -15,7 +15,7 @@ from quatgrad.backend import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.multiply import multiply
 from quatgrad.kernels.numba_cpu.vector import LANES, load, scratch, store
-from quatgrad.kernels.numba_cpu.winograd_tiles import hadamard, partner
+from quatgrad.kernels.numba_cpu.winograd_tiles import merged, partner, split
 
 _parallel = njit(parallel=True, cache=True, error_model="numpy")
 _helper = njit(cache=True, error_model="numpy")
@@ -59,30 +59,19 @@ def _split(x, at, P, sign, X, to, step):
         width, k, v = min(LANES, P - p), at + p, to + p
         a, b = load(x, k, width), sign * load(x, k + P, width)
         c, d = sign * load(x, k + 2 * P, width), sign * load(x, k + 3 * P, width)
-        h = hadamard(a, b, c, d)
-        store(a, X, v, width)
-        store(b, X, v + step, width)
-        store(c, X, v + 2 * step, width)
-        store(d, X, v + 3 * step, width)
-        store(h[0], X, v + 4 * step, width)
-        store(h[1], X, v + 5 * step, width)
-        store(h[2], X, v + 6 * step, width)
-        store(h[3], X, v + 7 * step, width)
+        split(a, b, c, d, X, v, step, width)
 
 
 @_helper
 def _merge(Y, at, step, y, to, Q):
-    """Four runs of Q numbers from their eight products: see `winograd_tiles.from_planes`."""
+    """Four runs of Q numbers from their eight products."""
     for q in range(0, Q, LANES):
-        width, m, k = min(LANES, Q - q), at + q, to + q
-        h = hadamard(
-            load(Y, m + 4 * step, width), load(Y, m + 5 * step, width),
-            load(Y, m + 6 * step, width), load(Y, m + 7 * step, width),
-        )  # fmt: skip
-        store(2 * load(Y, m, width) - 0.25 * h[0], y, k, width)
-        store(0.25 * h[1] - 2 * load(Y, m + 2 * step, width), y, k + Q, width)
-        store(0.25 * h[2] - 2 * load(Y, m + 3 * step, width), y, k + 2 * Q, width)
-        store(0.25 * h[3] - 2 * load(Y, m + step, width), y, k + 3 * Q, width)
+        width, k = min(LANES, Q - q), to + q
+        m = merged(Y, at + q, step, width)
+        store(m[0], y, k, width)
+        store(m[1], y, k + Q, width)
+        store(m[2], y, k + 2 * Q, width)
+        store(m[3], y, k + 3 * Q, width)
 
 
 @_helper

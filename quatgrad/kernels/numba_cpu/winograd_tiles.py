@@ -175,6 +175,39 @@ def hadamard(a, b, c, d):
 
 
 @_helper
+def split(a, b, c, d, V, at, step, width):
+    """Components to their eight planes at V[at], `step` apart: 1, i, j, k and Hadamard sums."""
+    h = hadamard(a, b, c, d)
+    store(a, V, at, width)
+    store(b, V, at + step, width)
+    store(c, V, at + 2 * step, width)
+    store(d, V, at + 3 * step, width)
+    store(h[0], V, at + 4 * step, width)
+    store(h[1], V, at + 5 * step, width)
+    store(h[2], V, at + 6 * step, width)
+    store(h[3], V, at + 7 * step, width)
+
+
+@_helper
+def merged(M, at, step, width):
+    """Components from their eight products at M[at], `step` apart.
+
+    With h = Hadamard (M4, M5, M6, M7) / 4: (2 M0 - h0, h1 - 2 M2, h2 - 2 M3, h3 - 2 M1). Source:
+    the scheme of `hamilton8`, its eight sums of w in the order of those of x.
+    """
+    h = hadamard(
+        load(M, at + 4 * step, width), load(M, at + 5 * step, width),
+        load(M, at + 6 * step, width), load(M, at + 7 * step, width),
+    )  # fmt: skip
+    return (
+        2 * load(M, at, width) - 0.25 * h[0],
+        0.25 * h[1] - 2 * load(M, at + 2 * step, width),
+        0.25 * h[2] - 2 * load(M, at + 3 * step, width),
+        0.25 * h[3] - 2 * load(M, at + step, width),
+    )
+
+
+@_helper
 def to_planes(E, V, at, step, components, sign, width, side):
     """The square at E as it is; of a quaternion's four, (1, i, j, k) and their Hadamard sums.
 
@@ -188,39 +221,22 @@ def to_planes(E, V, at, step, components, sign, width, side):
             a, b = load(E, k, LANES), sign * load(E, k + SQUARE, LANES)
             c = sign * load(E, k + 2 * SQUARE, LANES)
             d = sign * load(E, k + 3 * SQUARE, LANES)
-            v = at + 8 * point * step
-            store(a, V, v, width)
-            store(b, V, v + step, width)
-            store(c, V, v + 2 * step, width)
-            store(d, V, v + 3 * step, width)
-            h = hadamard(a, b, c, d)
-            store(h[0], V, v + 4 * step, width)
-            store(h[1], V, v + 5 * step, width)
-            store(h[2], V, v + 6 * step, width)
-            store(h[3], V, v + 7 * step, width)
+            split(a, b, c, d, V, at + 8 * point * step, step, width)
 
 
 @_helper
 def from_planes(M, at, step, E, components, width, side):
-    """The square at E from its products; of a quaternion, the four from their eight.
-
-    With h = Hadamard (M4, M5, M6, M7) / 4: (2 M0 - h0, h1 - 2 M2, h2 - 2 M3, h3 - 2 M1). Source:
-    the scheme of `hamilton8`, its eight sums of w in the order of those of x.
-    """
+    """The square at E from its products; of a quaternion, the four from their eight."""
     for point in range(side * side):
         k = point // side * ROW + point % side * LANES
         if components == 1:
             store(load(M, at + point * step, width), E, k, LANES)
         else:
-            m = at + 8 * point * step
-            h = hadamard(
-                load(M, m + 4 * step, width), load(M, m + 5 * step, width),
-                load(M, m + 6 * step, width), load(M, m + 7 * step, width),
-            )  # fmt: skip
-            store(2 * load(M, m, width) - 0.25 * h[0], E, k, LANES)
-            store(0.25 * h[1] - 2 * load(M, m + 2 * step, width), E, k + SQUARE, LANES)
-            store(0.25 * h[2] - 2 * load(M, m + 3 * step, width), E, k + 2 * SQUARE, LANES)
-            store(0.25 * h[3] - 2 * load(M, m + step, width), E, k + 3 * SQUARE, LANES)
+            y = merged(M, at + 8 * point * step, step, width)
+            store(y[0], E, k, LANES)
+            store(y[1], E, k + SQUARE, LANES)
+            store(y[2], E, k + 2 * SQUARE, LANES)
+            store(y[3], E, k + 3 * SQUARE, LANES)
 
 
 @_helper
