@@ -1,4 +1,4 @@
-"""The eight products by themselves: the ladder's small shapes all go to the gemm rung."""
+"""The eight products by themselves: the ladder's small shapes all take sixteen."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """Which algorithm computes a convolution: by its shape alone, so that runs can be repeated.
 
-    patches    the patches of the map times the weight, by a BLAS: any shape, any dtype
+    patches    the patches of the map times the weight, as `gemm`: any shape, any dtype
     direct     windows where they lie in the map, for weights that stay in cache
     winograd   3x3 windows of stride 1, tiles of 4x4: a quarter of the multiplications
     winograd2  the same with tiles of 2x2: 4 / 9 of them, and a tenth of the rounding errors
