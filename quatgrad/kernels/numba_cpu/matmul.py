@@ -1,7 +1,8 @@
-"""Products of matrices in blocks of `multiply`: float32 at the speed of the vector unit.
+"""Products of matrices: float32 at the speed of the vector unit, in panels of `multiply`.
 
-A BLAS that does not know the processor runs at half of its speed: OpenBLAS 0.3.31 makes 120 GFLOP/s
-on one core of an AMD EPYC with AVX-512, this 220 to 250. Other dtypes and shapes go to the BLAS.
+A panel of B, two vectors wide and DEPTH rows long, is copied to where it lies in one piece, from
+the start of a line of the cache: it stays in the L1 cache while all rows of A go by. A transposed B
+is turned as it is copied. Other dtypes and shapes go to the BLAS.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from quatgrad.backend import Array
 from quatgrad.kernels import reference
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.multiply import multiply
+from quatgrad.kernels.numba_cpu.vector import LANES, load, scratch, store, transpose
 
-#: Rows of B that are multiplied before the next: so many, two vectors wide, stay in the L1 cache.
-DEPTH = 256
+#: Rows of a panel of B: so many, two vectors wide, stay in the L1 cache.
+DEPTH, WIDTH = 256, 2 * LANES
 #: Rows and columns of the block of C that is a task of its own.
-BLOCK = 64, 128
+HEIGHT, COLUMNS = 256, 128
+#: Numbers more than a block of A has, for copies in whole vectors that lie apart in the cache.
+ROOM = DEPTH * LANES
 #: Multiplications below which a single thread is done before a second one has started.
 ALONE = 1 << 20
 
@@ -35,39 +39,88 @@ def matmul(a: Array, b: Array) -> Array:
         return reference.matmul(a, b)  # which says what is wrong
     N = b.shape[-1]
     c = empty((*lead, M, N), a.dtype)
-    turned = a.swapaxes(-1, -2)
-    # A transposed matrix is read as it lies, unless its rows fall on the same lines of the cache.
-    as_it_lies = turned.flags.c_contiguous and not a.flags.c_contiguous and M % 1024
-    rs, cs = (1, M) if as_it_lies else (K, 1)
-    flat_a = read_only(turned if as_it_lies else a).reshape(-1)
     run = _blocks if c.size * K >= ALONE else _one
-    run(c.reshape(-1), flat_a, rs, cs, read_only(b).reshape(-1), c.size // (M * N), M, K, N)
+    run(c.reshape(-1), *_as_it_lies(a), *_as_it_lies(b), c.size // (M * N), M, K, N)
     return c
 
 
+def _as_it_lies(a: Array) -> tuple[Array, int, int]:
+    """Stacked matrices, flat, with the distances of their rows and columns; one of them is 1."""
+    turned = a.swapaxes(-1, -2)
+    if turned.flags.c_contiguous and not a.flags.c_contiguous:
+        return read_only(turned).reshape(-1), 1, a.shape[-2]
+    return read_only(a).reshape(-1), a.shape[-1], 1
+
+
 @_compiled
-def _product(c, a, rs, cs, b, s, M, K, N, m, rows, n, columns):
+def _copy(a, at, step, lines, length, to, row):
+    """to[row p + q] = a[at + step p + q] for p < lines, q < length; what is beside may be 0."""
+    whole = length - length % LANES
+    for p in range(lines):
+        for q in range(0, whole, LANES):
+            store(load(a, at + step * p + q, LANES), to, row * p + q, LANES)
+        if whole < length:
+            rest = load(a, at + step * p + whole, length - whole)
+            store(rest, to, row * p + whole, LANES)
+
+
+@_compiled
+def pack_panel(b, at, rs, cs, K, N, panel):
+    """panel[WIDTH k + n] = b[at + k rs + n cs] for k < K, n < N <= WIDTH."""
+    if cs == 1:
+        _copy(b, at, rs, K, N, panel, WIDTH)
+        return
+    for n in range(0, N, LANES):
+        for k in range(0, K, LANES):
+            width = min(LANES, K - k)
+            transpose(b, at + n * cs + k, cs, N - n, width, panel, k * WIDTH + n, WIDTH)
+
+
+@_compiled
+def copied(rs, cs):
+    """Whether lines of A lie so that they compete for the same few lines of the cache."""
+    return max(rs, cs) % 64 == 0
+
+
+@_compiled
+def _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns):
     """Rows m and following and columns n and following of product s of the stack."""
+    panel = scratch((DEPTH + LANES) * WIDTH)
+    block = scratch(HEIGHT * (DEPTH + LANES) + ROOM if copied(rs, cs) else 0)
     for k in range(0, K, DEPTH):
-        multiply(
-            c, (s * M + m) * N + n, N,
-            a, s * M * K + m * rs + k * cs, rs, cs,
-            b, (s * K + k) * N + n, N,
-            rows, min(DEPTH, K - k), columns, k > 0,
-        )  # fmt: skip
+        depth, first = min(DEPTH, K - k), s * M * K + m * rs + k * cs
+        if not copied(rs, cs):
+            left, start, step_m, step_k = a, first, rs, cs
+        elif cs == 1:
+            _copy(a, first, rs, rows, depth, block, DEPTH + LANES)
+            left, start, step_m, step_k = block, 0, DEPTH + LANES, 1
+        else:
+            _copy(a, first, cs, depth, rows, block, HEIGHT + LANES)
+            left, start, step_m, step_k = block, 0, 1, HEIGHT + LANES
+        for j in range(n, n + columns, WIDTH):
+            width = min(WIDTH, n + columns - j)
+            pack_panel(b, s * K * N + k * b_rs + j * b_cs, b_rs, b_cs, depth, width, panel)
+            multiply(
+                c, (s * M + m) * N + j, N, left, start, step_m, step_k, panel, 0, WIDTH,
+                rows, depth, width, k > 0,
+            )  # fmt: skip
 
 
 @_compiled
-def _one(c, a, rs, cs, b, S, M, K, N):
+def _one(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
     for s in range(S):
-        _product(c, a, rs, cs, b, s, M, K, N, 0, M, 0, N)
+        for m in range(0, M, HEIGHT):
+            rows = min(HEIGHT, M - m)
+            _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, 0, N)
 
 
 @_parallel
-def _blocks(c, a, rs, cs, b, S, M, K, N):
-    high, wide = (M + BLOCK[0] - 1) // BLOCK[0], (N + BLOCK[1] - 1) // BLOCK[1]
+def _blocks(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
+    width = COLUMNS if copied(rs, cs) else WIDTH
+    high, wide = (M + HEIGHT - 1) // HEIGHT, (N + width - 1) // width
     for task in prange(S * high * wide):
         s, place = divmod(np.int64(task), high * wide)
         i, j = divmod(place, wide)
-        m, n = i * BLOCK[0], j * BLOCK[1]
-        _product(c, a, rs, cs, b, s, M, K, N, m, min(BLOCK[0], M - m), n, min(BLOCK[1], N - n))
+        m, n = i * HEIGHT, j * width
+        rows, columns = min(HEIGHT, M - m), min(width, N - n)
+        _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns)

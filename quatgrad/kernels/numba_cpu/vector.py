@@ -25,7 +25,7 @@ _FEATURES = binding.get_host_cpu_features()
 #: Numbers in a vector.
 LANES = 16 if _FEATURES.get("avx512f") else 8 if _FEATURES.get("avx2") else 4
 
-_I32 = ir.IntType(32)
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
 VECTOR = ir.VectorType(ir.FloatType(), LANES)
 ZERO = ir.Constant(VECTOR, [0.0] * LANES)
 _MULTIPLY_ADD = ("contract",)  # a b + c in one instruction, where there is one
@@ -56,6 +56,10 @@ def spread(builder: Any, x: Any) -> Any:
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), x, _I32(0))
     lanes = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
     return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), lanes)
+
+
+def _lanes(order: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(_I32, LANES), order)
 
 
 def add_product(builder: Any, c: Any, a: Any, b: Any) -> Any:
@@ -133,6 +137,44 @@ def store(typing_context, x, a, i, width):
     def generate(target, builder, signature, arguments):
         p = pointer(target, builder, signature.args[1], *arguments[1:3])
         store_at(builder, arguments[0], p, mask(builder, arguments[3]))
+        return target.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def transpose(typing_context, a, i, step, rows, width, b, j, row):
+    """b[j + row q + p] = a[i + step p + q] for p, q < LANES; 0 for p >= rows or q >= width.
+
+    In log2(LANES) rounds: in each, two vectors swap what lies on the wrong side of the diagonal,
+    of squares twice as large as before.
+    """
+    n = types.int64
+    signature = types.void(a, n, n, n, n, b, n, n)
+
+    def generate(target, builder, signature, arguments):
+        i, step, rows, width, _, j, row = arguments[1:]
+        lanes, none = mask(builder, width), ir.Constant(ir.VectorType(ir.IntType(1), LANES), None)
+        v = []
+        for p in range(LANES):
+            index = builder.add(i, builder.mul(step, _I64(p)))
+            inside = builder.icmp_signed("<", _I64(p), rows)
+            at = pointer(target, builder, signature.args[0], arguments[0], index)
+            v.append(load_at(builder, at, builder.select(inside, lanes, none)))
+        half = 1
+        while half < LANES:
+            near = [q if q & half == 0 else q - half + LANES for q in range(LANES)]
+            far = [q + half if q & half == 0 else q + LANES for q in range(LANES)]
+            for p in range(LANES):
+                if p & half == 0:
+                    x, y = v[p], v[p + half]
+                    v[p] = builder.shuffle_vector(x, y, _lanes(near))
+                    v[p + half] = builder.shuffle_vector(x, y, _lanes(far))
+            half *= 2
+        for q in range(LANES):
+            index = builder.add(j, builder.mul(row, _I64(q)))
+            at = pointer(target, builder, signature.args[5], arguments[5], index)
+            store_at(builder, v[q], at)
         return target.get_dummy_value()
 
     return signature, generate
