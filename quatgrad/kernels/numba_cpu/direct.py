@@ -12,12 +12,15 @@ with its border of zeros, image by image, so that it stays in cache.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
 from quatgrad.backend import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.multiply import multiply
+from quatgrad.kernels.numba_cpu.parts import how_many, total
 from quatgrad.kernels.numba_cpu.vector import scratch
 from quatgrad.kernels.reference import Pair, out_size
 
@@ -26,8 +29,6 @@ _helper = njit(cache=True, error_model="numpy")
 
 #: Numbers of a bordered map that a task copies: they stay in a core's cache beside the weight.
 STRIP = 1 << 15
-#: The images are summed in as many parts, whatever the number of threads: the bits stay the same.
-PARTS = 16
 #: Pixels of a row that are enough for a product of its own in the weight gradient.
 LONG = 16
 
@@ -111,9 +112,10 @@ def _conv2d_dx(g, w, dx, stride, padding):
 
 def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """dw[u] = sum_ni (windows of x[n, i s + u - pad])^T times g[n, i]."""
-    parts = np.zeros((min(PARTS, len(x)), *size, x.shape[3], g.shape[3]), x.dtype)
+    dw = *size, x.shape[3], g.shape[3]
+    parts = empty((min(how_many(math.prod(dw)), len(x)), *dw), x.dtype)
     _conv2d_dw(read_only(x), read_only(g), parts, stride, padding)
-    return parts.sum(axis=0)
+    return total(parts)
 
 
 @_parallel
@@ -123,7 +125,8 @@ def _conv2d_dw(x, g, dw, stride, padding):
     flat_g, flat_dw = g.reshape(-1), dw.reshape(-1)
     for k in prange(parts):
         part = np.int64(k)
-        for n in range(part * N // parts, (part + 1) * N // parts):
+        start = part * N // parts
+        for n in range(start, (part + 1) * N // parts):
             X = _bordered(x, n, -padding[0], height, padding[1], width)
             if J < LONG:
                 for u in range(U):
@@ -132,7 +135,7 @@ def _conv2d_dw(x, g, dw, stride, padding):
                         flat_dw, (part * U + u) * V * P * Q, Q,
                         windows, 0, 1, V * P,
                         flat_g, n * I * J * Q, Q,
-                        V * P, I * J, Q, True,
+                        V * P, I * J, Q, n > start,
                     )  # fmt: skip
                 continue
             for i in range(I):
@@ -141,7 +144,7 @@ def _conv2d_dw(x, g, dw, stride, padding):
                         flat_dw, (part * U + u) * V * P * Q, Q,
                         X, (i * stride[0] + u) * width * P, 1, stride[1] * P,
                         flat_g, (n * I + i) * J * Q, Q,
-                        V * P, J, Q, True,
+                        V * P, J, Q, n > start or i > 0,
                     )  # fmt: skip
 
 

@@ -33,13 +33,14 @@ from quatgrad.kernels.numba_cpu.vector import (
 )
 
 #: Rows of a block of C, two vectors wide: half of the 32 registers, or of 16 with 8 lanes each.
+#: One that is one vector wide has twice as many.
 ROWS = 4 if LANES == 8 else 8
 
 _I64 = ir.IntType(64)
 
 
-def _block(rows: int, vectors: int) -> Any:
-    """The function for blocks of C of so many rows and vectors; a single vector is masked.
+def _block(rows: int, vectors: int, masked: bool = False) -> Any:
+    """The function for blocks of C of so many rows and vectors, whole or masked ones.
 
     (C, c0, ldc, A, a0, rs, cs, B, b0, ldb, K, width, add), as in `multiply`.
     """
@@ -55,7 +56,7 @@ def _block(rows: int, vectors: int) -> Any:
                 pointer(target, builder, signature.args[i], arguments[i], arguments[i + 1])
                 for i in (0, 3, 7)
             )
-            lanes = None if vectors > 1 else mask(builder, width)
+            lanes = mask(builder, width) if masked else None
 
             def at(p, *indices):
                 """p + the product of the indices."""
@@ -64,9 +65,11 @@ def _block(rows: int, vectors: int) -> Any:
 
             rows_of_A = [at(A, m, rs) for m in range(rows)]
             places = [at(at(C, m, ldc), v * LANES) for m in range(rows) for v in range(vectors)]
-            first = [builder.select(add, load_at(builder, p, lanes), ZERO) for p in places]
-
-            before, loop = builder.block, builder.append_basic_block("k")
+            zero = builder.block
+            old, loop = (builder.append_basic_block(name) for name in ("old", "k"))
+            builder.cbranch(add, old, loop)
+            builder.position_at_end(old)
+            first = [load_at(builder, p, lanes) for p in places]
             builder.branch(loop)
             builder.position_at_end(loop)
             k, sums = builder.phi(_I64), [builder.phi(VECTOR) for _ in places]
@@ -80,7 +83,8 @@ def _block(rows: int, vectors: int) -> Any:
             ]
             next_k = builder.add(k, _I64(1))
             for phi, x, y in zip([k, *sums], [_I64(0), *first], [next_k, *then], strict=True):
-                phi.add_incoming(x, before)
+                phi.add_incoming(_I64(0) if phi is k else ZERO, zero)
+                phi.add_incoming(x, old)
                 phi.add_incoming(y, loop)
             done = builder.append_basic_block("done")
             builder.cbranch(builder.icmp_signed("<", next_k, K), loop, done)
@@ -95,7 +99,23 @@ def _block(rows: int, vectors: int) -> Any:
 
 
 _wide, _wide_half, _wide_one = (_block(m, 2) for m in (ROWS, ROWS // 2, 1))
-_narrow, _narrow_half, _narrow_one = (_block(m, 1) for m in (ROWS, ROWS // 2, 1))
+_slim, _slim_half, _slim_one = (_block(m, 1) for m in (2 * ROWS, ROWS, 1))
+_rest, _rest_half, _rest_one = (_block(m, 1, True) for m in (2 * ROWS, ROWS, 1))
+
+
+@njit(inline="always")  # a function as an argument that is not inlined cannot be cached
+def _down(rows, block, half, one, C, c, ldc, A, a, rs, cs, B, b, ldb, M, K, width, add):
+    """All rows of A times the columns of B that are as wide as a block."""
+    m = 0
+    while m + rows <= M:
+        block(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
+        m += rows
+    while m + rows // 2 <= M:
+        half(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
+        m += rows // 2
+    while m < M:
+        one(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
+        m += 1
 
 
 @njit(cache=True, error_model="numpy")
@@ -105,28 +125,24 @@ def multiply(C, c0, ldc, A, a0, rs, cs, B, b0, ldb, M, K, N, add):
     C[m, n] is at c0 + m ldc + n, A[m, k] at a0 + m rs + k cs, B[k, n] at b0 + k ldb + n. The sum
     runs in the order of k. Nothing is checked.
     """
-    n = 0
+    n, rows, width = 0, 2 * ROWS, LANES
     while n + 2 * LANES <= N:
-        m, c, b = 0, c0 + n, b0 + n
-        while m + ROWS <= M:
-            _wide(C, c + m * ldc, ldc, A, a0 + m * rs, rs, cs, B, b, ldb, K, LANES, add)
-            m += ROWS
-        if m + ROWS // 2 <= M:
-            _wide_half(C, c + m * ldc, ldc, A, a0 + m * rs, rs, cs, B, b, ldb, K, LANES, add)
-            m += ROWS // 2
-        while m < M:
-            _wide_one(C, c + m * ldc, ldc, A, a0 + m * rs, rs, cs, B, b, ldb, K, LANES, add)
-            m += 1
+        c, b = c0 + n, b0 + n
+        _down(
+            ROWS, _wide, _wide_half, _wide_one,
+            C, c, ldc, A, a0, rs, cs, B, b, ldb, M, K, width, add,
+        )  # fmt: skip
         n += 2 * LANES
-    while n < N:
-        m, c, b, width = 0, c0 + n, b0 + n, min(N - n, LANES)
-        while m + ROWS <= M:
-            _narrow(C, c + m * ldc, ldc, A, a0 + m * rs, rs, cs, B, b, ldb, K, width, add)
-            m += ROWS
-        if m + ROWS // 2 <= M:
-            _narrow_half(C, c + m * ldc, ldc, A, a0 + m * rs, rs, cs, B, b, ldb, K, width, add)
-            m += ROWS // 2
-        while m < M:
-            _narrow_one(C, c + m * ldc, ldc, A, a0 + m * rs, rs, cs, B, b, ldb, K, width, add)
-            m += 1
+    if n + LANES <= N:
+        c, b = c0 + n, b0 + n
+        _down(
+            rows, _slim, _slim_half, _slim_one,
+            C, c, ldc, A, a0, rs, cs, B, b, ldb, M, K, width, add,
+        )  # fmt: skip
         n += LANES
+    if n < N:
+        c, b, width = c0 + n, b0 + n, N - n
+        _down(
+            rows, _rest, _rest_half, _rest_one,
+            C, c, ldc, A, a0, rs, cs, B, b, ldb, M, K, width, add,
+        )  # fmt: skip

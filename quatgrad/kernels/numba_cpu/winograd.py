@@ -29,6 +29,7 @@ from numba import get_num_threads, njit, prange
 from quatgrad.backend import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.multiply import multiply
+from quatgrad.kernels.numba_cpu.parts import how_many, total
 from quatgrad.kernels.numba_cpu.vector import LANES, scratch
 from quatgrad.kernels.numba_cpu.winograd_tiles import (
     SQUARE,
@@ -46,13 +47,13 @@ from quatgrad.kernels.reference import Pair, out_size
 _parallel = njit(parallel=True, cache=True, error_model="numpy")
 
 #: Numbers of a block of tiles, at all points, on their way in and out: they stay in a core's cache
-#: beside the weight. Where that is too large itself, a block is longer, to use it more often.
-CACHE, LONG = 1 << 18, 64
+#: beside the weight. Where that is too large itself, a block is longer, to use it more often. It
+#: is a multiple of the rows that `multiply` takes together.
+CACHE, LONG, ROWS = 9 << 15, 64, 8
 # (Planes lie LANES numbers further apart than they are long: at a power of 2 bytes from one
 # another, all 36 or 288 rows that a tile writes would compete for the same lines of the cache.)
-#: The weight gradient is summed in as many parts, whatever the number of threads, if a part has
-#: at most so many numbers: the bits stay the same.
-PARTS, PART = 16, 1 << 19
+#: The weight gradient is summed in parts if a part has at most so many numbers.
+PART = 1 << 19
 
 
 @_parallel
@@ -66,7 +67,9 @@ def _convolve(x, U, y, padding, block, components, tile):
         first = np.int64(b) * block
         count = min(block, tiles - first)
         step_V, step_M = block * P + LANES, block * Q + LANES
-        V, M = scratch(planes * step_V), scratch(planes * step_M)
+        V = scratch(planes * step_V)
+        # A row that is a single block of `multiply` is read before it is written: half the memory.
+        M = V if P == Q and (Q == LANES or Q == 2 * LANES) else scratch(planes * step_M)
         E = scratch(components * SQUARE)
         for t in range(count):
             n, i, j = place(first + t, I, J, tile)
@@ -202,10 +205,10 @@ def conv2d_dw(x: Array, g: Array, padding: Pair, components: int, tile: int = 4)
     P, Q, planes = x.shape[3] // components, g.shape[3] // components, _planes(components, tile)
     x, g, tiles = read_only(x), read_only(g), count_tiles(g.shape[0], g.shape[1], g.shape[2], tile)
     if planes * P * Q <= PART:
-        parts = np.zeros((min(PARTS, tiles), planes, P * Q + LANES), x.dtype)
+        parts = empty((min(how_many(planes * P * Q), tiles), planes, P * Q + LANES), x.dtype)
         block = min(tiles, max(1, _block(planes, P, Q) // 2))
         _sum_in_parts(x, g, parts, padding, block, components, tile)
-        U = parts.sum(axis=0)
+        U = total(parts)
     else:
         U = _by_planes(x, g, tiles, padding, components, tile)
     dw = np.empty((components, 3, 3, P, Q), x.dtype)
@@ -219,7 +222,7 @@ def _by_planes(x: Array, g: Array, tiles: int, padding: Pair, components: int, t
     block = min(tiles, max(P, Q) // 2)
     V = scratch(planes * (block * P + LANES)).reshape(planes, -1)
     Z = scratch(planes * (block * Q + LANES)).reshape(planes, -1)
-    U = np.zeros((planes, P * Q + LANES), x.dtype)
+    U = empty((planes, P * Q + LANES), x.dtype)
     for first in range(0, tiles, block):
         count = min(block, tiles - first)
         _both_factors(x, g, V, Z, first, count, padding, components, tile)
@@ -234,7 +237,9 @@ def _with_components(w: Array) -> Array:
 
 def _block(planes: int, P: int, Q: int) -> int:
     """How many tiles go together."""
-    return min(LONG, CACHE // (planes * (P + Q))) if planes * P * Q <= PART else LONG
+    if planes * P * Q > PART:
+        return LONG
+    return min(LONG, max(ROWS, CACHE // (planes * (P + Q)) // ROWS * ROWS))
 
 
 def _planes(components: int, tile: int) -> int:

@@ -123,45 +123,55 @@ def read6(E, k, d):
     return (*read3(E, k, d), *read3(E, k + 3 * d, d))
 
 
+@_helper
+def map2(x, at, d, i, H, width):
+    """Two vectors of a map, one in row i and one in the next, d numbers apart; 0 beyond the map."""
+    first = load(x, at, width if 0 <= i < H else 0)
+    return first, load(x, at + d, width if 0 <= i + 1 < H else 0)
+
+
+@_helper
+def map4(x, at, d, i, H, width):
+    """Four vectors of a map."""
+    return (*map2(x, at, d, i, H, width), *map2(x, at + 2 * d, d, i + 2, H, width))
+
+
+@_helper
+def map6(x, at, d, i, H, width):
+    """Six vectors of a map."""
+    return (*map2(x, at, d, i, H, width), *map4(x, at + 2 * d, d, i + 2, H, width))
+
+
 @njit(inline="always")  # a function as an argument that is not inlined cannot be cached
-def both(table, read, E, k, columns, rows):
-    """X <- table X table^T for the square at E[k]: X has `columns` before and `rows` after."""
-    for j in range(columns):
-        at = k + j * LANES
-        y = table(read(E, at, ROW))
-        for i in range(len(y)):
-            store(y[i], E, at + i * ROW, LANES)
-    for i in range(rows):
-        at = k + i * ROW
-        y = table(read(E, at, LANES))
-        for j in range(len(y)):
-            store(y[j], E, at + j * LANES, LANES)
-
-
-@_helper
-def _take(E, k, x, n, top, left, size, channel, width):
-    """Copy size x size pixels of image n of flat x to E[k]; beyond the map they are 0."""
+def map_columns(table, read, x, n, top, left, size, channel, width, E, k):
+    """table X for the square X of size x size pixels of image n of flat x, to E[k]."""
     flat, H, W, C = x
-    zero = load(E, k, 0)
-    for i in range(size):
-        at = ((n * H + top + i) * W + left) * C + channel
-        row = 0 <= top + i < H
-        for j in range(size):
-            to = k + i * ROW + j * LANES
-            if row and 0 <= left + j < W:
-                store(load(flat, at + j * C, width), E, to, LANES)
-            else:
-                store(zero, E, to, LANES)
+    for j in range(size):
+        at = ((n * H + top) * W + left + j) * C + channel
+        y = table(read(flat, at, W * C, top, H, width if 0 <= left + j < W else 0))
+        for i in range(len(y)):
+            store(y[i], E, k + i * ROW + j * LANES, LANES)
 
 
-@_helper
-def _put(E, k, y, n, top, left, size, channel, width):
-    """Copy size x size pixels at E[k] into image n of flat y, what is inside the map."""
+@njit(inline="always")
+def square_columns(table, read, E, k, size):
+    """X <- table X for the square X at E[k], of size x size vectors."""
+    for j in range(size):
+        y = table(read(E, k + j * LANES, ROW))
+        for i in range(len(y)):
+            store(y[i], E, k + i * ROW + j * LANES, LANES)
+
+
+@njit(inline="always")
+def map_rows(table, read, E, k, y, n, top, left, size, channel, width):
+    """X table^T for the square X at E[k], of `size` rows, to image n of y, what is inside of it."""
     flat, H, W, C = y
     for i in range(min(size, H - top)):
-        for j in range(min(size, W - left)):
-            at = ((n * H + top + i) * W + left + j) * C + channel
-            store(load(E, k + i * ROW + j * LANES, LANES), flat, at, width)
+        at = ((n * H + top + i) * W + left) * C + channel
+        z = table(read(E, k + i * ROW, LANES))
+        for j in range(len(z)):
+            if left + j < W:
+                store(z[j], flat, at + j * C, width)
 
 
 # ------------------------------------------------------------------- planes of a quaternion
@@ -207,36 +217,61 @@ def merged(M, at, step, width):
     )
 
 
-@_helper
-def to_planes(E, V, at, step, components, sign, width, side):
-    """The square at E as it is; of a quaternion's four, (1, i, j, k) and their Hadamard sums.
+@njit(inline="always")
+def rows_to_planes(table, read, E, V, at, step, components, sign, width, side):
+    """X table^T for the square X at E as it is; or of a quaternion's four, with Hadamard sums.
 
     Plane m of point k goes to V[at + (8 k + m) step]. A `sign` of -1 takes the conjugate.
     """
-    for point in range(side * side):
-        k = point // side * ROW + point % side * LANES
+    for i in range(side):
+        k, to = i * ROW, at + i * side * components * (1 + (components > 1)) * step
+        a = table(read(E, k, LANES))
         if components == 1:
-            store(load(E, k, LANES), V, at + point * step, width)
+            for j in range(len(a)):
+                store(a[j], V, to + j * step, width)
         else:
-            a, b = load(E, k, LANES), sign * load(E, k + SQUARE, LANES)
-            c = sign * load(E, k + 2 * SQUARE, LANES)
-            d = sign * load(E, k + 3 * SQUARE, LANES)
-            split(a, b, c, d, V, at + 8 * point * step, step, width)
+            b = table(read(E, k + SQUARE, LANES))
+            c = table(read(E, k + 2 * SQUARE, LANES))
+            d = table(read(E, k + 3 * SQUARE, LANES))
+            for j in range(len(a)):
+                imaginary = sign * b[j], sign * c[j], sign * d[j]
+                split(a[j], *imaginary, V, to + 8 * j * step, step, width)
 
 
-@_helper
-def from_planes(M, at, step, E, components, width, side):
-    """The square at E from its products; of a quaternion, the four from their eight."""
-    for point in range(side * side):
-        k = point // side * ROW + point % side * LANES
+@njit(inline="always")
+def merged4(M, at, d, step, width):
+    """Four quaternions from their products, d numbers apart, component by component."""
+    p, q = merged(M, at, step, width), merged(M, at + d, step, width)
+    r, s = merged(M, at + 2 * d, step, width), merged(M, at + 3 * d, step, width)
+    a, b = (p[0], q[0], r[0], s[0]), (p[1], q[1], r[1], s[1])
+    return a, b, (p[2], q[2], r[2], s[2]), (p[3], q[3], r[3], s[3])
+
+
+@njit(inline="always")
+def merged6(M, at, d, step, width):
+    """Six quaternions."""
+    p, q = merged(M, at, step, width), merged(M, at + d, step, width)
+    a, b, c, e = merged4(M, at + 2 * d, d, step, width)
+    return (p[0], q[0], *a), (p[1], q[1], *b), (p[2], q[2], *c), (p[3], q[3], *e)
+
+
+@njit(inline="always")
+def planes_to_columns(table, read, merge, M, at, step, E, components, width, side):
+    """table X for the square X made of its products; of a quaternion, four from their eight."""
+    for j in range(side):
         if components == 1:
-            store(load(M, at + point * step, width), E, k, LANES)
+            y = table(read(M, at + j * step, side * step))
+            for i in range(len(y)):
+                store(y[i], E, i * ROW + j * LANES, LANES)
         else:
-            y = merged(M, at + 8 * point * step, step, width)
-            store(y[0], E, k, LANES)
-            store(y[1], E, k + SQUARE, LANES)
-            store(y[2], E, k + 2 * SQUARE, LANES)
-            store(y[3], E, k + 3 * SQUARE, LANES)
+            m = merge(M, at + 8 * j * step, 8 * side * step, step, width)
+            a, b, c, d = table(m[0]), table(m[1]), table(m[2]), table(m[3])
+            for i in range(len(a)):
+                k = i * ROW + j * LANES
+                store(a[i], E, k, LANES)
+                store(b[i], E, k + SQUARE, LANES)
+                store(c[i], E, k + 2 * SQUARE, LANES)
+                store(d[i], E, k + 3 * SQUARE, LANES)
 
 
 @_helper
@@ -273,14 +308,17 @@ def input_tile(x, n, top, left, E, V, at, step, components, sign, tile):
     """B^T x B of all channels of a tile."""
     P = x[3] // components
     for p in range(0, P, LANES):
-        width = min(LANES, P - p)
+        width, to = min(LANES, P - p), at + p
         for c in range(components):
-            _take(E, c * SQUARE, x, n, top, left, tile + 2, c * P + p, width)
+            k, channel = c * SQUARE, c * P + p
             if tile == 4:
-                both(_input, read6, E, c * SQUARE, 6, 6)
+                map_columns(_input, map6, x, n, top, left, 6, channel, width, E, k)
             else:
-                both(_input2, read4, E, c * SQUARE, 4, 4)
-        to_planes(E, V, at + p, step, components, sign, width, tile + 2)
+                map_columns(_input2, map4, x, n, top, left, 4, channel, width, E, k)
+        if tile == 4:
+            rows_to_planes(_input, read6, E, V, to, step, components, sign, width, 6)
+        else:
+            rows_to_planes(_input2, read4, E, V, to, step, components, sign, width, 4)
 
 
 @_helper
@@ -288,14 +326,17 @@ def gradient_tile(g, n, top, left, E, V, at, step, components, tile):
     """A g A^T of all channels of a tile."""
     Q = g[3] // components
     for q in range(0, Q, LANES):
-        width = min(LANES, Q - q)
+        width, to = min(LANES, Q - q), at + q
         for c in range(components):
-            _take(E, c * SQUARE, g, n, top, left, tile, c * Q + q, width)
+            k, channel = c * SQUARE, c * Q + q
             if tile == 4:
-                both(_output_adjoint, read4, E, c * SQUARE, 4, 6)
+                map_columns(_output_adjoint, map4, g, n, top, left, 4, channel, width, E, k)
             else:
-                both(_output2_adjoint, read2, E, c * SQUARE, 2, 4)
-        to_planes(E, V, at + q, step, components, 1, width, tile + 2)
+                map_columns(_output2_adjoint, map2, g, n, top, left, 2, channel, width, E, k)
+        if tile == 4:
+            rows_to_planes(_output_adjoint, read4, E, V, to, step, components, 1, width, 6)
+        else:
+            rows_to_planes(_output2_adjoint, read2, E, V, to, step, components, 1, width, 4)
 
 
 @_helper
@@ -303,14 +344,17 @@ def output_tile(M, at, step, E, y, n, top, left, components, tile):
     """A^T M A of all channels of a tile."""
     Q = y[3] // components
     for q in range(0, Q, LANES):
-        width = min(LANES, Q - q)
-        from_planes(M, at + q, step, E, components, width, tile + 2)
+        width, of = min(LANES, Q - q), at + q
+        if tile == 4:
+            planes_to_columns(_output, read6, merged6, M, of, step, E, components, width, 6)
+        else:
+            planes_to_columns(_output2, read4, merged4, M, of, step, E, components, width, 4)
         for c in range(components):
+            k, channel = c * SQUARE, c * Q + q
             if tile == 4:
-                both(_output, read6, E, c * SQUARE, 6, 4)
+                map_rows(_output, read6, E, k, y, n, top, left, 4, channel, width)
             else:
-                both(_output2, read4, E, c * SQUARE, 4, 2)
-            _put(E, c * SQUARE, y, n, top, left, tile, c * Q + q, width)
+                map_rows(_output2, read4, E, k, y, n, top, left, 2, channel, width)
 
 
 # -------------------------------------------------------------------------------- weights
@@ -327,24 +371,30 @@ def weight_square(w, p, q, E, U, at, step, sign, tile):
                 for lane in range(width):  # w may be transposed
                     E[k + lane] = w[c, u, v, p, q + lane]
         if tile == 4:
-            both(weight, read3, E, c * SQUARE, 3, 6)
+            square_columns(weight, read3, E, c * SQUARE, 3)
         else:
-            both(weight2, read3, E, c * SQUARE, 3, 4)
-    to_planes(E, U, at, step, components, sign, width, tile + 2)
+            square_columns(weight2, read3, E, c * SQUARE, 3)
+    if tile == 4:
+        rows_to_planes(weight, read3, E, U, at, step, components, sign, width, 6)
+    else:
+        rows_to_planes(weight2, read3, E, U, at, step, components, sign, width, 4)
 
 
 @_helper
 def weight_square_adjoint(U, step, p, q, E, w, shape, tile):
     """G^T U G at row p and columns q .. of w, flat, of shape (components, 3, 3, P, Q)."""
     components, _, _, P, Q = shape
-    width = min(LANES, Q - q)
-    from_planes(U, p * Q + q, step, E, components, width, tile + 2)
+    width, of = min(LANES, Q - q), p * Q + q
+    if tile == 4:
+        planes_to_columns(weight_adjoint, read6, merged6, U, of, step, E, components, width, 6)
+    else:
+        planes_to_columns(weight2_adjoint, read4, merged4, U, of, step, E, components, width, 4)
     for c in range(components):
-        if tile == 4:
-            both(weight_adjoint, read6, E, c * SQUARE, 6, 3)
-        else:
-            both(weight2_adjoint, read4, E, c * SQUARE, 4, 3)
         for u in range(3):
+            k = c * SQUARE + u * ROW
+            if tile == 4:
+                y = weight_adjoint(read6(E, k, LANES))
+            else:
+                y = weight2_adjoint(read4(E, k, LANES))
             for v in range(3):
-                y = load(E, c * SQUARE + u * ROW + v * LANES, LANES)
-                store(y, w, (((c * 3 + u) * 3 + v) * P + p) * Q + q, width)
+                store(y[v], w, (((c * 3 + u) * 3 + v) * P + p) * Q + q, width)
