@@ -13,8 +13,9 @@ from numba import njit, prange
 
 from quatgrad.backend import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
+from quatgrad.kernels.numba_cpu.matmul import DEPTH, WIDTH
 from quatgrad.kernels.numba_cpu.multiply import multiply
-from quatgrad.kernels.numba_cpu.vector import LANES, load, scratch, store
+from quatgrad.kernels.numba_cpu.vector import LANES, load, scratch, store, transpose
 from quatgrad.kernels.numba_cpu.winograd_tiles import merged, partner, split
 
 _parallel = njit(parallel=True, cache=True, error_model="numpy")
@@ -22,17 +23,24 @@ _helper = njit(cache=True, error_model="numpy")
 
 #: Numbers of the planes of a block; but at least FEWEST rows, so that a weight that does not stay
 #: in cache beside them is used often enough, and at most MOST.
-CACHE, FEWEST, MOST = 1 << 17, 48, 128
+CACHE, FEWEST, MOST = 1 << 17, 64, 128
 #: A weight gradient is summed in at most so many parts, whatever the number of threads, of at most
 #: so many numbers together: the bits stay the same.
 PARTS, SUMS = 16, 1 << 21
+#: Numbers of a plane of a weight that is moved as seldom as can be.
+LARGE = 1 << 15
 
 
 def products(x: Array, w: Array, sign: int) -> Array:
     """w x, or conj(w) x for the sign -1, summed over p: x (N, 4P), w (4, P, Q) -> (N, 4Q)."""
     _, P, Q = w.shape
-    y, W = empty((len(x), 4 * Q), x.dtype), empty((8, P * Q), x.dtype)
-    _planes(read_only(w).reshape(-1), W, sign)
+    panels = -(-Q // WIDTH)
+    y, W = empty((len(x), 4 * Q), x.dtype), empty((8, panels * P * WIDTH), x.dtype)
+    turned = w.swapaxes(1, 2)
+    if turned.flags.c_contiguous:
+        _planes_turned(read_only(turned).reshape(-1), W.reshape(-1), P, Q, sign)
+    else:
+        _planes(read_only(w).reshape(-1), W.reshape(-1), P, Q, sign)
     _products(read_only(x).reshape(-1), W, y.reshape(-1), len(x), P, Q, _height(P, Q))
     return y
 
@@ -40,16 +48,24 @@ def products(x: Array, w: Array, sign: int) -> Array:
 def sums(x: Array, g: Array) -> Array:
     """g conj(x), summed over rows: x (N, 4P), g (N, 4Q) -> (4, P, Q)."""
     N, P, Q = len(x), x.shape[1] // 4, g.shape[1] // 4
-    height = _height(P, Q)
+    if not N:
+        return np.zeros((4, P, Q), x.dtype)
+    height = MOST if P * Q > LARGE else _height(P, Q)
     parts = min(PARTS, max(2, SUMS // (8 * P * Q)), -(-N // height))
-    W, w = np.zeros((parts, 8, P * Q), x.dtype), empty((4, P, Q), x.dtype)
+    W, w = empty((parts, 8, P, _room(Q)), x.dtype), empty((4, P, Q), x.dtype)
     _sums(read_only(x).reshape(-1), read_only(g).reshape(-1), W, N, P, Q, height)
-    _merge(W.sum(axis=0).reshape(-1), 0, P * Q, w.reshape(-1), 0, P * Q)
+    _merged_parts(W, w)
     return w
 
 
 def _height(P: int, Q: int) -> int:
     return min(MOST, max(FEWEST, CACHE // (8 * (P + Q))))
+
+
+@_helper
+def _room(n):
+    """Numbers of a row of n, so that rows begin in whole vectors and not on the same lines."""
+    return (n + LANES - 1) // LANES * LANES + LANES
 
 
 @_helper
@@ -59,63 +75,112 @@ def _split(x, at, P, sign, X, to, step):
         width, k, v = min(LANES, P - p), at + p, to + p
         a, b = load(x, k, width), sign * load(x, k + P, width)
         c, d = sign * load(x, k + 2 * P, width), sign * load(x, k + 3 * P, width)
-        split(a, b, c, d, X, v, step, width)
+        split(a, b, c, d, X, v, step, LANES)
 
 
 @_helper
-def _merge(Y, at, step, y, to, Q):
-    """Four runs of Q numbers from their eight products."""
+def _merge(Y, at, step, y, to, far, Q):
+    """Four runs of Q numbers, `far` apart, from their eight products, `step` apart."""
     for q in range(0, Q, LANES):
         width, k = min(LANES, Q - q), to + q
         m = merged(Y, at + q, step, width)
         store(m[0], y, k, width)
-        store(m[1], y, k + Q, width)
-        store(m[2], y, k + 2 * Q, width)
-        store(m[3], y, k + 3 * Q, width)
+        store(m[1], y, k + far, width)
+        store(m[2], y, k + 2 * far, width)
+        store(m[3], y, k + 3 * far, width)
 
 
-@_helper
-def _planes(w, W, sign):
-    """The eight planes of a weight: flat (4, P Q) -> (8, P Q)."""
-    _split(w, 0, W.shape[1], sign, W.reshape(-1), 0, W.shape[1])
+# The eight planes of a weight in panels of WIDTH columns, as `multiply` likes to have them:
+# number (p, q) of plane m is at W[m step + q // WIDTH P WIDTH + p WIDTH + q % WIDTH].
+
+
+@_parallel
+def _planes(w, W, P, Q, sign):
+    """Of a weight (4, P, Q), flat."""
+    step = len(W) // 8
+    for row in prange(P):
+        p = np.int64(row)
+        for q in range(0, Q, LANES):
+            k, width = p * Q + q, min(LANES, Q - q)
+            a, b = load(w, k, width), sign * load(w, k + P * Q, width)
+            c = sign * load(w, k + 2 * P * Q, width)
+            d = sign * load(w, k + 3 * P * Q, width)
+            split(a, b, c, d, W, (q // WIDTH * P + p) * WIDTH + q % WIDTH, step, LANES)
+
+
+@_parallel
+def _planes_turned(w, W, P, Q, sign):
+    """Of a weight (4, Q, P), flat."""
+    step, square = len(W) // 8, LANES * LANES
+    for block in prange((P + LANES - 1) // LANES):
+        first = np.int64(block) * LANES
+        rows, T = min(LANES, P - first), scratch(4 * square)
+        for q in range(0, Q, LANES):
+            for c in range(4):
+                at = (c * Q + q) * P + first
+                transpose(w, at, P, Q - q, rows, T, c * square, LANES)
+            for r in range(rows):
+                a, b = load(T, r * LANES, LANES), sign * load(T, square + r * LANES, LANES)
+                c2 = sign * load(T, 2 * square + r * LANES, LANES)
+                d = sign * load(T, 3 * square + r * LANES, LANES)
+                at = (q // WIDTH * P + first + r) * WIDTH + q % WIDTH
+                split(a, b, c2, d, W, at, step, LANES)
 
 
 @_parallel
 def _products(x, W, y, N, P, Q, height):
-    flat_W = W.reshape(-1)
+    flat_W, step_W, row, line = W.reshape(-1), W.shape[1], _room(P), _room(Q)
     for task in prange((N + height - 1) // height):
         first = np.int64(task) * height
         count = min(height, N - first)
-        X, Y = scratch(8 * height * P), scratch(8 * height * Q)
+        X, Y = scratch(8 * height * row), scratch(8 * height * line)
         for n in range(count):
-            _split(x, (first + n) * 4 * P, P, 1, X, n * P, height * P)
+            _split(x, (first + n) * 4 * P, P, 1, X, n * row, height * row)
         for m in range(8):
-            multiply(
-                Y, m * height * Q, Q,
-                X, m * height * P, P, 1,
-                flat_W, partner(m, 4) * P * Q, Q,
-                count, P, Q, False,
-            )  # fmt: skip
+            for q in range(0, Q, WIDTH):
+                for p in range(0, P, DEPTH):
+                    multiply(
+                        Y, m * height * line + q, line,
+                        X, m * height * row + p, row, 1,
+                        flat_W, partner(m, 4) * step_W + (q // WIDTH * P + p) * WIDTH, WIDTH,
+                        count, min(DEPTH, P - p), min(WIDTH, Q - q), p > 0,
+                    )  # fmt: skip
         for n in range(count):
-            _merge(Y, n * Q, height * Q, y, (first + n) * 4 * Q, Q)
+            _merge(Y, n * line, height * line, y, (first + n) * 4 * Q, Q, Q)
 
 
 @_parallel
 def _sums(x, g, W, N, P, Q, height):
-    flat_W, parts = W.reshape(-1), W.shape[0]
+    flat_W, (parts, _, _, line), row = W.reshape(-1), W.shape, _room(P)
     for part in prange(parts):
         k = np.int64(part)
-        X, G = scratch(8 * height * P), scratch(8 * height * Q)
+        start = k * N // parts
+        X, G = scratch(8 * height * row), scratch(8 * height * line)
         end = (k + 1) * N // parts
-        for first in range(k * N // parts, end, height):
+        for first in range(start, end, height):
             count = min(height, end - first)
             for n in range(count):
-                _split(x, (first + n) * 4 * P, P, -1, X, n * P, height * P)
-                _split(g, (first + n) * 4 * Q, Q, 1, G, n * Q, height * Q)
+                _split(x, (first + n) * 4 * P, P, -1, X, n * row, height * row)
+                _split(g, (first + n) * 4 * Q, Q, 1, G, n * line, height * line)
             for m in range(8):
                 multiply(
-                    flat_W, (8 * k + m) * P * Q, Q,
-                    X, m * height * P, 1, P,
-                    G, partner(m, 4) * height * Q, Q,
-                    P, count, Q, True,
+                    flat_W, (8 * k + m) * P * line, line,
+                    X, m * height * row, 1, row,
+                    G, partner(m, 4) * height * line, line,
+                    P, count, Q, first > start,
                 )  # fmt: skip
+
+
+@_parallel
+def _merged_parts(W, w):
+    """A weight (4, P, Q) from the parts of its eight planes (parts, 8, P, a row with room)."""
+    (parts, _, _, line), (_, P, Q), flat_w = W.shape, w.shape, w.reshape(-1)
+    for row in prange(P):
+        p, sums = np.int64(row), scratch(8 * line)
+        for m in range(8):
+            to = sums[m * line : m * line + Q]
+            to[:] = W[0, m, p, :Q]
+            for k in range(1, parts):
+                for q in range(Q):
+                    to[q] += W[k, m, p, q]
+        _merge(sums, 0, line, flat_w, p * Q, P * Q, Q)
