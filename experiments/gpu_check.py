@@ -94,6 +94,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "avg_pool": (x, *HALVE),
         "avg_pool_dx": (half, x.shape, *HALVE),
         "operand": (x,),
+        "add": (x, g),
         "relu": (x,),
         "relu_dx": (g, x),
         "batch_norm": (x, c, c, 1e-5),

@@ -265,6 +265,11 @@ def relu_dx(g: Array, y: Array) -> Array:
     return array_module(g).where(y > 0, g, g.dtype.type(0))
 
 
+def add(a: Array, b: Array) -> Array:
+    """y = a + b, broadcasting."""
+    return a + b
+
+
 # --------------------------------------------------------------------------- batch norm
 
 

@@ -14,7 +14,7 @@ from quatgrad.nn.norm import BatchNorm2d
 
 
 def normed(conv: Module, norm: Module, x: Any, then: Callable[[Any], Any] | None = None) -> Any:
-    """then(norm(conv(x))); on a GPU the same numbers in one step, which moves less memory.
+    """then(norm(conv(x))); on a fast rung the same numbers in one step, which moves less memory.
 
     `then` is the rectifier, or nothing.
     """
@@ -31,7 +31,7 @@ def normed(conv: Module, norm: Module, x: Any, then: Callable[[Any], Any] | None
 
 def _as_one(conv: Module, norm: Module, then: Callable[[Any], Any] | None) -> bool:
     """Is there a gain, and do they do nothing that `ops.conv_norm` does not?"""
-    if get_backend() != "cupy" or then not in (None, ops.relu):
+    if get_backend() == "numpy" or then not in (None, ops.relu):
         return False
     if not isinstance(conv, Conv2d | QConv2d) or type(norm) is not BatchNorm2d:
         return False

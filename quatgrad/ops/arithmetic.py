@@ -38,7 +38,7 @@ class Add(Function):
     """y = a + b."""
 
     def forward(self, a, b):
-        return a + b
+        return kernel("add")(a, b)
 
     def backward(self, g):
         return unbroadcast(g, self.shapes[0]), unbroadcast(g, self.shapes[1])

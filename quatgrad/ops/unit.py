@@ -6,7 +6,7 @@ from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import kernel
 from quatgrad.kernels.reference import Pair
 from quatgrad.ops.norm import check_rows, follow
-from quatgrad.ops.window import check_window, window_of
+from quatgrad.ops.window import check_channels, check_window, window_of
 
 
 class ConvNorm(Function):
@@ -44,6 +44,7 @@ def conv_norm(
     rectify: bool,
 ) -> Tensor:
     """`conv2d` or `hamilton_conv2d` without a bias, `batch_norm` in training, and `relu`."""
+    check_channels("conv_norm", x, w, components=4 if w.ndim == 5 else 1)
     check_window("conv_norm", x.shape, window_of(w), stride, padding)
     op = ConvNorm(stride, padding, eps, rectify)
     y = op(x, w, scale, shift)

@@ -292,6 +292,7 @@ ARGUMENTS = {
         *_window(d),
     ),
     "relu": lambda d: (_pool_input(d),),
+    "add": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "relu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "conv_norm": _conv_norm,
     "conv_norm_dx": _conv_norm_dx,

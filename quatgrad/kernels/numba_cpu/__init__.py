@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from quatgrad.kernels.numba_cpu import compiling, heap
 from quatgrad.kernels.numba_cpu.activation import relu, relu_dx
+from quatgrad.kernels.numba_cpu.add import add
 from quatgrad.kernels.numba_cpu.algebra import (
     hamilton,
     quaternion_divide,
@@ -42,6 +43,7 @@ from quatgrad.kernels.numba_cpu.hamilton8 import (
 from quatgrad.kernels.numba_cpu.matmul import matmul
 from quatgrad.kernels.numba_cpu.norm import batch_norm, batch_norm_dx, batch_norm_eval
 from quatgrad.kernels.numba_cpu.optimizer import adam, sgd
+from quatgrad.kernels.numba_cpu.unit import conv_norm, conv_norm_dx
 from quatgrad.kernels.numba_cpu.windows import (
     avg_pool,
     avg_pool_dx,
@@ -56,6 +58,7 @@ compiling.listen()
 
 __all__ = [
     "adam",
+    "add",
     "avg_pool",
     "avg_pool_dx",
     "batch_norm",
@@ -64,6 +67,8 @@ __all__ = [
     "conv2d",
     "conv2d_dw",
     "conv2d_dx",
+    "conv_norm",
+    "conv_norm_dx",
     "expand",
     "fold",
     "hamilton",

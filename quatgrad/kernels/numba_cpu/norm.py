@@ -1,5 +1,8 @@
 """Batch norm in two passes over memory, forward and backward: one for the sums, one to write.
 
+A rectifier after it costs no pass: it is applied as y is written, and where it let pass is found
+again from x.
+
 The rows of x are cut into chunks, as many as the shape asks for, whatever the number of threads:
 each chunk sums in a fixed order, NumPy adds the chunks, and the bits are always the same.
 """
@@ -34,7 +37,14 @@ def _chunk_starts(M: int, C: int) -> Array:
 
 
 def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
-    """`reference.batch_norm`, the statistics merged from those of chunks (Chan et al. 1979)."""
+    """`reference.batch_norm`."""
+    return normed(x, scale, shift, eps, False)
+
+
+def normed(
+    x: Array, scale: Array, shift: Array, eps: float, rectify: bool
+) -> tuple[Array, Array, Array]:
+    """`batch_norm` and perhaps a rectifier, of statistics merged from chunks (Chan et al. 1979)."""
     rows = _rows(x)
     starts = _chunk_starts(*rows.shape)
     means, squares = np.empty((2, len(starts) - 1, rows.shape[1]))
@@ -44,7 +54,7 @@ def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array,
     mean = (count * means).sum(axis=0) / len(rows)
     var = (squares + count * (means - mean) ** 2).sum(axis=0) / len(rows)
     mean, var = mean.astype(x.dtype), var.astype(x.dtype)
-    return batch_norm_eval(x, mean, var, scale, shift, eps), mean, var
+    return _normalized(x, mean, var, scale, shift, eps, rectify), mean, var
 
 
 @_parallel
@@ -73,18 +83,25 @@ def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
 ) -> Array:
     """`reference.batch_norm_eval` in one pass."""
+    return _normalized(x, mean, var, scale, shift, eps, False)
+
+
+def _normalized(
+    x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float, rectify: bool
+) -> Array:
     y = empty(x.shape, x.dtype)
-    factor = scale / np.sqrt(var + eps)
-    _normalize(_rows(x), read_only(mean), factor, read_only(shift), y.reshape(-1, len(factor)))
+    factor, rows = scale / np.sqrt(var + eps), y.reshape(-1, len(scale))
+    _normalize(_rows(x), read_only(mean), factor, read_only(shift), rectify, rows)
     return y
 
 
 @_parallel
-def _normalize(x, mean, factor, shift, y):
-    M, C = x.shape
+def _normalize(x, mean, factor, shift, rectify, y):
+    (M, C), zero = x.shape, x.dtype.type(0)
     for m in prange(M):
         for c in range(C):
-            y[m, c] = (x[m, c] - mean[c]) * factor[c] + shift[c]
+            z = (x[m, c] - mean[c]) * factor[c] + shift[c]
+            y[m, c] = zero if rectify and z <= 0 else z  # NaN is not <= 0
 
 
 # ----------------------------------------------------------------------------- backward
@@ -94,37 +111,50 @@ def batch_norm_dx(
     g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """`reference.batch_norm_dx`; z is made again in each pass and never stored."""
-    rows_g, rows_x, mean = _rows(g), _rows(x), read_only(mean)
+    return normed_dx(g, x, mean, var, scale, scale, eps, False)
+
+
+def normed_dx(
+    g: Array, x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float,
+    rectify: bool,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """dx, dscale and dshift, with g taken as 0 where the rectifier let nothing pass."""
+    rows_g, rows_x, mean, shift = _rows(g), _rows(x), read_only(mean), read_only(shift)
     M, C = rows_x.shape
     starts = _chunk_starts(M, C)
-    sums = np.empty((2, len(starts) - 1, C))
-    _chunk_gradients(rows_g, rows_x, mean, starts, sums)
+    sums, factor = np.empty((2, len(starts) - 1, C)), scale / np.sqrt(var + eps)
+    _chunk_gradients(rows_g, rows_x, mean, factor, shift, rectify, starts, sums)
     inv = 1 / np.sqrt(var + eps)
     dshift, dscale = sums.sum(axis=1) * (np.ones(C), inv)
     mean_g, slope = (dshift / M).astype(g.dtype), (dscale * inv / M).astype(g.dtype)
     dx = empty(x.shape, g.dtype)
-    _normalize_dx(rows_g, rows_x, mean, mean_g, slope, scale * inv, dx.reshape(M, C))
+    rows = dx.reshape(M, C)
+    _normalize_dx(rows_g, rows_x, mean, factor, shift, rectify, mean_g, slope, rows)
     return dx, dscale.astype(g.dtype), dshift.astype(g.dtype)
 
 
 @_parallel
-def _chunk_gradients(g, x, mean, starts, sums):
+def _chunk_gradients(g, x, mean, factor, shift, rectify, starts, sums):
     """Of every chunk: sum g and sum g (x - mean), in float64."""
-    C = x.shape[1]
+    C, zero = x.shape[1], g.dtype.type(0)
     for k in prange(len(starts) - 1):
         sum_g, sum_gx = np.zeros(C), np.zeros(C)
         for m in range(starts[k], starts[k + 1]):
             for c in range(C):
-                sum_g[c] += g[m, c]
-                sum_gx[c] += np.float64(g[m, c]) * np.float64(x[m, c] - mean[c])
+                d = x[m, c] - mean[c]
+                share = g[m, c] if not rectify or d * factor[c] + shift[c] > 0 else zero
+                sum_g[c] += share
+                sum_gx[c] += np.float64(share) * np.float64(d)
         for c in range(C):
             sums[0, k, c], sums[1, k, c] = sum_g[c], sum_gx[c]
 
 
 @_parallel
-def _normalize_dx(g, x, mean, mean_g, slope, factor, dx):
+def _normalize_dx(g, x, mean, factor, shift, rectify, mean_g, slope, dx):
     """dx = factor (g - mean_g - slope (x - mean)): `slope` is mean(g z) / sqrt(var + eps)."""
-    M, C = x.shape
+    (M, C), zero = x.shape, g.dtype.type(0)
     for m in prange(M):
         for c in range(C):
-            dx[m, c] = factor[c] * (g[m, c] - mean_g[c] - slope[c] * (x[m, c] - mean[c]))
+            d = x[m, c] - mean[c]
+            share = g[m, c] if not rectify or d * factor[c] + shift[c] > 0 else zero
+            dx[m, c] = factor[c] * (share - mean_g[c] - slope[c] * d)

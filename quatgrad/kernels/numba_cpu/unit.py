@@ -1,0 +1,32 @@
+"""A convolution, the batch norm after it and a rectifier, as one: see `norm`."""
+
+from __future__ import annotations
+
+from quatgrad.backend import Array
+from quatgrad.kernels.numba_cpu import convolution
+from quatgrad.kernels.numba_cpu.norm import normed, normed_dx
+from quatgrad.kernels.reference import Pair
+
+
+def conv_norm(
+    x: Array, w: Array, scale: Array, shift: Array, stride: Pair, padding: Pair,
+    eps: float, rectify: bool,
+) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
+    """`reference.conv_norm`."""
+    conv = convolution.hamilton_conv2d if w.ndim == 5 else convolution.conv2d
+    c = conv(x, w, stride, padding)
+    return *normed(c, scale, shift, eps, rectify), x, c
+
+
+def conv_norm_dx(
+    g: Array, x: Array, c: Array, mean: Array, var: Array, w: Array, scale: Array, shift: Array,
+    shape: tuple[int, ...], stride: Pair, padding: Pair, eps: float, rectify: bool,
+    wanted: bool = True,
+) -> tuple[Array | None, Array, Array, Array]:  # fmt: skip
+    """`reference.conv_norm_dx`."""
+    real = convolution.conv2d_dx, convolution.conv2d_dw
+    quaternion = convolution.hamilton_conv2d_dx, convolution.hamilton_conv2d_dw
+    conv_dx, conv_dw = quaternion if w.ndim == 5 else real
+    dc, dscale, dshift = normed_dx(g, c, mean, var, scale, shift, eps, rectify)
+    dx = conv_dx(dc, w, shape, stride, padding) if wanted else None
+    return dx, conv_dw(x, dc, (w.shape[-4], w.shape[-3]), stride, padding), dscale, dshift
