@@ -9,7 +9,7 @@ y = w x, dx = conj(w) g, dw = g conj(x). float32 only; `hamilton8` has the table
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 
 from quatgrad.backend import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
@@ -21,14 +21,11 @@ from quatgrad.kernels.numba_cpu.winograd_tiles import merged, partner, split
 _parallel = njit(parallel=True, cache=True, error_model="numpy")
 _helper = njit(cache=True, error_model="numpy")
 
-#: Numbers of the planes of a block; but at least FEWEST rows, so that a weight that does not stay
-#: in cache beside them is used often enough, and at most MOST.
-CACHE, FEWEST, MOST = 1 << 17, 64, 128
+#: Rows of a block, at most: so often is a weight used that does not stay in cache beside them.
+HEIGHT = 128
 #: A weight gradient is summed in at most so many parts, whatever the number of threads, of at most
 #: so many numbers together: the bits stay the same.
 PARTS, SUMS = 16, 1 << 21
-#: Numbers of a plane of a weight that is moved as seldom as can be.
-LARGE = 1 << 15
 
 
 def products(x: Array, w: Array, sign: int) -> Array:
@@ -41,7 +38,8 @@ def products(x: Array, w: Array, sign: int) -> Array:
         _planes_turned(read_only(turned).reshape(-1), W.reshape(-1), P, Q, sign)
     else:
         _planes(read_only(w).reshape(-1), W.reshape(-1), P, Q, sign)
-    _products(read_only(x).reshape(-1), W, y.reshape(-1), len(x), P, Q, _height(P, Q))
+    height = max(1, min(HEIGHT, -(-len(x) // get_num_threads())))
+    _products(read_only(x).reshape(-1), W, y.reshape(-1), len(x), P, Q, height)
     return y
 
 
@@ -50,16 +48,11 @@ def sums(x: Array, g: Array) -> Array:
     N, P, Q = len(x), x.shape[1] // 4, g.shape[1] // 4
     if not N:
         return np.zeros((4, P, Q), x.dtype)
-    height = MOST if P * Q > LARGE else _height(P, Q)
-    parts = min(PARTS, max(2, SUMS // (8 * P * Q)), -(-N // height))
+    parts = min(PARTS, max(2, SUMS // (8 * P * Q)), -(-N // HEIGHT))
     W, w = empty((parts, 8, P, _room(Q)), x.dtype), empty((4, P, Q), x.dtype)
-    _sums(read_only(x).reshape(-1), read_only(g).reshape(-1), W, N, P, Q, height)
+    _sums(read_only(x).reshape(-1), read_only(g).reshape(-1), W, N, P, Q)
     _merged_parts(W, w)
     return w
-
-
-def _height(P: int, Q: int) -> int:
-    return min(MOST, max(FEWEST, CACHE // (8 * (P + Q))))
 
 
 @_helper
@@ -150,23 +143,23 @@ def _products(x, W, y, N, P, Q, height):
 
 
 @_parallel
-def _sums(x, g, W, N, P, Q, height):
+def _sums(x, g, W, N, P, Q):
     flat_W, (parts, _, _, line), row = W.reshape(-1), W.shape, _room(P)
     for part in prange(parts):
         k = np.int64(part)
         start = k * N // parts
-        X, G = scratch(8 * height * row), scratch(8 * height * line)
+        X, G = scratch(8 * HEIGHT * row), scratch(8 * HEIGHT * line)
         end = (k + 1) * N // parts
-        for first in range(start, end, height):
-            count = min(height, end - first)
+        for first in range(start, end, HEIGHT):
+            count = min(HEIGHT, end - first)
             for n in range(count):
-                _split(x, (first + n) * 4 * P, P, -1, X, n * row, height * row)
-                _split(g, (first + n) * 4 * Q, Q, 1, G, n * line, height * line)
+                _split(x, (first + n) * 4 * P, P, -1, X, n * row, HEIGHT * row)
+                _split(g, (first + n) * 4 * Q, Q, 1, G, n * line, HEIGHT * line)
             for m in range(8):
                 multiply(
                     flat_W, (8 * k + m) * P * line, line,
-                    X, m * height * row, 1, row,
-                    G, partner(m, 4) * height * line, line,
+                    X, m * HEIGHT * row, 1, row,
+                    G, partner(m, 4) * HEIGHT * line, line,
                     P, count, Q, first > start,
                 )  # fmt: skip
 
