@@ -55,7 +55,7 @@ ROUNDS, QUICK_ROUNDS = 25, 3
 TURN = 0.02  # s: a shorter call is repeated for that long
 WARM_UP = 0.3  # s
 LR = 1e-4  # learning rate, so small that thousands of steps on one batch stay finite
-REST = 0.2  # s: OpenBLAS's idle threads spin for 0.1 s, in which PyTorch ran at half its speed
+REST = 0.2  # s: OpenBLAS's idle threads spin for 0.1 s, in which others run at half their speed
 
 Case = dict[str, Any]  # arguments of one of CALLS, fit for JSON
 Call = Callable[[], Any]  # what is timed
@@ -377,10 +377,10 @@ def measure(
     last = None
     for k in range(rounds):
         for engine, name in list(times)[:: 1 if k % 2 else -1]:  # neighbours change sides
-            if workers[engine] is not last:
+            if engine != last:
                 time.sleep(REST)
-            last = workers[engine]
-            times[engine, name].append(ask(last, json.dumps([suite, engine, group[name]]))[0])
+            last, request = engine, json.dumps([suite, engine, group[name]])
+            times[engine, name].append(ask(workers[engine], request)[0])
     return [result(suite, n, group[n], {e: times[e, n] for e in workers}) for n in group]
 
 
