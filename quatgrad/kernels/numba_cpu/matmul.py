@@ -1,4 +1,4 @@
-"""Products of matrices: float32 at the speed of the vector unit, in panels of `multiply`.
+"""Products of matrices of float32, in panels of `multiply`.
 
 A panel of B, two vectors wide and DEPTH rows long, is copied to where it lies in one piece, from
 the start of a line of the cache: it stays in the L1 cache while all rows of A go by. A transposed B
