@@ -1,4 +1,4 @@
-"""The sum of two maps, in all threads: where two ways meet, and where their gradients do."""
+"""The sum of two maps, in all threads: where two ways through a network meet."""
 
 from __future__ import annotations
 

@@ -62,12 +62,12 @@ def _room(n):
 
 
 @_helper
-def _split(x, at, P, sign, X, to, step):
-    """The eight planes, `step` apart, of four runs of P numbers: 1, i, j, k and their Hadamard."""
+def _split(x, at, far, P, sign, X, to, step):
+    """The eight planes, `step` apart, of four runs of P numbers, `far` apart: see `split`."""
     for p in range(0, P, LANES):
         width, k, v = min(LANES, P - p), at + p, to + p
-        a, b = load(x, k, width), sign * load(x, k + P, width)
-        c, d = sign * load(x, k + 2 * P, width), sign * load(x, k + 3 * P, width)
+        a, b = load(x, k, width), sign * load(x, k + far, width)
+        c, d = sign * load(x, k + 2 * far, width), sign * load(x, k + 3 * far, width)
         split(a, b, c, d, X, v, step, LANES)
 
 
@@ -93,12 +93,9 @@ def _planes(w, W, P, Q, sign):
     step = len(W) // 8
     for row in prange(P):
         p = np.int64(row)
-        for q in range(0, Q, LANES):
-            k, width = p * Q + q, min(LANES, Q - q)
-            a, b = load(w, k, width), sign * load(w, k + P * Q, width)
-            c = sign * load(w, k + 2 * P * Q, width)
-            d = sign * load(w, k + 3 * P * Q, width)
-            split(a, b, c, d, W, (q // WIDTH * P + p) * WIDTH + q % WIDTH, step, LANES)
+        for q in range(0, Q, WIDTH):
+            to = (q // WIDTH * P + p) * WIDTH
+            _split(w, p * Q + q, P * Q, min(WIDTH, Q - q), sign, W, to, step)
 
 
 @_parallel
@@ -113,11 +110,8 @@ def _planes_turned(w, W, P, Q, sign):
                 at = (c * Q + q) * P + first
                 transpose(w, at, P, Q - q, rows, T, c * square, LANES)
             for r in range(rows):
-                a, b = load(T, r * LANES, LANES), sign * load(T, square + r * LANES, LANES)
-                c2 = sign * load(T, 2 * square + r * LANES, LANES)
-                d = sign * load(T, 3 * square + r * LANES, LANES)
-                at = (q // WIDTH * P + first + r) * WIDTH + q % WIDTH
-                split(a, b, c2, d, W, at, step, LANES)
+                to = (q // WIDTH * P + first + r) * WIDTH + q % WIDTH
+                _split(T, r * LANES, square, LANES, sign, W, to, step)
 
 
 @_parallel
@@ -128,7 +122,7 @@ def _products(x, W, y, N, P, Q, height):
         count = min(height, N - first)
         X, Y = scratch(8 * height * row), scratch(8 * height * line)
         for n in range(count):
-            _split(x, (first + n) * 4 * P, P, 1, X, n * row, height * row)
+            _split(x, (first + n) * 4 * P, P, P, 1, X, n * row, height * row)
         for m in range(8):
             for q in range(0, Q, WIDTH):
                 for p in range(0, P, DEPTH):
@@ -153,8 +147,8 @@ def _sums(x, g, W, N, P, Q):
         for first in range(start, end, HEIGHT):
             count = min(HEIGHT, end - first)
             for n in range(count):
-                _split(x, (first + n) * 4 * P, P, -1, X, n * row, HEIGHT * row)
-                _split(g, (first + n) * 4 * Q, Q, 1, G, n * line, HEIGHT * line)
+                _split(x, (first + n) * 4 * P, P, P, -1, X, n * row, HEIGHT * row)
+                _split(g, (first + n) * 4 * Q, Q, Q, 1, G, n * line, HEIGHT * line)
             for m in range(8):
                 multiply(
                     flat_W, (8 * k + m) * P * line, line,

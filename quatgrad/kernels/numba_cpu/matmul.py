@@ -20,8 +20,8 @@ from quatgrad.kernels.numba_cpu.vector import LANES, load, scratch, store, trans
 DEPTH, WIDTH = 256, 2 * LANES
 #: Rows and columns of the block of C that is a task of its own.
 HEIGHT, COLUMNS = 256, 128
-#: Numbers more than a block of A has, for copies in whole vectors that lie apart in the cache.
-ROOM = DEPTH * LANES
+#: Numbers of a copied block of A, either way round, with a vector between its lines.
+BLOCK = max(HEIGHT * (DEPTH + LANES), DEPTH * (HEIGHT + LANES))
 #: Multiplications below which a single thread is done before a second one has started.
 ALONE = 1 << 20
 
@@ -65,7 +65,7 @@ def _copy(a, at, step, lines, length, to, row):
 
 
 @_compiled
-def pack_panel(b, at, rs, cs, K, N, panel):
+def _pack_panel(b, at, rs, cs, K, N, panel):
     """panel[WIDTH k + n] = b[at + k rs + n cs] for k < K, n < N <= WIDTH."""
     if cs == 1:
         _copy(b, at, rs, K, N, panel, WIDTH)
@@ -77,7 +77,7 @@ def pack_panel(b, at, rs, cs, K, N, panel):
 
 
 @_compiled
-def copied(rs, cs):
+def _copied(rs, cs):
     """Whether lines of A lie so that they compete for the same few lines of the cache."""
     return max(rs, cs) % 64 == 0
 
@@ -86,10 +86,10 @@ def copied(rs, cs):
 def _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns):
     """Rows m and following and columns n and following of product s of the stack."""
     panel = scratch((DEPTH + LANES) * WIDTH)
-    block = scratch(HEIGHT * (DEPTH + LANES) + ROOM if copied(rs, cs) else 0)
+    block = scratch(BLOCK if _copied(rs, cs) else 0)
     for k in range(0, K, DEPTH):
         depth, first = min(DEPTH, K - k), s * M * K + m * rs + k * cs
-        if not copied(rs, cs):
+        if not _copied(rs, cs):
             left, start, step_m, step_k = a, first, rs, cs
         elif cs == 1:
             _copy(a, first, rs, rows, depth, block, DEPTH + LANES)
@@ -99,7 +99,7 @@ def _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns):
             left, start, step_m, step_k = block, 0, 1, HEIGHT + LANES
         for j in range(n, n + columns, WIDTH):
             width = min(WIDTH, n + columns - j)
-            pack_panel(b, s * K * N + k * b_rs + j * b_cs, b_rs, b_cs, depth, width, panel)
+            _pack_panel(b, s * K * N + k * b_rs + j * b_cs, b_rs, b_cs, depth, width, panel)
             multiply(
                 c, (s * M + m) * N + j, N, left, start, step_m, step_k, panel, 0, WIDTH,
                 rows, depth, width, k > 0,
@@ -116,7 +116,7 @@ def _one(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
 
 @_parallel
 def _blocks(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
-    width = COLUMNS if copied(rs, cs) else WIDTH
+    width = COLUMNS if _copied(rs, cs) else WIDTH
     high, wide = (M + HEIGHT - 1) // HEIGHT, (N + width - 1) // width
     for task in prange(S * high * wide):
         s, place = divmod(np.int64(task), high * wide)
