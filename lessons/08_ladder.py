@@ -206,17 +206,14 @@ assert np.allclose(eight(other, one), reference.hamilton(one, other))
 # Nothing in it needs numbers. Put matrices there, and `mul` a matrix product, and it is a
 # **layer**: eight products of quarter size, half the work of the big one.
 #
-# The package keeps the additions in three tables, and what is multiplied may be convolved:
+# And `mul` may be a convolution. Then it is our layer, out of eight real convolutions of a quarter
+# of its features. In the package, where X and W are the eight planes of x and of w:
 
 # %%
 print(inspect.getsource(hamilton8.hamilton_conv2d))
-X, W = rng.standard_normal((4, 5, 3)), rng.standard_normal((4, 3, 2))
-left, right = (np.tensordot(T, z, 1) for T, z in ((hamilton8.LEFT, W), (hamilton8.RIGHT, X)))
-assert np.allclose(eight(X, W, np.matmul), np.tensordot(hamilton8.OUT, right @ left, 1))
 
 # %% [markdown]
-# And `mul` may be a convolution. Then it is our layer, out of eight real convolutions of a quarter
-# of its features:
+# By hand:
 
 
 # %%

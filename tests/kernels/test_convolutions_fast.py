@@ -153,6 +153,8 @@ def test_the_table_and_how_to_overrule_it():
     assert set(choice.explain((8, 8), (3, 3, 64, 64), *same).values()) == {"winograd"}
     assert set(choice.explain((2, 2), (3, 3, 64, 64), *same).values()) == {"winograd2"}
     assert set(choice.explain((8, 8), (3, 3, 64, 64), *same, np.float64).values()) == {"patches"}
+    plain = choice.explain((8, 8), (4, 3, 3, 64, 64), (2, 2), (1, 1), np.float64)
+    assert set(plain.values()) == {"patches, expanded weight"}
     assert choice.explain((32, 32), (3, 3, 64, 64), (2, 2), (1, 1))["y"] == "direct"
     assert choice.explain((1, 1), (3, 3, 64, 64), *same)["y"] == "direct"  # a tile for one pixel
     wide = choice.explain((4, 4), (4, 3, 3, 128, 128), *same)

@@ -1,17 +1,20 @@
-"""The expanded weight of a quaternion layer, and back, in one pass over memory."""
+"""The expanded weight of a quaternion layer, and back, in one pass over memory.
+
+One thread: only layers of few channels multiply by their expanded weight.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from quatgrad.backend import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.reference import HAMILTON
 
-_parallel = njit(parallel=True, cache=True, error_model="numpy")
+_compiled = njit(cache=True, error_model="numpy")
 
 #: In block (b, c) of the expanded weight stands component COMPONENT[b, c], times SIGN[b, c].
 COMPONENT = abs(HAMILTON).argmax(axis=0).astype(np.int64)
@@ -26,11 +29,11 @@ def expand(w: Array) -> Array:
     return W
 
 
-@_parallel
+@_compiled
 def _expand(w, W):
     L, _, P, _, Q = W.shape
-    for row in prange(L * P):
-        s, p = divmod(np.int64(row), P)
+    for row in range(L * P):
+        s, p = divmod(row, P)
         for b in range(4):
             for c in range(4):
                 to, sign, a = W[s, b, p, c], w.dtype.type(SIGN[b, c]), w[COMPONENT[b, c], s, p]
@@ -47,11 +50,11 @@ def fold(W: Array) -> Array:
     return w
 
 
-@_parallel
+@_compiled
 def _fold(W, w):
     L, _, P, _, Q = W.shape
-    for row in prange(L * P):
-        s, p = divmod(np.int64(row), P)
+    for row in range(L * P):
+        s, p = divmod(row, P)
         for b in range(4):
             for c in range(4):
                 sign, a, to = W.dtype.type(SIGN[b, c]), W[s, b, p, c], w[COMPONENT[b, c], s, p]

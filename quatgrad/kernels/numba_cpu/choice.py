@@ -84,11 +84,11 @@ def _able(dtype: np.dtype, size: Pair, stride: Pair, padding: Pair) -> set[str]:
     return set(ALGORITHMS) if fits else {"patches", "direct"}
 
 
-def eight(how: str, size: Pair, P: int, Q: int) -> bool:
+def eight(dtype: np.dtype, how: str, size: Pair, P: int, Q: int) -> bool:
     """Whether a convolution from P to Q quaternions makes eight products of its components."""
     if how in TILES:
         return min(P, Q) >= QUATERNIONS
-    return pays(P, Q, *size)
+    return dtype == np.float32 and pays(P, Q, *size)
 
 
 def explain(
@@ -105,6 +105,7 @@ def explain(
     for of, tiled in (("y", out), ("dx", maps), ("dw", out)):
         channels = components * P, components * Q
         how = choose(np.dtype(dtype), (U, V), stride, padding, *channels, tiled)
-        products = "eight products" if eight(how, (U, V), P, Q) else "expanded weight"
+        fewer = eight(np.dtype(dtype), how, (U, V), P, Q)
+        products = "eight products" if fewer else "expanded weight"
         answer[of] = f"{how}, {products}" if four else how
     return answer

@@ -50,7 +50,7 @@ def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     size, (P, Q) = w.shape[1:3], w.shape[3:]
     out = out_size(x.shape[1:3], size, stride, padding)
     how = choose(x.dtype, size, stride, padding, 4 * P, 4 * Q, out)
-    if not eight(how, size, P, Q):
+    if not eight(x.dtype, how, size, P, Q):
         return conv2d(x, expand(w), stride, padding)
     if how in TILES:
         return winograd.conv2d(x, w, padding, TILES[how])
@@ -68,7 +68,7 @@ def hamilton_conv2d_dx(
     """`reference.hamilton_conv2d_dx`."""
     size, (P, Q), (_, H, W, _) = w.shape[1:3], w.shape[3:], shape
     how = choose(g.dtype, size, stride, padding, 4 * P, 4 * Q, (H, W))
-    if not eight(how, size, P, Q):
+    if not eight(g.dtype, how, size, P, Q):
         return conv2d_dx(g, expand(w), shape, stride, padding)
     if how in TILES:
         return winograd.conv2d_dx(g, w, shape, padding, TILES[how])
@@ -86,7 +86,7 @@ def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pa
     """`reference.hamilton_conv2d_dw`."""
     P, Q = x.shape[3] // 4, g.shape[3] // 4
     how = choose(x.dtype, size, stride, padding, 4 * P, 4 * Q, g.shape[1:3])
-    if not eight(how, size, P, Q):
+    if not eight(x.dtype, how, size, P, Q):
         return fold(conv2d_dw(x, g, size, stride, padding))
     if how in TILES:
         return winograd.conv2d_dw(x, g, padding, 4, TILES[how])

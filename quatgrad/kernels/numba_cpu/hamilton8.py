@@ -1,13 +1,15 @@
 """Quaternion layers with 8 products of matrices for the 16 of the definition.
 
-    y = OUT ((LEFT w) (RIGHT x))        four rows of sums, eight products, eight rows of sums
-
 Howell and Lafon (1975) found that eight multiplications do for a Hamilton product, in any ring:
-matrices too. LEFT and RIGHT make eight sums of the four components of w and of x, OUT the four
-components of y from the eight products. A product is linear in each factor, so the gradients are
-the same three tables in other places, and cost the same eight products:
+matrices too. With H = HADAMARD (Cariow and Cariowa 2021), w = (r, i, j, k), x = (a, b, c, d) and
 
-    dx = RIGHT^T ((LEFT w) (OUT^T g))        dw = LEFT^T ((OUT^T g) (RIGHT x))
+    h = H (H w * H x) / 4:      w x = (2 r a - h_0, h_1 - 2 k c, h_2 - 2 i d, h_3 - 2 j b)
+
+So each factor becomes eight *planes*, its components and their four sums (`split`), eight pairs of
+planes are multiplied (`partner` says which), and the products make the components (`merged`).
+The gradients are Hamilton products as well, and cost the same eight:
+
+    y = w x        dx = conj(w) g        dw = g conj(x)
 
 That is half the arithmetic of the expanded weight, and a few additions. Rounding errors are small
 beside the largest component, not beside each: 1.4 to 1.7 times those of 16 products.
@@ -23,26 +25,21 @@ from numba import njit, prange
 from quatgrad.backend import Array, kernel
 from quatgrad.kernels import gemm
 from quatgrad.kernels.numba_cpu import hamilton8_rows as rows
-from quatgrad.kernels.numba_cpu.arguments import read_only
+from quatgrad.kernels.numba_cpu.arguments import empty, read_only
+from quatgrad.kernels.numba_cpu.hamilton8_rows import merge_run, split_run
+from quatgrad.kernels.numba_cpu.winograd_tiles import partner
 from quatgrad.kernels.reference import Pair
-
-# The form that leaves half of the operands as they are (Cariow and Cariowa 2021): with
-# H = HADAMARD, h = H (H w * H x) / 4, w = (r, i, j, k), x = (a, b, c, d),
-#     y = (2 r a - h_0, h_1 - 2 k c, h_2 - 2 i d, h_3 - 2 j b).
-# All entries are 0 or plus or minus a power of two: multiplying by them rounds nothing.
-HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
-_ONE = np.eye(4, dtype=int)
-LEFT = np.vstack([2 * _ONE[[0, 3, 1, 2]], HADAMARD])  # r k i j
-RIGHT = np.vstack([_ONE[[0, 2, 3, 1]], HADAMARD / 4])  # a c d b
-OUT = np.array([[1], [-1], [-1], [-1]]) * np.hstack([_ONE, -HADAMARD])
 
 #: Multiplications saved for each number moved in memory, below which 16 products are as fast.
 PAYS = 40
 #: The same for single rows and 1x1 windows, whose sums stay in cache: fewest quaternions.
 QUATERNIONS = 24
 
-#: Numbers of a weight that a thread mixes at a time: in cache.
+#: Numbers of a component that a thread splits or merges at a time.
 CHUNK = 1 << 12
+
+#: The planes of x and of w that are multiplied.
+PAIRS = [(m, partner.py_func(m, 4)) for m in range(8)]
 
 _parallel = njit(parallel=True, cache=True, error_model="numpy")
 
@@ -61,68 +58,42 @@ def pays(P: int, Q: int, *size: int) -> bool:
     return 8 * window * P * Q >= PAYS * (12 * (P + Q) + 4 * window * P)
 
 
-# ------------------------------------------------------------------------- sums of planes
+# --------------------------------------------------------------------------------- planes
 
 
-def _mix(table: Array, w: Array) -> Array:
-    """sum_b table[a, b] w[b], for weights: (4, ...) -> (8, ...) or back.
+def _planes(x: Array, sign: int = 1) -> Array:
+    """The planes of rows x (N, 4P), of their conjugates for the sign -1: (8, N, P)."""
+    N, P = len(x), x.shape[1] // 4
+    X = empty((8, N, P), x.dtype)
+    _split_rows(read_only(x).reshape(-1), X.reshape(-1), N, P, sign)
+    return X
 
-    Not by a BLAS, whose threads spin for 25 ms after each product on the cores that ours want.
-    """
-    y = np.empty((len(table), *w.shape[1:]), w.dtype)
-    _mix_rows(table.astype(w.dtype), read_only(w).reshape(len(w), -1), y.reshape(len(y), -1))
+
+@_parallel
+def _split_rows(x, X, N, P, sign):
+    chunks = (P + CHUNK - 1) // CHUNK
+    for task in prange(N * chunks):
+        n, chunk = divmod(np.int64(task), chunks)
+        p = chunk * CHUNK
+        width = min(CHUNK, P - p)
+        split_run(x, 4 * n * P + p, P, width, sign, X, n * P + p, N * P)
+
+
+def _components(Y: Array) -> Array:
+    """The rows (N, 4Q) of which Y (8, N, Q) are the products."""
+    _, N, Q = Y.shape
+    y = empty((N, 4 * Q), Y.dtype)
+    _merge_rows(Y.reshape(-1), y.reshape(-1), N, Q)
     return y
 
 
 @_parallel
-def _mix_rows(table, w, y):
-    N = w.shape[1]
-    for chunk in prange((N + CHUNK - 1) // CHUNK):
-        start = np.int64(chunk) * CHUNK
-        for a in range(len(y)):
-            to = y[a, start : start + CHUNK]
-            to[:] = 0
-            for b in range(len(w)):
-                factor, row = table[a, b], w[b, start : start + CHUNK]
-                for n in range(len(to)):
-                    to[n] += factor * row[n]
-
-
-def _split(table: Array, x: Array) -> Array:
-    """The eight sums of the components of x: (..., 4P) -> (8, ..., P)."""
-    lead, P = x.shape[:-1], x.shape[-1] // 4
-    y = np.empty((8, math.prod(lead), P), x.dtype)
-    _split_rows(table.astype(x.dtype), read_only(x).reshape(-1, 4, P), y)
-    return y.reshape(8, *lead, P)
-
-
-@_parallel
-def _split_rows(table, x, y):
-    _, N, P = y.shape
-    for n in prange(N):
-        for m in range(8):
-            a, b, c, d = table[m]
-            for p in range(P):
-                y[m, n, p] = (a * x[n, 0, p] + b * x[n, 1, p]) + (c * x[n, 2, p] + d * x[n, 3, p])
-
-
-def _merge(table: Array, y: Array, out: Array) -> Array:
-    """The four components from eight planes, into `out`: (8, ..., Q) -> (..., 4Q)."""
-    Q = y.shape[-1]
-    _merge_rows(table.astype(y.dtype), y.reshape(8, -1, Q), out.reshape(-1, 4, Q))
-    return out
-
-
-@_parallel
-def _merge_rows(table, y, x):
-    N, _, Q = x.shape
-    for n in prange(N):
-        for k in range(4):
-            s, t, u, v, a, b, c, d = table[k]
-            for q in range(Q):
-                own = (s * y[0, n, q] + t * y[1, n, q]) + (u * y[2, n, q] + v * y[3, n, q])
-                h = (a * y[4, n, q] + b * y[5, n, q]) + (c * y[6, n, q] + d * y[7, n, q])
-                x[n, k, q] = own + h
+def _merge_rows(Y, y, N, Q):
+    chunks = (Q + CHUNK - 1) // CHUNK
+    for task in prange(N * chunks):
+        n, chunk = divmod(np.int64(task), chunks)
+        q = chunk * CHUNK
+        merge_run(Y, n * Q + q, N * Q, y, 4 * n * Q + q, Q, min(CHUNK, Q - q))
 
 
 # --------------------------------------------------------------------------------- linear
@@ -153,23 +124,42 @@ def hamilton_linear_dw(x: Array, g: Array) -> Array:
 
 
 def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
-    """OUT ((RIGHT x) * (LEFT w)), * the convolution of a plane by a plane."""
-    conv, planes = kernel("conv2d"), zip(_split(RIGHT, x), _mix(LEFT, w), strict=True)
-    y = np.stack([conv(a, v, stride, padding) for a, v in planes])
-    return _merge(OUT, y, np.empty((*y.shape[1:4], 4 * y.shape[4]), x.dtype))
+    """w x."""
+    X, W = _of_maps(x), _of_weights(w)
+    conv = kernel("conv2d")
+    return _to_maps([conv(X[m], W[n], stride, padding) for m, n in PAIRS])
 
 
 def hamilton_conv2d_dx(
     g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair
 ) -> Array:
-    """RIGHT^T (dx of the planes OUT^T g and LEFT w)."""
-    conv, planes = kernel("conv2d_dx"), zip(_split(OUT.T, g), _mix(LEFT, w), strict=True)
-    plane = (*shape[:3], shape[3] // 4)
-    dx = np.stack([conv(b, v, plane, stride, padding) for b, v in planes])
-    return _merge(RIGHT.T, dx, np.empty(shape, g.dtype))
+    """conj(w) g."""
+    G, W, plane = _of_maps(g), _of_weights(w, -1), (*shape[:3], shape[3] // 4)
+    conv_dx = kernel("conv2d_dx")
+    return _to_maps([conv_dx(G[m], W[n], plane, stride, padding) for m, n in PAIRS])
 
 
 def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """LEFT^T (dw of the planes RIGHT x and OUT^T g)."""
-    conv, planes = kernel("conv2d_dw"), zip(_split(RIGHT, x), _split(OUT.T, g), strict=True)
-    return _mix(LEFT.T, np.stack([conv(a, b, size, stride, padding) for a, b in planes]))
+    """g conj(x), summed over the places of the windows."""
+    X, G = _of_maps(x, -1), _of_maps(g)
+    conv_dw = kernel("conv2d_dw")
+    dw = np.stack([conv_dw(X[m], G[n], size, stride, padding) for m, n in PAIRS])
+    return _components(dw.reshape(8, 1, -1)).reshape(4, *dw.shape[1:])
+
+
+def _of_maps(x: Array, sign: int = 1) -> Array:
+    """The planes of maps (N, H, W, 4P): (8, N, H, W, P)."""
+    *lead, P4 = x.shape
+    return _planes(x.reshape(-1, P4), sign).reshape(8, *lead, P4 // 4)
+
+
+def _of_weights(w: Array, sign: int = 1) -> Array:
+    """The planes of a weight (4, U, V, P, Q): (8, U, V, P, Q)."""
+    return _planes(w.reshape(1, -1), sign).reshape(8, *w.shape[1:])
+
+
+def _to_maps(planes: list[Array]) -> Array:
+    """Maps (N, I, J, 4Q) of their eight products."""
+    Y = np.stack(planes)
+    _, *lead, Q = Y.shape
+    return _components(Y.reshape(8, -1, Q)).reshape(*lead, 4 * Q)

@@ -15,6 +15,7 @@ from quatgrad.backend import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.matmul import DEPTH, WIDTH
 from quatgrad.kernels.numba_cpu.multiply import multiply
+from quatgrad.kernels.numba_cpu.parts import how_many, total
 from quatgrad.kernels.numba_cpu.vector import LANES, load, scratch, store, transpose
 from quatgrad.kernels.numba_cpu.winograd_tiles import merged, partner, split
 
@@ -23,9 +24,8 @@ _helper = njit(cache=True, error_model="numpy")
 
 #: Rows of a block, at most: so often is a weight used that does not stay in cache beside them.
 HEIGHT = 128
-#: A weight gradient is summed in at most so many parts, whatever the number of threads, of at most
-#: so many numbers together: the bits stay the same.
-PARTS, SUMS = 16, 1 << 21
+#: Rows of a weight gradient that a thread sums at a time, at most: its eight planes stay in cache.
+ACROSS = 128
 
 
 def products(x: Array, w: Array, sign: int) -> Array:
@@ -48,11 +48,13 @@ def sums(x: Array, g: Array) -> Array:
     N, P, Q = len(x), x.shape[1] // 4, g.shape[1] // 4
     if not N:
         return np.zeros((4, P, Q), x.dtype)
-    parts = min(PARTS, max(2, SUMS // (8 * P * Q)), -(-N // HEIGHT))
-    W, w = empty((parts, 8, P, _room(Q)), x.dtype), empty((4, P, Q), x.dtype)
-    _sums(read_only(x).reshape(-1), read_only(g).reshape(-1), W, N, P, Q)
-    _merged_parts(W, w)
-    return w
+    blocks = -(-P // ACROSS)
+    parts = min(max(1, how_many(4 * P * Q) // blocks), -(-N // (2 * HEIGHT)))
+    threads, w = get_num_threads(), empty((parts, 4, P, Q), x.dtype)
+    across = ACROSS if parts * blocks >= threads else -(-P // threads)
+    flat_x, flat_g = read_only(x).reshape(-1), read_only(g).reshape(-1)
+    _sums(flat_x, flat_g, w.reshape(-1), N, P, Q, parts, across)
+    return total(w) if parts > 1 else w[0]
 
 
 @_helper
@@ -62,18 +64,21 @@ def _room(n):
 
 
 @_helper
-def _split(x, at, far, P, sign, X, to, step):
-    """The eight planes, `step` apart, of four runs of P numbers, `far` apart: see `split`."""
+def split_run(x, at, far, P, sign, X, to, step):
+    """X: the eight planes, `step` apart, of four runs of P numbers, `far` apart, in x: see `split`.
+
+    A `sign` of -1 takes the conjugate.
+    """
     for p in range(0, P, LANES):
         width, k, v = min(LANES, P - p), at + p, to + p
         a, b = load(x, k, width), sign * load(x, k + far, width)
         c, d = sign * load(x, k + 2 * far, width), sign * load(x, k + 3 * far, width)
-        split(a, b, c, d, X, v, step, LANES)
+        split(a, b, c, d, X, v, step, width)
 
 
 @_helper
-def _merge(Y, at, step, y, to, far, Q):
-    """Four runs of Q numbers, `far` apart, from their eight products, `step` apart."""
+def merge_run(Y, at, step, y, to, far, Q):
+    """y: four runs of Q numbers, `far` apart, of their eight products, `step` apart: `merged`."""
     for q in range(0, Q, LANES):
         width, k = min(LANES, Q - q), to + q
         m = merged(Y, at + q, step, width)
@@ -95,7 +100,7 @@ def _planes(w, W, P, Q, sign):
         p = np.int64(row)
         for q in range(0, Q, WIDTH):
             to = (q // WIDTH * P + p) * WIDTH
-            _split(w, p * Q + q, P * Q, min(WIDTH, Q - q), sign, W, to, step)
+            split_run(w, p * Q + q, P * Q, min(WIDTH, Q - q), sign, W, to, step)
 
 
 @_parallel
@@ -111,7 +116,7 @@ def _planes_turned(w, W, P, Q, sign):
                 transpose(w, at, P, Q - q, rows, T, c * square, LANES)
             for r in range(rows):
                 to = (q // WIDTH * P + first + r) * WIDTH + q % WIDTH
-                _split(T, r * LANES, square, LANES, sign, W, to, step)
+                split_run(T, r * LANES, square, LANES, sign, W, to, step)
 
 
 @_parallel
@@ -122,7 +127,7 @@ def _products(x, W, y, N, P, Q, height):
         count = min(height, N - first)
         X, Y = scratch(8 * height * row), scratch(8 * height * line)
         for n in range(count):
-            _split(x, (first + n) * 4 * P, P, P, 1, X, n * row, height * row)
+            split_run(x, (first + n) * 4 * P, P, P, 1, X, n * row, height * row)
         for m in range(8):
             for q in range(0, Q, WIDTH):
                 for p in range(0, P, DEPTH):
@@ -133,41 +138,31 @@ def _products(x, W, y, N, P, Q, height):
                         count, min(DEPTH, P - p), min(WIDTH, Q - q), p > 0,
                     )  # fmt: skip
         for n in range(count):
-            _merge(Y, n * line, height * line, y, (first + n) * 4 * Q, Q, Q)
+            merge_run(Y, n * line, height * line, y, (first + n) * 4 * Q, Q, Q)
 
 
 @_parallel
-def _sums(x, g, W, N, P, Q):
-    flat_W, (parts, _, _, line), row = W.reshape(-1), W.shape, _room(P)
-    for part in prange(parts):
-        k = np.int64(part)
-        start = k * N // parts
+def _sums(x, g, w, N, P, Q, parts, across):
+    blocks, line = (P + across - 1) // across, _room(Q)
+    for task in prange(parts * blocks):
+        k, block = divmod(np.int64(task), blocks)
+        p, start, end = block * across, k * N // parts, (k + 1) * N // parts
+        wide = min(across, P - p)
+        row = _room(wide)
         X, G = scratch(8 * HEIGHT * row), scratch(8 * HEIGHT * line)
-        end = (k + 1) * N // parts
+        W = scratch(8 * wide * line)
         for first in range(start, end, HEIGHT):
             count = min(HEIGHT, end - first)
-            for n in range(count):
-                _split(x, (first + n) * 4 * P, P, P, -1, X, n * row, HEIGHT * row)
-                _split(g, (first + n) * 4 * Q, Q, Q, 1, G, n * line, HEIGHT * line)
+            for n in range(first, first + count):
+                split_run(x, n * 4 * P + p, P, wide, -1, X, (n - first) * row, HEIGHT * row)
+                split_run(g, n * 4 * Q, Q, Q, 1, G, (n - first) * line, HEIGHT * line)
             for m in range(8):
                 multiply(
-                    flat_W, (8 * k + m) * P * line, line,
+                    W, m * wide * line, line,
                     X, m * HEIGHT * row, 1, row,
                     G, partner(m, 4) * HEIGHT * line, line,
-                    P, count, Q, first > start,
+                    wide, count, Q, first > start,
                 )  # fmt: skip
-
-
-@_parallel
-def _merged_parts(W, w):
-    """A weight (4, P, Q) from the parts of its eight planes (parts, 8, P, a row with room)."""
-    (parts, _, _, line), (_, P, Q), flat_w = W.shape, w.shape, w.reshape(-1)
-    for row in prange(P):
-        p, sums = np.int64(row), scratch(8 * line)
-        for m in range(8):
-            to = sums[m * line : m * line + Q]
-            to[:] = W[0, m, p, :Q]
-            for k in range(1, parts):
-                for q in range(Q):
-                    to[q] += W[k, m, p, q]
-        _merge(sums, 0, line, flat_w, p * Q, P * Q, Q)
+        for r in range(wide):
+            to = (4 * k * P + p + r) * Q
+            merge_run(W, r * line, wide * line, w, to, P * Q, Q)

@@ -140,18 +140,19 @@ def _sum_by_planes(V, Z, U, P, Q, count, components, add):
 
 
 @_parallel
-def _weights_to_points(w, U, sign, tile):
-    """G w G^T, of conj(w) if the sign is -1: w (components, 3, 3, P, Q) -> U (planes, P Q)."""
-    planes, (P, Q) = len(U), w.shape[3:]
+def _weights_to_points(w, shape, turned, U, tile):
+    """G w G^T for w (components, 3, 3, P, Q), flat -> U (planes, P Q); see `weight_square`."""
+    planes, (components, _, _, P, Q) = len(U), shape
     for block in prange((P + LANES - 1) // LANES):  # of rows: a transposed w is read in squares too
         first = np.int64(block) * LANES
         end = min(first + LANES, P)
-        E = scratch(len(w) * SQUARE)
+        E = scratch(components * SQUARE)
         step = LANES * Q + LANES
         rows = scratch(planes * step)  # in cache; memory is quicker in long runs
         for q in range(0, Q, LANES):
             for p in range(first, end):
-                weight_square(w, p, q, E, rows, (p - first) * Q + q, step, sign, tile)
+                at = (p - first) * Q + q
+                weight_square(w, shape, turned, p, q, E, rows, at, step, tile)
         for z in range(planes):
             U[z, first * Q : end * Q] = rows[z * step : z * step + (end - first) * Q]
 
@@ -173,23 +174,22 @@ def _points_to_weights(U, w, tile):
 def conv2d(x: Array, w: Array, padding: Pair, tile: int = 4) -> Array:
     """`reference.conv2d`, or `hamilton_conv2d` for w (4, 3, 3, P, Q), with stride 1."""
     out = out_size(x.shape[1:3], (3, 3), (1, 1), padding)
-    return _convolved(x, w, (len(x), *out), padding, 1, tile)
+    return _convolved(x, w, (len(x), *out), padding, False, tile)
 
 
 def conv2d_dx(g: Array, w: Array, shape: tuple[int, ...], padding: Pair, tile: int = 4) -> Array:
     """Its dx, padding at most 2: the convolution of g with the mirrored w^T, conjugated."""
-    mirrored = w[..., ::-1, ::-1, :, :].swapaxes(-1, -2)
-    return _convolved(g, mirrored, shape[:3], (2 - padding[0], 2 - padding[1]), -1, tile)
+    return _convolved(g, w, shape[:3], (2 - padding[0], 2 - padding[1]), True, tile)
 
 
 def _convolved(
-    x: Array, w: Array, out: tuple[int, ...], padding: Pair, sign: int, tile: int
+    x: Array, w: Array, out: tuple[int, ...], padding: Pair, turned: bool, tile: int
 ) -> Array:
-    w = _with_components(w)
-    components, _, _, P, Q = w.shape
+    """The convolution of x with w, or `turned`, as in `weight_square`."""
+    components, (P, Q) = 4 if w.ndim == 5 else 1, w.shape[:-3:-1] if turned else w.shape[-2:]
     planes = _planes(components, tile)
     U = scratch(planes * (P * Q + LANES)).reshape(planes, -1)
-    _weights_to_points(w, U, sign, tile)
+    _weights_to_points(read_only(w).reshape(-1), (components, 3, 3, P, Q), turned, U, tile)
     y = empty((*out, components * Q), x.dtype)
     share = -(-count_tiles(out[0], out[1], out[2], tile) // get_num_threads())
     block = max(1, min(_block(planes, P, Q), share))
@@ -228,11 +228,6 @@ def _by_planes(x: Array, g: Array, tiles: int, padding: Pair, components: int, t
         _both_factors(x, g, V, Z, first, count, padding, components, tile)
         _sum_by_planes(V, Z, U, P, Q, count, components, first > 0)
     return U
-
-
-def _with_components(w: Array) -> Array:
-    """(components, 3, 3, P, Q), of a real weight too."""
-    return w if w.ndim == 5 else w[None]
 
 
 def _block(planes: int, P: int, Q: int) -> int:

@@ -361,15 +361,23 @@ def output_tile(M, at, step, E, y, n, top, left, components, tile):
 
 
 @_helper
-def weight_square(w, p, q, E, U, at, step, sign, tile):
-    """G w G^T at row p and columns q .. of w (components, 3, 3, P, Q), at U[at + plane step]."""
-    components, width = len(w), min(LANES, w.shape[4] - q)
+def weight_square(w, shape, turned, p, q, E, U, at, step, tile):
+    """G w G^T at row p and columns q .. of w, flat, at U[at + plane step].
+
+    The shape of w is (components, 3, 3, P, Q); or of its mirrored transpose, if it is `turned`,
+    and then w is conjugated too.
+    """
+    components, _, _, P, Q = shape
+    width, sign = min(LANES, Q - q), -1 if turned else 1
     for c in range(components):
-        for u in range(3):
-            for v in range(3):
-                k = c * SQUARE + u * ROW + v * LANES
-                for lane in range(width):  # w may be transposed
-                    E[k + lane] = w[c, u, v, p, q + lane]
+        for pixel in range(9):
+            to = c * SQUARE + pixel // 3 * ROW + pixel % 3 * LANES
+            if turned:
+                first = (9 * c + 8 - pixel) * P * Q + p
+                for lane in range(width):
+                    E[to + lane] = w[first + (q + lane) * P]
+            else:
+                store(load(w, (9 * c + pixel) * P * Q + p * Q + q, width), E, to, LANES)
         if tile == 4:
             square_columns(weight, read3, E, c * SQUARE, 3)
         else:
