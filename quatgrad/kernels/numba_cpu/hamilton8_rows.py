@@ -3,7 +3,7 @@
 A block of rows of x becomes eight planes, these are multiplied by the eight of w, and the products
 become a block of y. Written to memory and read back, the planes would cost a narrow layer more
 than the eight products save. The form is that of `winograd`, which treats the two factors alike:
-y = w x, dx = conj(w) g, dw = g conj(x). float32 only; `hamilton8` has the tables and the story.
+y = w x, dx = conj(w) g, dw = g conj(x). float32 only; `hamilton8` has the story.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ def merged(M, at, step, width):
     """Components from their eight products at M[at], `step` apart.
 
     With h = Hadamard (M4, M5, M6, M7) / 4: (2 M0 - h0, h1 - 2 M2, h2 - 2 M3, h3 - 2 M1). Source:
-    the scheme of `hamilton8`, its eight sums of w in the order of those of x.
+    the scheme of `hamilton8`, the products in the order of the planes of x.
     """
     h = hadamard(
         load(M, at + 4 * step, width), load(M, at + 5 * step, width),
