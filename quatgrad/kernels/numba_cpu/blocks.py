@@ -1,6 +1,6 @@
 """The expanded weight of a quaternion layer, and back, in one pass over memory.
 
-One thread: only layers of few channels multiply by their expanded weight.
+One thread: in float32 only layers of few channels multiply by their expanded weight.
 """
 
 from __future__ import annotations
