@@ -65,9 +65,11 @@ def test_no_images(name):
     np.testing.assert_array_equal(y, r)
 
 
-@pytest.mark.parametrize(("N", "P", "Q"), [(40, 100, 9), (300, 150, 20), (700, 130, 33)])
+@pytest.mark.parametrize(
+    ("N", "P", "Q"), [(40, 100, 9), (300, 150, 20), (600, 20, 540), (700, 130, 33)]
+)
 def test_blocks_of_rows_and_of_weights(N, P, Q):
-    """Blocks that are not full, and sums in parts."""
+    """Blocks that are not full, and panels that serve for several."""
     rng = np.random.default_rng(0)
     x, g, w = (rng.standard_normal(s, np.float32) for s in ((N, 4 * P), (N, 4 * Q), (4, P, Q)))
     for name, args in (("", (x, w)), ("_dx", (g, w)), ("_dw", (x, g))):

@@ -1,9 +1,10 @@
-"""Eight products of a quaternion layer, block by block of rows: their sums never leave the cache.
+"""Eight products of a quaternion layer, block by block: their sums never leave the cache.
 
-A block of rows of x becomes eight planes, these are multiplied by the eight of w, and the products
-become a block of y. Written to memory and read back, the planes would cost a narrow layer more
-than the eight products save. The form is that of `winograd`, which treats the two factors alike:
-y = w x, dx = conj(w) g, dw = g conj(x). float32 only; `hamilton8` has the story.
+A layer and its two gradients are products of matrices of quaternions, C = A B, in which each number
+of B stands left of that of A: y = w x, dx = conj(w) g, dw = g conj(x). A block of A becomes eight
+planes, a panel of B eight panels, and their products become a block of C. Written to memory and
+read back, planes and panels cost a wide layer a tenth of its time, and a narrow one all that the
+eight products save. float32 only; `hamilton8` has the story.
 """
 
 from __future__ import annotations
@@ -13,33 +14,35 @@ from numba import get_num_threads, njit, prange
 
 from quatgrad.backend import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
-from quatgrad.kernels.numba_cpu.matmul import DEPTH, WIDTH
-from quatgrad.kernels.numba_cpu.multiply import multiply
-from quatgrad.kernels.numba_cpu.parts import how_many, total
+from quatgrad.kernels.numba_cpu.matmul import WIDTH
+from quatgrad.kernels.numba_cpu.multiply import ROWS, multiply
 from quatgrad.kernels.numba_cpu.vector import LANES, load, scratch, store, transpose
 from quatgrad.kernels.numba_cpu.winograd_tiles import merged, partner, split
 
 _parallel = njit(parallel=True, cache=True, error_model="numpy")
 _helper = njit(cache=True, error_model="numpy")
 
-#: Rows of a block, at most: so often is a weight used that does not stay in cache beside them.
-HEIGHT = 128
-#: Rows of a weight gradient that a thread sums at a time, at most: its eight planes stay in cache.
-ACROSS = 128
+#: Rows and columns of a block of C, at most, and columns of A that it takes at a time: the planes
+#: of A, the panels of B and the products stay in the cache beside each other.
+HEIGHT, ACROSS, DEPTH = 128, 256, 128
+#: Multiplications, for each of eight, that take as long as splitting a number.
+SPLITS = 12
+#: Numbers from one of the eight panels of B to the next.
+PANEL = DEPTH * WIDTH + LANES
+
+#: How a matrix of quaternions lies in a flat array: the distances of its rows, its columns and its
+#: components, and 1, or -1 to take the conjugates.
+Layout = tuple[int, int, int, int]
 
 
 def products(x: Array, w: Array, sign: int) -> Array:
     """w x, or conj(w) x for the sign -1, summed over p: x (N, 4P), w (4, P, Q) -> (N, 4Q)."""
     _, P, Q = w.shape
-    panels = -(-Q // WIDTH)
-    y, W = empty((len(x), 4 * Q), x.dtype), empty((8, panels * P * WIDTH), x.dtype)
-    turned = w.swapaxes(1, 2)
+    y, turned = empty((len(x), 4 * Q), x.dtype), w.swapaxes(1, 2)
+    layout = (Q, 1, P * Q, sign)
     if turned.flags.c_contiguous:
-        _planes_turned(read_only(turned).reshape(-1), W.reshape(-1), P, Q, sign)
-    else:
-        _planes(read_only(w).reshape(-1), W.reshape(-1), P, Q, sign)
-    height = max(1, min(HEIGHT, -(-len(x) // get_num_threads())))
-    _products(read_only(x).reshape(-1), W, y.reshape(-1), len(x), P, Q, height)
+        w, layout = turned, (1, P, P * Q, sign)
+    _product(x, (4 * P, 1, P, 1), w, layout, y, (4 * Q, 1, Q, 1), len(x), P, Q)
     return y
 
 
@@ -48,13 +51,28 @@ def sums(x: Array, g: Array) -> Array:
     N, P, Q = len(x), x.shape[1] // 4, g.shape[1] // 4
     if not N:
         return np.zeros((4, P, Q), x.dtype)
-    blocks = -(-P // ACROSS)
-    parts = min(max(1, how_many(4 * P * Q) // blocks), -(-N // (2 * HEIGHT)))
-    threads, w = get_num_threads(), empty((parts, 4, P, Q), x.dtype)
-    across = ACROSS if parts * blocks >= threads else -(-P // threads)
-    flat_x, flat_g = read_only(x).reshape(-1), read_only(g).reshape(-1)
-    _sums(flat_x, flat_g, w.reshape(-1), N, P, Q, parts, across)
-    return total(w) if parts > 1 else w[0]
+    w = empty((4, P, Q), x.dtype)
+    _product(x, (1, 4 * P, P, -1), g, (4 * Q, 1, Q, 1), w, (Q, 1, P * Q, 1), P, N, Q)
+    return w
+
+
+def _product(
+    A: Array, a: Layout, B: Array, b: Layout, C: Array, c: Layout, M: int, K: int, N: int
+) -> None:
+    """C (M, N) = A (M, K) B (K, N): matrices of quaternions, each with the way it lies."""
+    A, B, C = (X.reshape(-1) for X in (read_only(A), read_only(B), C))
+    _parts(A, a, B, b, C, c, M, K, N, *_cut(M, N, get_num_threads()))
+
+
+def _cut(M: int, N: int, threads: int) -> tuple[int, int]:
+    """Rows and columns of C for each thread: so that they split little twice."""
+
+    def part(n: int, parts: int, unit: int) -> int:
+        return max(1, -(-n // (parts * unit))) * unit
+
+    across = [wide for wide in range(1, threads + 1) if threads % wide == 0]
+    sizes = [(part(M, threads // wide, ROWS), part(N, wide, LANES)) for wide in across]
+    return min(sizes, key=lambda size: (size[0] + SPLITS) * (size[1] + SPLITS))
 
 
 @_helper
@@ -88,81 +106,78 @@ def merge_run(Y, at, step, y, to, far, Q):
         store(m[3], y, k + 3 * far, width)
 
 
-# The eight planes of a weight in panels of WIDTH columns, as `multiply` likes to have them:
-# number (p, q) of plane m is at W[m step + q // WIDTH P WIDTH + p WIDTH + q % WIDTH].
+@_helper
+def _planes(A, at, a, M, K, X):
+    """X: the eight planes of a block of A; returns the distances of rows, columns and planes."""
+    row, column, far, sign = a
+    if column == 1:
+        line = _room(K)
+        for m in range(M):
+            split_run(A, at + m * row, far, K, sign, X, m * line, M * line)
+        return line, 1, M * line
+    line = _room(M)
+    for k in range(K):
+        split_run(A, at + k * column, far, M, sign, X, k * line, K * line)
+    return 1, line, K * line
+
+
+@_helper
+def _panels(B, at, b, K, N, W, w):
+    """W[w + m PANEL + k WIDTH + n]: plane m of B[k, n] for k < K and n < N <= WIDTH."""
+    row, column, far, sign = b
+    if column == 1:
+        for k in range(K):
+            split_run(B, at + k * row, far, N, sign, W, w + k * WIDTH, PANEL)
+        return
+    square = LANES * LANES
+    T = scratch(4 * square)
+    for k in range(0, K, LANES):
+        depth = min(LANES, K - k)
+        for n in range(0, N, LANES):
+            for component in range(4):
+                p = at + component * far + n * column + k
+                transpose(B, p, column, N - n, depth, T, component * square, LANES)
+            for r in range(depth):
+                to = w + (k + r) * WIDTH + n
+                split_run(T, r * LANES, square, LANES, sign, W, to, PANEL)
 
 
 @_parallel
-def _planes(w, W, P, Q, sign):
-    """Of a weight (4, P, Q), flat."""
-    step = len(W) // 8
-    for row in prange(P):
-        p = np.int64(row)
-        for q in range(0, Q, WIDTH):
-            to = (q // WIDTH * P + p) * WIDTH
-            split_run(w, p * Q + q, P * Q, min(WIDTH, Q - q), sign, W, to, step)
+def _parts(A, a, B, b, C, c, M, K, N, height, across):
+    wide = (N + across - 1) // across
+    for task in prange((M + height - 1) // height * wide):
+        i, j = divmod(np.int64(task), wide)
+        m, n = i * height, j * across
+        _part(A, a, B, b, C, c, m, n, min(M, m + height), min(N, n + across), K)
 
 
-@_parallel
-def _planes_turned(w, W, P, Q, sign):
-    """Of a weight (4, Q, P), flat."""
-    step, square = len(W) // 8, LANES * LANES
-    for block in prange((P + LANES - 1) // LANES):
-        first = np.int64(block) * LANES
-        rows, T = min(LANES, P - first), scratch(4 * square)
-        for q in range(0, Q, LANES):
-            for c in range(4):
-                at = (c * Q + q) * P + first
-                transpose(w, at, P, Q - q, rows, T, c * square, LANES)
-            for r in range(rows):
-                to = (q // WIDTH * P + first + r) * WIDTH + q % WIDTH
-                split_run(T, r * LANES, square, LANES, sign, W, to, step)
+@_helper
+def _part(A, a, B, b, C, c, top, left, bottom, right, K):
+    """The rows of C from `top` and the columns from `left`."""
+    W = scratch(8 * PANEL * (ACROSS // WIDTH))
+    for n in range(left, right, ACROSS):
+        for m in range(top, bottom, HEIGHT):
+            M, N = min(HEIGHT, bottom - m), min(ACROSS, right - n)
+            _block(A, a, B, b, C, c, m, n, M, K, N, W, m > top)
 
 
-@_parallel
-def _products(x, W, y, N, P, Q, height):
-    flat_W, step_W, row, line = W.reshape(-1), W.shape[1], _room(P), _room(Q)
-    for task in prange((N + height - 1) // height):
-        first = np.int64(task) * height
-        count = min(height, N - first)
-        X, Y = scratch(8 * height * row), scratch(8 * height * line)
-        for n in range(count):
-            split_run(x, (first + n) * 4 * P, P, P, 1, X, n * row, height * row)
-        for m in range(8):
-            for q in range(0, Q, WIDTH):
-                for p in range(0, P, DEPTH):
-                    multiply(
-                        Y, m * height * line + q, line,
-                        X, m * height * row + p, row, 1,
-                        flat_W, partner(m, 4) * step_W + (q // WIDTH * P + p) * WIDTH, WIDTH,
-                        count, min(DEPTH, P - p), min(WIDTH, Q - q), p > 0,
-                    )  # fmt: skip
-        for n in range(count):
-            merge_run(Y, n * line, height * line, y, (first + n) * 4 * Q, Q, Q)
-
-
-@_parallel
-def _sums(x, g, w, N, P, Q, parts, across):
-    blocks, line = (P + across - 1) // across, _room(Q)
-    for task in prange(parts * blocks):
-        k, block = divmod(np.int64(task), blocks)
-        p, start, end = block * across, k * N // parts, (k + 1) * N // parts
-        wide = min(across, P - p)
-        row = _room(wide)
-        X, G = scratch(8 * HEIGHT * row), scratch(8 * HEIGHT * line)
-        W = scratch(8 * wide * line)
-        for first in range(start, end, HEIGHT):
-            count = min(HEIGHT, end - first)
-            for n in range(first, first + count):
-                split_run(x, n * 4 * P + p, P, wide, -1, X, (n - first) * row, HEIGHT * row)
-                split_run(g, n * 4 * Q, Q, Q, 1, G, (n - first) * line, HEIGHT * line)
-            for m in range(8):
+@_helper
+def _block(A, a, B, b, C, c, m, n, M, K, N, W, again):
+    """M rows of C from m, N columns from n; `again` if the last was of these columns too."""
+    depth, line = min(DEPTH, K), _room(N)
+    X = scratch(8 * max(M * _room(depth), depth * _room(M)))
+    Y = scratch(8 * M * line)
+    for k in range(0, K, DEPTH):
+        depth = min(DEPTH, K - k)
+        row, column, plane = _planes(A, m * a[0] + k * a[1], a, M, depth, X)
+        for q in range(0, N, WIDTH):
+            width, w = min(WIDTH, N - q), 0 if K > DEPTH else q // WIDTH * 8 * PANEL
+            if K > DEPTH or not again:
+                _panels(B, k * b[0] + (n + q) * b[1], b, depth, width, W, w)
+            for p in range(8):
                 multiply(
-                    W, m * wide * line, line,
-                    X, m * HEIGHT * row, 1, row,
-                    G, partner(m, 4) * HEIGHT * line, line,
-                    wide, count, Q, first > start,
+                    Y, p * M * line + q, line, X, p * plane, row, column,
+                    W, w + partner(p, 4) * PANEL, WIDTH, M, depth, width, k > 0,
                 )  # fmt: skip
-        for r in range(wide):
-            to = (4 * k * P + p + r) * Q
-            merge_run(W, r * line, wide * line, w, to, P * Q, Q)
+    for r in range(M):
+        merge_run(Y, r * line, M * line, C, (m + r) * c[0] + n, c[2], N)
