@@ -1,6 +1,6 @@
 """Products of matrices of float32, in panels of `multiply`.
 
-A panel of B, two vectors wide and DEPTH rows long, is copied to where it lies in one piece, from
+A panel of B, four vectors wide and DEPTH rows long, is copied to where it lies in one piece, from
 the start of a line of the cache: it stays in the L1 cache while all rows of A go by. A transposed B
 is turned as it is copied. Other dtypes and shapes go to the BLAS.
 """
@@ -16,8 +16,8 @@ from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.multiply import multiply
 from quatgrad.kernels.numba_cpu.vector import LANES, load, scratch, store, transpose
 
-#: Rows of a panel of B: so many, two vectors wide, stay in the L1 cache.
-DEPTH, WIDTH = 256, 2 * LANES
+#: Rows of a panel of B, and columns, as many as a block of `multiply`: it stays in the L1 cache.
+DEPTH, WIDTH = 128, 4 * LANES
 #: Rows and columns of the block of C that is a task of its own.
 HEIGHT, COLUMNS = 256, 128
 #: Numbers of a copied block of A, either way round, with a vector between its lines.
