@@ -215,8 +215,7 @@ plt.show()
 
 # %% [markdown]
 # The package's engine is this loop. What it adds is care with arrays: the first share to arrive is
-# borrowed, the second makes a new array, later ones are added in place; and what has been used is
-# freed.
+# borrowed, each further one makes a new array; and what has been used is freed.
 
 # %%
 print(inspect.getsource(autograd._sweep))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module, asarray, new_array, to_numpy
+from quatgrad.backend import Array, add, array_module, asarray, new_array, to_numpy
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
@@ -390,7 +390,7 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
     """Send g from the root down to every leaf, each node once."""
     waiting = _count_uses(root)  # how many shares of its gradient each vertex still waits for
     arrived: dict[int, Array] = {id(root): g}
-    owned: set[int] = set()  # gradients that alias nothing, so that we may add in place
+    owned: set[int] = set()  # gradients that alias nothing, so that a leaf may keep them
     leaves: list[tuple[Tensor, Array, bool]] = []
     ready = [root]
     while ready:
@@ -404,13 +404,10 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
             if parent is None:
                 continue
             key = id(parent)
-            if key in owned:
-                arrived[key] += share
-            else:
-                first = key not in arrived
-                arrived[key] = share if first else arrived[key] + share
-                if vertex.fresh or not first:  # else borrowed: it may be g itself, or a view
-                    owned.add(key)
+            first = key not in arrived
+            arrived[key] = share if first else add(arrived[key], share)
+            if vertex.fresh or not first:  # else borrowed: it may be g itself, or a view
+                owned.add(key)
             waiting[key] -= 1
             if waiting[key] == 0:
                 ready.append(parent)
