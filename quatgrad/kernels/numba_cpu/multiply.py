@@ -38,7 +38,8 @@ from quatgrad.kernels.numba_cpu.vector import (
 
 #: Rows of a block of C that is four vectors wide, and of one that is two; one vector wide, twice as
 #: many as with two. C takes half to three quarters of the 32 registers, or of 16 with 8 lanes each.
-#: The wider a block, the more is done with each number of A that is read: four are a fifth faster.
+#: The wider a block, the more is done with each number of A that is read: four vectors are a fifth
+#: faster than two where something else runs on the core too, and as fast where nothing does.
 BROAD, ROWS = (2, 4) if LANES == 8 else (6, 8)
 
 _I64 = ir.IntType(64)

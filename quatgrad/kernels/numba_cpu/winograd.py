@@ -48,7 +48,7 @@ _parallel = njit(parallel=True, cache=True, error_model="numpy")
 
 #: Numbers of a block of tiles, at all points, on their way in and out: they stay in a core's cache
 #: beside the weight. Where that is too large itself, a block is longer, to use it more often. It
-#: is a multiple of the rows that `multiply` takes together.
+#: is a multiple of the rows that `multiply` takes together where a weight is narrow.
 CACHE, LONG, ROWS = 9 << 15, 64, 8
 # (Planes lie LANES numbers further apart than they are long: at a power of 2 bytes from one
 # another, all 36 or 288 rows that a tile writes would compete for the same lines of the cache.)
