@@ -114,9 +114,10 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "batch_norm": lambda x, y, P, c, eps: (x, c, c, eps),
     "batch_norm_dx": lambda x, y, P, c, eps: (1 - x, x, c, c, c, eps),
     "batch_norm_eval": lambda x, y, P, c, eps: (x, c, c, c, c, eps),
-    "conv_norm": lambda x, y, P, c, eps: (x, same_width(x)[0], c, c, *WINDOW[1:], eps, True),
+    "conv_norm": lambda x, y, P, c, eps: (x, same_width(x)[0], c, c, x, *WINDOW[1:], eps, True),
     "conv_norm_dx": lambda x, y, P, c, eps: (
         1 - x,
+        x,
         x,
         x,
         c,

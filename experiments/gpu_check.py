@@ -94,6 +94,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "avg_pool": (x, *HALVE),
         "avg_pool_dx": (half, x.shape, *HALVE),
         "operand": (x,),
+        "wide": ((x.view(np.uint32) >> 16).astype(np.uint16),),
         "add": (x, g),
         "relu": (x,),
         "relu_dx": (g, x),
@@ -126,8 +127,8 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         table[f"{name}_dx"] = g, weight, x.shape, *WINDOW[1:]
         table[f"{name}_dw"] = x, g, *WINDOW
     how = *WINDOW[1:], 1e-5, True
-    table["conv_norm"] = x, v, c, c, *how
-    table["conv_norm_dx"] = g, x, normal(*x.shape, seed=7), c, c2, v, c, c, x.shape, *how
+    table["conv_norm"] = x, v, c, c, g, *how
+    table["conv_norm_dx"] = g, x, normal(*x.shape, seed=7), x, c, c2, v, c, c, x.shape, *how
     return table
 
 
@@ -158,7 +159,8 @@ def results(
     y = f(*args)
     if name in IN_PLACE:
         y = tuple(args[k] for k in IN_PLACE[name])
-    return [to_numpy(a) for a in (y if isinstance(y, tuple) else (y,))]
+    parts = y if isinstance(y, tuple) else (y,)
+    return [to_numpy(a) for a in parts if a is not None]
 
 
 def wide(a: np.ndarray) -> np.ndarray:

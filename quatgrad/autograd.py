@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quatgrad.backend import Array, add, array_module, asarray, new_array, to_numpy
+from quatgrad.backend import BITS, Array, add, array_module, asarray, new_array, numbers, to_numpy
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
@@ -64,7 +64,7 @@ class Tensor:
     @property
     def data(self) -> Array:
         """The value. Assigning writes it in place: the shape must fit, the dtype stays."""
-        view = self._array.view()
+        view = numbers(self._array).view()
         if isinstance(view, np.ndarray):
             view.flags.writeable = False
         return view
@@ -107,7 +107,7 @@ class Tensor:
                 "give backward(g), or take .sum() or .mean() first"
             )
         xp = array_module(self._array)
-        g = xp.ones_like(self._array) if g is None else _fitting(g, self, "backward's g")
+        g = xp.ones_like(self.data) if g is None else _fitting(g, self, "backward's g")
         _sweep(self if self._node is None else self._node, g, retain_graph)
 
     def _receive(self, g: Array, owned: bool) -> None:
@@ -120,7 +120,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A copy of the value without history."""
-        return Tensor(self._array)
+        return Tensor(self.data)
 
     def numpy(self) -> np.ndarray:
         """The value as a NumPy array on the host (read-only where nothing had to move)."""
@@ -128,12 +128,16 @@ class Tensor:
 
     def item(self) -> float:
         """The only entry, as a Python number."""
-        return self._array.item()
+        return self.data.item()
 
     shape: property = property(lambda t: t._array.shape, doc="Sizes of the axes.")
     ndim: property = property(lambda t: t._array.ndim, doc="Number of axes.")
     size: property = property(lambda t: t._array.size, doc="Number of entries.")
-    dtype: property = property(lambda t: t._array.dtype, doc="float32 or float64.")
+
+    @property
+    def dtype(self) -> Any:
+        """float32 or float64."""
+        return np.dtype(np.float32) if self._array.dtype == BITS else self._array.dtype
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -147,7 +151,7 @@ class Tensor:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __bool__(self) -> bool:
-        return bool(self._array)
+        return bool(self.data)
 
     def __float__(self) -> float:
         return float(self.item())
@@ -279,12 +283,14 @@ class Function:
     Options are arguments of `__init__`. In `backward`, `self.needs[i]` says whether input i
     wants a gradient (None is right where it does not), `self.shapes[i]` is its shape. `fresh`
     says that backward makes new arrays that nobody else holds: the sweep may add to them and a
-    leaf may keep them, where others are copied.
+    leaf may keep them, where others are copied. `takes_bits`: maps may come and go as a fast rung
+    stores them, which is not as numbers (`backend.BITS`); other operations are given numbers.
     """
 
     forward: Callable[..., Array]
     backward: Callable[[Array], Any]
     fresh = False
+    takes_bits = False
     saved: tuple[Any, ...] = ()
     needs: tuple[bool, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -298,7 +304,7 @@ class Function:
         if self.shapes:
             raise GraphError(f"{self} was called before: make a new one for each call")
         tensors = _operands(self, inputs)
-        arrays = [t._array for t in tensors]
+        arrays = [t._array if self.takes_bits else numbers(t._array) for t in tensors]
         recording = _recording.get()
         self.needs = tuple(recording and t.requires_grad for t in tensors)
         self.shapes = tuple(a.shape for a in arrays)
@@ -309,12 +315,12 @@ class Function:
         except ValueError as error:
             shapes = " and ".join(map(str, self.shapes))
             raise ShapeError(f"{self}: cannot work on shapes {shapes}: {error}") from error
-        if y.dtype != arrays[0].dtype:
-            raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
         xp = array_module(arrays[0])
         out = Tensor.__new__(Tensor)  # no copy: forward made this array for us
         out._array = xp.asarray(y)
         out._version, out.grad = 0, None
+        if out.dtype != tensors[0].dtype:
+            raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
         out.requires_grad = any(self.needs)
         out._node = self if out.requires_grad else None
         if out._node is None and any(xp.may_share_memory(y, a) for a in arrays):
@@ -332,14 +338,14 @@ class Function:
 
     def gradients(self, g: Array) -> tuple[Array | None, ...]:
         """`backward(g)`, checked: one gradient for each input, of its shape and dtype."""
-        grads = self.backward(g)
+        grads = self.backward(g if self.takes_bits else numbers(g))
         grads = grads if isinstance(grads, tuple) else (grads,)
         if len(grads) != len(self.needs):
             raise GraphError(
                 f"{self}.backward gave {len(grads)} gradients for {len(self.needs)} inputs"
             )
         for i, (d, need, shape) in enumerate(zip(grads, self.needs, self.shapes, strict=True)):
-            if need and (d is None or d.shape != shape or d.dtype != self.dtype):
+            if need and (d is None or d.shape != shape or d.dtype not in (self.dtype, BITS)):
                 came = "None" if d is None else f"{d.dtype} of shape {d.shape}"
                 raise GraphError(
                     f"{self}.backward gave {came} for input {i}, "
@@ -414,7 +420,7 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
         if not retain_graph:
             vertex.free()
     for leaf, g, own in leaves:
-        leaf._receive(g, own)
+        leaf._receive(numbers(g), own)
 
 
 def _count_uses(root: Function | Tensor) -> dict[int, int]:

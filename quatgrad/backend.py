@@ -41,6 +41,9 @@ PRECISIONS = {
     "bf16": "round the factors and the results to 8 bits, and add in float32: faster still",
 }
 
+#: The dtype of maps of bfloat16 numbers, for which NumPy and CuPy have no type: that of their bits.
+BITS = np.dtype("uint16")
+
 _backend = "numba"
 _ladder = LADDERS[_backend]
 _precision = "float32"
@@ -191,6 +194,11 @@ def new_array(data: Any) -> Array:
 def to_numpy(a: Array) -> np.ndarray:
     """The array `a` as a NumPy array on the host; copied only if it must move."""
     return a.get() if array_module(a) is not np else np.asarray(a)
+
+
+def numbers(a: Array) -> Array:
+    """a, or the float32 numbers that it stands for if it holds the `BITS` of bfloat16."""
+    return kernel("wide")(a) if a.dtype == BITS else a
 
 
 def check_dtype(dtype: Any, what: str) -> None:

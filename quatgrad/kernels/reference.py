@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module
+from quatgrad.backend import BITS, Array, array_module
 from quatgrad.kernels.reference_algebra import (  # noqa: F401 - kernels of this rung
     quaternion_divide,
     quaternion_exp,
@@ -172,6 +172,11 @@ def operand(x: Array) -> Array:
     return x
 
 
+def wide(x: Array) -> Array:
+    """x; as float32 if a rung keeps the upper 16 bits alone, as uint16: bfloat16 numbers."""
+    return (x.astype("u4") * 2**16).view("f4") if x.dtype == BITS else x
+
+
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     """y[n,i,j,q] = sum_uvp x[n, i s + u - pad, j s + v - pad, p] w[u,v,p,q] (a correlation)."""
     P = patches(x, w.shape[:2], stride, padding)
@@ -308,6 +313,6 @@ def batch_norm_eval(
     return (x - mean) * (scale / array_module(x).sqrt(var + eps)) + shift
 
 
-def follow(r: Array, b: Array, momentum: float) -> None:
-    """r <- (1 - momentum) r + momentum b, in place: running statistics after a batch's."""
-    r[...] = (1 - momentum) * r + momentum * b
+def follow(r: Array, b: Array, momentum: float, times: float = 1.0) -> None:
+    """r <- (1 - momentum) r + momentum times b, in place: running statistics after a batch's."""
+    r[...] = (1 - momentum) * r + momentum * (times * b)

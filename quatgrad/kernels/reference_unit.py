@@ -1,4 +1,4 @@
-"""A convolution, its batch norm and perhaps a rectifier, as one: part of the reference rung.
+"""A convolution, its batch norm, a sum and a rectifier, as one: part of the reference rung.
 
 A rung that keeps what lies between them in fewer bits moves less memory.
 """
@@ -13,31 +13,39 @@ Pair = tuple[int, int]
 
 
 def conv_norm(
-    x: Array, w: Array, scale: Array, shift: Array, stride: Pair, padding: Pair,
-    eps: float, rectify: bool,
+    x: Array, w: Array, scale: Array, shift: Array, shortcut: Array | None,
+    stride: Pair, padding: Pair, eps: float, rectify: bool,
 ) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
     """y = scale z + shift, z = (c - mean) / sqrt(var + eps), c = conv(x, w); max(y, 0) if rectify.
 
-    w has four axes, or five: of quaternions. Returns y, mean, var and, for the gradient, x and c.
+    w has four axes, or five: of quaternions. A shortcut is added to y before the rectifier.
+    Returns y, mean, var and, for the gradient, x and c.
     """
     reference, conv, _, _ = _parts(w)
     c = conv(x, w, stride, padding)
     y, mean, var = reference.batch_norm(c, scale, shift, eps)
+    y = y if shortcut is None else y + shortcut
     return reference.relu(y) if rectify else y, mean, var, x, c
 
 
 def conv_norm_dx(
-    g: Array, x: Array, c: Array, mean: Array, var: Array, w: Array, scale: Array, shift: Array,
-    shape: tuple[int, ...], stride: Pair, padding: Pair, eps: float, rectify: bool,
-    wanted: bool = True,
-) -> tuple[Array | None, Array, Array, Array]:  # fmt: skip
-    """dx (None if it is not wanted), dw, dscale and dshift, by the rules of the three."""
+    g: Array, x: Array, c: Array, y: Array | None, mean: Array, var: Array,
+    w: Array, scale: Array, shift: Array, shape: tuple[int, ...],
+    stride: Pair, padding: Pair, eps: float, rectify: bool, wanted: bool = True,
+) -> tuple[Array | None, Array, Array, Array, Array | None]:  # fmt: skip
+    """dx (None if it is not wanted), dw, dscale, dshift, dshortcut, by the rules of the four.
+
+    y is given, and dshortcut returned, where there was a shortcut and a rectifier.
+    """
     reference, _, conv_dx, conv_dw = _parts(w)
-    if rectify:
+    if y is not None:
+        g = reference.relu_dx(g, y)
+    elif rectify:
         g = reference.relu_dx(g, reference.batch_norm_eval(c, mean, var, scale, shift, eps))
     dc, dscale, dshift = reference.batch_norm_dx(g, c, mean, var, scale, eps)
     dx = conv_dx(dc, w, shape, stride, padding) if wanted else None
-    return dx, conv_dw(x, dc, (w.shape[-4], w.shape[-3]), stride, padding), dscale, dshift
+    dw = conv_dw(x, dc, (w.shape[-4], w.shape[-3]), stride, padding)
+    return dx, dw, dscale, dshift, g if y is not None else None
 
 
 def _parts(w: Array) -> tuple[Any, ...]:

@@ -26,8 +26,7 @@ class BasicBlock(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Two convolutions and the way around them."""
         y = normed(self.conv1, self.bn1, x, relu)
-        y = normed(self.conv2, self.bn2, y)
-        return relu(y + self.shortcut(x))
+        return normed(self.conv2, self.bn2, y, relu, plus=self.shortcut(x))
 
 
 class Bottleneck(Module):
@@ -48,8 +47,7 @@ class Bottleneck(Module):
         """Three convolutions and the way around them."""
         y = normed(self.conv1, self.bn1, x, relu)
         y = normed(self.conv2, self.bn2, y, relu)
-        y = normed(self.conv3, self.bn3, y)
-        return relu(y + self.shortcut(x))
+        return normed(self.conv3, self.bn3, y, relu, plus=self.shortcut(x))
 
 
 class ResNet(Module):

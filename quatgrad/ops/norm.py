@@ -72,7 +72,7 @@ def batch_norm(
     y = op(x, scale, shift)
     mean, var = op.statistics
     follow(running_mean, mean, momentum)
-    follow(running_var, var * (M / (M - 1)), momentum)
+    follow(running_var, var, momentum, M / (M - 1))
     return y
 
 
@@ -85,6 +85,6 @@ def check_rows(op: str, x: Tensor) -> None:
         )
 
 
-def follow(running: Tensor, batch: Array, momentum: float) -> None:
-    """r <- (1 - momentum) r + momentum b."""
-    running.update(lambda r: kernel("follow")(r, batch, momentum))
+def follow(running: Tensor, batch: Array, momentum: float, times: float = 1.0) -> None:
+    """r <- (1 - momentum) r + momentum times b."""
+    running.update(lambda r: kernel("follow")(r, batch, momentum, times))

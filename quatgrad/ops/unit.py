@@ -1,10 +1,13 @@
-"""A convolution, batch norm and perhaps a rectifier as one operation."""
+"""A convolution, batch norm, and perhaps a sum and a rectifier, as one operation."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import kernel
-from quatgrad.kernels.reference import Pair
+from quatgrad.errors import OptionError, ShapeError
+from quatgrad.kernels.reference import Pair, out_size
 from quatgrad.ops.norm import check_rows, follow
 from quatgrad.ops.window import check_channels, check_window, window_of
 
@@ -12,22 +15,26 @@ from quatgrad.ops.window import check_channels, check_window, window_of
 class ConvNorm(Function):
     """y = scale z + shift, z the normalised conv(x, w), of quaternions if w is; or max(y, 0).
 
-    Gradients as in Conv, BatchNorm and ReLU; where y > 0 is found again from z.
+    A fifth input is a shortcut: y = max(scale z + shift + shortcut, 0). Gradients as in Conv,
+    BatchNorm, Add and ReLU; without a shortcut, where y > 0 is found again from z.
     """
 
     fresh = True
+    takes_bits = True
 
     def __init__(self, stride: Pair, padding: Pair, eps: float, rectify: bool):
         self.how = stride, padding, eps, rectify
 
-    def forward(self, x, w, scale, shift):
-        y, mean, var, *kept = kernel("conv_norm")(x, w, scale, shift, *self.how)
+    def forward(self, x, w, scale, shift, shortcut=None):
+        y, mean, var, *kept = kernel("conv_norm")(x, w, scale, shift, shortcut, *self.how)
         self.statistics = mean, var
-        self.save(*kept, mean, var, w, scale, shift)
+        self.save(*kept, None if shortcut is None else y, mean, var, w, scale, shift)
         return y
 
     def backward(self, g):
-        return kernel("conv_norm_dx")(g, *self.saved, self.shapes[0], *self.how, self.needs[0])
+        how = *self.how, self.needs[0]
+        grads = kernel("conv_norm_dx")(g, *self.saved, self.shapes[0], *how)
+        return grads[: len(self.needs)]
 
 
 def conv_norm(
@@ -42,14 +49,33 @@ def conv_norm(
     momentum: float,
     eps: float,
     rectify: bool,
+    shortcut: Tensor | None = None,
 ) -> Tensor:
-    """`conv2d` or `hamilton_conv2d` without a bias, `batch_norm` in training, and `relu`."""
+    """`conv2d` or `hamilton_conv2d` without a bias, `batch_norm` in training, and `relu`.
+
+    A shortcut, of the shape of y, is added before the rectifier, which must then be there.
+    """
     check_channels("conv_norm", x, w, components=4 if w.ndim == 5 else 1)
     check_window("conv_norm", x.shape, window_of(w), stride, padding)
     op = ConvNorm(stride, padding, eps, rectify)
-    y = op(x, w, scale, shift)
+    if shortcut is None:
+        y = op(x, w, scale, shift)
+    else:
+        _check_shortcut(shortcut.shape, x, w, op.how)
+        y = op(x, w, scale, shift, shortcut)
     check_rows("batch_norm", y)
     (mean, var), M = op.statistics, y.size // y.shape[-1]
     follow(running_mean, mean, momentum)
-    follow(running_var, var * (M / (M - 1)), momentum)
+    follow(running_var, var, momentum, M / (M - 1))
     return y
+
+
+def _check_shortcut(shape: tuple[int, ...], x: Tensor, w: Tensor, how: tuple[Any, ...]) -> None:
+    """Raise unless a shortcut of this shape can be added to y, and a rectifier follows."""
+    stride, padding, _, rectify = how
+    if not rectify:
+        raise OptionError("conv_norm: a shortcut is added before a rectifier: give rectify=True")
+    size = out_size(x.shape[1:3], window_of(w), stride, padding)
+    y = len(x), *size, w.shape[-1] * (4 if w.ndim == 5 else 1)
+    if shape != y:
+        raise ShapeError(f"conv_norm: a shortcut of shape {shape} is added to maps of shape {y}")

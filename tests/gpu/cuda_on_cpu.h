@@ -136,6 +136,13 @@ static bool launch(const unsigned* grid, const unsigned* block, const std::funct
 }  // namespace fibers
 
 static void __syncthreads() { fibers::wait(fibers::AT_BLOCK); }
+static void __threadfence() {}
+
+static unsigned atomicAdd(unsigned* at, unsigned value) {
+    unsigned old = *at;
+    *at += value;
+    return old;
+}
 
 template <class V> static V __shfl_xor_sync(unsigned, V value, int mask) {
     unsigned me = fibers::current, slot = fibers::all[me].shuffles++ % 2;

@@ -14,7 +14,7 @@ from quatgrad.kernels.cupy_gpu import compile
 SOURCES = sorted(path.stem for path in Path(cupy_gpu.__file__).parent.glob("*.cu"))
 
 
-def report(name, dtype, architecture):
+def report(name, dtype, architecture, vector=1):
     """What the compiler says of a source; an error if it does not compile."""
     nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy is not installed")
     try:
@@ -22,7 +22,8 @@ def report(name, dtype, architecture):
     except RuntimeError as error:  # its library is a package of its own
         pytest.skip(f"NVRTC is not installed: {error}")
     # CuPy adds -ftz=true by itself.
-    options = (*compile.options(dtype), f"-arch={architecture}", "-ftz=true", "--ptxas-options=-v")
+    options = *compile.options(dtype, vector), f"-arch={architecture}", "-ftz=true"
+    options += ("--ptxas-options=-v",)
     program = nvrtc.createProgram(compile.source(name), f"{name}.cu", (), ())
     try:
         nvrtc.compileProgram(program, options)
@@ -35,9 +36,10 @@ def report(name, dtype, architecture):
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", compile.BITS])
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_source_compiles_and_nothing_spills(name, dtype, architecture):
-    log = report(name, dtype, architecture)
+def test_a_source_compiles_and_nothing_spills(name, packed, dtype, architecture):
+    log = report(name, dtype, architecture, compile.pack(dtype, 4) if packed else 1)
     kernels = set(re.findall(r"Compiling entry function '(\w+)'", log))
     assert kernels == set(re.findall(r'extern "C" __global__ void (\w+)', compile.source(name)))
     used = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", log)

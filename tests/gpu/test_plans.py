@@ -21,6 +21,7 @@ import pytest
 
 from quatgrad import Tensor, models, nn, ops
 from quatgrad.backend import (
+    BITS,
     PRECISIONS,
     asarray,
     get_precision,
@@ -230,7 +231,10 @@ def test_bfloat16_rounds_factors_and_results(solved, name):
 @pytest.mark.parametrize("planned", [True, False])
 @pytest.mark.parametrize("algebra", ["real", "quaternion"])
 def test_a_convolution_rounds_each_factor_once(solved, monkeypatch, algebra, planned):
-    """Two maps and, twice, the weight; without a plan the rounded maps are made wide again."""
+    """Two maps and, twice, the weight; without a plan the rounded maps are made wide again.
+
+    A quaternion weight is expanded, and its gradient folded, to and from bits at once.
+    """
     if not planned:
         monkeypatch.setattr(plans, "_find", lambda problem: None)
     rng = np.random.default_rng(0)
@@ -238,8 +242,9 @@ def test_a_convolution_rounds_each_factor_once(solved, monkeypatch, algebra, pla
     x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
     with use_precision("bf16"), cupy_on_cpu.counted() as counts:
         conv(x).sum().backward()
-    assert counts["kernel to_bf16"] == (4 if planned else 2)
-    assert counts["kernel from_bf16"] == (3 if planned else 4)  # the results, or the factors
+    real = algebra == "real"
+    assert counts["kernel to_bf16"] == (4 if planned and real else 2)
+    assert counts["kernel from_bf16"] == (2 + real if planned else 4)  # the results, or the factors
     found = to_numpy(x.grad)
     with use_precision("float32"):
         x.grad = None
@@ -280,8 +285,11 @@ def test_without_cudnn_one_notice(stand_in, capsys):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("algebra", ["real", "quaternion"])
-def test_units_give_the_same_bits(solved, monkeypatch, algebra, precision):
-    """A network with its convolutions and norms as one, and apart: bit for bit the same."""
+def test_units_give_the_same_numbers(solved, monkeypatch, algebra, precision):
+    """A network with its convolutions, norms and sums as one, and apart: bit for bit the same.
+
+    In bf16 maps between units are rounded as well: nearly the same.
+    """
     images = np.random.default_rng(0).standard_normal((4, 8, 8, 4)).astype(np.float32)
 
     def trained():
@@ -290,7 +298,7 @@ def test_units_give_the_same_bits(solved, monkeypatch, algebra, precision):
         for _ in range(3):
             optimizer.zero_grad()
             cross_entropy(net(Tensor(images)), np.arange(4)).backward()
-            optimizer.step(0.1)
+            optimizer.step(0.01)
         return net.state_dict()
 
     with use_precision(precision):
@@ -299,12 +307,34 @@ def test_units_give_the_same_bits(solved, monkeypatch, algebra, precision):
         with monkeypatch.context() as m, cupy_on_cpu.counted() as apart:
             m.setattr(unit, "_as_one", lambda *args: False)
             two = trained()
-    for name, a in one.items():
-        assert a.tobytes() == two[name].tobytes(), name
-    saved = 3 * 9 if precision == "bf16" else 0  # steps, convolutions with a norm
-    for name in ("kernel from_bf16", "kernel to_bf16"):
-        assert apart[name] - together[name] == saved
-    assert apart["kernel relu_dx"] > together["kernel relu_dx"] > 0
+    if precision == "bf16":
+        a, b = (np.concatenate([v.ravel() for v in state.values()]) for state in (one, two))
+        assert 0 < np.linalg.norm(a - b) < 0.01 * np.linalg.norm(b)
+    else:
+        for name, a in one.items():
+            assert a.tobytes() == two[name].tobytes(), name
+    assert apart["kernel relu"] > apart["kernel relu_dx"] - 1 > together["kernel relu_dx"] == 0
+
+
+def test_bits_are_numbers_for_all_who_ask(solved):
+    """A unit hands bits to the next one, and numbers to any other operation and to its leaves."""
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
+    conv, norm = nn.QConv2d(8, 8, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(8)
+    with use_precision("bf16"):
+        y = nn.normed(conv, norm, x, ops.relu)
+        z = nn.normed(conv, norm, y, ops.relu, plus=y)
+        (z * z).mean().backward()
+    for t in (y, z):
+        assert t._array.dtype == BITS
+        assert t.dtype == t.data.dtype == t.numpy().dtype == t.detach().dtype == np.float32
+        assert "float32" in repr(t)
+    assert x.grad.dtype == conv.weight.grad.dtype == norm.scale.grad.dtype == np.float32
+    found, x.grad = to_numpy(x.grad), None
+    y = nn.normed(conv, norm, x, ops.relu)
+    (nn.normed(conv, norm, y, ops.relu, plus=y) ** 2).mean().backward()
+    true = to_numpy(x.grad)
+    assert 0 < np.linalg.norm(found - true) < 0.2 * np.linalg.norm(true)  # a rectifier flips
 
 
 def test_a_unit_is_what_it_stands_for(solved):

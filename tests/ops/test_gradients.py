@@ -82,8 +82,8 @@ def batch_norm(x, scale, shift):
     return BatchNorm(1e-5)(x, scale, shift)
 
 
-def conv_norm(x, w, scale, shift, rectify=False):
-    return ConvNorm((2, 1), (1, 0), 1e-3, rectify)(x, w, scale, shift)
+def conv_norm(*inputs, rectify=False):
+    return ConvNorm((2, 1), (1, 0), 1e-3, rectify)(*inputs)
 
 
 def batch_norm_eval(x, scale, shift):
@@ -325,6 +325,8 @@ CASES = {
         (conv_norm, normal(2, 5, 4, 4), normal(4, 3, 2, 1, 1), normal(4), normal(4)),
         (lambda *a: conv_norm(*a, rectify=True),
          normal(2, 5, 4, 3), normal(3, 2, 3, 2), normal(2), normal(2)),
+        (lambda *a: conv_norm(*a, rectify=True),
+         normal(2, 5, 4, 4), normal(4, 3, 2, 1, 1), normal(4), normal(4), normal(2, 3, 3, 4)),
     ],
     BatchNormEval: [
         (batch_norm_eval, normal(2, 2, 3, 3), normal(3), normal(3)),

@@ -161,9 +161,9 @@ def batch_norm(training):
     return f
 
 
-def conv_norm(x, w, scale, shift):
+def conv_norm(x, w, scale, shift, *shortcut):
     state = [Tensor(np.full(6, v, x.dtype)) for v in (0.5, 2)]
-    return ops.conv_norm(x, w, scale, shift, *state, (2, 2), (1, 1), 0.1, 1e-5, True)
+    return ops.conv_norm(x, w, scale, shift, *state, (2, 2), (1, 1), 0.1, 1e-5, True, *shortcut)
 
 
 def entropy(z, t):
@@ -273,6 +273,9 @@ VALUES = {
                         MAP, MAP[0, 0, 0], MAP[0, 0, 1]),
     "conv_norm": (conv_norm, lambda x, w, s, b: np.maximum(norm(conv(x, w, 2, 1), s, b), 0),
                   MAP, W, B6, B6[::-1]),
+    "conv_norm and shortcut": (
+        conv_norm, lambda x, w, s, b, r: np.maximum(norm(conv(x, w, 2, 1), s, b) + r, 0),
+        MAP, W, B6, B6[::-1], MAP[:, 2:, 1:, 2:]),
     "dropout": (lambda x: ops.dropout(x, 0.3, np.random.default_rng(0)),
                 lambda x: x * (np.random.default_rng(0).random(x.shape, np.float32) >= 0.3) / 0.7,
                 MAP),

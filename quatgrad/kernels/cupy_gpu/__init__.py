@@ -4,7 +4,7 @@ They take what `reference` takes, any strides included, and give the same bits e
 not here comes from the gemm rung, whose convolutions use these patches.
 """
 
-from quatgrad.kernels.cupy_gpu.activation import relu, relu_dx
+from quatgrad.kernels.cupy_gpu.activation import add, relu, relu_dx
 from quatgrad.kernels.cupy_gpu.augment import augment
 from quatgrad.kernels.cupy_gpu.conv import (
     conv2d,
@@ -23,6 +23,7 @@ from quatgrad.kernels.cupy_gpu.hamilton import expand, fold, hamilton
 from quatgrad.kernels.cupy_gpu.loss import cross_entropy, cross_entropy_dz, tally
 from quatgrad.kernels.cupy_gpu.norm import batch_norm, batch_norm_dx, batch_norm_eval, follow
 from quatgrad.kernels.cupy_gpu.optimizer import adam, sgd, sgd_masked
+from quatgrad.kernels.cupy_gpu.plans import wide
 from quatgrad.kernels.cupy_gpu.unit import conv_norm, conv_norm_dx
 from quatgrad.kernels.cupy_gpu.windows import (
     avg_pool,
@@ -35,6 +36,7 @@ from quatgrad.kernels.cupy_gpu.windows import (
 
 __all__ = [
     "adam",
+    "add",
     "augment",
     "avg_pool",
     "avg_pool_dx",
@@ -69,4 +71,5 @@ __all__ = [
     "sgd_masked",
     "tally",
     "unpatches",
+    "wide",
 ]

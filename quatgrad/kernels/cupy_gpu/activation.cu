@@ -1,11 +1,33 @@
-// The rectifier. NaN stays NaN.
+// The rectifier, and sums of maps, which may be bits; N packs. NaN stays NaN.
 
 // y = max(x, 0).
-extern "C" __global__ void relu(const T* x, T* y, long long N) {
-    FOR(n, N) y[n] = x[n] < 0 ? T(0) : x[n];
+extern "C" __global__ void relu(const X* x, X* y, long long N) {
+    FOR(n, N) {
+        T a[VECTOR];
+        load(x + n * VECTOR, a);
+        for (int v = 0; v < VECTOR; v++) a[v] = a[v] < 0 ? T(0) : a[v];
+        save(a, y + n * VECTOR);
+    }
 }
 
 // dx = g where y > 0, else 0.
-extern "C" __global__ void relu_dx(const T* g, const T* y, T* dx, long long N) {
-    FOR(n, N) dx[n] = y[n] > 0 ? g[n] : T(0);
+extern "C" __global__ void relu_dx(const X* g, const X* y, X* dx, long long N) {
+    FOR(n, N) {
+        T a[VECTOR], b[VECTOR];
+        load(g + n * VECTOR, a);
+        load(y + n * VECTOR, b);
+        for (int v = 0; v < VECTOR; v++) a[v] = b[v] > 0 ? a[v] : T(0);
+        save(a, dx + n * VECTOR);
+    }
+}
+
+// y = a + b.
+extern "C" __global__ void add(const X* a, const X* b, X* y, long long N) {
+    FOR(n, N) {
+        T one[VECTOR], two[VECTOR];
+        load(a + n * VECTOR, one);
+        load(b + n * VECTOR, two);
+        for (int v = 0; v < VECTOR; v++) one[v] += two[v];
+        save(one, y + n * VECTOR);
+    }
 }

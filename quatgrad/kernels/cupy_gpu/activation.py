@@ -1,24 +1,32 @@
-"""The rectifier."""
+"""The rectifier, and sums of gradients."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from quatgrad.backend import Array, array_module
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
+from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_packs
+from quatgrad.kernels.cupy_gpu.plans import wide
 
 
 def relu(x: Array) -> Array:
     """`reference.relu`."""
-    (x,) = contiguous(x)
-    y = array_module(x).empty(x.shape, x.dtype)
-    launch_for_each("activation", "relu", x.size, x.dtype, x, y, np.int64(x.size))
-    return y
+    return _each("relu", x)
 
 
 def relu_dx(g: Array, y: Array) -> Array:
     """`reference.relu_dx`."""
-    g, y = contiguous(g, y)
-    dx = array_module(g).empty(g.shape, g.dtype)
-    launch_for_each("activation", "relu_dx", g.size, g.dtype, g, y, dx, np.int64(g.size))
-    return dx
+    return _each("relu_dx", g, y)
+
+
+def add(a: Array, b: Array) -> Array:
+    """`reference.add`; bits if both are."""
+    if a.dtype != b.dtype:
+        a, b = wide(a), wide(b)
+    return _each("add", a, b) if a.shape == b.shape else a + b
+
+
+def _each(name: str, *arrays: Array) -> Array:
+    """A kernel on maps of one shape, entry by entry."""
+    rows = contiguous(*arrays)
+    y = array_module(*rows).empty(rows[0].shape, rows[0].dtype)
+    launch_for_packs("activation", name, y.size, y.dtype, *rows, y)
+    return y

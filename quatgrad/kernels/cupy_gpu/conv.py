@@ -6,7 +6,7 @@ layer of the same width, the memory of its maps too, and the weights are small b
 
 from __future__ import annotations
 
-from quatgrad.backend import Array
+from quatgrad.backend import BITS, Array
 from quatgrad.kernels import gemm
 from quatgrad.kernels.cupy_gpu import plans
 from quatgrad.kernels.cupy_gpu.hamilton import expand, expand_filter, fold, fold_filter
@@ -27,20 +27,12 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
 
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """`reference.conv2d_dx`."""
-    plan = _dx(g, w.shape, shape, stride, padding)
-    return (
-        plans.run(plan, g, _filter(w))
-        if plan
-        else gemm.conv2d_dx(plans.wide(g), w, shape, stride, padding)
-    )
+    return convolved_dx(g, w, shape, stride, padding)
 
 
 def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """`reference.conv2d_dw`."""
-    plan = _dw(x, g, size, stride, padding)
-    if plan:
-        return plans.run(plan, x, g).transpose(1, 2, 3, 0)
-    return gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding)
+    return convolved_dw(x, g, size, stride, padding, quaternion=False)
 
 
 def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
@@ -50,18 +42,12 @@ def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
 
 def hamilton_conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """`reference.hamilton_conv2d_dx`."""
-    plan = _dx(g, _expanded(w), shape, stride, padding)
-    if plan:
-        return plans.run(plan, g, expand_filter(w))
-    return gemm.conv2d_dx(plans.wide(g), expand(w), shape, stride, padding)
+    return convolved_dx(g, w, shape, stride, padding)
 
 
 def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """`reference.hamilton_conv2d_dw`."""
-    plan = _dw(x, g, size, stride, padding)
-    if plan:
-        return fold_filter(plans.run(plan, x, g))
-    return fold(gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding))
+    return convolved_dw(x, g, size, stride, padding, quaternion=True)
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -89,40 +75,58 @@ def hamilton_linear_dw(x: Array, g: Array) -> Array:
     return fold(matmul(x.T, g))
 
 
+# --------------------------------------------------------------------- of both kinds
+
+# A weight w is (U, V, P, Q), or (4, U, V, P, Q) of quaternions. With `keep`, bits stay bits.
+
+
 def convolved(x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False) -> Array:
-    """Of both kinds: w (U, V, P, Q) or (4, U, V, P, Q). With `keep`, bits stay bits."""
-    real = w.ndim == 4
-    plan = _forward(x, w.shape if real else _expanded(w), stride, padding)
-    if plan:
-        return plans.run(plan, x, _filter(w) if real else expand_filter(w), keep)
-    return gemm.conv2d(plans.wide(x), w if real else expand(w), stride, padding)
-
-
-# ------------------------------------------------------------- plans, and filters (Q, U, V, P)
-
-
-def _forward(x: Array, shape: Shape, stride: Pair, padding: Pair) -> plans.Problem | None:
-    U, V, P, Q = shape
+    """conv(x, w)."""
+    U, V, P, Q = _real_shape(w)
     y = len(x), *out_size(x.shape[1:3], (U, V), stride, padding), Q
-    return plans.plan("forward", x, x.shape, (Q, U, V, P), y, stride, padding)
+    plan = plans.plan("forward", x, x.shape, (Q, U, V, P), y, stride, padding)
+    if plan:
+        return plans.run(plan, x, _filter(w, plan), keep)
+    return gemm.conv2d(plans.wide(x), _real(w), stride, padding)
 
 
-def _dx(g: Array, w: Shape, shape: Shape, stride: Pair, padding: Pair) -> plans.Problem | None:
-    U, V, P, Q = w
-    return plans.plan("dx", g, shape, (Q, U, V, P), g.shape, stride, padding)
+def convolved_dx(
+    g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair, keep: bool = False
+) -> Array:
+    """dL/dx, of this shape."""
+    U, V, P, Q = _real_shape(w)
+    plan = plans.plan("dx", g, shape, (Q, U, V, P), g.shape, stride, padding)
+    if plan:
+        return plans.run(plan, g, _filter(w, plan), keep)
+    return gemm.conv2d_dx(plans.wide(g), _real(w), shape, stride, padding)
 
 
-def _dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> plans.Problem | None:
+def convolved_dw(
+    x: Array, g: Array, size: Pair, stride: Pair, padding: Pair, quaternion: bool
+) -> Array:
+    """dL/dw, numbers always."""
     w = g.shape[3], *size, x.shape[3]
-    return plans.plan("dw", x, x.shape, w, g.shape, stride, padding)
+    plan = plans.plan("dw", x, x.shape, w, g.shape, stride, padding)
+    if plan:
+        dw = plans.run(plan, x, g, keep=True)
+        return fold_filter(dw) if quaternion else plans.wide(dw).transpose(1, 2, 3, 0)
+    dw = gemm.conv2d_dw(plans.wide(x), plans.wide(g), size, stride, padding)
+    return fold(dw) if quaternion else dw
 
 
-def _filter(w: Array) -> Array:
-    """w (U, V, P, Q) as cuDNN wants filters: (Q, U, V, P)."""
-    return w.transpose(3, 0, 1, 2)
+def _filter(w: Array, plan: plans.Problem) -> Array:
+    """w as cuDNN wants filters, (Q, U, V, P); of quaternions as bits at once, for a bf16 plan."""
+    if w.ndim == 4:
+        return w.transpose(3, 0, 1, 2)
+    return expand_filter(w, BITS if plan.precision == "bf16" else w.dtype)
 
 
-def _expanded(w: Array) -> Shape:
-    """The shape of `expand(w)`."""
-    _, U, V, P, Q = w.shape
-    return U, V, 4 * P, 4 * Q
+def _real(w: Array) -> Array:
+    """w, expanded if it is of quaternions."""
+    return expand(w) if w.ndim == 5 else w
+
+
+def _real_shape(w: Array) -> Shape:
+    """The shape of `_real(w)`."""
+    *_, U, V, P, Q = w.shape
+    return (U, V, 4 * P, 4 * Q) if w.ndim == 5 else (U, V, P, Q)

@@ -23,27 +23,27 @@ extern "C" __global__ void hamilton(const T* p, const T* q, T* y, long long N) {
 
 // W[k, (b, p), (c, q)] = sign(a, b) w[a, k, p, q] with a = b ^ c. W lies in memory as its strides
 // along k, rows and columns say: a matrix for each k, or a filter (4Q, K, 4P) for cuDNN.
-extern "C" __global__ void expand(const T* w, T* W, long long K, long long P, long long Q,
+extern "C" __global__ void expand(const T* w, X* W, long long K, long long P, long long Q,
                                   long long along_k, long long along_row, long long along_column) {
     long long size = K * P * Q;
     FOR(i, size) {
         QUATERNION(i)
         for (int a = 0; a < 4; a++) {
             T value = w[a * size + at];
-            for (int b = 0; b < 4; b++) W[PLACE(b, (a ^ b))] = sign(a, b) * value;
+            for (int b = 0; b < 4; b++) store(sign(a, b) * value, W + PLACE(b, (a ^ b)));
         }
     }
 }
 
 // w[a, k, p, q] = sum_b sign(a, b) W[k, (b, p), (a ^ b, q)]: the adjoint of expand.
-extern "C" __global__ void fold(const T* W, T* w, long long K, long long P, long long Q,
+extern "C" __global__ void fold(const X* W, T* w, long long K, long long P, long long Q,
                                 long long along_k, long long along_row, long long along_column) {
     long long size = K * P * Q;
     FOR(i, size) {
         QUATERNION(i)
         for (int a = 0; a < 4; a++) {
             T sum = 0;
-            for (int b = 0; b < 4; b++) sum += sign(a, b) * W[PLACE(b, (a ^ b))];
+            for (int b = 0; b < 4; b++) sum += sign(a, b) * number(W[PLACE(b, (a ^ b))]);
             w[a * size + at] = sum;
         }
     }

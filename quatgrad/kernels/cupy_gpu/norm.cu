@@ -1,144 +1,212 @@
-// Batch norm of rows (M, C). A block has 32 x 8 threads: 32 neighbouring channels, whose numbers are
-// one line of memory, and every 8th row of its share. Blocks write partial sums and a second
-// kernel, of up to 32 x 32 threads, adds them in a fixed order: the same bits every time. Sums are
-// double, as the reference's. Loops are unrolled, so that a thread waits for several numbers at once.
+// Batch norm of rows (M, C). A thread has VECTOR neighbouring channels and every blockDim.y-th row of
+// its block's share. Blocks write partial sums, and the last of them to be done adds those up in a
+// fixed order: the same bits every time. Numbers of GROUP rows are added as they are, their sums as
+// double.
 
-#define CHANNEL (blockIdx.y * 32 + threadIdx.x)
+#define GROUP 8
+#define THREADS 512  // of a block that sums, at most
+#define CHANNEL ((blockIdx.y * blockDim.x + threadIdx.x) * VECTOR)
+// Row number k of a group that starts at m. Past the last, that one is read again, without a branch
+// for which the other rows would wait; it does not count.
+#define ROW(row, counts)                                                                 \
+    long long row = m + k * (long long)blockDim.y;                                       \
+    bool counts = row < last;                                                            \
+    if (!counts) row = last - 1;
+#define FOR_V(v) for (int v = 0; v < VECTOR; v++)
 
-// The sums of a and of b over the threads of a channel; right in the first of them.
-__device__ void add_up(double& a, double& b) {
-    __shared__ double A[32][32], B[32][32];
-    A[threadIdx.y][threadIdx.x] = a;
-    B[threadIdx.y][threadIdx.x] = b;
+// Blocks that are done, in each column of the grid; 0 between launches.
+__device__ unsigned done[1 << 16];
+
+// The sums over the threads of a channel; right in the first of them.
+__device__ void add_up(double* sum) {
+    __shared__ double all[VECTOR][THREADS];
+    int me = threadIdx.y * blockDim.x + threadIdx.x, half = 1;
+    FOR_V(v) all[v][me] = sum[v];
+    while (2 * half < blockDim.y) half *= 2;
+    for (; half; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half && threadIdx.y + half < blockDim.y)
+            FOR_V(v) all[v][me] += all[v][me + half * blockDim.x];
+    }
+    if (threadIdx.y == 0) FOR_V(v) sum[v] = all[v][me];
     __syncthreads();
-    if (threadIdx.y == 0)
-        for (int y = 1; y < blockDim.y; y++) {
-            a += A[y][threadIdx.x];
-            b += B[y][threadIdx.x];
-        }
 }
 
-// With `rectify` the rectifier follows: y is 0 below 0, and g counts where y is above.
-#define SCALED(x) ((number(x) - center) * factor + offset)
-
-// Of the rows of each block: the sums of d and d^2, d = x - x[0]. A large mean costs no digits.
-extern "C" __global__ void moments(const X* x, double* partial, long long M, int C, int rows) {
-    int c = CHANNEL;
-    long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
-    double sum = 0, square = 0;
-    if (c < C) {
-        double pivot = number(x[c]);
-#pragma unroll 4
-        for (long long m = first + threadIdx.y; m < last; m += 8) {
-            double d = number(x[m * C + c]) - pivot;
-            sum += d;
-            square += d * d;
-        }
+// Adds up a and b of each channel over all blocks. True where they are right: in the first threads
+// of the block that gets here last.
+__device__ bool add_up_blocks(double* a, double* b, volatile double* partial, int c, int C) {
+    __shared__ bool last;
+    add_up(a);
+    add_up(b);
+    bool first = threadIdx.y == 0 && c < C;
+    if (first) FOR_V(v) {
+        partial[2LL * blockIdx.x * C + c + v] = a[v];
+        partial[(2LL * blockIdx.x + 1) * C + c + v] = b[v];
     }
-    add_up(sum, square);
-    if (threadIdx.y == 0 && c < C) {
-        partial[2LL * blockIdx.x * C + c] = sum;
-        partial[(2LL * blockIdx.x + 1) * C + c] = square;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        last = atomicAdd(done + blockIdx.y, 1u) == gridDim.x - 1;
+        if (last) done[blockIdx.y] = 0;
     }
-}
-
-// mean and (biased) variance of each channel, from the sums of `parts` blocks.
-extern "C" __global__ void statistics(const double* partial, const X* x, T* mean, T* var, int parts,
-                                      long long M, int C) {
-    int c = CHANNEL;
-    double sum = 0, square = 0;
+    __syncthreads();
+    if (!last) return false;
+    __threadfence();
+    FOR_V(v) a[v] = b[v] = 0;
     if (c < C)
 #pragma unroll 4
-        for (int k = threadIdx.y; k < parts; k += blockDim.y) {
-            sum += partial[2LL * k * C + c];
-            square += partial[(2LL * k + 1) * C + c];
+        for (int k = threadIdx.y; k < gridDim.x; k += blockDim.y) FOR_V(v) {
+            a[v] += partial[2LL * k * C + c + v];
+            b[v] += partial[(2LL * k + 1) * C + c + v];
         }
-    add_up(sum, square);
-    if (threadIdx.y == 0 && c < C) {
-        double d = sum / M, v = square / M - d * d;
-        mean[c] = number(x[c]) + d;
-        var[c] = v > 0 ? v : 0;
+    add_up(a);
+    add_up(b);
+    return first;
+}
+
+// mean and (biased) variance, from sums of d and d^2, d = x - x[0]: a large mean costs no digits.
+extern "C" __global__ void moments(const X* __restrict__ x, double* partial, T* mean, T* var,
+                                   long long M, int C, int rows) {
+    int c = CHANNEL;
+    long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
+    double sum[VECTOR] = {}, square[VECTOR] = {};
+    T pivot[VECTOR];
+    if (c < C) {
+        load(x + c, pivot);
+        for (long long m = first + threadIdx.y; m < last; m += GROUP * blockDim.y) {
+            T s[VECTOR] = {}, q[VECTOR] = {};
+#pragma unroll
+            for (int k = 0; k < GROUP; k++) {
+                ROW(row, counts)
+                T d[VECTOR];
+                load(x + row * C + c, d);
+                FOR_V(v) {
+                    d[v] = counts ? d[v] - pivot[v] : T(0);
+                    s[v] += d[v];
+                    q[v] += d[v] * d[v];
+                }
+            }
+            FOR_V(v) {
+                sum[v] += s[v];
+                square[v] += q[v];
+            }
+        }
+    }
+    if (add_up_blocks(sum, square, partial, c, C)) FOR_V(v) {
+        double d = sum[v] / M, s = square[v] / M - d * d;
+        mean[c + v] = pivot[v] + d;
+        var[c + v] = s > 0 ? s : 0;
     }
 }
 
-// y = scale (x - mean) / sqrt(var + eps) + shift.
+// What a thread needs to know of its channels: z = (x - center) factor + offset.
+#define OF_CHANNELS                                                                      \
+    T center[VECTOR], factor[VECTOR], offset[VECTOR];                                    \
+    FOR_V(v) {                                                                           \
+        center[v] = mean[c + v];                                                         \
+        factor[v] = scale[c + v] / sqrt(var[c + v] + eps);                               \
+        offset[v] = shift[c + v];                                                        \
+    }
+#define SCALED(x, v) (((x) - center[v]) * factor[v] + offset[v])
+
+// y = scale (x - mean) / sqrt(var + eps) + shift, + shortcut with `add`, max(y, 0) with `rectify`.
 extern "C" __global__ void normalize(const X* __restrict__ x, const T* mean, const T* var,
-                                     const T* scale, const T* shift, T* __restrict__ y, T eps,
-                                     int rectify, long long M, int C, int rows) {
+                                     const T* scale, const T* shift,
+                                     const X* __restrict__ shortcut, X* __restrict__ y, T eps,
+                                     int add, int rectify, long long M, int C, int rows) {
     int c = CHANNEL;
     if (c >= C) return;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
-    T center = mean[c], factor = scale[c] / sqrt(var[c] + eps), offset = shift[c];
+    OF_CHANNELS
 #pragma unroll 4
-    for (long long m = first + threadIdx.y; m < last; m += 8) {
-        T value = SCALED(x[m * C + c]);
-        y[m * C + c] = rectify && value < 0 ? T(0) : value;
+    for (long long m = first + threadIdx.y; m < last; m += blockDim.y) {
+        T here[VECTOR], more[VECTOR] = {};
+        load(x + m * C + c, here);
+        if (add) load(shortcut + m * C + c, more);
+        FOR_V(v) {
+            T value = SCALED(here[v], v);
+            if (add) value += more[v];
+            here[v] = rectify && value < 0 ? T(0) : value;
+        }
+        save(here, y + m * C + c);
     }
 }
 
-// r <- (1 - momentum) r + momentum b.
-extern "C" __global__ void follow(T* r, const T* b, T momentum, long long C) {
-    FOR(c, C) r[c] = (1 - momentum) * r[c] + momentum * b[c];
+// r <- (1 - momentum) r + momentum times b.
+extern "C" __global__ void follow(T* r, const T* b, T momentum, T times, long long C) {
+    FOR(c, C) r[c] = (1 - momentum) * r[c] + momentum * (times * b[c]);
 }
 
-// Of the rows of each block: the sums of g and g (x - mean).
-extern "C" __global__ void gradient_moments(const T* g, const X* x, const T* mean, const T* var,
-                                            const T* scale, const T* shift, double* partial, T eps,
-                                            int rectify, long long M, int C, int rows) {
+#define ALL_PASSES 0  // of g
+#define WHERE_NORMED 1  // is above 0: a rectifier was behind the norm
+#define WHERE_Y 2  // is above 0: so it was behind the sum with a shortcut; `passed` takes that g
+
+// dshift = sum g and dscale = sum g z.
+extern "C" __global__ void gradient_moments(const X* __restrict__ g, const X* __restrict__ x,
+                                            const X* __restrict__ y, const T* mean, const T* var,
+                                            const T* scale, const T* shift,
+                                            X* __restrict__ passed, double* partial, T* dscale,
+                                            T* dshift, T eps, int gate, long long M, int C,
+                                            int rows) {
     int c = CHANNEL;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
-    double sum = 0, product = 0;
+    double sum[VECTOR] = {}, product[VECTOR] = {};
     if (c < C) {
-        T center = mean[c], factor = scale[c] / sqrt(var[c] + eps), offset = shift[c];
-#pragma unroll 4
-        for (long long m = first + threadIdx.y; m < last; m += 8) {
-            X here = x[m * C + c];
-            double gradient = rectify && !(SCALED(here) > 0) ? T(0) : g[m * C + c];
-            sum += gradient;
-            product += gradient * (number(here) - center);
+        OF_CHANNELS
+        for (long long m = first + threadIdx.y; m < last; m += GROUP * blockDim.y) {
+            T s[VECTOR] = {}, p[VECTOR] = {};
+#pragma unroll
+            for (int k = 0; k < GROUP; k++) {
+                ROW(row, counts)
+                T share[VECTOR], here[VECTOR], there[VECTOR];
+                load(g + row * C + c, share);
+                load(x + row * C + c, here);
+                if (gate == WHERE_Y) load(y + row * C + c, there);
+                FOR_V(v) {
+                    bool passes = gate == ALL_PASSES ||
+                                  (gate == WHERE_Y ? there[v] : SCALED(here[v], v)) > 0;
+                    if (!passes || !counts) share[v] = 0;
+                    s[v] += share[v];
+                    p[v] += share[v] * (here[v] - center[v]);
+                }
+                if (gate == WHERE_Y && counts) save(share, passed + row * C + c);
+            }
+            FOR_V(v) {
+                sum[v] += s[v];
+                product[v] += p[v];
+            }
         }
     }
-    add_up(sum, product);
-    if (threadIdx.y == 0 && c < C) {
-        partial[2LL * blockIdx.x * C + c] = sum;
-        partial[(2LL * blockIdx.x + 1) * C + c] = product;
-    }
-}
-
-// dshift = sum g and dscale = sum g z, from the sums of `parts` blocks.
-extern "C" __global__ void parameter_gradients(const double* partial, const T* var, T* dscale,
-                                               T* dshift, T eps, int parts, int C) {
-    int c = CHANNEL;
-    double sum = 0, product = 0;
-    if (c < C)
-#pragma unroll 4
-        for (int k = threadIdx.y; k < parts; k += blockDim.y) {
-            sum += partial[2LL * k * C + c];
-            product += partial[(2LL * k + 1) * C + c];
-        }
-    add_up(sum, product);
-    if (threadIdx.y == 0 && c < C) {
-        dshift[c] = sum;
-        dscale[c] = product / sqrt(double(var[c] + eps));
+    if (add_up_blocks(sum, product, partial, c, C)) FOR_V(v) {
+        dshift[c + v] = sum[v];
+        dscale[c + v] = product[v] / sqrt(double(var[c + v] + eps));
     }
 }
 
 // dx = scale / sqrt(var + eps) (g - mean(g) - z mean(g z)).
-extern "C" __global__ void normalize_dx(const T* __restrict__ g, const X* __restrict__ x,
+extern "C" __global__ void normalize_dx(const X* __restrict__ g, const X* __restrict__ x,
                                         const T* mean, const T* var, const T* scale,
                                         const T* shift, const T* dscale, const T* dshift,
-                                        X* __restrict__ dx, T eps, int rectify, long long M, int C,
+                                        X* __restrict__ dx, T eps, int gate, long long M, int C,
                                         int rows) {
     int c = CHANNEL;
     if (c >= C) return;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
-    T inverse = 1 / sqrt(var[c] + eps), center = mean[c], slow = scale[c] * inverse;
-    T factor = scale[c] / sqrt(var[c] + eps), offset = shift[c];
-    T mean_g = dshift[c] / M, slope = dscale[c] / M * inverse;
+    OF_CHANNELS
+    T mean_g[VECTOR], slope[VECTOR];
+    FOR_V(v) {
+        mean_g[v] = dshift[c + v] / M;
+        slope[v] = dscale[c + v] / M / sqrt(var[c + v] + eps);
+    }
 #pragma unroll 4
-    for (long long m = first + threadIdx.y; m < last; m += 8) {
-        X here = x[m * C + c];
-        T gradient = rectify && !(SCALED(here) > 0) ? T(0) : g[m * C + c];
-        store(slow * (gradient - mean_g - (number(here) - center) * slope), dx + m * C + c);
+    for (long long m = first + threadIdx.y; m < last; m += blockDim.y) {
+        T share[VECTOR], here[VECTOR];
+        load(g + m * C + c, share);
+        load(x + m * C + c, here);
+        FOR_V(v) {
+            if (gate == WHERE_NORMED && !(SCALED(here[v], v) > 0)) share[v] = 0;
+            here[v] = factor[v] * (share[v] - mean_g[v] - (here[v] - center[v]) * slope[v]);
+        }
+        save(here, dx + m * C + c);
     }
 }

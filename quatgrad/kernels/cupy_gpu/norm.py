@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from quatgrad.backend import Array, array_module
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each
+from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each, pack
 
-BLOCK = (32, 8)  # channels, rows: see norm.cu
-ADDING = 32  # parts that are read at once, at most
-ROWS = 64  # of a block that writes
-PARTS = 512  # blocks that sum, at most, for 32 channels: enough to fill a GPU, quick to add up
+LANES = 64  # threads side by side, at most: they read neighbouring channels
+SUMMING, WRITING = 512, 256  # threads of a block, at most
+PARTS = 256  # blocks that sum, at most: enough to fill a GPU, quick to add up
+AT_ONCE = 4  # rows of a thread that writes
+ALL_PASSES, WHERE_NORMED, WHERE_Y = range(3)  # which g counts: see norm.cu
 
 
 def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
@@ -24,84 +26,88 @@ def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
 ) -> Array:
     """`reference.batch_norm_eval`."""
-    return _normalized(x, mean, var, scale, shift, eps, rectify=False)
+    return _normalized(x, mean, var, scale, shift, None, eps, rectify=False)
 
 
 def batch_norm_dx(
     g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """`reference.batch_norm_dx`; z is made again in each pass and never stored."""
-    return normed_dx(g, x, mean, var, scale, scale, eps, rectify=False)
+    return normed_dx(g, x, None, mean, var, scale, scale, eps, rectify=False)[:3]
 
 
 def normed(
-    x: Array, scale: Array, shift: Array, eps: float, rectify: bool
+    x: Array, scale: Array, shift: Array, eps: float, rectify: bool, shortcut: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """`batch_norm`, of bits too, and the rectifier after it."""
+    """`batch_norm`, + shortcut, and the rectifier after it. Maps are all numbers, or all bits."""
     (x,) = contiguous(x)
-    M, C = _rows(x)
-    mean, var = array_module(x).empty((2, C), scale.dtype)
-    parts, rows = _shares(M)
-    partial = array_module(x).empty((parts, 2, C), np.float64)
-    sizes = np.int64(M), np.int32(C)
-    launch("norm", "moments", x.dtype, (parts, _tiles(C)), BLOCK, x, partial, *sizes, rows)
-    launch("norm", "statistics", x.dtype, (1, _tiles(C)), (32, min(parts, ADDING)),
-           partial, x, mean, var, np.int32(parts), *sizes)  # fmt: skip
-    return _normalized(x, mean, var, scale, shift, eps, rectify), mean, var
+    mean, var = array_module(x).empty((2, x.shape[-1]), scale.dtype)
+    _sum(x, "moments", (x,), (mean, var))
+    return _normalized(x, mean, var, scale, shift, shortcut, eps, rectify), mean, var
 
 
 def _normalized(
-    x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float, rectify: bool
-) -> Array:
-    x, mean, var, scale, shift = contiguous(x, mean, var, scale, shift)
-    M, C = _rows(x)
-    y = array_module(x).empty(x.shape, scale.dtype)
-    if M:
-        launch("norm", "normalize", x.dtype, (-(-M // ROWS), _tiles(C)), BLOCK,
-               x, mean, var, scale, shift, y, y.dtype.type(eps), np.int32(rectify),
-               np.int64(M), np.int32(C), np.int32(ROWS))  # fmt: skip
+    x: Array, mean: Array, var: Array, scale: Array, shift: Array, shortcut: Array | None,
+    eps: float, rectify: bool,
+) -> Array:  # fmt: skip
+    add = shortcut is not None
+    arrays = contiguous(x, mean, var, scale, shift, shortcut if add else x)
+    y, f = array_module(x).empty(x.shape, x.dtype), scale.dtype.type
+    _write(x, "normalize", *arrays, y, f(eps), np.int32(add), np.int32(rectify))
     return y
 
 
 def normed_dx(
-    g: Array, x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float,
-    rectify: bool,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """dx, bits if x is; dscale, dshift. Where the rectifier let pass is found again from x."""
-    g, x, mean, var, scale, shift = contiguous(g, x, mean, var, scale, shift)
-    M, C = _rows(x)
-    dx, number = array_module(x).empty(x.shape, x.dtype), g.dtype.type(eps)
-    dscale, dshift = array_module(x).empty((2, C), g.dtype)
-    parts, rows = _shares(M)
-    partial = array_module(x).empty((parts, 2, C), np.float64)
-    how = number, np.int32(rectify), np.int64(M), np.int32(C)
-    launch("norm", "gradient_moments", x.dtype, (parts, _tiles(C)), BLOCK,
-           g, x, mean, var, scale, shift, partial, *how, rows)  # fmt: skip
-    launch("norm", "parameter_gradients", x.dtype, (1, _tiles(C)), (32, min(parts, ADDING)),
-           partial, var, dscale, dshift, number, np.int32(parts), np.int32(C))  # fmt: skip
-    launch("norm", "normalize_dx", x.dtype, (-(-M // ROWS), _tiles(C)), BLOCK,
-           g, x, mean, var, scale, shift, dscale, dshift, dx, *how, np.int32(ROWS))  # fmt: skip
-    return dx, dscale, dshift
+    g: Array, x: Array, y: Array | None, mean: Array, var: Array, scale: Array, shift: Array,
+    eps: float, rectify: bool,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """dx, dscale, dshift, and dshortcut where y is given. Maps are all numbers, or all bits.
+
+    Where the rectifier let pass is found again from x; after a shortcut, from y.
+    """
+    gate = WHERE_Y if y is not None else WHERE_NORMED if rectify else ALL_PASSES
+    g, x, y, *numbers = contiguous(g, x, x if y is None else y, mean, var, scale, shift)
+    xp, number = array_module(x), scale.dtype.type(eps)
+    dscale, dshift = xp.empty((2, x.shape[-1]), scale.dtype)
+    passed = xp.empty(x.shape, x.dtype) if gate == WHERE_Y else x
+    _sum(x, "gradient_moments", (g, x, y, *numbers, passed), (dscale, dshift), number,
+         np.int32(gate))  # fmt: skip
+    dx = xp.empty(x.shape, x.dtype)
+    share = passed if gate == WHERE_Y else g
+    _write(x, "normalize_dx", share, x, *numbers, dscale, dshift, dx, number, np.int32(gate))
+    return dx, dscale, dshift, passed if gate == WHERE_Y else None
 
 
-def follow(r: Array, b: Array, momentum: float) -> None:
+def follow(r: Array, b: Array, momentum: float, times: float = 1.0) -> None:
     """`reference.follow`; r is contiguous."""
     (b,) = contiguous(b)
-    number, size = r.dtype.type(momentum), np.int64(r.size)
-    launch_for_each("norm", "follow", r.size, r.dtype, r, b, number, size)
+    numbers = r.dtype.type(momentum), r.dtype.type(times), np.int64(r.size)
+    launch_for_each("norm", "follow", r.size, r.dtype, r, b, *numbers)
 
 
-def _rows(x: Array) -> tuple[int, int]:
-    """(M, C) of x (..., C)."""
-    return math.prod(x.shape[:-1]), x.shape[-1]
+def _sum(x: Array, name: str, arrays: tuple[Any, ...], sums: tuple[Any, ...], *how: Any) -> None:
+    """A kernel whose blocks share the rows of x: how many, by the shape alone, so bits repeat."""
+    M, C, V, block, tiles = _cut(x, SUMMING)
+    share = max(-(-M // PARTS), 1)
+    rows = -(-share // block[1]) * block[1]
+    parts = max(-(-M // rows), 1)
+    partial = array_module(x).empty((parts, 2, C), np.float64)
+    launch("norm", name, x.dtype, (parts, tiles), block, *arrays, partial, *sums, *how,
+           np.int64(M), np.int32(C), np.int32(rows), vector=V)  # fmt: skip
 
 
-def _tiles(C: int) -> int:
-    """Blocks side by side for C channels."""
-    return -(-C // BLOCK[0])
+def _write(x: Array, name: str, *arguments: Any) -> None:
+    """A kernel that writes as many rows as x has."""
+    M, C, V, block, tiles = _cut(x, WRITING)
+    rows = block[1] * AT_ONCE
+    if M:
+        launch("norm", name, x.dtype, (-(-M // rows), tiles), block, *arguments,
+               np.int64(M), np.int32(C), np.int32(rows), vector=V)  # fmt: skip
 
 
-def _shares(M: int) -> tuple[int, np.int32]:
-    """How many blocks share M rows, and the rows of each: by the shape alone, so bits repeat."""
-    rows = max(ROWS, -(-M // PARTS))
-    return -(-M // rows), np.int32(rows)
+def _cut(x: Array, threads: int) -> tuple[int, int, int, tuple[int, int], int]:
+    """Of x (..., C): M, C; channels of a thread, (lanes, rows) of a block, blocks side by side."""
+    M, C = math.prod(x.shape[:-1]), x.shape[-1]
+    V = pack(x.dtype, C)
+    lanes = min(-(-C // V), LANES)
+    return M, C, V, (lanes, max(min(threads // lanes, M), 1)), -(-C // (V * lanes))

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module, get_precision, notice
-from quatgrad.kernels.cupy_gpu.compile import BITS, contiguous, launch_for_each
+from quatgrad.backend import BITS, Array, array_module, get_precision, notice
+from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_packs
 from quatgrad.kernels.reference import Pair
 
 Shape = tuple[int, ...]
@@ -46,7 +46,7 @@ def plan(
     kind: str, like: Array, x: Shape, w: Shape, y: Shape, stride: Pair, padding: Pair
 ) -> Problem | None:
     """The problem, for arrays of the kind of `like`, if cuDNN solves it; else None."""
-    if like.dtype not in ("float32", BITS) or not all((*x, *w, *y)):
+    if like.dtype not in (np.float32, BITS) or not all((*x, *w, *y)):
         return None
     shapes = tuple(x), tuple(w), tuple(y)
     problem = Problem(kind, *shapes, stride, padding, get_precision())
@@ -61,7 +61,7 @@ def run(problem: Problem, a: Array, b: Array, keep: bool = False) -> Array:
     change = to_bf16 if problem.precision == "bf16" else wide
     a, b = map(change, contiguous(a, b))
     out = array_module(a).empty(getattr(problem, OPERANDS[problem.kind][2]), a.dtype)
-    _execute(problem, _aligned(a), _aligned(b), out)
+    _execute(problem, a, b, out)
     return out if keep else wide(out)
 
 
@@ -88,14 +88,15 @@ def to_bf16(x: Array) -> Array:
         return x
     (x,) = contiguous(x)
     y = array_module(x).empty(x.shape, BITS)
-    launch_for_each("precision", "to_bf16", x.size, x.dtype, x, y, np.int64(x.size))
+    launch_for_packs("precision", "to_bf16", x.size, BITS, x, y)
     return y
 
 
 def from_bf16(y: Array) -> Array:
     """The numbers whose bits `to_bf16` gave, as float32."""
+    (y,) = contiguous(y)
     x = array_module(y).empty(y.shape, np.float32)
-    launch_for_each("precision", "from_bf16", x.size, x.dtype, y, x, np.int64(x.size))
+    launch_for_packs("precision", "from_bf16", x.size, BITS, y, x)
     return x
 
 
@@ -213,8 +214,3 @@ def _layout(shape: Shape) -> tuple[list[int], list[int]]:
     """Sizes and strides of channels-last memory in cuDNN's order: N, C, H, W."""
     N, H, W, C = shape
     return [N, C, H, W], [H * W * C, 1, W * C, C]
-
-
-def _aligned(a: Array) -> Array:
-    """a, copied if it does not start at a multiple of 16 bytes, as a part of an array may."""
-    return a if a.data.ptr % 16 == 0 else a.copy()

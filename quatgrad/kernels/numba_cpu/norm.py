@@ -1,7 +1,7 @@
 """Batch norm in two passes over memory, forward and backward: one for the sums, one to write.
 
-A rectifier after it costs no pass: it is applied as y is written, and where it let pass is found
-again from x.
+A rectifier after it costs no pass, nor does a shortcut that is added before: they are applied as y
+is written. Where the rectifier let pass is found again from x; after a shortcut, from y.
 
 The rows of x are cut into chunks, as many as the shape asks for, whatever the number of threads:
 each chunk sums in a fixed order, NumPy adds the chunks, and the bits are always the same.
@@ -42,9 +42,12 @@ def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array,
 
 
 def normed(
-    x: Array, scale: Array, shift: Array, eps: float, rectify: bool
+    x: Array, scale: Array, shift: Array, eps: float, rectify: bool, shortcut: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """`batch_norm` and perhaps a rectifier, of statistics merged from chunks (Chan et al. 1979)."""
+    """`batch_norm`, + shortcut, and perhaps a rectifier; statistics are merged from chunks.
+
+    Source: Chan et al. 1979.
+    """
     rows = _rows(x)
     starts = _chunk_starts(*rows.shape)
     means, squares = np.empty((2, len(starts) - 1, rows.shape[1]))
@@ -54,7 +57,7 @@ def normed(
     mean = (count * means).sum(axis=0) / len(rows)
     var = (squares + count * (means - mean) ** 2).sum(axis=0) / len(rows)
     mean, var = mean.astype(x.dtype), var.astype(x.dtype)
-    return _normalized(x, mean, var, scale, shift, eps, rectify), mean, var
+    return _normalized(x, mean, var, scale, shift, eps, rectify, shortcut), mean, var
 
 
 @_parallel
@@ -83,15 +86,20 @@ def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
 ) -> Array:
     """`reference.batch_norm_eval` in one pass."""
-    return _normalized(x, mean, var, scale, shift, eps, False)
+    return _normalized(x, mean, var, scale, shift, eps, False, None)
 
 
 def _normalized(
-    x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float, rectify: bool
-) -> Array:
+    x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float, rectify: bool,
+    shortcut: Array | None,
+) -> Array:  # fmt: skip
     y = empty(x.shape, x.dtype)
     factor, rows = scale / np.sqrt(var + eps), y.reshape(-1, len(scale))
-    _normalize(_rows(x), read_only(mean), factor, read_only(shift), rectify, rows)
+    numbers = _rows(x), read_only(mean), factor, read_only(shift)
+    if shortcut is None:
+        _normalize(*numbers, rectify, rows)
+    else:
+        _normalize_and_add(*numbers, _rows(shortcut), rows)
     return y
 
 
@@ -104,6 +112,15 @@ def _normalize(x, mean, factor, shift, rectify, y):
             y[m, c] = zero if rectify and z <= 0 else z  # NaN is not <= 0
 
 
+@_parallel
+def _normalize_and_add(x, mean, factor, shift, shortcut, y):
+    (M, C), zero = x.shape, x.dtype.type(0)
+    for m in prange(M):
+        for c in range(C):
+            z = (x[m, c] - mean[c]) * factor[c] + shift[c] + shortcut[m, c]
+            y[m, c] = zero if z <= 0 else z
+
+
 # ----------------------------------------------------------------------------- backward
 
 
@@ -111,26 +128,36 @@ def batch_norm_dx(
     g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """`reference.batch_norm_dx`; z is made again in each pass and never stored."""
-    return normed_dx(g, x, mean, var, scale, scale, eps, False)
+    return normed_dx(g, x, None, mean, var, scale, scale, eps, False)[:3]
 
 
 def normed_dx(
-    g: Array, x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float,
-    rectify: bool,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """dx, dscale and dshift, with g taken as 0 where the rectifier let nothing pass."""
+    g: Array, x: Array, y: Array | None, mean: Array, var: Array, scale: Array, shift: Array,
+    eps: float, rectify: bool,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """dx, dscale, dshift, and dshortcut where y is given.
+
+    g is taken as 0 where the rectifier let nothing pass: that is dshortcut.
+    """
     rows_g, rows_x, mean, shift = _rows(g), _rows(x), read_only(mean), read_only(shift)
     M, C = rows_x.shape
     starts = _chunk_starts(M, C)
     sums, factor = np.empty((2, len(starts) - 1, C)), scale / np.sqrt(var + eps)
-    _chunk_gradients(rows_g, rows_x, mean, factor, shift, rectify, starts, sums)
+    passed = None
+    if y is None:
+        _chunk_gradients(rows_g, rows_x, mean, factor, shift, rectify, starts, sums)
+    else:
+        passed, rectify = empty(x.shape, g.dtype), False
+        rows_passed = passed.reshape(M, C)
+        _chunk_gradients_passed(rows_g, rows_x, _rows(y), mean, starts, rows_passed, sums)
+        rows_g = read_only(rows_passed)
     inv = 1 / np.sqrt(var + eps)
     dshift, dscale = sums.sum(axis=1) * (np.ones(C), inv)
     mean_g, slope = (dshift / M).astype(g.dtype), (dscale * inv / M).astype(g.dtype)
     dx = empty(x.shape, g.dtype)
     rows = dx.reshape(M, C)
     _normalize_dx(rows_g, rows_x, mean, factor, shift, rectify, mean_g, slope, rows)
-    return dx, dscale.astype(g.dtype), dshift.astype(g.dtype)
+    return dx, dscale.astype(g.dtype), dshift.astype(g.dtype), passed
 
 
 @_parallel
@@ -145,6 +172,22 @@ def _chunk_gradients(g, x, mean, factor, shift, rectify, starts, sums):
                 share = g[m, c] if not rectify or d * factor[c] + shift[c] > 0 else zero
                 sum_g[c] += share
                 sum_gx[c] += np.float64(share) * np.float64(d)
+        for c in range(C):
+            sums[0, k, c], sums[1, k, c] = sum_g[c], sum_gx[c]
+
+
+@_parallel
+def _chunk_gradients_passed(g, x, y, mean, starts, passed, sums):
+    """The same, and what the rectifier let pass: g where y > 0, else 0."""
+    C, zero = x.shape[1], g.dtype.type(0)
+    for k in prange(len(starts) - 1):
+        sum_g, sum_gx = np.zeros(C), np.zeros(C)
+        for m in range(starts[k], starts[k + 1]):
+            for c in range(C):
+                share = g[m, c] if y[m, c] > 0 else zero
+                passed[m, c] = share
+                sum_g[c] += share
+                sum_gx[c] += np.float64(share) * np.float64(x[m, c] - mean[c])
         for c in range(C):
             sums[0, k, c], sums[1, k, c] = sum_g[c], sum_gx[c]
 
