@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -110,8 +110,21 @@ def build(problem: Problem, **device: Any) -> Any:
 
     `device` is `handle=` of a device, or `device_property=` and `sm_version=` of one described.
     Engines that do not give the same bits every time are left out, and for precision "float32"
-    those that round the factors to TF32. Errors: cuDNN's, if no engine is left.
+    those that round the factors to TF32. For the others tensor cores are preferred: cuDNN's first
+    thought can be ten times slower. Errors: cuDNN's, if no engine is left.
     """
+    import cudnn
+
+    if problem.precision != "float32":
+        with suppress(cudnn.cudnnGraphNotSupportedError, RuntimeError):  # odd channels, perhaps
+            return _build(problem, ["TENSOR_CORE"], ["NONDETERMINISTIC"], **device)
+        return _build(problem, [], ["NONDETERMINISTIC"], **device)
+    unfit = ["NONDETERMINISTIC", "TENSOR_CORE", "DOWN_CONVERT_INPUTS"]
+    return _build(problem, [], unfit, **device)
+
+
+def _build(problem: Problem, must: list[str], must_not: list[str], **device: Any) -> Any:
+    """`build`, of engines with and without these numerical notes."""
     import cudnn
 
     kinds, note = cudnn.data_type, cudnn.numerical_note
@@ -133,9 +146,8 @@ def build(problem: Problem, **device: Any) -> Any:
     graph.validate()
     graph.build_operation_graph()
     graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-    rounding = [note.TENSOR_CORE, note.DOWN_CONVERT_INPUTS]
-    exact = rounding if problem.precision == "float32" else []
-    graph.deselect_numeric_notes([note.NONDETERMINISTIC, *exact])
+    graph.select_numeric_notes([getattr(note, name) for name in must])
+    graph.deselect_numeric_notes([getattr(note, name) for name in must_not])
     graph.deselect_workspace_greater_than(WORKSPACE)
     graph.check_support()
     graph.build_plans()
