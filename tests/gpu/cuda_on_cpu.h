@@ -137,6 +137,7 @@ static bool launch(const unsigned* grid, const unsigned* block, const std::funct
 
 static void __syncthreads() { fibers::wait(fibers::AT_BLOCK); }
 static void __threadfence() {}
+template <class V> static V __ldcg(const V* at) { return *at; }
 
 static unsigned atomicAdd(unsigned* at, unsigned value) {
     unsigned old = *at;

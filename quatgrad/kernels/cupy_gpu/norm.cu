@@ -1,5 +1,5 @@
-// Batch norm of rows (M, C). A thread has VECTOR neighbouring channels and every blockDim.y-th row of
-// its block's share. Blocks write partial sums, and the last of them to be done adds those up in a
+// Batch norm of rows (M, C). A thread has VECTOR neighbouring channels and every blockDim.y-th row
+// of its block's share. Blocks write partial sums, and the last of them to be done adds those up in a
 // fixed order: the same bits every time. Numbers of GROUP rows are added as they are, their sums as
 // double.
 
@@ -17,27 +17,32 @@
 // Blocks that are done, in each column of the grid; 0 between launches.
 __device__ unsigned done[1 << 16];
 
-// The sums over the threads of a channel; right in the first of them.
-__device__ void add_up(double* sum) {
-    __shared__ double all[VECTOR][THREADS];
+// The sums of a and of b over the threads of a channel; right in the first of them.
+__device__ void add_up(double* a, double* b) {
+    __shared__ double all[2 * VECTOR][THREADS];
     int me = threadIdx.y * blockDim.x + threadIdx.x, half = 1;
-    FOR_V(v) all[v][me] = sum[v];
+    FOR_V(v) {
+        all[v][me] = a[v];
+        all[VECTOR + v][me] = b[v];
+    }
     while (2 * half < blockDim.y) half *= 2;
     for (; half; half /= 2) {
         __syncthreads();
         if (threadIdx.y < half && threadIdx.y + half < blockDim.y)
-            FOR_V(v) all[v][me] += all[v][me + half * blockDim.x];
+            for (int v = 0; v < 2 * VECTOR; v++) all[v][me] += all[v][me + half * blockDim.x];
     }
-    if (threadIdx.y == 0) FOR_V(v) sum[v] = all[v][me];
+    FOR_V(v) {
+        a[v] = all[v][me];
+        b[v] = all[VECTOR + v][me];
+    }
     __syncthreads();
 }
 
 // Adds up a and b of each channel over all blocks. True where they are right: in the first threads
 // of the block that gets here last.
-__device__ bool add_up_blocks(double* a, double* b, volatile double* partial, int c, int C) {
+__device__ bool add_up_blocks(double* a, double* b, double* partial, int c, int C) {
     __shared__ bool last;
-    add_up(a);
-    add_up(b);
+    add_up(a, b);
     bool first = threadIdx.y == 0 && c < C;
     if (first) FOR_V(v) {
         partial[2LL * blockIdx.x * C + c + v] = a[v];
@@ -56,11 +61,10 @@ __device__ bool add_up_blocks(double* a, double* b, volatile double* partial, in
     if (c < C)
 #pragma unroll 4
         for (int k = threadIdx.y; k < gridDim.x; k += blockDim.y) FOR_V(v) {
-            a[v] += partial[2LL * k * C + c + v];
-            b[v] += partial[(2LL * k + 1) * C + c + v];
+            a[v] += __ldcg(partial + 2LL * k * C + c + v);  // not what this core may remember
+            b[v] += __ldcg(partial + (2LL * k + 1) * C + c + v);
         }
-    add_up(a);
-    add_up(b);
+    add_up(a, b);
     return first;
 }
 
@@ -100,14 +104,39 @@ extern "C" __global__ void moments(const X* __restrict__ x, double* partial, T* 
 }
 
 // What a thread needs to know of its channels: z = (x - center) factor + offset.
+// All is read before anything is computed: square roots and quotients have branches.
 #define OF_CHANNELS                                                                      \
-    T center[VECTOR], factor[VECTOR], offset[VECTOR];                                    \
+    T center[VECTOR], factor[VECTOR], offset[VECTOR], deviation[VECTOR];                 \
     FOR_V(v) {                                                                           \
         center[v] = mean[c + v];                                                         \
-        factor[v] = scale[c + v] / sqrt(var[c + v] + eps);                               \
+        factor[v] = scale[c + v];                                                        \
+        deviation[v] = var[c + v];                                                       \
         offset[v] = shift[c + v];                                                        \
+    }                                                                                    \
+    FOR_V(v) {                                                                           \
+        deviation[v] = sqrt(deviation[v] + eps);                                         \
+        factor[v] /= deviation[v];                                                       \
     }
 #define SCALED(x, v) (((x) - center[v]) * factor[v] + offset[v])
+
+// The rows of a thread, of which those that it reads at once are known to the compiler.
+template <bool ADD>
+__device__ void write_rows(const X* __restrict__ x, const X* __restrict__ shortcut,
+                           X* __restrict__ y, const T* center, const T* factor, const T* offset,
+                           int rectify, long long first, long long last, int C) {
+#pragma unroll 4
+    for (long long m = first; m < last; m += blockDim.y) {
+        T here[VECTOR], more[VECTOR] = {};
+        load(x + m * C, here);
+        if (ADD) load(shortcut + m * C, more);
+        FOR_V(v) {
+            T value = SCALED(here[v], v);
+            if (ADD) value += more[v];
+            here[v] = rectify && value < 0 ? T(0) : value;
+        }
+        save(here, y + m * C);
+    }
+}
 
 // y = scale (x - mean) / sqrt(var + eps) + shift, + shortcut with `add`, max(y, 0) with `rectify`.
 extern "C" __global__ void normalize(const X* __restrict__ x, const T* mean, const T* var,
@@ -118,18 +147,10 @@ extern "C" __global__ void normalize(const X* __restrict__ x, const T* mean, con
     if (c >= C) return;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
     OF_CHANNELS
-#pragma unroll 4
-    for (long long m = first + threadIdx.y; m < last; m += blockDim.y) {
-        T here[VECTOR], more[VECTOR] = {};
-        load(x + m * C + c, here);
-        if (add) load(shortcut + m * C + c, more);
-        FOR_V(v) {
-            T value = SCALED(here[v], v);
-            if (add) value += more[v];
-            here[v] = rectify && value < 0 ? T(0) : value;
-        }
-        save(here, y + m * C + c);
-    }
+    long long start = first + threadIdx.y;
+    x += c, shortcut += c, y += c;
+    if (add) write_rows<true>(x, shortcut, y, center, factor, offset, rectify, start, last, C);
+    else write_rows<false>(x, shortcut, y, center, factor, offset, rectify, start, last, C);
 }
 
 // r <- (1 - momentum) r + momentum times b.
@@ -140,6 +161,39 @@ extern "C" __global__ void follow(T* r, const T* b, T momentum, T times, long lo
 #define ALL_PASSES 0  // of g
 #define WHERE_NORMED 1  // is above 0: a rectifier was behind the norm
 #define WHERE_Y 2  // is above 0: so it was behind the sum with a shortcut; `passed` takes that g
+
+// The sums of g, and of g (x - mean), over the rows of a thread. What decides is known to the
+// compiler: a branch in the loop would hold up the loads behind it.
+template <int GATE>
+__device__ void add_gradients(const X* __restrict__ g, const X* __restrict__ x,
+                              const X* __restrict__ y, X* __restrict__ passed, const T* center,
+                              const T* factor, const T* offset, double* sum, double* product,
+                              long long first, long long last, int C) {
+    for (long long m = first; m < last; m += GROUP * blockDim.y) {
+        T s[VECTOR] = {}, p[VECTOR] = {};
+#pragma unroll
+        for (int k = 0; k < GROUP; k++) {
+            ROW(row, counts)
+            T share[VECTOR], here[VECTOR], there[VECTOR];
+            load(g + row * C, share);
+            load(x + row * C, here);
+            if (GATE == WHERE_Y) load(y + row * C, there);
+            FOR_V(v) {
+                bool passes = GATE == ALL_PASSES ||
+                              (GATE == WHERE_Y ? there[v] : SCALED(here[v], v)) > 0;
+                if (!passes) share[v] = 0;
+                T gradient = counts ? share[v] : T(0);
+                s[v] += gradient;
+                p[v] += gradient * (here[v] - center[v]);
+            }
+            if (GATE == WHERE_Y) save(share, passed + row * C);  // the last twice: all the same
+        }
+        FOR_V(v) {
+            sum[v] += s[v];
+            product[v] += p[v];
+        }
+    }
+}
 
 // dshift = sum g and dscale = sum g z.
 extern "C" __global__ void gradient_moments(const X* __restrict__ g, const X* __restrict__ x,
@@ -153,29 +207,13 @@ extern "C" __global__ void gradient_moments(const X* __restrict__ g, const X* __
     double sum[VECTOR] = {}, product[VECTOR] = {};
     if (c < C) {
         OF_CHANNELS
-        for (long long m = first + threadIdx.y; m < last; m += GROUP * blockDim.y) {
-            T s[VECTOR] = {}, p[VECTOR] = {};
-#pragma unroll
-            for (int k = 0; k < GROUP; k++) {
-                ROW(row, counts)
-                T share[VECTOR], here[VECTOR], there[VECTOR];
-                load(g + row * C + c, share);
-                load(x + row * C + c, here);
-                if (gate == WHERE_Y) load(y + row * C + c, there);
-                FOR_V(v) {
-                    bool passes = gate == ALL_PASSES ||
-                                  (gate == WHERE_Y ? there[v] : SCALED(here[v], v)) > 0;
-                    if (!passes || !counts) share[v] = 0;
-                    s[v] += share[v];
-                    p[v] += share[v] * (here[v] - center[v]);
-                }
-                if (gate == WHERE_Y && counts) save(share, passed + row * C + c);
-            }
-            FOR_V(v) {
-                sum[v] += s[v];
-                product[v] += p[v];
-            }
-        }
+#define ADD(GATE)                                                                        \
+    add_gradients<GATE>(g + c, x + c, y + c, passed + c, center, factor, offset, sum,    \
+                        product, first + threadIdx.y, last, C)
+        if (gate == WHERE_Y) ADD(WHERE_Y);
+        else if (gate == WHERE_NORMED) ADD(WHERE_NORMED);
+        else ADD(ALL_PASSES);
+#undef ADD
     }
     if (add_up_blocks(sum, product, partial, c, C)) FOR_V(v) {
         dshift[c + v] = sum[v];
@@ -195,8 +233,12 @@ extern "C" __global__ void normalize_dx(const X* __restrict__ g, const X* __rest
     OF_CHANNELS
     T mean_g[VECTOR], slope[VECTOR];
     FOR_V(v) {
-        mean_g[v] = dshift[c + v] / M;
-        slope[v] = dscale[c + v] / M / sqrt(var[c + v] + eps);
+        mean_g[v] = dshift[c + v];
+        slope[v] = dscale[c + v];
+    }
+    FOR_V(v) {
+        mean_g[v] /= M;
+        slope[v] /= M * deviation[v];
     }
 #pragma unroll 4
     for (long long m = first + threadIdx.y; m < last; m += blockDim.y) {

@@ -10,9 +10,9 @@ import numpy as np
 from quatgrad.backend import Array, array_module
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each, pack
 
-LANES = 64  # threads side by side, at most: they read neighbouring channels
+LANES = 16  # threads side by side, at most: they read neighbouring channels, a line of memory
 SUMMING, WRITING = 512, 256  # threads of a block, at most
-PARTS = 256  # blocks that sum, at most: enough to fill a GPU, quick to add up
+BLOCKS = 256  # that sum, at most: enough to fill a GPU, quick to add up
 AT_ONCE = 4  # rows of a thread that writes
 ALL_PASSES, WHERE_NORMED, WHERE_Y = range(3)  # which g counts: see norm.cu
 
@@ -88,7 +88,7 @@ def follow(r: Array, b: Array, momentum: float, times: float = 1.0) -> None:
 def _sum(x: Array, name: str, arrays: tuple[Any, ...], sums: tuple[Any, ...], *how: Any) -> None:
     """A kernel whose blocks share the rows of x: how many, by the shape alone, so bits repeat."""
     M, C, V, block, tiles = _cut(x, SUMMING)
-    share = max(-(-M // PARTS), 1)
+    share = max(-(-M // max(BLOCKS // tiles, 1)), 1)
     rows = -(-share // block[1]) * block[1]
     parts = max(-(-M // rows), 1)
     partial = array_module(x).empty((parts, 2, C), np.float64)
