@@ -64,7 +64,7 @@ TRAINING = {"float32": 1e-3, "tf32": 5e-3, "bf16": 5e-2}  # the same, after thre
 FAR = sys.float_info.max  # an error that JSON has a number for
 BATCHES, TINY_BATCHES = (128, 512), (4,)
 MAPS, LARGE_MAPS, TINY_MAPS = (8, 16, 64), (128, 32, 64), (2, 6, 8)  # N, H = W, C
-SECONDS, KERNEL_SECONDS, TINY_SECONDS = 1.0, 0.1, 0.02  # that are timed, after WARM_UP calls
+SECONDS, KERNEL_SECONDS, TINY_SECONDS = 0.6, 0.1, 0.02  # that are timed, after WARM_UP calls
 WARM_UP = 3  # the first compiles and plans, the second records
 DEADLINE = 440  # seconds, after which no section goes on
 

@@ -15,27 +15,29 @@ Pair = tuple[int, int]
 def conv_norm(
     x: Array, w: Array, scale: Array, shift: Array, shortcut: Array | None,
     stride: Pair, padding: Pair, eps: float, rectify: bool,
-) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
+) -> tuple[Array, Array, Array, Array, Array, Array | None]:  # fmt: skip
     """y = scale z + shift, z = (c - mean) / sqrt(var + eps), c = conv(x, w); max(y, 0) if rectify.
 
     w has four axes, or five: of quaternions. A shortcut is added to y before the rectifier.
-    Returns y, mean, var and, for the gradient, x and c.
+    Returns y, mean, var and, for the gradient, x, c and perhaps the weight as the product read it.
     """
     reference, conv, _, _ = _parts(w)
     c = conv(x, w, stride, padding)
     y, mean, var = reference.batch_norm(c, scale, shift, eps)
     y = y if shortcut is None else y + shortcut
-    return reference.relu(y) if rectify else y, mean, var, x, c
+    return reference.relu(y) if rectify else y, mean, var, x, c, None
 
 
 def conv_norm_dx(
     g: Array, x: Array, c: Array, y: Array | None, mean: Array, var: Array,
     w: Array, scale: Array, shift: Array, shape: tuple[int, ...],
     stride: Pair, padding: Pair, eps: float, rectify: bool, wanted: bool = True,
+    read: Array | None = None,
 ) -> tuple[Array | None, Array, Array, Array, Array | None]:  # fmt: skip
     """dx (None if it is not wanted), dw, dscale, dshift, dshortcut, by the rules of the four.
 
-    y is given, and dshortcut returned, where there was a shortcut and a rectifier.
+    y is given, and dshortcut returned, where there was a shortcut and a rectifier; `read` is the
+    weight as `conv_norm` returned it.
     """
     reference, _, conv_dx, conv_dw = _parts(w)
     if y is not None:

@@ -26,15 +26,15 @@ class ConvNorm(Function):
         self.how = stride, padding, eps, rectify
 
     def forward(self, x, w, scale, shift, shortcut=None):
-        y, mean, var, *kept = kernel("conv_norm")(x, w, scale, shift, shortcut, *self.how)
+        y, mean, var, x, c, read = kernel("conv_norm")(x, w, scale, shift, shortcut, *self.how)
         self.statistics = mean, var
-        self.save(*kept, None if shortcut is None else y, mean, var, w, scale, shift)
+        self.save(read, x, c, None if shortcut is None else y, mean, var, w, scale, shift)
         return y
 
     def backward(self, g):
-        how = *self.how, self.needs[0]
-        grads = kernel("conv_norm_dx")(g, *self.saved, self.shapes[0], *how)
-        return grads[: len(self.needs)]
+        read, *saved = self.saved
+        how = *self.how, self.needs[0], read
+        return kernel("conv_norm_dx")(g, *saved, self.shapes[0], *how)[: len(self.needs)]
 
 
 def conv_norm(

@@ -316,6 +316,19 @@ def test_units_give_the_same_numbers(solved, monkeypatch, algebra, precision):
     assert apart["kernel relu"] > apart["kernel relu_dx"] - 1 > together["kernel relu_dx"] == 0
 
 
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_a_unit_reads_its_weight_once(solved, algebra):
+    """In bf16: for the product forwards and the one back."""
+    rng = np.random.default_rng(0)
+    conv = (nn.Conv2d if algebra == "real" else nn.QConv2d)(8, 8, 3, bias=False, rng=rng)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
+    with use_precision("bf16"), cupy_on_cpu.counted() as counts:
+        nn.normed(conv, nn.BatchNorm2d(8), x, ops.relu).sum().backward()
+    assert [p.kind for p in solved] == ["forward", "dx", "dw"]
+    assert counts["kernel expand"] == (algebra == "quaternion")
+    assert counts["kernel to_bf16"] == 2 + (algebra == "real")  # x and g
+
+
 def test_bits_are_numbers_for_all_who_ask(solved):
     """A unit hands bits to the next one, and numbers to any other operation and to its leaves."""
     rng = np.random.default_rng(0)

@@ -359,7 +359,12 @@ def _compare_quaternions(name, args, y, r):
             )
     info = np.finfo(args[0].dtype)
     grows = np.where(np.isfinite(grows), grows, 1)
-    assert (np.abs(y - r) <= 16 * info.eps * grows * size + 4 * info.smallest_subnormal).all()
+    assert (np.abs(y - r) <= 16 * info.eps * grows * size + 4 * _smallest(info)).all()
+
+
+def _smallest(info):
+    """The least number that a rung has: a denormal."""
+    return info.smallest_subnormal
 
 
 def _compare(rung, name, args, dtype):

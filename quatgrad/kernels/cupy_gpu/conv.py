@@ -6,6 +6,8 @@ layer of the same width, the memory of its maps too, and the weights are small b
 
 from __future__ import annotations
 
+from typing import Any
+
 from quatgrad.backend import BITS, Array
 from quatgrad.kernels import gemm
 from quatgrad.kernels.cupy_gpu import plans
@@ -77,27 +79,31 @@ def hamilton_linear_dw(x: Array, g: Array) -> Array:
 
 # --------------------------------------------------------------------- of both kinds
 
-# A weight w is (U, V, P, Q), or (4, U, V, P, Q) of quaternions. With `keep`, bits stay bits.
+# A weight w is (U, V, P, Q), or (4, U, V, P, Q) of quaternions; `read` is its `filter_of`, if that
+# is there. With `keep`, bits stay bits.
 
 
-def convolved(x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False) -> Array:
+def convolved(
+    x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False, read: Array | None = None
+) -> Array:
     """conv(x, w)."""
     U, V, P, Q = _real_shape(w)
     y = len(x), *out_size(x.shape[1:3], (U, V), stride, padding), Q
     plan = plans.plan("forward", x, x.shape, (Q, U, V, P), y, stride, padding)
     if plan:
-        return plans.run(plan, x, _filter(w, plan), keep)
+        return plans.run(plan, x, _filter(w, plan) if read is None else read, keep)
     return gemm.conv2d(plans.wide(x), _real(w), stride, padding)
 
 
 def convolved_dx(
-    g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair, keep: bool = False
-) -> Array:
+    g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair,
+    keep: bool = False, read: Array | None = None,
+) -> Array:  # fmt: skip
     """dL/dx, of this shape."""
     U, V, P, Q = _real_shape(w)
     plan = plans.plan("dx", g, shape, (Q, U, V, P), g.shape, stride, padding)
     if plan:
-        return plans.run(plan, g, _filter(w, plan), keep)
+        return plans.run(plan, g, _filter(w, plan) if read is None else read, keep)
     return gemm.conv2d_dx(plans.wide(g), _real(w), shape, stride, padding)
 
 
@@ -114,11 +120,16 @@ def convolved_dw(
     return fold(dw) if quaternion else dw
 
 
+def filter_of(w: Array, dtype: Any) -> Array:
+    """w as cuDNN wants filters, (Q, U, V, P), of numbers or bits."""
+    if w.ndim == 5:
+        return expand_filter(w, dtype)
+    w = w.transpose(3, 0, 1, 2)
+    return plans.to_bf16(w) if dtype == BITS else w
+
+
 def _filter(w: Array, plan: plans.Problem) -> Array:
-    """w as cuDNN wants filters, (Q, U, V, P); of quaternions as bits at once, for a bf16 plan."""
-    if w.ndim == 4:
-        return w.transpose(3, 0, 1, 2)
-    return expand_filter(w, BITS if plan.precision == "bf16" else w.dtype)
+    return filter_of(w, BITS if plan.precision == "bf16" else w.dtype)
 
 
 def _real(w: Array) -> Array:

@@ -11,17 +11,18 @@ from quatgrad.kernels.reference import Pair
 def conv_norm(
     x: Array, w: Array, scale: Array, shift: Array, shortcut: Array | None,
     stride: Pair, padding: Pair, eps: float, rectify: bool,
-) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
+) -> tuple[Array, Array, Array, Array, Array, Array | None]:  # fmt: skip
     """`reference.conv_norm`."""
     conv = convolution.hamilton_conv2d if w.ndim == 5 else convolution.conv2d
     c = conv(x, w, stride, padding)
-    return *normed(c, scale, shift, eps, rectify, shortcut), x, c
+    return *normed(c, scale, shift, eps, rectify, shortcut), x, c, None
 
 
 def conv_norm_dx(
     g: Array, x: Array, c: Array, y: Array | None, mean: Array, var: Array,
     w: Array, scale: Array, shift: Array, shape: tuple[int, ...],
     stride: Pair, padding: Pair, eps: float, rectify: bool, wanted: bool = True,
+    read: Array | None = None,
 ) -> tuple[Array | None, Array, Array, Array, Array | None]:  # fmt: skip
     """`reference.conv_norm_dx`."""
     real = convolution.conv2d_dx, convolution.conv2d_dw
