@@ -38,7 +38,7 @@ LADDERS: dict[str, tuple[str, ...]] = {
 PRECISIONS = {
     "float32": "multiply them as they are",
     "tf32": "round the factors to 11 bits and add in float32: several times faster",
-    "bf16": "round the factors and the results to 8 bits, and add in float32: faster still",
+    "bf16": "round factors, results and maps between to 8 bits, add in float32: faster still",
 }
 
 #: The dtype of maps of bfloat16 numbers, for which NumPy and CuPy have no type: that of their bits.

@@ -98,8 +98,8 @@ def _comparison(name: str) -> Callable[[Tensor, Any], Any]:
     """Comparisons stay outside the graph: they give a plain bool array."""
 
     def compare(a: Tensor, b: Any) -> Any:
-        b = b._array if isinstance(b, Tensor) else b
-        return getattr(a._array, name)(b)
+        b = b.data if isinstance(b, Tensor) else b
+        return getattr(a.data, name)(b)
 
     return compare
 

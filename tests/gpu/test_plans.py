@@ -342,6 +342,7 @@ def test_bits_are_numbers_for_all_who_ask(solved):
         assert t._array.dtype == BITS
         assert t.dtype == t.data.dtype == t.numpy().dtype == t.detach().dtype == np.float32
         assert "float32" in repr(t)
+        assert to_numpy((t >= 0) & (t < 100)).all()
     assert x.grad.dtype == conv.weight.grad.dtype == norm.scale.grad.dtype == np.float32
     found, x.grad = to_numpy(x.grad), None
     y = nn.normed(conv, norm, x, ops.relu)

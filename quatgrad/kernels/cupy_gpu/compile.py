@@ -106,13 +106,13 @@ def launch_for_each(file: str, name: str, n: int, dtype: Any, *args: Any, vector
 
 
 def launch_for_packs(file: str, name: str, n: int, dtype: Any, *arrays: Any) -> None:
-    """`launch_for_each` of packs of numbers: as many as fit into `PACK` bytes, if they divide n."""
+    """`launch_for_each` with a thread for each `pack` of neighbours among n numbers."""
     V = pack(dtype, n)
     launch_for_each(file, name, n // V, dtype, *arrays, np.int64(n // V), vector=V)
 
 
 def pack(dtype: Any, n: int) -> int:
-    """How many neighbours of n in a row a thread takes as one."""
+    """How many neighbours a thread takes as one, if that divides the n in a row; else 1."""
     V = 2 if dtype == np.float64 else 4
     return 1 if n % V else V
 

@@ -119,7 +119,7 @@ extern "C" __global__ void moments(const X* __restrict__ x, double* partial, T* 
     }
 #define SCALED(x, v) (((x) - center[v]) * factor[v] + offset[v])
 
-// The rows of a thread, of which those that it reads at once are known to the compiler.
+// The rows of a thread; whether there is a shortcut is known to the compiler.
 template <bool ADD>
 __device__ void write_rows(const X* __restrict__ x, const X* __restrict__ shortcut,
                            X* __restrict__ y, const T* center, const T* factor, const T* offset,
