@@ -36,6 +36,7 @@ from quatgrad.backend import (
     asarray,
     get_backend,
     kernel,
+    numbers,
     set_backend,
     to_numpy,
     use_backend,
@@ -141,7 +142,7 @@ def kernels(tiny: bool) -> Iterator[Row]:
     """Every kernel of the best rung that has it, against `reference` in float64."""
     for name, args in arguments(*(TINY_MAPS if tiny else MAPS)).items():
         true = results(name, getattr(reference, name), args, wide)
-        for precision in PRECISIONS if "conv2d" in name else ("float32",):
+        for precision in PRECISIONS if "conv" in name else ("float32",):
             row: Row = {"what": f"{name} {precision}", "limit": LIMITS[precision]}
             try:
                 with use_precision(precision):
@@ -160,7 +161,7 @@ def results(
     if name in IN_PLACE:
         y = tuple(args[k] for k in IN_PLACE[name])
     parts = y if isinstance(y, tuple) else (y,)
-    return [to_numpy(a) for a in parts if a is not None]
+    return [to_numpy(numbers(a)) for a in parts if a is not None]
 
 
 def wide(a: np.ndarray) -> np.ndarray:

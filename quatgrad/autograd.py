@@ -252,8 +252,7 @@ class Parameter(Tensor):
 
 def _fitting(value: Any, like: Tensor, what: str) -> Array:
     """`value` as an array of like's shape and dtype on like's backend, or one clear error."""
-    if isinstance(value, Tensor):
-        value = value._array
+    value = value.data if isinstance(value, Tensor) else value
     array = asarray(value if hasattr(value, "dtype") else np.asarray(value, dtype=like.dtype))
     if array.shape != like.shape or array.dtype != like.dtype:
         raise (DTypeError if array.shape == like.shape else ShapeError)(
@@ -317,9 +316,9 @@ class Function:
             raise ShapeError(f"{self}: cannot work on shapes {shapes}: {error}") from error
         xp = array_module(arrays[0])
         out = Tensor.__new__(Tensor)  # no copy: forward made this array for us
-        out._array = xp.asarray(y)
+        out._array = xp.asarray(y if any(self.needs) else numbers(y))  # as every leaf
         out._version, out.grad = 0, None
-        if out.dtype != tensors[0].dtype:
+        if out.dtype != tensors[0].dtype or (y.dtype == BITS and not self.takes_bits):
             raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
         out.requires_grad = any(self.needs)
         out._node = self if out.requires_grad else None
@@ -340,12 +339,13 @@ class Function:
         """`backward(g)`, checked: one gradient for each input, of its shape and dtype."""
         grads = self.backward(g if self.takes_bits else numbers(g))
         grads = grads if isinstance(grads, tuple) else (grads,)
+        kinds = (self.dtype, BITS) if self.takes_bits else (self.dtype,)
         if len(grads) != len(self.needs):
             raise GraphError(
                 f"{self}.backward gave {len(grads)} gradients for {len(self.needs)} inputs"
             )
         for i, (d, need, shape) in enumerate(zip(grads, self.needs, self.shapes, strict=True)):
-            if need and (d is None or d.shape != shape or d.dtype not in (self.dtype, BITS)):
+            if need and (d is None or d.shape != shape or d.dtype not in kinds):
                 came = "None" if d is None else f"{d.dtype} of shape {d.shape}"
                 raise GraphError(
                     f"{self}.backward gave {came} for input {i}, "

@@ -272,7 +272,7 @@ def relu_dx(g: Array, y: Array) -> Array:
 
 def add(a: Array, b: Array) -> Array:
     """y = a + b, broadcasting."""
-    return a + b
+    return wide(a) + wide(b)
 
 
 # --------------------------------------------------------------------------- batch norm

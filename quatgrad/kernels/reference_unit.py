@@ -22,9 +22,10 @@ def conv_norm(
     Returns y, mean, var and, for the gradient, x, c and perhaps the weight as the product read it.
     """
     reference, conv, _, _ = _parts(w)
+    x = reference.wide(x)
     c = conv(x, w, stride, padding)
     y, mean, var = reference.batch_norm(c, scale, shift, eps)
-    y = y if shortcut is None else y + shortcut
+    y = y if shortcut is None else y + reference.wide(shortcut)
     return reference.relu(y) if rectify else y, mean, var, x, c, None
 
 
@@ -40,8 +41,9 @@ def conv_norm_dx(
     weight as `conv_norm` returned it.
     """
     reference, _, conv_dx, conv_dw = _parts(w)
+    g, x, c = map(reference.wide, (g, x, c))  # of a rung that keeps bits
     if y is not None:
-        g = reference.relu_dx(g, y)
+        g = reference.relu_dx(g, reference.wide(y))
     elif rectify:
         g = reference.relu_dx(g, reference.batch_norm_eval(c, mean, var, scale, shift, eps))
     dc, dscale, dshift = reference.batch_norm_dx(g, c, mean, var, scale, eps)

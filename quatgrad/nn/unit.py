@@ -18,7 +18,7 @@ def normed(
 ) -> Any:
     """then(norm(conv(x)) + plus); on a fast rung in one step, which moves less memory.
 
-    `then` is the rectifier, or nothing; what is to be added comes before a rectifier.
+    `then` is the rectifier, or nothing; `plus` is a tensor of the shape of norm(conv(x)).
     """
     if isinstance(x, Tensor) and _as_one(conv, norm, then, plus):
         assert isinstance(conv, Conv2d | QConv2d)
@@ -34,7 +34,9 @@ def normed(
 
 def _as_one(conv: Module, norm: Module, then: Callable[[Any], Any] | None, plus: Any) -> bool:
     """Is there a gain, and do they do nothing that `ops.conv_norm` does not?"""
-    if get_backend() == "numpy" or then not in (None, ops.relu) or (plus is not None and not then):
+    if get_backend() == "numpy" or then not in (None, ops.relu):
+        return False
+    if plus is not None and not (then and isinstance(plus, Tensor)):
         return False
     if not isinstance(conv, Conv2d | QConv2d) or type(norm) is not BatchNorm2d:
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import Array, array_module, kernel
 from quatgrad.errors import ShapeError
@@ -67,7 +69,7 @@ def batch_norm(
         )
     if not training:
         return BatchNormEval(running_mean, running_var, eps)(x, scale, shift)
-    check_rows("batch_norm", x)
+    check_rows("batch_norm", x.shape)
     op = BatchNorm(eps)
     y = op(x, scale, shift)
     mean, var = op.statistics
@@ -76,11 +78,11 @@ def batch_norm(
     return y
 
 
-def check_rows(op: str, x: Tensor) -> None:
+def check_rows(op: str, shape: tuple[int, ...]) -> None:
     """Raise `ShapeError` unless there are two values or more for each channel of x (..., C)."""
-    if x.size < 2 * x.shape[-1]:
+    if math.prod(shape[:-1]) < 2:
         raise ShapeError(
-            f"{op}: one value for each channel has no variance (input {x.shape}): "
+            f"{op}: one value for each channel has no variance (input {shape}): "
             "train with more images or pixels in a batch, or call .eval() first"
         )
 

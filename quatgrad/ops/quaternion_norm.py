@@ -86,7 +86,7 @@ def whitening_norm(
     if not training:
         mean, cov = running_mean.data.reshape(4, -1).copy(), running_cov.data.astype("float64")
         return Whiten(eps, mean, cov)(x, gamma, shift)
-    check_rows("whitening_norm", x)
+    check_rows("whitening_norm", x.shape)
     op = Whiten(eps)
     y = op(x, gamma, shift)
     M = x.size // x.shape[-1]
@@ -112,7 +112,7 @@ def variance_norm(
     """
     _check("variance_norm", x, 4 * scale.shape[0])
     if training:
-        check_rows("variance_norm", x)
+        check_rows("variance_norm", x.shape)
         M, rows = x.size // x.shape[-1], tuple(range(x.ndim - 1))
         mean = x.mean(rows)
         centred = x - mean

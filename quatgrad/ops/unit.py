@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 from quatgrad.autograd import Function, Tensor
 from quatgrad.backend import kernel
@@ -57,25 +57,33 @@ def conv_norm(
     """
     check_channels("conv_norm", x, w, components=4 if w.ndim == 5 else 1)
     check_window("conv_norm", x.shape, window_of(w), stride, padding)
+    size = out_size(x.shape[1:3], window_of(w), stride, padding)
+    shape = len(x), *size, w.shape[-1] * (4 if w.ndim == 5 else 1)
+    _check(shape, scale, shift, shortcut, rectify)
     op = ConvNorm(stride, padding, eps, rectify)
-    if shortcut is None:
-        y = op(x, w, scale, shift)
-    else:
-        _check_shortcut(shortcut.shape, x, w, op.how)
-        y = op(x, w, scale, shift, shortcut)
-    check_rows("batch_norm", y)
-    (mean, var), M = op.statistics, y.size // y.shape[-1]
+    y = op(x, w, scale, shift) if shortcut is None else op(x, w, scale, shift, shortcut)
+    (mean, var), M = op.statistics, math.prod(shape[:-1])
     follow(running_mean, mean, momentum)
     follow(running_var, var, momentum, M / (M - 1))
     return y
 
 
-def _check_shortcut(shape: tuple[int, ...], x: Tensor, w: Tensor, how: tuple[Any, ...]) -> None:
-    """Raise unless a shortcut of this shape can be added to y, and a rectifier follows."""
-    stride, padding, _, rectify = how
+def _check(
+    shape: tuple[int, ...], scale: Tensor, shift: Tensor, shortcut: Tensor | None, rectify: bool
+) -> None:
+    """Raise unless the norm, and what is added, fit maps of this shape."""
+    for parameter in (scale, shift):
+        if parameter.shape != shape[-1:]:
+            raise ShapeError(
+                f"conv_norm: a norm of {parameter.size} channels follows a convolution that gives "
+                f"{shape[-1]}"
+            )
+    check_rows("batch_norm", shape)
+    if shortcut is None:
+        return
     if not rectify:
         raise OptionError("conv_norm: a shortcut is added before a rectifier: give rectify=True")
-    size = out_size(x.shape[1:3], window_of(w), stride, padding)
-    y = len(x), *size, w.shape[-1] * (4 if w.ndim == 5 else 1)
-    if shape != y:
-        raise ShapeError(f"conv_norm: a shortcut of shape {shape} is added to maps of shape {y}")
+    if shortcut.shape != shape:
+        raise ShapeError(
+            f"conv_norm: a shortcut of shape {shortcut.shape} is added to maps of shape {shape}"
+        )

@@ -95,6 +95,14 @@ def test_on_the_stand_in(check, stand_in, section):
         assert row["error"] <= row["limit"], row
 
 
+def test_kernels_in_every_precision(check, solved):
+    """By NumPy, which rounds where cuDNN does: units among them, which store bits."""
+    rows = {row["what"]: row for row in check.kernels(tiny=True)}
+    assert all(row["error"] <= row["limit"] for row in rows.values()), rows
+    for name in ("conv2d", "hamilton_conv2d_dw", "conv_norm", "conv_norm_dx"):
+        assert 1e-4 < rows[f"{name} bf16"]["error"]
+
+
 def test_training_in_every_precision(check, solved):
     """By NumPy, which rounds where cuDNN does in bf16: what limits have to allow."""
     rows = list(check.training(tiny=True))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from quatgrad.backend import asarray, to_numpy
+from quatgrad.backend import BITS, asarray, to_numpy
 from quatgrad.kernels import cupy_gpu, reference
+from quatgrad.kernels.cupy_gpu import norm, plans
 
 LADDER = Path(__file__).parent.parent / "kernels" / "test_ladder.py"
 spec = importlib.util.spec_from_file_location("ladder", LADDER)
@@ -148,6 +149,44 @@ def test_statistics_survive_a_large_mean(device, mean):
     true = x.astype(np.longdouble).mean(axis=0)
     np.testing.assert_allclose(to_numpy(m), true, rtol=5e-7, atol=1e-8)
     np.testing.assert_allclose(to_numpy(v), x.astype(np.longdouble).var(axis=0), rtol=5e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bits"])
+@pytest.mark.parametrize("C", [1, 5, 68, 130, 256])
+def test_norms_of_many_rows_and_channels(device, C, dtype):
+    """Several blocks in each direction; packs and single channels; each way to rectify."""
+    rng, number = np.random.default_rng(C), np.float64 if dtype == "float64" else np.float32
+    x, g, s = rng.standard_normal((3, 3_000 if C < 100 else 700, C)).astype(number)
+    scale, shift = rng.standard_normal((2, C)).astype(number)
+    x, g, s = (plans.to_bf16(asarray(a)) if dtype == "bits" else asarray(a) for a in (x, g, s))
+    wide = [to_numpy(reference.wide(a)).astype(np.float64) for a in (x, g, s)]
+    parameters = [asarray(scale), asarray(shift)]
+    size = 2**-8 if dtype == "bits" else 1e3 * np.finfo(number).eps
+    for shortcut, rectify in ((None, False), (None, True), (s, True)):
+        y, mean, var = norm.normed(x, *parameters, 0.1, rectify, shortcut)
+        z, m, v = reference.batch_norm(wide[0], scale.astype(float), shift.astype(float), 0.1)
+        z = z if shortcut is None else z + wide[2]
+        z = np.maximum(z, 0) if rectify else z
+        found = norm.normed_dx(g, x, y if shortcut is not None else None, mean, var,
+                               *parameters, 0.1, rectify)  # fmt: skip
+        passed = np.where(z > 0, wide[1], 0) if rectify else wide[1]
+        expected = reference.batch_norm_dx(passed, wide[0], m, v, scale.astype(float), 0.1)
+        pairs = [(y, z), (mean, m), (var, v), *zip(found, expected, strict=False)]
+        if shortcut is not None:
+            pairs.append((found[3], passed))
+        for a, b in pairs:
+            a = to_numpy(reference.wide(a))
+            np.testing.assert_allclose(a, b, rtol=0, atol=2 * size * max(1, abs(b).max()))
+
+
+def test_a_sum_of_bits_and_numbers(device):
+    a, b = np.random.default_rng(0).standard_normal((2, 33, 4)).astype(np.float32)
+    bits = plans.to_bf16(asarray(a))
+    rounded = to_numpy(reference.wide(bits))
+    np.testing.assert_array_equal(to_numpy(cupy_gpu.add(bits, asarray(b))), rounded + b)
+    both = cupy_gpu.add(bits, bits)
+    assert both.dtype == BITS
+    np.testing.assert_array_equal(to_numpy(reference.wide(both)), 2 * rounded)
 
 
 def test_the_same_bits_every_time(device):

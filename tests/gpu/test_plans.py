@@ -19,7 +19,7 @@ import cupy_on_cpu
 import numpy as np
 import pytest
 
-from quatgrad import Tensor, models, nn, ops
+from quatgrad import Tensor, models, nn, no_grad, ops
 from quatgrad.backend import (
     BITS,
     PRECISIONS,
@@ -30,7 +30,7 @@ from quatgrad.backend import (
     use_precision,
 )
 from quatgrad.errors import OptionError
-from quatgrad.kernels import cupy_gpu, reference
+from quatgrad.kernels import cupy_gpu, reference, use_kernels
 from quatgrad.kernels.cupy_gpu import plans
 from quatgrad.kernels.reference import out_size
 from quatgrad.nn import unit
@@ -327,6 +327,51 @@ def test_a_unit_reads_its_weight_once(solved, algebra):
     assert [p.kind for p in solved] == ["forward", "dx", "dw"]
     assert counts["kernel expand"] == (algebra == "quaternion")
     assert counts["kernel to_bf16"] == 2 + (algebra == "real")  # x and g
+
+
+def test_another_precision_reads_bits_as_numbers(solved):
+    """A map made in bf16 meets weights that are not rounded, once float32 is asked for."""
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
+    conv, norm = nn.Conv2d(8, 8, 3, bias=False, rng=rng), nn.BatchNorm2d(8)
+    with use_precision("bf16"):
+        y = nn.normed(conv, norm, x, ops.relu)
+    assert y._array.dtype == BITS
+    found, expected = (nn.normed(conv, norm, v, ops.relu) for v in (y, y.detach()))
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    assert found._array.dtype == np.float32
+
+
+def test_a_leaf_holds_numbers(solved):
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32))
+    conv, norm = nn.Conv2d(8, 8, 3, bias=False, rng=rng), nn.BatchNorm2d(8)
+    with use_precision("bf16"):
+        y = nn.normed(conv, norm, x, ops.relu)
+        with no_grad():
+            z = nn.normed(conv, norm, x, ops.relu)
+    assert z._array.dtype == np.float32
+    np.testing.assert_array_equal(z.numpy(), y.numpy())
+    z.data = y  # which is bits
+    z.update(lambda a: a.__imul__(2))
+    np.testing.assert_array_equal(z.numpy(), 2 * y.numpy())
+    y.backward(z)
+
+
+@pytest.mark.parametrize("rung", ["gemm", "reference"])
+def test_lower_rungs_take_bits(solved, rung):
+    """Whoever steps down by hand finds the numbers that the fast rung has stored."""
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
+    conv, norm = nn.Conv2d(8, 8, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(8)
+    with use_precision("bf16"):
+        y = nn.normed(conv, norm, x, ops.relu)
+    with use_kernels(rung):
+        found = nn.normed(conv, norm, y, ops.relu, plus=y)
+        expected = nn.normed(conv, norm, y.detach(), ops.relu, plus=y.detach())
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+        (found + y).sum().backward()
+    assert np.isfinite(to_numpy(x.grad)).all()
 
 
 def test_bits_are_numbers_for_all_who_ask(solved):

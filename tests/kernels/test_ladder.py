@@ -235,14 +235,14 @@ def _augment(d):
 def _unit(d, *names):
     """A convolution and its norm; eps is large, so that nothing is divided by hardly anything.
 
-    Of three, one has a rectifier, and one a shortcut before it.
+    Alone, with a rectifier, with a shortcut, and with both.
     """
-    quaternion, kind = d.draw(st.booleans()), d.draw(st.integers(0, 2))
+    quaternion, kind = d.draw(st.booleans()), d.draw(st.integers(0, 3))
     Q = 4 * d.s["Q"] if quaternion else d.s["Q"]
     *arrays, stride, padding = _conv(d, *names, quaternion=quaternion)
     c = d.g(Q)
     norm = [d.array(Q), d.lay(0.5 + d.rng.random(Q))]
-    shortcut, how = d.g(Q) if kind == 2 else None, (stride, padding, 1.0, kind > 0)
+    shortcut, how = d.g(Q) if kind >= 2 else None, (stride, padding, 1.0, kind % 2 == 1)
     return arrays, c, shortcut, norm, [d.array(Q), d.array(Q)], how
 
 
@@ -253,6 +253,7 @@ def _conv_norm(d):
 
 def _conv_norm_dx(d):
     (g, x, w, shape), c, y, statistics, parameters, how = _unit(d, "g", "x", "w", "shape")
+    y = y if how[-1] else None
     return g, x, c, y, *statistics, w, *parameters, shape, *how
 
 

@@ -1,4 +1,4 @@
-// The rectifier, and sums of maps, which may be bits; N packs. NaN stays NaN.
+// The rectifier, and sums of gradients, which may be bits; N packs. NaN stays NaN.
 
 // y = max(x, 0).
 extern "C" __global__ void relu(const X* x, X* y, long long N) {

@@ -113,7 +113,7 @@ def launch_for_packs(file: str, name: str, n: int, dtype: Any, *arrays: Any) -> 
 
 def pack(dtype: Any, n: int) -> int:
     """How many neighbours a thread takes as one, if that divides the n in a row; else 1."""
-    V = 2 if dtype == np.float64 else 4
+    V = 2 if np.dtype(dtype) == np.float64 else 4
     return 1 if n % V else V
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quatgrad.backend import BITS, Array
+from quatgrad.backend import BITS, Array, get_precision
 from quatgrad.kernels import gemm
 from quatgrad.kernels.cupy_gpu import plans
 from quatgrad.kernels.cupy_gpu.hamilton import expand, expand_filter, fold, fold_filter
@@ -18,8 +18,10 @@ Shape = tuple[int, ...]
 
 
 def operand(x: Array) -> Array:
-    """`reference.operand`; in bf16 its bits, rounded once."""
-    return plans.to_bf16(x) if plans.rounds(x) else x
+    """`reference.operand`; in bf16 its bits, rounded once, and in any other precision numbers."""
+    if plans.rounds(x):
+        return plans.to_bf16(x)
+    return x if get_precision() == "bf16" else plans.wide(x)
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:

@@ -14,7 +14,8 @@
     if (!counts) row = last - 1;
 #define FOR_V(v) for (int v = 0; v < VECTOR; v++)
 
-// Blocks that are done, in each column of the grid; 0 between launches.
+// Blocks that are done, in each column of the grid; 0 between launches, of which there is one at a
+// time: all work is in one stream, or in those that wait for each other.
 __device__ unsigned done[1 << 16];
 
 // The sums of a and of b over the threads of a channel; right in the first of them.
@@ -75,7 +76,7 @@ extern "C" __global__ void moments(const X* __restrict__ x, double* partial, T* 
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
     double sum[VECTOR] = {}, square[VECTOR] = {};
     T pivot[VECTOR];
-    if (c < C) {
+    if (c < C && first < last) {
         load(x + c, pivot);
         for (long long m = first + threadIdx.y; m < last; m += GROUP * blockDim.y) {
             T s[VECTOR] = {}, q[VECTOR] = {};

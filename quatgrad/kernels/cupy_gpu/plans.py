@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -116,9 +116,12 @@ def build(problem: Problem, **device: Any) -> Any:
     import cudnn
 
     if problem.precision != "float32":
-        with suppress(cudnn.cudnnGraphNotSupportedError, RuntimeError):  # odd channels, perhaps
+        try:
             return _build(problem, ["TENSOR_CORE"], ["NONDETERMINISTIC"], **device)
-        return _build(problem, [], ["NONDETERMINISTIC"], **device)
+        except (cudnn.cudnnGraphNotSupportedError, RuntimeError):  # odd channels, perhaps
+            graph = _build(problem, [], ["NONDETERMINISTIC"], **device)
+            notice("some convolutions do without tensor cores, which is slower: odd channels?")
+            return graph
     unfit = ["NONDETERMINISTIC", "TENSOR_CORE", "DOWN_CONVERT_INPUTS"]
     return _build(problem, [], unfit, **device)
 

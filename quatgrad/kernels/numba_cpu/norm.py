@@ -99,7 +99,7 @@ def _normalized(
     if shortcut is None:
         _normalize(*numbers, rectify, rows)
     else:
-        _normalize_and_add(*numbers, _rows(shortcut), rows)
+        _normalize_and_add(*numbers, _rows(shortcut), rectify, rows)
     return y
 
 
@@ -113,12 +113,12 @@ def _normalize(x, mean, factor, shift, rectify, y):
 
 
 @_parallel
-def _normalize_and_add(x, mean, factor, shift, shortcut, y):
+def _normalize_and_add(x, mean, factor, shift, shortcut, rectify, y):
     (M, C), zero = x.shape, x.dtype.type(0)
     for m in prange(M):
         for c in range(C):
             z = (x[m, c] - mean[c]) * factor[c] + shift[c] + shortcut[m, c]
-            y[m, c] = zero if z <= 0 else z
+            y[m, c] = zero if rectify and z <= 0 else z
 
 
 # ----------------------------------------------------------------------------- backward
