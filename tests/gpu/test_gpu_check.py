@@ -100,7 +100,7 @@ def test_kernels_in_every_precision(check, solved):
     rows = {row["what"]: row for row in check.kernels(tiny=True)}
     assert all(row["error"] <= row["limit"] for row in rows.values()), rows
     for name in ("conv2d", "hamilton_conv2d_dw", "conv_norm", "conv_norm_dx"):
-        assert 1e-4 < rows[f"{name} bf16"]["error"]
+        assert rows[f"{name} bf16"]["error"] > 1e-4
 
 
 def test_training_in_every_precision(check, solved):
