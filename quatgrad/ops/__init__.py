@@ -7,7 +7,7 @@
     conv         linear conv2d conv_transpose2d
     pool         max_pool2d avg_pool2d global_avg_pool2d quaternion_max_pool2d
     norm         batch_norm
-    unit         conv_norm: convolution, batch norm and rectifier in one
+    unit         conv_norm: convolution, batch norm, sum and rectifier in one
     loss         cross_entropy mse_loss
     algebra      exp, log, sqrt, powers, rotations of quaternions: ops.algebra.exp, ...
 

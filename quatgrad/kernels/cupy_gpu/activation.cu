@@ -10,24 +10,24 @@ extern "C" __global__ void relu(const X* x, X* y, long long N) {
     }
 }
 
-// dx = g where y > 0, else 0.
-extern "C" __global__ void relu_dx(const X* g, const X* y, X* dx, long long N) {
-    FOR(n, N) {
-        T a[VECTOR], b[VECTOR];
-        load(g + n * VECTOR, a);
-        load(y + n * VECTOR, b);
-        for (int v = 0; v < VECTOR; v++) a[v] = b[v] > 0 ? a[v] : T(0);
-        save(a, dx + n * VECTOR);
-    }
-}
-
-// y = a + b.
-extern "C" __global__ void add(const X* a, const X* b, X* y, long long N) {
+// y[n] = f(a[n], b[n]).
+template <class F>
+__device__ void each_pair(const X* a, const X* b, X* y, long long N, F f) {
     FOR(n, N) {
         T one[VECTOR], two[VECTOR];
         load(a + n * VECTOR, one);
         load(b + n * VECTOR, two);
-        for (int v = 0; v < VECTOR; v++) one[v] += two[v];
+        for (int v = 0; v < VECTOR; v++) one[v] = f(one[v], two[v]);
         save(one, y + n * VECTOR);
     }
+}
+
+// dx = g where y > 0, else 0.
+extern "C" __global__ void relu_dx(const X* g, const X* y, X* dx, long long N) {
+    each_pair(g, y, dx, N, [](T g, T y) { return y > 0 ? g : T(0); });
+}
+
+// y = a + b.
+extern "C" __global__ void add(const X* a, const X* b, X* y, long long N) {
+    each_pair(a, b, y, N, [](T a, T b) { return a + b; });
 }
