@@ -541,6 +541,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = p.parse_args(argv)
     if options.section:
         return child(options.section, options.backend, options.tiny)
+    try:
+        with use_backend(options.backend):
+            pass
+    except BackendError as error:  # before a record is overwritten
+        print(f"gpu_check.py: {error}", file=sys.stderr)
+        return 2
     names = [n for n in SECTIONS if find_spec("torch") or not n.startswith("torch")]
     sections, bad, started = [], [], time.perf_counter()
     record = about(1, None) | {"device": device(options.backend), "sections": sections}

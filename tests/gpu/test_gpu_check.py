@@ -65,6 +65,16 @@ def test_without_a_gpu_each_section_says_so(check):
     assert not section["rows"]
 
 
+def test_without_a_gpu_no_record_is_overwritten(check, tmp_path, capsys):
+    if importlib.util.find_spec("cupy"):
+        pytest.skip("CuPy is installed")
+    out = tmp_path / "check.json"
+    out.write_text("measured")
+    assert check.main(["--out", str(out)]) == 2
+    assert out.read_text() == "measured"
+    assert "CuPy is not installed" in capsys.readouterr().err
+
+
 def test_every_kernel_is_compared(check):
     helpers = {"array_module", "out_size", "pad", "window", "cache", "import_module", "partial"}
     public = {n for n, f in inspect.getmembers(reference, inspect.isfunction) if n[0] != "_"}
