@@ -30,28 +30,26 @@ import numpy as np
 from bench import about, normal, torch_twin
 
 from quatgrad import Tensor, data, generator, models
+from quatgrad.arrays import asarray, to_numpy
 from quatgrad.backend import (
-    LADDERS,
+    BACKENDS,
     PRECISIONS,
-    asarray,
     get_backend,
-    kernel,
-    numbers,
     set_backend,
-    to_numpy,
     use_backend,
     use_precision,
 )
-from quatgrad.capture import Step
 from quatgrad.data import Dataset, Split
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.encode import make_colour_encode
 from quatgrad.errors import BackendError, QuatgradError
 from quatgrad.kernels import cupy_gpu, reference, use_kernels
+from quatgrad.kernels.registry import kernel, numbers
 from quatgrad.models import resnet
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
+from quatgrad.train_step import Step
 
 OUT = Path(__file__).parent / "results" / "gpu-check.json"
 #: A comparison: "what", "error", "limit". A measurement: "case", "engine", "speed" (images/s), or
@@ -534,7 +532,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """All sections, a report of each, and the verdict."""
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog="gpu_check.py", description=__doc__, formatter_class=raw)
-    p.add_argument("--backend", choices=tuple(LADDERS), default="cupy", help="default: cupy")
+    p.add_argument("--backend", choices=BACKENDS, default="cupy", help="default: cupy")
     p.add_argument("--tiny", action="store_true", help="sizes that take seconds on a CPU")
     p.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"default: {OUT}")
     p.add_argument("--section", choices=tuple(SECTIONS), help=argparse.SUPPRESS)

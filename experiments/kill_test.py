@@ -29,14 +29,16 @@ from pathlib import Path
 from typing import Any
 
 from quatgrad import __version__
-from quatgrad.capture import Step
-from quatgrad.lth import checkpoint, choose, command, store
+from quatgrad.lth.command import cli
+from quatgrad.lth.search import checkpoint, level_masks
+from quatgrad.lth.store import files
+from quatgrad.train_step import Step
 
 OPTIONS = ["--preset", "smoke", "--epochs", "3", "--levels", "3", "--memory", "kept", "--late", "1",
            "--control", "shuffled", "--quiet"]  # fmt: skip
 #: phase -> the code that is it
-CODE = {"training": (Step, "__call__"), "pruning": (choose, "prune"),
-        "writing": (store, "write_file")}  # fmt: skip
+CODE = {"training": (Step, "__call__"), "pruning": (level_masks, "prune"),
+        "writing": (files, "write_file")}  # fmt: skip
 #: phase -> it dies in one of so many calls, at most so many seconds after its beginning
 PHASES = {"training": (40, 0.0015), "pruning": (3, 0.0004), "writing": (40, 0.006)}
 RESULT = Path(__file__).parent / "results" / "kill-test.json"
@@ -53,7 +55,7 @@ def start(out: Path, phase: str = "never", call: int = 0, delay: float = 0.0) ->
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(write, 2)
         watch(phase, call, delay)
-        os._exit(command.main([*OPTIONS, "--out", str(out)]))
+        os._exit(cli.main([*OPTIONS, "--out", str(out)]))
     os.close(write)
     with open(read) as pipe:
         said = pipe.read().rstrip()
@@ -97,9 +99,9 @@ def outcome(out: Path) -> dict[str, Any]:
         if path.name.startswith(".") and path.suffix == ".tmp" and "stages" not in name:
             continue  # half a table or picture: gc removes it
         if path.suffix == ".npz":
-            left[name] = store.digest(store.read_arrays(path))
+            left[name] = files.digest(files.read_arrays(path))
         elif path.name == "record.json":
-            left[name] = timeless(json.loads(store.read_sealed(path)))
+            left[name] = timeless(json.loads(files.read_sealed(path)))
         elif path.name in ("levels.csv", "done", "checks.json"):  # times, and counts of checks
             left[name] = "there"
         else:
@@ -175,7 +177,7 @@ def main() -> None:
         "python": platform.python_version(),
         "quatgrad": __version__,
     }
-    store.write_json(given.result, result)
+    files.write_json(given.result, result)
     print(json.dumps(result, indent=2))
     sys.exit(bool(different or lost))
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from quatgrad.lth.command import main
+from quatgrad.lth.command.cli import main
 
 if __name__ == "__main__":  # Dask imports this file in its workers
     sys.exit(main())

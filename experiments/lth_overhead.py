@@ -26,11 +26,12 @@ os.environ |= {"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before 
 import numpy as np
 
 from quatgrad import __version__, models
-from quatgrad.capture import Step
-from quatgrad.lth import Ticket, check_pruned, prune_by_magnitude, rewind, store
-from quatgrad.lth.checkpoint import INTERVAL, Checkpoint
-from quatgrad.lth.prune import full_masks
+from quatgrad.lth import Ticket, check_pruned, prune_by_magnitude, rewind
+from quatgrad.lth.prune.rule import full_masks
+from quatgrad.lth.search.checkpoint import INTERVAL, Checkpoint
+from quatgrad.lth.store import files
 from quatgrad.train import Part, Recipe
+from quatgrad.train_step import Step
 
 RESULT = Path(__file__).parent / "results" / "lth-overhead.json"
 RECIPE = Recipe(epochs=1, batch_size=64, lr=0.01)
@@ -104,7 +105,7 @@ def main() -> None:
     result = {"rounds": rounds, "batch size": RECIPE.batch_size, "steps of an epoch": EPOCH,
               "rows": rows, "machine": platform.machine(), "python": platform.python_version(),
               "numpy": np.__version__, "quatgrad": __version__}  # fmt: skip
-    store.write_json(RESULT, result)
+    files.write_json(RESULT, result)
     print(json.dumps(result, indent=2))
 
 

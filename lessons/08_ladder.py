@@ -32,7 +32,7 @@ import numpy as np
 from numba import njit
 
 from checkers import lesson08 as check
-from quatgrad import backend
+from quatgrad import arrays, backend, kernels
 from quatgrad.errors import BackendError
 from quatgrad.kernels import gemm, reference
 from quatgrad.kernels.numba_cpu import choice, hamilton8
@@ -280,7 +280,7 @@ check.saving(saving)
 
 # %%
 print(choice.explain((H, H), w.shape, *how)["y"])
-climb("Winograd, eight products", lambda: backend.kernel("hamilton_conv2d")(x, w, *how))
+climb("Winograd, eight products", lambda: kernels.kernel("hamilton_conv2d")(x, w, *how))
 
 # %% [markdown]
 # It is paid for with exactness: sums of large numbers that cancel. The error is about ten times
@@ -293,9 +293,9 @@ climb("Winograd, eight products", lambda: backend.kernel("hamilton_conv2d")(x, w
 # %%
 try:
     with backend.use_backend("cupy"):
-        on_card = backend.asarray(x), backend.asarray(w)
-        kernel = backend.kernel("hamilton_conv2d")
-        climb("CuPy", lambda: backend.to_numpy(kernel(*on_card, *how)))
+        on_card = arrays.asarray(x), arrays.asarray(w)
+        kernel = kernels.kernel("hamilton_conv2d")
+        climb("CuPy", lambda: arrays.to_numpy(kernel(*on_card, *how)))
 except BackendError as error:
     print("no CuPy rung here:", error)
 

@@ -35,12 +35,13 @@ import numpy as np
 
 from checkers import lesson10 as check
 from quatgrad import Tensor, data, models
-from quatgrad.backend import generator, set_backend
+from quatgrad.backend import set_backend
 from quatgrad.models.algebra import Layers
 from quatgrad.models.resnet import BasicBlock, ResNet
 from quatgrad.nn import BatchNorm2d, Module, Sequential
 from quatgrad.ops import cross_entropy, relu
 from quatgrad.paper.published import rows
+from quatgrad.random import generator
 from quatgrad.train import Recipe, train
 
 plt.style.use("quatgrad.style")

@@ -31,7 +31,7 @@ from checkers import lesson12 as check
 from quatgrad import Parameter, Tensor, data, models
 from quatgrad.errors import InvariantError
 from quatgrad.lth import Ticket, check_pruned, full_masks, prune_by_magnitude, rewind
-from quatgrad.lth.prune import _highest
+from quatgrad.lth.prune.rule import _highest
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Adam
 from quatgrad.train import evaluate
@@ -175,10 +175,7 @@ def zero_once(net, masks):
 
 
 # %%
-OPTIMIZERS = {
-    "SGD with momentum": (lambda p: SGD(p, momentum=0.9), 0.05),
-    "Adam": (Adam, 0.003),
-}
+OPTIMIZERS = {"SGD with momentum": (lambda p: SGD(p, momentum=0.9), 0.05), "Adam": (Adam, 0.003)}
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.2))
 for ax, (title, (make, lr)) in zip(axes, OPTIMIZERS.items(), strict=True):
     net = models.create("lenet-300-100", width=60, image_size=(4, 4))

@@ -32,7 +32,7 @@ import numpy as np
 from checkers import lesson13 as check
 from quatgrad import data, models, set_backend
 from quatgrad.lth import Protocol, Search, Ticket, full_masks, prune_by_magnitude, rewind
-from quatgrad.lth.store import digest
+from quatgrad.lth.store.files import digest
 from quatgrad.train import Recipe, train
 
 plt.style.use("quatgrad.style")
@@ -117,8 +117,8 @@ print("equal, bit for bit:", len(records), "tickets and what they were trained t
 # * the **re-initialised ticket** has the places, but new first values;
 # * the **random ticket** has the values, but at places drawn by lot.
 #
-# One run proves nothing, so we do all of it from three seeds. (`quatgrad.lth.controls` has both
-# controls, and one more: only the signs of the values.)
+# One run proves nothing, so we do all of it from three seeds. (`quatgrad.lth.ticket.controls` has
+# both controls, and one more: only the signs of the values.)
 
 # %%
 SEEDS = 3

@@ -11,9 +11,10 @@ from typing import Any
 
 from quatgrad import kernels, ops, quaternion
 from quatgrad.autograd import Function, Parameter, Tensor, no_grad
-from quatgrad.backend import generator, get_backend, set_backend, use_backend
+from quatgrad.backend import get_backend, set_backend, use_backend
 from quatgrad.kernels import use_kernels
 from quatgrad.quaternion import Quaternion
+from quatgrad.random import generator
 
 __version__ = "0.1.0"
 

@@ -15,6 +15,7 @@ twice, however many paths lead to it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,10 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quatgrad.backend import BITS, Array, add, array_module, asarray, new_array, numbers, to_numpy
+from quatgrad.arrays import BITS, Array, array_module, asarray, new_array, to_numpy
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
+
+#: The sum of two gradients, and an array's numbers where a fast rung keeps them otherwise. Both are
+#: plain here; quatgrad.ops attaches faster ones, as it attaches the operators of `Tensor`.
+add: Callable[[Array, Array], Array] = operator.add
+numbers: Callable[[Array], Array] = lambda a: a  # noqa: E731
 
 
 @contextmanager

@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.arena import Arena, fits
+from quatgrad.arrays import Array, array_module, asarray, to_numpy
 from quatgrad.autograd import Parameter
-from quatgrad.backend import Array, array_module, asarray, get_backend, kernel, to_numpy
+from quatgrad.backend import get_backend
 from quatgrad.errors import OptionError
+from quatgrad.flat_parameters import Arena, fits
+from quatgrad.kernels.registry import kernel
 
 
 class Optimizer:

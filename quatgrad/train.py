@@ -12,14 +12,16 @@ from itertools import islice
 import numpy as np
 from tqdm import tqdm
 
+from quatgrad.arrays import Array, asarray, to_numpy
 from quatgrad.autograd import Tensor, no_grad
-from quatgrad.backend import Array, asarray, get_backend, kernel, to_numpy
-from quatgrad.capture import Step
+from quatgrad.backend import get_backend
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import OptionError, RunError
+from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer
+from quatgrad.train_step import Step
 
 
 @dataclass(frozen=True)

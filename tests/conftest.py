@@ -30,9 +30,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 def _backend_is_left_as_found():
     """A test that switches backend or rung and forgets to switch back fails here, not later."""
     from quatgrad import backend
+    from quatgrad.kernels import registry
 
-    before = backend._backend, backend._ladder
+    before = backend._backend, registry._chosen
     yield
-    after = backend._backend, backend._ladder
-    backend._backend, backend._ladder = before
+    after = backend._backend, registry._chosen
+    backend._backend, registry._chosen = before
     assert after == before, f"the test left the backend at {after}, it was {before}"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from quatgrad import models, optim
-from quatgrad.arena import ALIGN, Arena
 from quatgrad.autograd import Parameter
+from quatgrad.flat_parameters import ALIGN, Arena
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 

@@ -8,10 +8,10 @@ from blobs import blobs
 
 from quatgrad import models
 from quatgrad.autograd import Tensor, no_grad
-from quatgrad.backend import kernel
 from quatgrad.data import Dataset, Split
 from quatgrad.errors import OptionError, RunError
 from quatgrad.kernels import use_kernels
+from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Adam

@@ -16,12 +16,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 #: First part of a module's name -> its floor. A module imports from its own floor or below.
 FLOORS = {
-    "errors": 0, "backend": 0,
+    "errors": 0, "backend": 0, "arrays": 0, "random": 0,
     "kernels": 1, "autograd": 1,
     "quaternion": 2, "ops": 2,
     "nn": 3,
-    "models": 4, "arena": 4, "optim": 4,
-    "data": 5, "capture": 5,
+    "models": 4, "flat_parameters": 4, "optim": 4,
+    "data": 5, "train_step": 5,
     "train": 6, "lth": 6, "sparse": 6,
     "paper": 7,
 }  # fmt: skip
@@ -110,7 +110,7 @@ def code(path):
     return [lines[n - 1][: comments.get(n)] for n in sorted(held - apart)]
 
 
-ENGINE = 274  # lines of code that the engine may take, a quarter of them error messages
+ENGINE = 280  # lines of code that the engine may take, a quarter of them error messages
 
 
 def test_the_engine_stays_within_its_budget():
@@ -121,6 +121,6 @@ def test_the_engine_stays_within_its_budget():
 def test_the_engine_knows_no_kernel_and_no_quaternion():
     path = ROOT / "autograd.py"
     assert {n for n in imports(path) if n.startswith("quatgrad")} <= {
-        "quatgrad.backend", "quatgrad.errors",
+        "quatgrad.arrays", "quatgrad.errors",
     }  # fmt: skip
     assert not re.search("quaternion|hamilton|kernel", "\n".join(code(path)), re.IGNORECASE)

@@ -4,10 +4,10 @@ import numpy as np
 
 from checkers.judging import agree, exercise
 from quatgrad import Tensor
-from quatgrad.backend import generator
 from quatgrad.models.algebra import Layers
 from quatgrad.models.resnet import BasicBlock
 from quatgrad.ops import relu
+from quatgrad.random import generator
 
 
 @exercise

@@ -6,7 +6,7 @@ import numpy as np
 
 from checkers.judging import Wrong, agree, exercise
 from quatgrad import Parameter
-from quatgrad.lth.prune import Rule, prune, survivors
+from quatgrad.lth.prune.rule import Rule, prune, survivors
 from quatgrad.optim import SGD
 
 #: Each tells one more mistake from the rule.

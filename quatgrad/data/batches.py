@@ -17,11 +17,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from quatgrad.backend import Array, generator
+from quatgrad.arrays import Array
 from quatgrad.data import on_device
 from quatgrad.data.augment import draw_moves
 from quatgrad.data.dataset import Dataset, Encode, Split
 from quatgrad.errors import OptionError
+from quatgrad.random import generator
 
 Batch = tuple[Array, Array]
 

@@ -36,10 +36,7 @@ from quatgrad.data.pickles import InFile, read_pickle
 from quatgrad.errors import DataError
 
 SHAPE = (64, 64, 3)
-SPLITS = {
-    "train": tuple(f"train_data_batch_{i}" for i in range(1, 11)),
-    "test": ("val_data",),
-}
+SPLITS = {"train": tuple(f"train_data_batch_{i}" for i in range(1, 11)), "test": ("val_data",)}
 ROW = 64 * 64 * 3  # bytes of an image
 PIECE = 1024  # images that are converted together
 CLASSES = 1000

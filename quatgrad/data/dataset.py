@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quatgrad.backend import generator
 from quatgrad.data.disk import ImagesOnDisk
 from quatgrad.errors import DataError, OptionError
+from quatgrad.random import generator
 
 Encode = Callable[[np.ndarray], np.ndarray]
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import generator
 from quatgrad.data.dataset import Dataset, Split, stratified
 from quatgrad.data.encode import make_encode
+from quatgrad.random import generator
 
 TEST_IMAGES = 360  # 36 of each class; 1437 are left to train on
 

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from quatgrad.backend import array_module, check_dtype
+from quatgrad.arrays import array_module, check_dtype
 from quatgrad.data.dataset import Encode
 from quatgrad.errors import OptionError, ShapeError
 

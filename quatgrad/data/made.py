@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import generator
 from quatgrad.data import cifar, convert, mnist
 from quatgrad.errors import DataError, OptionError
+from quatgrad.random import generator
 
 NOISE = 32  # grey levels
 

@@ -16,10 +16,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module, asarray, get_backend, kernel, notice
+from quatgrad.arrays import Array, array_module, asarray
+from quatgrad.backend import get_backend, notice
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.dataset import Augment, Encode, Split
 from quatgrad.data.encode import PIXELWISE, normalise_and_encode
+from quatgrad.kernels.registry import kernel
 
 PIECE = 4096  # images that are copied at once
 

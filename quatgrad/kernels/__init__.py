@@ -14,7 +14,7 @@ blocks [1 | i | j | k]. Strides, paddings and window sizes are pairs (rows, colu
 from functools import partial
 from importlib import import_module
 
-from quatgrad.backend import add_rung, kernel, use_kernels
+from quatgrad.kernels.registry import add_rung, kernel, use_kernels
 
 for _name in ("reference", "gemm", "numba_cpu", "cupy_gpu"):
     add_rung(_name, partial(import_module, f"quatgrad.kernels.{_name}"))

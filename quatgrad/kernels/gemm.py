@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module, kernel
+from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.reference import HAMILTON, Pair, out_size, pad, window
+from quatgrad.kernels.registry import kernel
 
 #: For every block (b, c) of the expanded weight: which component stands there, and its sign.
 _BLOCK = {
     (b, c): (a, int(HAMILTON[a, b, c]))
-    for a in range(4) for b in range(4) for c in range(4) if HAMILTON[a, b, c]
-}  # fmt: skip
+    for a in range(4)
+    for b in range(4)
+    for c in range(4)
+    if HAMILTON[a, b, c]
+}
 
 
 def expand(w: Array) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import BITS, Array, array_module
+from quatgrad.arrays import BITS, Array, array_module
 from quatgrad.kernels.reference_algebra import (  # noqa: F401 - kernels of this rung
     quaternion_divide,
     quaternion_exp,

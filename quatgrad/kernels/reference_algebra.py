@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module
+from quatgrad.arrays import Array, array_module
 
 _quiet = np.errstate(all="ignore")  # what zero and infinity give is stated, not warned of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module
+from quatgrad.arrays import Array, array_module
 
 
 def cross_entropy(z: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ remembers of it. g is only read.
 
 from __future__ import annotations
 
-from quatgrad.backend import Array, array_module
+from quatgrad.arrays import Array, array_module
 
 
 def sgd(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 
 Pair = tuple[int, int]
 

@@ -25,11 +25,11 @@ verify    proof from the files     collect   what no run needs any more
 sweep     many runs at once     arguments   options as typed     command   the command line
 """
 
-from quatgrad.lth.protocol import Protocol
-from quatgrad.lth.prune import Rule, full_masks, prune_by_magnitude
-from quatgrad.lth.rewind import check_pruned, check_start, rewind
-from quatgrad.lth.search import Search
-from quatgrad.lth.ticket import Ticket
+from quatgrad.lth.prune.rule import Rule, full_masks, prune_by_magnitude
+from quatgrad.lth.search.protocol import Protocol
+from quatgrad.lth.search.search import Search
+from quatgrad.lth.ticket.rewind import check_pruned, check_start, rewind
+from quatgrad.lth.ticket.ticket import Ticket
 
 __all__ = [
     "Protocol",

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 
-from quatgrad.backend import generator
 from quatgrad.errors import OptionError
 from quatgrad.models.algebra import Layers
 from quatgrad.models.convnet import conv_net
 from quatgrad.models.lenet import lenet
 from quatgrad.models.resnet import BasicBlock, Bottleneck, ResNet
 from quatgrad.nn import LearnedEncoder, Module, Sequential
+from quatgrad.random import generator
 
 Shape = tuple[int, int, int]
 Builder = Callable[[Layers, int, Shape, int], Module]

@@ -8,13 +8,7 @@ import numpy as np
 
 from quatgrad.errors import OptionError
 from quatgrad.nn import Conv2d, Linear, QConv2d, QLinear
-from quatgrad.nn.init import (
-    INITIALISERS,
-    fan_in_uniform,
-    fan_in_uniform_bias,
-    initialiser,
-    xavier,
-)
+from quatgrad.nn.init import INITIALISERS, fan_in_uniform, fan_in_uniform_bias, initialiser, xavier
 
 L = TypeVar("L", bound=Conv2d | QConv2d | Linear | QLinear)
 

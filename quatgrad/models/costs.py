@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quatgrad.arrays import Array
 from quatgrad.autograd import Function, Parameter, Tensor
-from quatgrad.backend import Array
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.nn import Module
 from quatgrad.ops.arithmetic import MatMul

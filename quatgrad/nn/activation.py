@@ -6,10 +6,10 @@ import numpy as np
 
 from quatgrad import ops
 from quatgrad.autograd import Tensor
-from quatgrad.backend import generator
 from quatgrad.errors import OptionError
 from quatgrad.nn.linear import quaternions, zeros
 from quatgrad.nn.module import Buffer, Module
+from quatgrad.random import generator
 
 
 class ReLU(Module):

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Parameter, no_grad
-from quatgrad.backend import Array, array_module, kernel
+from quatgrad.kernels.registry import kernel
 from quatgrad.nn.conv import Conv2d, ConvTranspose2d, QConv2d, QConvTranspose2d, RotationConv2d
 from quatgrad.nn.linear import Linear, QLinear, RotationLinear
 from quatgrad.nn.module import Module
@@ -19,8 +20,10 @@ from quatgrad.ops.rotation import rotation_weight
 
 #: Real layer -> its quaternion twin, and the way back.
 TO_QUATERNION: dict[type, type] = {
-    Linear: QLinear, Conv2d: QConv2d, ConvTranspose2d: QConvTranspose2d,
-}  # fmt: skip
+    Linear: QLinear,
+    Conv2d: QConv2d,
+    ConvTranspose2d: QConvTranspose2d,
+}
 TO_REAL: dict[type, type] = {q: r for r, q in TO_QUATERNION.items()}
 TO_REAL |= {RotationLinear: Linear, RotationConv2d: Conv2d}
 

@@ -17,7 +17,8 @@ and of quaternions
     rotation     rotation_weight rotation_linear rotation_conv2d
     quaternion_norm   variance_norm whitening_norm
 
-Importing this package gives `Tensor` its operators and methods: the table below.
+Importing this package gives `Tensor` its operators and methods, the table below, and the engine
+the kernel that adds gradients.
 """
 
 from __future__ import annotations
@@ -25,19 +26,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from quatgrad import autograd
 from quatgrad.autograd import Tensor
+from quatgrad.kernels import registry
 from quatgrad.ops import algebra as algebra
 from quatgrad.ops import arithmetic, reduce, shape
-from quatgrad.ops.activation import (
-    dropout,
-    gelu,
-    leaky_relu,
-    modrelu,
-    relu,
-    sigmoid,
-    softmax,
-    tanh,
-)
+from quatgrad.ops.activation import dropout, gelu, leaky_relu, modrelu, relu, sigmoid, softmax, tanh
 from quatgrad.ops.arithmetic import absolute, clip, exp, log, matmul, power, sqrt, where
 from quatgrad.ops.conv import conv2d, conv_transpose2d, linear
 from quatgrad.ops.hamilton import (
@@ -48,12 +42,7 @@ from quatgrad.ops.hamilton import (
 )
 from quatgrad.ops.loss import cross_entropy, mse_loss
 from quatgrad.ops.norm import batch_norm
-from quatgrad.ops.pool import (
-    avg_pool2d,
-    global_avg_pool2d,
-    max_pool2d,
-    quaternion_max_pool2d,
-)
+from quatgrad.ops.pool import avg_pool2d, global_avg_pool2d, max_pool2d, quaternion_max_pool2d
 from quatgrad.ops.quaternion_norm import variance_norm, whitening_norm
 from quatgrad.ops.reduce import logsumexp, max, mean, sum, var
 from quatgrad.ops.rotation import rotation_conv2d, rotation_linear, rotation_weight
@@ -110,6 +99,7 @@ for _method in METHODS:
     setattr(Tensor, _method.__name__, _method)
 for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, _name, _comparison(_name))
+autograd.add, autograd.numbers = registry.add, registry.numbers
 Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # == compares entries
 
 __all__ = [

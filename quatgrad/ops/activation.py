@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 
+from quatgrad.arrays import array_module, asarray, special
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import array_module, asarray, kernel, special
 from quatgrad.errors import OptionError, ShapeError
+from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion import norm
 
 

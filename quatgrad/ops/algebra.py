@@ -12,8 +12,8 @@ from collections.abc import Callable
 from numbers import Real
 
 from quatgrad import quaternion
+from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module
 from quatgrad.errors import DTypeError
 from quatgrad.ops.arithmetic import unbroadcast, where
 from quatgrad.ops.hamilton import hamilton as multiply
@@ -81,10 +81,7 @@ class Intrinsic(Function):
     """
 
     def __init__(
-        self,
-        name: str,
-        value: Callable[[Array], Array],
-        slope: Callable[[Array, Array], Array],
+        self, name: str, value: Callable[[Array], Array], slope: Callable[[Array, Array], Array]
     ):
         self.name, self.value, self.slope = name, value, slope
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from quatgrad.arrays import Array, array_module, asarray
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module, asarray, kernel
+from quatgrad.kernels.registry import kernel
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:

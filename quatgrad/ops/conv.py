@@ -7,9 +7,10 @@ a plain one on every phase of the map.
 
 from __future__ import annotations
 
+from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module, kernel
 from quatgrad.kernels.reference import Pair
+from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import matmul
 from quatgrad.ops.shape import pad
 from quatgrad.ops.window import (

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import array_module, kernel
 from quatgrad.errors import ShapeError
+from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import Binary
 from quatgrad.ops.conv import Conv, ConvTranspose, convolve, convolve_transpose
 from quatgrad.ops.window import Size, check_channels

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from quatgrad.arrays import Array, array_module, asarray
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module, asarray, kernel
 from quatgrad.errors import DataError, OptionError, ShapeError
+from quatgrad.kernels.registry import kernel
 
 
 class CrossEntropy(Function):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module, kernel
 from quatgrad.errors import ShapeError
+from quatgrad.kernels.registry import kernel
 
 
 class BatchNorm(Function):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import array_module, kernel
 from quatgrad.errors import OptionError
 from quatgrad.kernels.reference import Pair
+from quatgrad.kernels.registry import kernel
 from quatgrad.ops.reduce import mean
 from quatgrad.ops.window import Size, check_window, pair
 from quatgrad.quaternion import as_quaternions, norm

@@ -6,8 +6,8 @@ give E |y|^2 = 1 to begin with, as published; whitening also makes the component
 
 from __future__ import annotations
 
+from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module
 from quatgrad.errors import ShapeError
 from quatgrad.ops.norm import check_rows, follow
 from quatgrad.ops.shape import concatenate

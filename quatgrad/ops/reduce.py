@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module
 
 Axis = int | tuple[int, ...] | None
 

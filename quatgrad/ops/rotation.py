@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import Array, array_module
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.reference import HAMILTON
 from quatgrad.ops.conv import conv2d, linear

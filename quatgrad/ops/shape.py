@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import array_module
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.ops.arithmetic import unbroadcast
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from quatgrad.autograd import Function, Tensor
-from quatgrad.backend import kernel
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.reference import Pair, out_size
+from quatgrad.kernels.registry import kernel
 from quatgrad.ops.norm import check_rows, follow
 from quatgrad.ops.window import check_channels, check_window, window_of
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from quatgrad.arrays import Array
 from quatgrad.autograd import Tensor
-from quatgrad.backend import Array
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.reference import Pair, out_size
 from quatgrad.ops.shape import BORDERS

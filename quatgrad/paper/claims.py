@@ -133,8 +133,10 @@ def s1(curves: Curves) -> Ruling:
     for _, real, quaternion in _resnets(curves):
         weights.append(quaternion.dense.weights / real.dense.weights)
         totals.append(quaternion.dense.parameters / real.dense.parameters)
-    numbers = (f"prunable weights {_range(weights, '.4f')}, with batch norm and biases "
-               f"{_range(totals, '.4f')}")  # fmt: skip
+    numbers = (
+        f"prunable weights {_range(weights, '.4f')}, with batch norm and biases "
+        f"{_range(totals, '.4f')}"
+    )
     return (SUPPORTED if set(weights) == {0.25} else NOT_SUPPORTED), numbers
 
 
@@ -233,9 +235,11 @@ def s8(curves: Curves) -> Ruling:
     """ImageNet64: accuracies decline with pruning; no network is over-parameterised."""
     better = [
         (curve, point)
-        for _, *pair in _pairs(curves, "imagenet64") for curve in pair
-        for point in curve.points[1:] if point.accuracy > curve.dense.accuracy
-    ]  # fmt: skip
+        for _, *pair in _pairs(curves, "imagenet64")
+        for curve in pair
+        for point in curve.points[1:]
+        if point.accuracy > curve.dense.accuracy
+    ]
     each = ", ".join(
         f"{_short(c.model)} {c.algebra} level {p.level} ({p.accuracy:.2f} against "
         f"{c.dense.accuracy:.2f})"

@@ -91,6 +91,8 @@ def pairs(curves: Curves, dataset: str, prefix: str = "") -> list[tuple[str, Cur
     return [
         (model, curve, curves[dataset, model, "quaternion"])
         for (d, model, algebra), curve in curves.items()
-        if d == dataset and algebra == "real" and model.startswith(prefix)
+        if d == dataset
+        and algebra == "real"
+        and model.startswith(prefix)
         and (dataset, model, "quaternion") in curves
-    ]  # fmt: skip
+    ]

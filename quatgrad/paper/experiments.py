@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from quatgrad.errors import OptionError
-from quatgrad.lth.options import Options, resolve
+from quatgrad.lth.experiment.options import Options, resolve
 from quatgrad.paper.ours import published_preset
 from quatgrad.paper.published import TRIALS
 
@@ -32,8 +32,12 @@ SMALL = {
 }  # fmt: skip
 
 #: At tiny scale: images that are made for training and for testing, of so many classes.
-TINY_IMAGES = {"mnist": (400, 100), "cifar10": (200, 100), "cifar100": (200, 100),
-               "imagenet64": (80, 40)}  # fmt: skip
+TINY_IMAGES = {
+    "mnist": (400, 100),
+    "cifar10": (200, 100),
+    "cifar100": (200, 100),
+    "imagenet64": (80, 40),
+}
 TINY_CLASSES = 4
 
 
@@ -54,10 +58,14 @@ def _experiments() -> dict[str, Experiment]:
         for panel in panels:
             found.append(Experiment("-".join(panel), "one of its panels", (panel,)))
     older = {
-        ("mnist", "lenet-300-100"): "4a", ("mnist", "lenet-12"): "5b",
-        ("cifar10", "conv-2"): "4b", ("cifar10", "conv-4"): "4c", ("cifar10", "conv-6"): "4d",
-        ("cifar100", "conv-4"): "4e", ("cifar100", "conv-6"): "4f",
-    }  # fmt: skip
+        ("mnist", "lenet-300-100"): "4a",
+        ("mnist", "lenet-12"): "5b",
+        ("cifar10", "conv-2"): "4b",
+        ("cifar10", "conv-4"): "4c",
+        ("cifar10", "conv-6"): "4d",
+        ("cifar100", "conv-4"): "4e",
+        ("cifar100", "conv-6"): "4f",
+    }
     found.append(Experiment("predecessor", "figures 4 and 5b of the predecessor", tuple(older)))
     for panel, figure in older.items():
         shows = f"figure {figure} of the predecessor"
@@ -71,8 +79,8 @@ EXPERIMENTS = _experiments()
 OTHERS = {
     "parameters": "both tables of parameters: reproduce.py table",
     "conv-2-early-stopping": "figure 6 of the predecessor: its code was not published; "
-                             "its points are judged by reproduce.py verify",
-}  # fmt: skip
+    "its points are judged by reproduce.py verify",
+}
 
 
 def experiment(name: str) -> Experiment:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-from quatgrad.lth.plot import STYLE
+from quatgrad.lth.results.plot import STYLE
 from quatgrad.paper.curves import Curve
 from quatgrad.paper.published import CHANCE
 
@@ -79,8 +79,12 @@ def beyond(curves: Sequence[Curve]) -> Figure:
 def _title(curves: Sequence[Curve]) -> str:
     """ "ResNet-18, CIFAR-100", and below it what is not as published in ours."""
     model = curves[0].model
-    for name, printed in (("resnet", "ResNet-"), ("lenet", "LeNet"), ("conv", "Conv"),
-                          ("-early-stopping", ", early stopping")):  # fmt: skip
+    for name, printed in (
+        ("resnet", "ResNet-"),
+        ("lenet", "LeNet"),
+        ("conv", "Conv"),
+        ("-early-stopping", ", early stopping"),
+    ):
         model = model.replace(name, printed)
     notes = {("made images; " if c.made else "") + c.scaled for c in curves if c.scaled or c.made}
     return f"{model}, {NAMES[curves[0].dataset]}" + "".join(f"\nours: {n}" for n in sorted(notes))
@@ -131,9 +135,11 @@ def _legend(fig: Figure, curves: Sequence[Curve]) -> None:
         place = list(STYLE).index(curve.algebra), published
         handles[place] = Line2D([], [], label=label, **(look | (faint if published else {})))
     fig.legend(
-        handles=[handles[place] for place in sorted(handles)], loc="outside lower center",
-        ncols=len({network for network, _ in handles}), fontsize=9,
-    )  # fmt: skip
+        handles=[handles[place] for place in sorted(handles)],
+        loc="outside lower center",
+        ncols=len({network for network, _ in handles}),
+        fontsize=9,
+    )
 
 
 def _count(n: float) -> str:

@@ -24,8 +24,9 @@ def gap(real: Curve, quaternion: Curve, x: float, axis: str = "x") -> float | No
 
 def gaps(real: Curve, quaternion: Curve, axis: str = "x") -> list[Gap]:
     """(x, gap) at each quaternion level that the real curve spans, dense first."""
-    found = [(getattr(p, axis), gap(real, quaternion, getattr(p, axis), axis))
-             for p in quaternion.points]  # fmt: skip
+    found = [
+        (getattr(p, axis), gap(real, quaternion, getattr(p, axis), axis)) for p in quaternion.points
+    ]
     return [(x, g) for x, g in found if g is not None]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from quatgrad import models
 from quatgrad.errors import OptionError, QuatgradError
-from quatgrad.lth.command import Parser
+from quatgrad.lth.command.cli import Parser
 from quatgrad.models.costs import costs
 from quatgrad.paper.published import rows
 

@@ -8,15 +8,19 @@ from typing import Any
 
 from quatgrad import models
 from quatgrad.errors import RunError
-from quatgrad.lth import store
-from quatgrad.lth.options import NETWORKS, resolve
+from quatgrad.lth.experiment.options import NETWORKS, resolve
+from quatgrad.lth.store import files
 from quatgrad.paper.curves import Curve, Point
 from quatgrad.paper.published import half_width
 
 #: The preset with the published training of each dataset and kind of network.
-PRESETS = {("cifar100", "resnet"): "paper-cifar100", ("imagenet64", "resnet"): "paper-imagenet64",
-           ("mnist", "lenet"): "predecessor", ("cifar10", "conv"): "predecessor",
-           ("cifar100", "conv"): "predecessor"}  # fmt: skip
+PRESETS = {
+    ("cifar100", "resnet"): "paper-cifar100",
+    ("imagenet64", "resnet"): "paper-imagenet64",
+    ("mnist", "lenet"): "predecessor",
+    ("cifar10", "conv"): "predecessor",
+    ("cifar100", "conv"): "predecessor",
+}
 
 #: Lies in a run directory where the images were made, not photographed.
 MADE = "made-data"
@@ -30,7 +34,7 @@ def read_run(directory: Path) -> list[Curve]:
     """
     if not (directory / "config.json").exists():
         raise RunError(f"{directory} holds no run: it has no config.json; name a run's directory")
-    record = store.read_json(directory / "config.json")
+    record = files.read_json(directory / "config.json")
     if not {"options", "first run as"} <= record.keys():
         raise RunError(f"{directory} was run by another version of quatgrad; run it again")
     config, label = record["options"], f"{directory}, preset {record['first run as']['preset']}"
@@ -76,7 +80,7 @@ def counted(model: str) -> str:
 def _trials(directory: Path, network: str) -> list[list[dict[str, Any]]]:
     """The records of each trial that has finished a level, in the order of the trials."""
     folders = sorted(directory.glob("trial*"), key=lambda p: int(p.name.removeprefix("trial")))
-    return [records for f in folders if (records := store.read_records(f / network))]
+    return [records for f in folders if (records := files.read_records(f / network))]
 
 
 def _point(model: str, levels: tuple[dict[str, Any], ...], dense: dict[str, Any]) -> Point:

@@ -19,8 +19,12 @@ CHANCE = {"digits": 10.0, "mnist": 10.0, "cifar10": 10.0, "cifar100": 1.0, "imag
 #: Trials of the predecessor, whose figures show mean and standard deviation.
 TRIALS = 5
 
-_DATASETS = {"MNIST": "mnist", "CIFAR-10": "cifar10", "CIFAR-100": "cifar100",
-             "ImageNet64x64": "imagenet64"}  # fmt: skip
+_DATASETS = {
+    "MNIST": "mnist",
+    "CIFAR-10": "cifar10",
+    "CIFAR-100": "cifar100",
+    "ImageNet64x64": "imagenet64",
+}
 
 
 def half_width(std: float, trials: int) -> float:
@@ -81,10 +85,11 @@ def _grouped(table: list[Row], point: Callable[[Row, Row], Point]) -> list[Curve
         key = _DATASETS[r["dataset"]], _model(r["model"]), r["algebra"]
         groups.setdefault(key, []).append(r)
     return [
-        Curve(*key, "published", group[0].get("figure", ""),
-              tuple(point(r, group[0]) for r in group))
+        Curve(
+            *key, "published", group[0].get("figure", ""), tuple(point(r, group[0]) for r in group)
+        )
         for key, group in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def _model(name: str) -> str:

@@ -13,10 +13,12 @@ from typing import Any
 
 from quatgrad.data import made
 from quatgrad.errors import OptionError, QuatgradError
-from quatgrad.lth import command, plot, store
-from quatgrad.lth import experiment as lottery
-from quatgrad.lth.options import Options
-from quatgrad.lth.signals import at_once, handled
+from quatgrad.lth.command import cli
+from quatgrad.lth.experiment import experiment as lottery
+from quatgrad.lth.experiment.options import Options
+from quatgrad.lth.results import plot
+from quatgrad.lth.search.signals import at_once, handled
+from quatgrad.lth.store import files
 from quatgrad.paper import figures, models_table, verify
 from quatgrad.paper.curves import Curve
 from quatgrad.paper.experiments import (
@@ -27,7 +29,7 @@ from quatgrad.paper.experiments import (
     TINY_IMAGES,
     cost,
     experiment,
-)  # fmt: skip
+)
 from quatgrad.paper.experiments import options as options_of
 from quatgrad.paper.ours import MADE, read_run
 from quatgrad.paper.published import published
@@ -48,7 +50,7 @@ published; the same command again goes on where it was interrupted."""
 
 def parser() -> argparse.ArgumentParser:
     """The sub-commands."""
-    p = command.Parser(
+    p = cli.Parser(
         prog="quatgrad-reproduce",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.command == "table":
             return models_table.main(rest)
         if given.command == "run":
-            overrides = vars(command.parser().parse_args(rest))
+            overrides = vars(cli.parser().parse_args(rest))
             with handled(at_once):
                 run(given.name, given.scale, overrides)
         elif rest:
@@ -89,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt as error:
-        return command.interrupted(error)
+        return cli.interrupted(error)
     return 0
 
 
@@ -112,7 +114,7 @@ def run(name: str, scale: str, given: dict[str, Any]) -> Path:
         raise OptionError("all is measured by the real network: --algebra is both, all or real")
     panels = experiment(name).panels
     out = Path(given.get("out", "runs")) / f"{name}-{scale}"
-    store.prepare_directory(out)
+    files.prepare_directory(out)
     curves = []
     for dataset, model in panels:
         options = replace(options_of(dataset, model, scale, given), out=str(out))
@@ -129,7 +131,7 @@ def run_panel(options: Options, is_made: bool) -> list[Curve]:
     dataset = lottery.load(options, options.networks[0])
     directory = lottery.open_directory(options, dataset)
     if is_made:
-        store.write_file(directory / MADE, b"The images of this run were made.\n")
+        files.write_file(directory / MADE, b"The images of this run were made.\n")
     lottery.run(options)
     return read_run(directory)
 
@@ -146,10 +148,13 @@ def made_data(dataset: str, out: Path) -> Path:
 
 def conclude(out: Path, curves: list[Curve]) -> None:
     """Pictures with the published points; what agrees and which claims hold, as text and JSON."""
-    theirs = [published()[key] for key in dict.fromkeys(c.key for c in curves)
-              if key in published()]  # fmt: skip
-    pictures = {"accuracy": figures.figure(theirs + curves),
-                "parameters": figures.figure(theirs + curves, "parameters")}  # fmt: skip
+    theirs = [
+        published()[key] for key in dict.fromkeys(c.key for c in curves) if key in published()
+    ]
+    pictures = {
+        "accuracy": figures.figure(theirs + curves),
+        "parameters": figures.figure(theirs + curves, "parameters"),
+    }
     for dataset, model in dict.fromkeys(c.key[:2] for c in curves):
         same = [c for c in theirs + curves if c.key[:2] == (dataset, model)]
         pictures[f"beyond-{dataset}-{model}"] = figures.beyond(same)
@@ -157,8 +162,8 @@ def conclude(out: Path, curves: list[Curve]) -> None:
         plot.save(figure, out / f"{name}.png")
         plot.save(figure, out / f"{name}.svg")
     found = verify.report(curves)
-    store.write_json(out / "verify.json", found)
-    store.write_file(out / "verify.txt", verify.text(found).encode())
+    files.write_json(out / "verify.json", found)
+    files.write_file(out / "verify.txt", verify.text(found).encode())
     print("\n" + verify.text(found))
     print(f"Pictures: {', '.join(str(out / name) + '.png' for name in pictures)} (also .svg)")
     print(f"Verdicts: {out / 'verify.txt'} (also .json)")

@@ -78,11 +78,14 @@ def report(curves: list[Curve]) -> dict[str, Any]:
         raise OptionError("two of the runs are of the same network; verify them one at a time")
     return {
         "curves": [_curve(c, published().get(c.key)) for c in curves],
-        "gaps": [row for key in dict.fromkeys(c.key[:2] for c in curves if not c.made)
-                 for row in _gaps(ours, *key)],
+        "gaps": [
+            row
+            for key in dict.fromkeys(c.key[:2] for c in curves if not c.made)
+            for row in _gaps(ours, *key)
+        ],
         "source": _source(curves),
         "claims": [] if _made(curves) else [asdict(v) for v in judge(ours or published())],
-    }  # fmt: skip
+    }
 
 
 def _made(curves: list[Curve]) -> bool:

@@ -28,15 +28,7 @@ from quatgrad.quaternion.algebra import (
     vector,
 )
 from quatgrad.quaternion.array import Quaternion
-from quatgrad.quaternion.functions import (
-    exp,
-    from_polar,
-    general_power,
-    log,
-    polar,
-    power,
-    sqrt,
-)
+from quatgrad.quaternion.functions import exp, from_polar, general_power, log, polar, power, sqrt
 from quatgrad.quaternion.interpolation import distance, mean_rotation, slerp, squad
 from quatgrad.quaternion.maps import as_quaternions, from_quaternions
 from quatgrad.quaternion.matrices import (

@@ -5,9 +5,10 @@ Right for numbers of any size: no square over- or underflows on the way to a res
 
 from __future__ import annotations
 
-from quatgrad.backend import Array, array_module, kernel
+from quatgrad.arrays import Array, array_module
 from quatgrad.errors import DTypeError, ShapeError
 from quatgrad.kernels.reference import HAMILTON
+from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion.checks import broadcast, check, check_array, check_pair
 
 # ---------------------------------------------------------------------------------- parts

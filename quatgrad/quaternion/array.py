@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module, check_dtype, new_array, to_numpy
+from quatgrad.arrays import Array, array_module, check_dtype, new_array, to_numpy
 from quatgrad.errors import DTypeError
 from quatgrad.quaternion import algebra, functions
 from quatgrad.quaternion.checks import check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module, check_dtype
+from quatgrad.arrays import Array, array_module, check_dtype
 from quatgrad.errors import DTypeError, ShapeError
 
 

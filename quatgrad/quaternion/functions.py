@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 
-from quatgrad.backend import Array, array_module, kernel
+from quatgrad.arrays import Array, array_module
 from quatgrad.errors import DTypeError, ShapeError
+from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion.algebra import inverse, multiply
 from quatgrad.quaternion.checks import broadcast, check, check_array
 

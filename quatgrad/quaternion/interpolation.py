@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import pi
 from typing import Any
 
-from quatgrad.backend import Array, array_module
+from quatgrad.arrays import Array, array_module
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.quaternion.algebra import conjugate, multiply, norm, normalize
 from quatgrad.quaternion.checks import check, check_pair

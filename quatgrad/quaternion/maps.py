@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.errors import ShapeError
 from quatgrad.quaternion.checks import check, check_array
 

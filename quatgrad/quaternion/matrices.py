@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quatgrad.backend import Array, array_module, check_dtype
+from quatgrad.arrays import Array, array_module, check_dtype
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.reference import HAMILTON
 from quatgrad.quaternion.checks import check, check_array

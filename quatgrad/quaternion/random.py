@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import Array, asarray, check_dtype, generator
+from quatgrad.arrays import Array, asarray, check_dtype
 from quatgrad.quaternion.algebra import normalize
+from quatgrad.random import generator
 
 Shape = int | tuple[int, ...]
 Source = int | np.random.Generator

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module, kernel
+from quatgrad.arrays import Array, array_module
 from quatgrad.errors import DTypeError, OptionError, ShapeError
+from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion.algebra import from_vector, multiply, norm, norm2, normalize
 from quatgrad.quaternion.checks import broadcast, check, check_array
 from quatgrad.quaternion.functions import exp

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from quatgrad import ops
+from quatgrad.arrays import Array, to_numpy
 from quatgrad.autograd import Tensor, no_grad
-from quatgrad.backend import Array, generator, to_numpy
+from quatgrad.random import generator
 
 F = Callable[..., Tensor]
 

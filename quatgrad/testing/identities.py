@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from quatgrad import quaternion as Q  # noqa: N812
-from quatgrad.backend import Array, generator
+from quatgrad.arrays import Array
+from quatgrad.random import generator
 from quatgrad.testing import layer_identities
 from quatgrad.testing.identity import (
     IDENTITIES,
@@ -49,9 +50,12 @@ def units(q: Array) -> list[Sides]:
 def neutral(q: Array) -> list[Sides]:
     one, zero = like(ONE, q), like(0 * ONE, q)
     return [
-        (Q.multiply(one, q), q, 1), (Q.multiply(q, one), q, 1),
-        (Q.multiply(zero, q), zero, 1), (q + zero, q, 1), (np.negative(-q), q, 1),
-    ]  # fmt: skip
+        (Q.multiply(one, q), q, 1),
+        (Q.multiply(q, one), q, 1),
+        (Q.multiply(zero, q), zero, 1),
+        (q + zero, q, 1),
+        (np.negative(-q), q, 1),
+    ]
 
 
 @identity(3, "p + q = q + p, s q = q s", 0)
@@ -135,10 +139,7 @@ def inverse_reverses(p: Array, q: Array) -> list[Sides]:
 @identity(14, "(q^-1)^-1 = q, p / q = p q^-1", 10.4)
 def quotient(p: Array, q: Array) -> list[Sides]:
     right = Q.multiply(p, Q.inverse(q))
-    return [
-        (Q.inverse(Q.inverse(q)), q, size(q)),
-        (Q.divide(p, q), right, size(p) / size(q)),
-    ]
+    return [(Q.inverse(Q.inverse(q)), q, size(q)), (Q.divide(p, q), right, size(p) / size(q))]
 
 
 @identity(15, "|q / |q|| = 1, of any size", 6)
@@ -272,9 +273,12 @@ def determinants(p: Array, k: Array) -> list[Sides]:
     a, b, scale = C(Q.multiply(p, k)), C(p) @ C(k), size(p) * size(k)
     four = (np.float64(n2) ** 2).astype(k.dtype)
     return [
-        (det(Q.left_matrix(k)), four, size(k) ** 4), (det(Q.right_matrix(k)), four, size(k) ** 4),
-        (det(C(k)).real, n2, size(k) ** 2), (a.real, b.real, scale), (a.imag, b.imag, scale),
-    ]  # fmt: skip
+        (det(Q.left_matrix(k)), four, size(k) ** 4),
+        (det(Q.right_matrix(k)), four, size(k) ** 4),
+        (det(C(k)).real, n2, size(k) ** 2),
+        (a.real, b.real, scale),
+        (a.imag, b.imag, scale),
+    ]
 
 
 @identity(42, "(A B) C = A (B C), (A B)^H = B^H A^H, A B = sum of products", 12)
@@ -348,10 +352,7 @@ def orthogonal(h: Array) -> list[Sides]:
 @identity(34, "R(p) R(q) = R(p q), R(q^-1) = R(q)^T", 25.6)
 def rotation_matrices_multiply(u: Array, k: Array) -> list[Sides]:
     R = Q.to_rotation_matrix
-    return [
-        (R(u) @ R(k), R(Q.multiply(u, k)), 1),
-        (R(Q.inverse(k)), R(k).swapaxes(-1, -2), 1),
-    ]
+    return [(R(u) @ R(k), R(Q.multiply(u, k)), 1), (R(Q.inverse(k)), R(k).swapaxes(-1, -2), 1)]
 
 
 def towards(p: Array, q: Array) -> Array:
@@ -369,9 +370,11 @@ def from_matrix(k: Array) -> list[Sides]:
 def slerp_ends(u: Array, k: Array) -> list[Sides]:
     q = Q.normalize(k)
     return [
-        (Q.slerp(u, q, 0), u, 1), (Q.slerp(u, q, 1), towards(q, u), 1),
-        (Q.slerp(u, q, 0, False), u, 1), (Q.slerp(u, q, 1, False), q, 1),
-    ]  # fmt: skip
+        (Q.slerp(u, q, 0), u, 1),
+        (Q.slerp(u, q, 1), towards(q, u), 1),
+        (Q.slerp(u, q, 0, False), u, 1),
+        (Q.slerp(u, q, 1, False), q, 1),
+    ]
 
 
 @identity(37, "|slerp| = 1", 16)

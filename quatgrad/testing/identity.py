@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 
 Sides = tuple[Array, Array, Any]  # left, right, scale of the error (...)
 ONE = np.eye(4)[0]

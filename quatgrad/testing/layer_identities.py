@@ -6,8 +6,8 @@ import numpy as np
 
 from quatgrad import ops
 from quatgrad import quaternion as Q  # noqa: N812
+from quatgrad.arrays import Array
 from quatgrad.autograd import Tensor
-from quatgrad.backend import Array
 from quatgrad.kernels import kernel
 from quatgrad.testing.identity import Sides, identity, like
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import Array, check_dtype
+from quatgrad.arrays import Array, check_dtype
 from quatgrad.errors import OptionError
 from quatgrad.quaternion import normalize
 from quatgrad.testing.gradients import LAYOUTS

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatgrad.backend import generator
 from quatgrad.data.augment import pad_crop_flip
+from quatgrad.random import generator
 
 
 def one_by_one(images, rng, pad):

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quatgrad import data
-from quatgrad.backend import generator
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.errors import OptionError
+from quatgrad.random import generator
 
 
 def as_float(images):

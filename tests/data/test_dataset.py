@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quatgrad import data
-from quatgrad.backend import generator
 from quatgrad.data.dataset import Dataset, Split, stratified
 from quatgrad.data.encode import make_encode
 from quatgrad.errors import DataError, OptionError
+from quatgrad.random import generator
 
 
 def make(labels, num_classes=3):

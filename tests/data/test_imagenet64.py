@@ -186,12 +186,7 @@ def test_a_disk_that_fills_up_leaves_nothing(root, folder, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    refused(
-        root,
-        "No space left on device",
-        str(folder / "imagenet64-converted"),
-        "make room",
-    )
+    refused(root, "No space left on device", str(folder / "imagenet64-converted"), "make room")
     assert sorted(p.name for p in folder.iterdir()) == sorted(convert_files())
 
 

@@ -40,10 +40,7 @@ def test_reads_the_official_form_gzipped_or_not(tmp_path):
         else:
             (tmp_path / name).write_bytes(idx(array))
     dataset = data.load("mnist", tmp_path)  # DIR itself
-    for split, images, labels in (
-        (dataset.train, *arrays[:2]),
-        (dataset.test, *arrays[2:]),
-    ):
+    for split, images, labels in ((dataset.train, *arrays[:2]), (dataset.test, *arrays[2:])):
         assert np.array_equal(split.images[..., 0], images)
         assert np.array_equal(split.labels, labels)
     x = dataset.encode(dataset.train.images)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from quatgrad import models, nn, use_backend
-from quatgrad.backend import asarray, to_numpy
-from quatgrad.capture import Step
+from quatgrad.arrays import asarray, to_numpy
 from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu.graph import Graph
 from quatgrad.optim import SGD, Adam
+from quatgrad.train_step import Step
 
 
 def network(name, algebra):

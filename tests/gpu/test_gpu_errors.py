@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from quatgrad import Tensor, models, set_backend
-from quatgrad.capture import Step
 from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu import plans
-from quatgrad.lth import command
+from quatgrad.lth.command import cli
 from quatgrad.optim import SGD
+from quatgrad.train_step import Step
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_out_of_memory_says_what_to_lower(stand_in, monkeypatch, capsys, tmp_pat
         raise cupy_on_cpu.OutOfMemoryError("Out of memory allocating 12,345 bytes")
 
     monkeypatch.setattr(stand_in, "empty", empty)
-    code = command.main(["--preset", "smoke", "--backend", "cupy", "--out", str(tmp_path)])
+    code = cli.main(["--preset", "smoke", "--backend", "cupy", "--out", str(tmp_path)])
     assert code == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "Out of memory allocating 12,345 bytes" in said

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from quatgrad.backend import BITS, asarray, to_numpy
+from quatgrad.arrays import BITS, asarray, to_numpy
 from quatgrad.kernels import cupy_gpu, reference
 from quatgrad.kernels.cupy_gpu import norm, plans
 

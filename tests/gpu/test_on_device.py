@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from quatgrad import use_backend
-from quatgrad.backend import to_numpy
+from quatgrad.arrays import to_numpy
 from quatgrad.data import Dataset, Split, batches, on_device, test_batches
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.encode import make_encode

@@ -8,8 +8,10 @@ import pytest
 from blobs import blobs
 
 from quatgrad import Tensor, models, quaternion, use_backend
-from quatgrad.backend import asarray, get_backend, to_numpy
-from quatgrad.lth import command, store
+from quatgrad.arrays import asarray, to_numpy
+from quatgrad.backend import get_backend
+from quatgrad.lth.command import cli
+from quatgrad.lth.store import files
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 from quatgrad.train import Recipe, train
@@ -66,8 +68,8 @@ def test_lottery_tickets_agree_with_the_cpu(solved, tmp_path, precision):
         out = tmp_path / backend
         options = ["--preset", "smoke", "--quiet", "--backend", backend, "--out", str(out)]
         options += ["--precision", precision]
-        assert command.main(options) == 0
-        found.append({p.name: store.read_records(p) for p in out.glob("*/trial0/*")})
+        assert cli.main(options) == 0
+        found.append({p.name: files.read_records(p) for p in out.glob("*/trial0/*")})
     on_device, on_cpu = found
     assert on_device.keys() == on_cpu.keys() == {"real", "quaternion"}
     for algebra, records in on_device.items():

@@ -20,15 +20,8 @@ import numpy as np
 import pytest
 
 from quatgrad import Tensor, models, nn, no_grad, ops
-from quatgrad.backend import (
-    BITS,
-    PRECISIONS,
-    asarray,
-    get_precision,
-    set_precision,
-    to_numpy,
-    use_precision,
-)
+from quatgrad.arrays import BITS, asarray, to_numpy
+from quatgrad.backend import PRECISIONS, get_precision, set_precision, use_precision
 from quatgrad.errors import OptionError
 from quatgrad.kernels import cupy_gpu, reference, use_kernels
 from quatgrad.kernels.cupy_gpu import plans

@@ -13,10 +13,12 @@ from tiny_runs import RECIPE, dataset, lenet, network, random_masks, run
 
 from quatgrad.autograd import Tensor
 from quatgrad.errors import OptionError, RunError, ShapeError
-from quatgrad.lth import Ticket, analysis_plots, anatomy, connectivity, rewind, store
-from quatgrad.lth.analysis import analyse, collapses, describe
-from quatgrad.lth.curve import area, matching, sparsest
-from quatgrad.lth.overlap import expanded, overlap
+from quatgrad.lth import Ticket, rewind
+from quatgrad.lth.analysis import connectivity, mask_stats, plots
+from quatgrad.lth.analysis.analysis import analyse, collapses, describe
+from quatgrad.lth.analysis.overlap import expanded, overlap
+from quatgrad.lth.results.curve import area, matching, sparsest
+from quatgrad.lth.store import files
 from quatgrad.nn import BatchNorm2d
 from quatgrad.train import evaluate, train
 
@@ -31,12 +33,12 @@ def quaternion_mask(seed=0, shape=(4, 3, 5), keep=(0.9, 0.5, 0.5, 0.2)):
 
 def test_patterns_counted_one_by_one():
     mask = quaternion_mask()
-    counts = dict.fromkeys(anatomy.PATTERNS, 0)
+    counts = dict.fromkeys(mask_stats.PATTERNS, 0)
     for p, q in np.ndindex(3, 5):
         name = "".join(c for a, c in enumerate("1ijk") if mask[a, p, q])
         counts[name or "dead"] += 1
-    assert anatomy.patterns(mask).tolist() == list(counts.values())
-    assert anatomy.by_number(anatomy.patterns(mask)).tolist() == [
+    assert mask_stats.patterns(mask).tolist() == list(counts.values())
+    assert mask_stats.by_number(mask_stats.patterns(mask)).tolist() == [
         sum(n for name, n in counts.items() if (0 if name == "dead" else len(name)) == k)
         for k in range(5)
     ]
@@ -51,38 +53,38 @@ def test_chance_is_the_mean_over_all_masks_of_the_same_counts():
         mask = np.zeros((4, n, 1), bool)
         for a, places in enumerate(chosen):
             mask[a, list(places)] = True
-        total += anatomy.patterns(mask)
-        spread += anatomy.togetherness({"w": mask})
+        total += mask_stats.patterns(mask)
+        spread += mask_stats.togetherness({"w": mask})
         masks += 1
-    np.testing.assert_allclose(anatomy.patterns_by_chance(mask), total / masks)
+    np.testing.assert_allclose(mask_stats.patterns_by_chance(mask), total / masks)
     assert spread / masks == pytest.approx(1)
 
 
 def test_togetherness_of_whole_and_of_exclusive_quaternions():
     whole = np.broadcast_to(np.arange(12).reshape(4, 3) % 3 == 0, (4, 4, 3))
-    assert anatomy.togetherness({"w": whole}) == pytest.approx(4)
+    assert mask_stats.togetherness({"w": whole}) == pytest.approx(4)
     one_each = np.arange(4)[:, None, None] == np.arange(8).reshape(2, 4) % 4
-    assert anatomy.togetherness({"w": one_each}) == 0
-    assert anatomy.togetherness({"w": np.ones((4, 2, 2), bool)}) is None
-    assert anatomy.togetherness({"w": np.eye(3, dtype=bool)}) is None  # a real weight
+    assert mask_stats.togetherness({"w": one_each}) == 0
+    assert mask_stats.togetherness({"w": np.ones((4, 2, 2), bool)}) is None
+    assert mask_stats.togetherness({"w": np.eye(3, dtype=bool)}) is None  # a real weight
 
 
 def test_degenerate_quaternions_and_densities_of_a_network():
     masks = random_masks(network("quaternion"), 0.3)
-    found = anatomy.degenerate(masks)
+    found = mask_stats.degenerate(masks)
     quaternions = [m.reshape(4, -1).sum(axis=0) for m in masks.values() if m.ndim % 2]
     k = np.concatenate(quaternions)
     assert found["found"] == [float((k == i).sum()) for i in range(5)]
     assert sum(found["chance"]) == pytest.approx(len(k))
-    assert anatomy.components(masks) == [
+    assert mask_stats.components(masks) == [
         sum(int(m[a].sum()) for m in masks.values() if m.ndim % 2) for a in range(4)
     ]
-    d = anatomy.densities(masks)
+    d = mask_stats.densities(masks)
     assert len(d["stem.weight"]) == 4
     assert d["stem.weight"][2] == masks["stem.weight"][2].mean()
     assert len(d["head.weight"]) == 1
-    assert anatomy.degenerate({"w": np.ones((2, 2), bool)})["found"] == [0] * 5
-    assert anatomy.empty(masks | {"w": np.zeros((2, 2), bool)}) == ["w"]
+    assert mask_stats.degenerate({"w": np.ones((2, 2), bool)})["found"] == [0] * 5
+    assert mask_stats.empty(masks | {"w": np.zeros((2, 2), bool)}) == ["w"]
 
 
 # ---------------------------------------------------------------------------- overlap
@@ -274,7 +276,7 @@ def test_an_analysis_is_numbers_and_pictures_beside_the_run(directory):
         ["analysis.json", *(f"{p}.{kind}" for p in pictures for kind in ("png", "svg"))]
     )
     for name, levels in found["levels"].items():
-        for level, record in zip(levels, store.read_records(directory / "trial0" / name),
+        for level, record in zip(levels, files.read_records(directory / "trial0" / name),
                                  strict=True):  # fmt: skip
             assert level["weights_left"] == record["weights_left"]
             assert 0 < level["effective"] <= level["weights_left"]
@@ -296,17 +298,17 @@ def test_pictures_draw_the_numbers():
     levels = [describe({"level": i}, m, model) for i, m in enumerate((full, masks))]
     percent = 100 * levels[1]["density"]
     found = np.array(levels[1]["quaternions"]["found"]) / sum(levels[1]["quaternions"]["found"])
-    lines = drawn(analysis_plots.quaternions("quaternion", levels))
+    lines = drawn(plots.quaternions("quaternion", levels))
     for k in range(5):
         np.testing.assert_allclose(lines[f"{k} alive"], [(100, k == 4), (percent, found[k])])
-    lines = drawn(analysis_plots.effective({"quaternion": levels}))
+    lines = drawn(plots.effective({"quaternion": levels}))
     share = levels[1]["effective"] / levels[1]["weights_left"]
     np.testing.assert_allclose(lines["quaternion"][1], (percent, share))
-    figure = analysis_plots.densities("quaternion", levels)
+    figure = plots.densities("quaternion", levels)
     (image,) = figure.axes[0].images
     assert image.get_array()[0, 1] == pytest.approx(masks["stem.weight"].mean())
     ends = connectivity.Line([0, 0.5, 1], [0.1, 0.4, 0.2], [1.0, 2.0, 1.0])
-    lines = drawn(analysis_plots.line({"epoch 0": ends}))
+    lines = drawn(plots.line({"epoch 0": ends}))
     assert [*lines] == ["epoch 0: barrier 25.0%"]
     np.testing.assert_allclose(lines["epoch 0: barrier 25.0%"][:, 1], ends.errors)
 
@@ -315,7 +317,7 @@ def test_the_picture_of_matching_levels_has_a_star_there():
     one = records((100, 0.9), (50, 0.91), (25, 0.895), (12, 0.8))
     curve = {"matching": [asdict(m) for m in matching([one])], "tolerance": 0.01, "area": 0.9,
              "sparsest": asdict(sparsest(matching([one])))}  # fmt: skip
-    lines = drawn(analysis_plots.matching({"real": curve}, {"real": [one]}))
+    lines = drawn(plots.matching({"real": curve}, {"real": [one]}))
     np.testing.assert_allclose(lines["real, mean 90.0%"][:, 0], [100, 50, 25, 12])
     stars = [xy for label, xy in lines.items() if len(xy) == 1]
     np.testing.assert_allclose(stars, [[(25, -0.005)]])

@@ -11,9 +11,10 @@ import pytest
 
 from quatgrad.backend import use_backend
 from quatgrad.errors import OptionError
-from quatgrad.lth import command, store
-from quatgrad.lth.command import main
-from quatgrad.lth.options import PRESETS, Options, resolve
+from quatgrad.lth.command import cli
+from quatgrad.lth.command.cli import main
+from quatgrad.lth.experiment.options import PRESETS, Options, resolve
+from quatgrad.lth.store import files
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ["--preset", "smoke", "--quiet"]
@@ -58,7 +59,7 @@ FILES = [
 
 
 def records_of(directory, network):
-    return store.read_records(directory / "trial0" / network)
+    return files.read_records(directory / "trial0" / network)
 
 
 def contents(directory):
@@ -130,7 +131,7 @@ def test_trials_have_seeds_of_their_own_and_give_means(call, out):
     assert "+-" in printed
     folder = directory_of(out)
     for network in ("real", "quaternion", "half"):
-        first, second = (store.read_records(folder / f"trial{i}" / network) for i in (0, 1))
+        first, second = (files.read_records(folder / f"trial{i}" / network) for i in (0, 1))
         assert first[0]["ticket"] != second[0]["ticket"]
         with open(folder / "comparison.csv") as f:
             row = list(csv.DictReader(f))[1]
@@ -144,7 +145,7 @@ def test_trials_have_seeds_of_their_own_and_give_means(call, out):
 def test_half_the_width_is_a_quarter_of_the_weights(call, out):
     call("--levels", 0, "--algebra", "all", "--model", "resnet8", "--width", 16)
     folder = directory_of(out) / "trial0"
-    weights = {p.name: store.read_records(p)[0]["weights_total"] for p in folder.iterdir()}
+    weights = {p.name: files.read_records(p)[0]["weights_total"] for p in folder.iterdir()}
     assert weights["half"] == pytest.approx(weights["real"] / 4, rel=0.02)
     assert weights["quaternion"] == pytest.approx(weights["real"] / 4, rel=0.03)
 
@@ -152,7 +153,7 @@ def test_half_the_width_is_a_quarter_of_the_weights(call, out):
 def test_records_say_what_a_pruned_network_costs(call, out):
     call("--levels", 1)
     for network, factor in (("real", 1), ("quaternion", 4)):
-        for r in store.read_records(directory_of(out) / "trial0" / network):
+        for r in files.read_records(directory_of(out) / "trial0" / network):
             costs = r["costs"]
             assert costs["weights"] == r["weights_left"]
             assert costs["weights"] < costs["parameters"]
@@ -208,7 +209,7 @@ CHANGES = [
 
 
 def key(*arguments):
-    given = vars(command.parser().parse_args([*SMOKE, *arguments]))
+    given = vars(cli.parser().parse_args([*SMOKE, *arguments]))
     return json.dumps(resolve(given).config("digest of the data"), sort_keys=True)
 
 
@@ -223,7 +224,7 @@ def test_what_does_not_change_them_does_not(arguments):
 
 
 def test_every_option_is_in_one_of_these_lists():
-    options = {a.option_strings[-1] for a in command.parser()._actions}
+    options = {a.option_strings[-1] for a in cli.parser()._actions}
     listed = {arguments[0] for arguments in CHANGES + OTHERS}
     assert options - listed == {"--help", "--version", "--preset", "--out"}
 
@@ -252,7 +253,7 @@ def test_help_mentions_every_option(capsys):
         main(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    for action in command.parser()._actions:
+    for action in cli.parser()._actions:
         assert action.option_strings[-1] in shown
         assert action.help
     assert max(map(len, shown.splitlines())) <= 100
@@ -459,7 +460,7 @@ def test_not_enough_memory(call, monkeypatch):
     def hungry(*args, **kwargs):
         raise MemoryError("Unable to allocate 2.43 TiB")
 
-    monkeypatch.setattr("quatgrad.lth.experiment.create", hungry)
+    monkeypatch.setattr("quatgrad.lth.experiment.experiment.create", hungry)
     assert_one_clear_line(call(), "out of memory", "2.43 TiB", "--batch-size")
 
 

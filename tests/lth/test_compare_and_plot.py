@@ -8,7 +8,7 @@ import pytest
 from matplotlib import rcParams, style
 
 from quatgrad.errors import OptionError, RunError
-from quatgrad.lth import compare, plot
+from quatgrad.lth.results import compare, plot
 
 
 def records(total, *levels):

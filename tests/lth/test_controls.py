@@ -8,10 +8,11 @@ import pytest
 from tiny_runs import lenet, network, random_masks, run, search_of, timeless
 
 from quatgrad.errors import RunError
-from quatgrad.lth import Ticket, store
-from quatgrad.lth.command import main
-from quatgrad.lth.controls import CONTROLS
-from quatgrad.lth.stage import Stage, read_start
+from quatgrad.lth import Ticket
+from quatgrad.lth.command.cli import main
+from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import Stage, read_start
+from quatgrad.lth.ticket.controls import CONTROLS
 
 
 @pytest.fixture(params=["real", "quaternion"])
@@ -30,31 +31,31 @@ def control(name, case, seed=0):
 def test_reinitialised_has_the_mask_and_other_weights(case):
     ticket, _, fresh = case
     new = control("reinitialised", case)
-    assert store.digest(new.masks) == store.digest(ticket.masks)
-    assert store.digest(new.state) == store.digest(fresh) != store.digest(ticket.state)
+    assert files.digest(new.masks) == files.digest(ticket.masks)
+    assert files.digest(new.state) == files.digest(fresh) != files.digest(ticket.state)
 
 
 def test_shuffled_has_the_weights_and_a_mask_of_the_same_counts_in_each_component(case):
     ticket, components, _ = case
     new = control("shuffled", case)
-    assert store.digest(new.state) == store.digest(ticket.state)
+    assert files.digest(new.state) == files.digest(ticket.state)
     for name, c in components.items():
         before, after = (m[name].reshape(c, -1) for m in (ticket.masks, new.masks))
         np.testing.assert_array_equal(before.sum(axis=1), after.sum(axis=1))
         assert (before != after).any() or before.size < 20
-    assert store.digest(control("shuffled", case, 1).masks) != store.digest(new.masks)
-    assert store.digest(control("shuffled", case).masks) == store.digest(new.masks)
+    assert files.digest(control("shuffled", case, 1).masks) != files.digest(new.masks)
+    assert files.digest(control("shuffled", case).masks) == files.digest(new.masks)
 
 
 def test_shuffled_whole_moves_quaternions_as_they_are(case):
     ticket, components, _ = case
     new = control("shuffled-whole", case)
-    assert store.digest(new.state) == store.digest(ticket.state)
+    assert files.digest(new.state) == files.digest(ticket.state)
     for name, c in components.items():
         before, after = (sorted(map(tuple, m[name].reshape(c, -1).T.tolist()))
                          for m in (ticket.masks, new.masks))  # fmt: skip
         assert before == after
-    assert store.digest(new.masks) != store.digest(ticket.masks)
+    assert files.digest(new.masks) != files.digest(ticket.masks)
 
 
 def test_shuffled_is_uniform_over_all_masks_of_its_counts():
@@ -81,7 +82,7 @@ def test_transplanted_has_the_weights_of_one_seed_and_the_masks_of_another(tmp_p
 
     for trial, donor in ((0, 1), (1, 0)):
         ours, other = level(trial, "quaternion-transplanted"), level(donor, "quaternion")
-        masks = [store.digest(s.end().masks) for s in (ours, other, level(trial, "quaternion"))]
+        masks = [files.digest(s.end().masks) for s in (ours, other, level(trial, "quaternion"))]
         assert masks[0] == masks[1] != masks[2]
         assert ours.parents["dense"] == level(trial, "quaternion").parents["dense"]
         ticket = Ticket(ours.end().masks, read_start(ours.parent("dense")))
@@ -89,7 +90,7 @@ def test_transplanted_has_the_weights_of_one_seed_and_the_masks_of_another(tmp_p
     two = {path: os.readlink(path) for path in folder.glob("trial*/*/level_*")}
     assert main([*command, "3", "--control", "transplanted"]) == 0
     assert {path: os.readlink(path) for path in two} == two
-    assert store.digest(level(2, "quaternion-transplanted").end().masks) == store.digest(
+    assert files.digest(level(2, "quaternion-transplanted").end().masks) == files.digest(
         level(1, "quaternion").end().masks
     )
     assert main(["verify", folder.name, "--out", str(tmp_path)]) == 0
@@ -125,7 +126,7 @@ def test_reinitialised_has_no_epochs_and_no_memory_behind_it(tmp_path):
 def test_signs_have_one_size_in_each_tensor(case):
     ticket, components, _ = case
     new = control("signs", case)
-    assert store.digest(new.masks) == store.digest(ticket.masks)
+    assert files.digest(new.masks) == files.digest(ticket.masks)
     for name, w in ticket.state.items():
         if name in components:
             np.testing.assert_array_equal(np.sign(new.state[name]), np.sign(w))
@@ -141,7 +142,7 @@ def test_a_search_with_the_masks_of_another_shares_its_dense_level(tmp_path):
     seen = []
 
     def change(ticket, level):
-        seen.append((level, store.digest(ticket.masks)))
+        seen.append((level, files.digest(ticket.masks)))
         return ticket
 
     source = search_of(tmp_path / "run", 2, lenet("quaternion"))
@@ -169,7 +170,7 @@ def test_the_command_trains_controls_and_keeps_them_beside_the_run(tmp_path, cap
         name: Ticket.load(folder / "trial0" / name / "level_01" / "end.npz")
         for name in ("quaternion", "quaternion-shuffled", "quaternion-signs")
     }
-    digests = [store.digest(t.masks) for t in tickets.values()]
+    digests = [files.digest(t.masks) for t in tickets.values()]
     assert digests[0] == digests[2] != digests[1]
     with open(folder / "comparison.csv") as f:
         assert "real-signs_accuracy" in next(csv.reader(f))

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from quatgrad import models, nn
-from quatgrad.backend import generator, use_backend
+from quatgrad.backend import use_backend
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.kernels.reference import HAMILTON
-from quatgrad.lth import store
-from quatgrad.lth.flow import connected, flow, synflow_gradients
+from quatgrad.lth.prune.flow import connected, flow, synflow_gradients
+from quatgrad.lth.store import files
+from quatgrad.random import generator
 
 SHAPE = (4, 4, 4)
 NETS = ["lenet-300-100", "conv-2", "resnet8", "resnet20"]
@@ -93,7 +94,7 @@ def test_connected_weights_are_those_on_a_path(algebra, seed):
 def test_what_flows_in_flows_out(name, algebra):
     """sum w dR/dw = R in every layer that all paths cross: Tanaka et al.'s conservation."""
     model = make(name, algebra)
-    before = store.digest(model.state_dict())
+    before = files.digest(model.state_dict())
     w, slopes = weights(model), synflow_gradients(model, SHAPE)
     total, _ = flow(model, SHAPE, {n: abs(v) for n, v in w.items()})
     carried = {n: (w[n] * slopes[n]).sum() for n in w}
@@ -101,7 +102,7 @@ def test_what_flows_in_flows_out(name, algebra):
     for n in crossed:
         assert carried[n] == pytest.approx(total)
     assert all((w[n] * slopes[n] >= 0).all() for n in w)
-    assert store.digest(model.state_dict()) == before
+    assert files.digest(model.state_dict()) == before
 
 
 def full(model):
@@ -150,7 +151,7 @@ def test_biases_and_trained_statistics_do_not_matter():
     model.head.bias.data = np.ones(4, np.float32)
     model.bn.running_mean.data = np.full(12, 7, np.float32)
     model.bn.scale.data = -np.ones(12, np.float32)
-    assert store.digest(synflow_gradients(model, SHAPE)) == store.digest(before)
+    assert files.digest(synflow_gradients(model, SHAPE)) == files.digest(before)
 
 
 def test_deep_networks_do_not_overflow_and_pruned_ones_are_not_lost():
@@ -169,7 +170,7 @@ def test_the_flow_has_the_same_bits_on_every_backend():
     model, found = make("resnet8", "quaternion"), set()
     for backend in ("numpy", "numba"):
         with use_backend(backend):
-            found.add(store.digest(synflow_gradients(model, SHAPE)))
+            found.add(files.digest(synflow_gradients(model, SHAPE)))
     assert len(found) == 1
 
 

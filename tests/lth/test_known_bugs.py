@@ -41,7 +41,11 @@ from tiny_runs import RECIPE, dataset, lenet, network, run
 
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.errors import InvariantError
-from quatgrad.lth import Ticket, checkpoint, choose, controls, counts, full_masks, prune, store
+from quatgrad.lth import Ticket, full_masks
+from quatgrad.lth.prune import counts, rule
+from quatgrad.lth.search import checkpoint, level_masks
+from quatgrad.lth.store import files
+from quatgrad.lth.ticket import controls
 from quatgrad.nn import Module
 from quatgrad.nn.module import Buffer
 from quatgrad.optim import SGD, Optimizer
@@ -57,7 +61,7 @@ def search_ends(match, tmp_path, levels=2, **options):
     options.setdefault("model", network("quaternion"))
     with caught(match):
         run(tmp_path, levels, **options)
-    assert len(store.read_records(tmp_path)) <= levels
+    assert len(files.read_records(tmp_path)) <= levels
 
 
 def test_the_search_is_clean_without_a_bug(tmp_path):
@@ -189,24 +193,24 @@ def test_a_count_that_is_off_by_one(tmp_path, monkeypatch, off, scope):
 
 
 def test_the_share_of_all_weights_pruned_ones_included(tmp_path, monkeypatch):
-    honest = prune.Rule.targets
+    honest = rule.Rule.targets
 
     def of_all(self, masks, *others):
         return honest(self, {n: np.ones_like(m) for n, m in masks.items()}, *others)
 
-    monkeypatch.setattr(prune.Rule, "targets", of_all)
+    monkeypatch.setattr(rule.Rule, "targets", of_all)
     search_ends("the rule says", tmp_path)
 
 
 def test_a_mask_read_the_wrong_way_round(tmp_path, monkeypatch):
-    honest = prune.prune
-    monkeypatch.setattr(choose, "prune", lambda *a: {n: ~m for n, m in honest(*a).items()})
+    honest = rule.prune
+    monkeypatch.setattr(level_masks, "prune", lambda *a: {n: ~m for n, m in honest(*a).items()})
     search_ends("the rule says", tmp_path)
 
 
 def test_pruned_zeros_compete_in_the_ranking(tmp_path, monkeypatch):
     """|w| mask is ranked over all entries: the zeros of the dead fill the share that goes."""
-    monkeypatch.setattr(prune, "_highest", _highest_of_all(counts.survivors))
+    monkeypatch.setattr(rule, "_highest", _highest_of_all(counts.survivors))
     search_ends("the rule says", tmp_path)
 
 
@@ -224,22 +228,22 @@ def test_pruned_zeros_win_against_zeros_that_are_alive(monkeypatch):
     """The count is right, but of equal zeros a dead one may be chosen."""
     weights = {"w": Parameter(np.zeros((6, 1), np.float32))}
     old = {"w": np.array([1, 1, 1, 1, 0, 0], bool)[:, None]}
-    rule = prune.Rule(0.5)
+    half = rule.Rule(0.5)
 
     def highest(score, alive, kept):
         mask = np.zeros_like(alive)
         mask[np.argsort(score * alive, kind="stable")[len(alive) - kept :]] = True
         return mask
 
-    monkeypatch.setattr(prune, "_highest", highest)
-    new = prune.prune(weights, old, rule)
+    monkeypatch.setattr(rule, "_highest", highest)
+    new = rule.prune(weights, old, half)
     with caught("came back"):
-        choose.check_pruning(old, new, {"w": 1}, rule)
+        level_masks.check_pruning(old, new, {"w": 1}, half)
 
 
 def test_masks_that_grow(tmp_path, monkeypatch):
     """One weight is swapped for a dead one: the count is right."""
-    honest = prune.prune
+    honest = rule.prune
 
     def swapped(weights, masks, *rule):
         new = honest(weights, masks, *rule)
@@ -249,19 +253,19 @@ def test_masks_that_grow(tmp_path, monkeypatch):
                 m.flat[dead[0]], m.flat[alive[0]] = True, False
         return new
 
-    monkeypatch.setattr(choose, "prune", swapped)
+    monkeypatch.setattr(level_masks, "prune", swapped)
     search_ends("came back", tmp_path)
 
 
 def test_the_initial_network_is_ranked_instead_of_the_trained_one(tmp_path, monkeypatch):
     """Re-initialised before it is pruned: a mask of the initial magnitudes."""
-    honest, first = choose.rewind, {}
+    honest, first = level_masks.rewind, {}
 
     def rewind(model, ticket):
         first.setdefault("state", network("quaternion").state_dict())
         honest(model, Ticket(ticket.masks, first["state"]))
 
-    monkeypatch.setattr(choose, "rewind", rewind)
+    monkeypatch.setattr(level_masks, "rewind", rewind)
     search_ends("does not start from mask x rewind state", tmp_path)
 
 
@@ -363,7 +367,7 @@ def changes(control):
     """Does a control give another ticket?"""
     model = lenet()
     weights = dict(model.prunable_parameters())
-    ticket = Ticket(prune.prune_by_magnitude(weights, full_masks(weights), 0.5), model.state_dict())
+    ticket = Ticket(rule.prune_by_magnitude(weights, full_masks(weights), 0.5), model.state_dict())
     components = {n: w.components for n, w in weights.items()}
     new = control(ticket, components, lenet(seed=1).state_dict(), np.random.default_rng(0))
     return new.digest() != ticket.digest()

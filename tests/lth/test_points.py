@@ -7,10 +7,13 @@ import pytest
 from tiny_runs import RECIPE, dataset, files_of, lenet, search_of
 
 from quatgrad import train as loop
-from quatgrad.capture import Step
-from quatgrad.lth import Ticket, checkpoint, compare, points, rewind, store
-from quatgrad.lth.command import main
+from quatgrad.lth import Ticket, rewind
+from quatgrad.lth.command.cli import main
+from quatgrad.lth.results import compare
+from quatgrad.lth.search import checkpoint, selection
+from quatgrad.lth.store import files
 from quatgrad.train import Epoch, evaluate, train
+from quatgrad.train_step import Step
 
 LONG = replace(RECIPE, epochs=5, lr=0.3)
 
@@ -31,8 +34,8 @@ def epochs(*pairs):
 
 def test_points_are_the_first_of_the_best():
     history = epochs((0.9, 0.1), (0.5, 0.8), (0.7, 0.4), (0.7, 0.3), (0.6, 0.3))
-    assert points.choose(history) == {"last": 5, "best": 1, "early-stop": 1}
-    assert points.choose(history, behind=1) == {"last": 5, "best": 3, "early-stop": 4}
+    assert selection.choose(history) == {"last": 5, "best": 1, "early-stop": 1}
+    assert selection.choose(history, behind=1) == {"last": 5, "best": 3, "early-stop": 4}
 
 
 def test_points_are_what_training_by_hand_finds(tmp_path):
@@ -56,7 +59,7 @@ def test_points_are_what_training_by_hand_finds(tmp_path):
     assert {best, stop} != {4}  # or the test would show nothing
     assert record["accuracy"] == record["points"]["last"]["accuracy"]
     assert record["validation_accuracy"] == history[4].validation_accuracy
-    assert record["trained"] == store.digest(states[-1])
+    assert record["trained"] == files.digest(states[-1])
     assert all("test_accuracy" not in e for e in record["epochs"])
 
 
@@ -68,7 +71,7 @@ def test_test_images_are_looked_at_when_all_is_chosen_and_once_a_point(tmp_path,
         return honest(model, split, data, batch_size)
 
     monkeypatch.setattr(loop, "evaluate", watched)
-    monkeypatch.setattr(points, "evaluate", watched)
+    monkeypatch.setattr(selection, "evaluate", watched)
     (record,) = run(tmp_path, 0)
     different = {p["epoch"] for p in record["points"].values()}
     assert seen == ["validation"] * 5 + ["test"] * len(different)
@@ -122,8 +125,8 @@ def test_a_checkpoint_keeps_the_states_that_may_be_chosen(tmp_path):
     saved.save(model, masks, optimizer, history, loop.Part(), {}, {1: state, 2: other})
     found, _, _, kept = saved.load(lenet(), masks, optimizer)
     assert list(map(asdict, found)) == list(map(asdict, history))
-    assert {n: store.digest(s) for n, s in kept.items()} == {
-        1: store.digest(state), 2: store.digest(other)
+    assert {n: files.digest(s) for n, s in kept.items()} == {
+        1: files.digest(state), 2: files.digest(other)
     }  # fmt: skip
 
 
@@ -131,9 +134,9 @@ def test_the_search_ends_by_the_accuracy_of_validation_images(tmp_path, monkeypa
     """Of the test images all are right, so that those would never end it."""
     perfect = lambda model, split, data, size: (0.1, 1.0 if len(split) == 30 else 0.5)  # noqa: E731
     monkeypatch.setattr(loop, "evaluate", perfect)
-    monkeypatch.setattr(points, "evaluate", perfect)
+    monkeypatch.setattr(selection, "evaluate", perfect)
     first = [0.9, 0.1, 0.1, 0.1, 0.1]
-    monkeypatch.setattr("quatgrad.lth.level.train", falling(first))
+    monkeypatch.setattr("quatgrad.lth.search.level.train", falling(first))
     assert len(run(tmp_path, 4, floor=0.2)) == 4
 
 
@@ -168,7 +171,7 @@ def test_the_command_tells_all_points_with_intervals(call, tmp_path):
     assert "150 training, 50 validation, 360 test images" in printed
     assert "epochs that the validation images choose:" in printed
     (folder,) = tmp_path.glob("digits-*")
-    records = [store.read_records(folder / f"trial{t}" / "real") for t in (0, 1)]
+    records = [files.read_records(folder / f"trial{t}" / "real") for t in (0, 1)]
     mean = compare.mean([{"real": r} for r in records])["real"][1]["points"]["best"]
     ours = [r[1]["points"]["best"] for r in records]
     assert mean["accuracy"] == pytest.approx((ours[0]["accuracy"] + ours[1]["accuracy"]) / 2)

@@ -11,11 +11,12 @@ from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, run, ti
 from quatgrad.autograd import Parameter
 from quatgrad.data import batches
 from quatgrad.errors import InvariantError, OptionError
-from quatgrad.lth import Rule, Ticket, full_masks, store
-from quatgrad.lth.options import resolve
-from quatgrad.lth.protocol import METHODS, Protocol
-from quatgrad.lth.prune import prune, survivors
-from quatgrad.lth.rewind import check_pruning
+from quatgrad.lth import Rule, Ticket, full_masks
+from quatgrad.lth.experiment.options import resolve
+from quatgrad.lth.prune.rule import prune, survivors
+from quatgrad.lth.search.protocol import METHODS, Protocol
+from quatgrad.lth.store import files
+from quatgrad.lth.ticket.rewind import check_pruning
 from quatgrad.nn import Buffer
 from quatgrad.train import Recipe, train
 
@@ -161,7 +162,7 @@ def starts_of(monkeypatch):
     """The tickets that levels start from, as they go by."""
     from importlib import import_module
 
-    module = import_module("quatgrad.lth.level")
+    module = import_module("quatgrad.lth.search.level")
     seen, honest = [], module.check_start
     monkeypatch.setattr(module, "check_start", lambda m, t: (seen.append(t), honest(m, t)))
     return seen
@@ -192,9 +193,9 @@ def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_pat
     tickets = starts_of(monkeypatch)
     records, _ = run(tmp_path, 2, late=1)
     late = Ticket.load(tmp_path / "level_00" / "epoch_01.npz").state
-    assert store.digest(late) not in (store.digest(tickets[0].state), records[0]["trained"])
+    assert files.digest(late) not in (files.digest(tickets[0].state), records[0]["trained"])
     for ticket, record in zip(tickets[1:], records[1:], strict=True):
-        assert store.digest(ticket.state) == store.digest(late)
+        assert files.digest(ticket.state) == files.digest(late)
         assert record["epochs"][0] == records[0]["epochs"][0]  # behind it when it starts
         assert len(record["epochs"]) == len(records[0]["epochs"])
 
@@ -205,11 +206,11 @@ def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_pat
 def test_masks_of_a_first_pass(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
     records, _ = run(tmp_path, 2, masks="finetuned", scope="global")
-    first = store.read_records(tmp_path / "finetuned")
+    first = files.read_records(tmp_path / "finetuned")
     assert [len(first), len(records), len(tickets)] == [3, 3, 3 + 2]  # the dense level is shared
     assert timeless(records[:1]) == timeless(first[:1])
     for mine, theirs in zip(ends(tmp_path, 2), ends(tmp_path / "finetuned", 2), strict=True):
-        assert store.digest(mine.masks) == store.digest(theirs.masks)
+        assert files.digest(mine.masks) == files.digest(theirs.masks)
     for ticket in tickets[3:]:
         for name, a in ticket.state.items():
             np.testing.assert_array_equal(a, tickets[0].state[name])
@@ -233,7 +234,7 @@ def test_an_optimizer_that_remembers(tmp_path, monkeypatch):
     assert tickets[0].memory == {}
     for ticket, end in zip(tickets[1:], ends(tmp_path, 1), strict=True):
         assert ticket.memory
-        assert store.digest(ticket.memory) == store.digest(end.memory)
+        assert files.digest(ticket.memory) == files.digest(end.memory)
 
 
 def test_what_is_remembered_of_pruned_weights_is_forgotten():
@@ -259,7 +260,7 @@ def test_an_optimizer_restored_to_what_it_was_after_some_epochs(tmp_path, monkey
     assert tickets[0].memory == {}
     for name, a in tickets[1].memory.items():
         np.testing.assert_array_equal(a, found[0][name])
-    assert store.digest(tickets[1].memory) == store.digest(tickets[2].memory)
+    assert files.digest(tickets[1].memory) == files.digest(tickets[2].memory)
 
 
 def test_state_and_memory_restored_without_pruning_is_the_dense_run(tmp_path):
@@ -308,7 +309,7 @@ def test_fine_tuning_keeps_the_last_rate_and_rewinding_the_rate_starts_anew(tmp_
 def test_the_last_rate_of_cosine_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(OptionError, match="cosine ends at 0"):
         run(tmp_path, 1, rate="last")
-    assert not store.read_records(tmp_path)
+    assert not files.read_records(tmp_path)
 
 
 def test_the_order_of_the_images_is_the_same_or_fresh_at_each_level(tmp_path, monkeypatch):

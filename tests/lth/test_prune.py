@@ -11,7 +11,7 @@ from quatgrad.autograd import Parameter
 from quatgrad.backend import use_backend
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.lth import full_masks, prune_by_magnitude
-from quatgrad.lth.prune import survivors
+from quatgrad.lth.prune.rule import survivors
 
 keeps = st.floats(0.01, 0.99)
 

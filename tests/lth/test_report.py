@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from quatgrad.lth import experiment, report, runs, store
-from quatgrad.lth.command import main
-from quatgrad.lth.connectivity import Line
-from quatgrad.lth.stage import Stage, read_record
-from quatgrad.lth.verify import start_of
+from quatgrad.lth.analysis.connectivity import Line
+from quatgrad.lth.command import report
+from quatgrad.lth.command.cli import main
+from quatgrad.lth.experiment import experiment, runs
+from quatgrad.lth.experiment.verify import start_of
+from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import Stage, read_record
 
 SMOKE = ["--preset", "smoke", "--quiet", "--levels", "1"]
 
@@ -95,11 +97,11 @@ def test_the_line_starts_at_the_ticket_that_the_level_was_trained_from(directory
     for level in (0, 1):
         report.two_orders(options, folder, level, None, experiment.load(options, "real"))
         _, ticket, _, recipe, more = seen.pop()
-        stage = Stage.load(store.level_path(folder, level).resolve())
+        stage = Stage.load(files.level_path(folder, level).resolve())
         assert ticket.digest() == stage.record()["ticket"]
         assert ticket.digest() == start_of(stage, stage.end().masks).digest()
         assert recipe == options.recipe()
-        behind = read_record(store.level_path(folder, 0))["epochs"][:level]
+        behind = read_record(files.level_path(folder, 0))["epochs"][:level]
         assert [e.train_loss for e in more["history"]] == [e["train_loss"] for e in behind]
 
 

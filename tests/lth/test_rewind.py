@@ -8,14 +8,15 @@ from tiny_runs import RECIPE, dataset, dense_ticket, lenet, network, random_mask
 
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.errors import InvariantError
-from quatgrad.lth import Ticket, check_pruned, check_start, rewind, store
-from quatgrad.lth.prune import Rule
-from quatgrad.lth.rewind import check_pruning, check_unchanged
+from quatgrad.lth import Ticket, check_pruned, check_start, rewind
+from quatgrad.lth.prune.rule import Rule
+from quatgrad.lth.store import files
+from quatgrad.lth.ticket.rewind import check_pruning, check_unchanged
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Adam
 from quatgrad.train import train
 
-SEARCH = import_module("quatgrad.lth.search")  # quatgrad.lth.search is the function
+SEARCH = import_module("quatgrad.lth.search.search")  # quatgrad.lth.search is the function
 ALGEBRAS = ["real", "quaternion"]
 
 
@@ -63,7 +64,7 @@ def test_rewinding_again_and_again_gives_the_same(model, ticket):
     for _ in range(3):
         trained(model)
         rewind(model, ticket)
-        found.add(store.digest(model.state_dict()))
+        found.add(files.digest(model.state_dict()))
     assert len(found) == 1
     assert ticket.digest() == digest
 
@@ -74,7 +75,7 @@ def test_a_wider_mask_revives_weights_from_the_state(model, ticket):
     dense = dense_ticket(network("real" if model.stem.weight.components == 1 else "quaternion"))
     rewind(model, dense)
     check_start(model, dense)
-    assert store.digest(model.state_dict()) == store.digest(dense.state)
+    assert files.digest(model.state_dict()) == files.digest(dense.state)
 
 
 def test_gradients_are_forgotten(model, ticket):

@@ -11,11 +11,14 @@ from tiny_runs import dataset, end_of, lenet, network, run, timeless
 
 from quatgrad.autograd import Parameter
 from quatgrad.errors import InvariantError, OptionError
-from quatgrad.lth import Rule, choose, counts, full_masks, store
-from quatgrad.lth.counts import ALL, apportion, between, survivors
-from quatgrad.lth.prune import GRANULARITIES, SCOPES, SCORES, prune
-from quatgrad.lth.rewind import check_pruning
-from quatgrad.lth.scores import first_order
+from quatgrad.lth import Rule, full_masks
+from quatgrad.lth.prune import counts
+from quatgrad.lth.prune.counts import ALL, apportion, between, survivors
+from quatgrad.lth.prune.rule import GRANULARITIES, SCOPES, SCORES, prune
+from quatgrad.lth.prune.scores import first_order
+from quatgrad.lth.search import level_masks
+from quatgrad.lth.store import files
+from quatgrad.lth.ticket.rewind import check_pruning
 
 #: Component, window and feature axes of what layers have.
 SHAPES = [(3, 4), (4, 2, 3), (3, 3, 2, 5), (4, 3, 2, 2, 3), (4, 1, 1, 1, 1), (1, 6)]
@@ -259,7 +262,7 @@ def test_one_shot_masks_are_those_of_the_dense_network(tmp_path):
     rule = Rule(0.6)
     left = rule.targets(full_masks(weights), components(weights), 2)
     expected = prune(weights, full_masks(weights), rule, left=left)
-    assert store.digest(expected) == store.digest(ends[2].masks)
+    assert files.digest(expected) == files.digest(ends[2].masks)
     for name, mask in ends[2].masks.items():
         assert not (mask & ~ends[1].masks[name]).any()  # nested, too
 
@@ -304,7 +307,7 @@ def test_sensitivity_is_what_the_loss_changes_when_a_small_weight_goes(algebra):
     w = model.modules[5].weight  # behind the last ReLU: the loss is smooth in it
     small = np.sign(w.numpy()) * np.float32(0.01)
     w.data = small
-    slopes = choose.loss_gradients(model, images, 0)["5.weight"]
+    slopes = level_masks.loss_gradients(model, images, 0)["5.weight"]
     scores = first_order(small[..., None], slopes[..., None])
     for index in zip(*np.unravel_index(np.argsort(-scores.ravel())[:5], w.shape), strict=True):
         without = small.copy()
@@ -318,17 +321,17 @@ def test_sensitivity_is_what_the_loss_changes_when_a_small_weight_goes(algebra):
 def test_many_images_go_through_in_parts_and_give_the_slope_of_their_mean(monkeypatch):
     """LeNet has no batch norm, which would see the parts."""
     model, images = lenet(), dataset()
-    whole = choose.loss_gradients(model, images, 0)
-    monkeypatch.setattr(choose, "AT_ONCE", 7)
-    for name, g in choose.loss_gradients(model, images, 0).items():
+    whole = level_masks.loss_gradients(model, images, 0)
+    monkeypatch.setattr(level_masks, "AT_ONCE", 7)
+    for name, g in level_masks.loss_gradients(model, images, 0).items():
         np.testing.assert_allclose(g, whole[name], rtol=1e-4, atol=1e-6)
 
 
 def test_the_batch_of_the_slopes_changes_nothing_of_the_model():
     model = network("quaternion")
-    before = store.digest(model.state_dict())
-    slopes = [choose.loss_gradients(model, dataset(), seed) for seed in (0, 0, 1)]
-    assert store.digest(model.state_dict()) == before
+    before = files.digest(model.state_dict())
+    slopes = [level_masks.loss_gradients(model, dataset(), seed) for seed in (0, 0, 1)]
+    assert files.digest(model.state_dict()) == before
     assert model.training
     assert all(p.grad is None for p in model.parameters())
-    assert store.digest(slopes[0]) == store.digest(slopes[1]) != store.digest(slopes[2])
+    assert files.digest(slopes[0]) == files.digest(slopes[1]) != files.digest(slopes[2])

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from tiny_runs import end_of, run
 
-from quatgrad.lth import Ticket, collect, experiment, runs, store
-from quatgrad.lth.command import COMMANDS, main
-from quatgrad.lth.options import resolve
-from quatgrad.lth.plan import amount
-from quatgrad.lth.stage import Stage
-from quatgrad.lth.verify import verify
+from quatgrad.lth import Ticket
+from quatgrad.lth.command.cli import COMMANDS, main
+from quatgrad.lth.experiment import experiment, garbage, runs
+from quatgrad.lth.experiment.options import resolve
+from quatgrad.lth.experiment.plan import amount
+from quatgrad.lth.experiment.verify import verify
+from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import Stage
 
 SMOKE = ["--preset", "smoke", "--quiet", "--levels", "1"]
 
@@ -101,7 +103,7 @@ def test_branch_trains_a_control_beside_a_run(call, out):
     code, printed, err = call("branch", directory.name, "--control", "signs", "--quiet")
     assert (code, err) == (0, "")
     assert printed.count("from the record") == 3  # the network's two levels, and the dense again
-    assert store.read_records(directory / "trial0" / "real-signs")[1]["weights_left"]
+    assert files.read_records(directory / "trial0" / "real-signs")[1]["weights_left"]
     assert runs.directories(out) == sorted([first(out), directory])
 
 
@@ -137,12 +139,12 @@ def test_list_and_show(call, out):
         second(out).name: {"real"},
     }
     assert {s["networks"]["real"]["accuracy"] for s in found} == {
-        store.read_records(first(out) / "trial0" / "real")[0]["accuracy"]
+        files.read_records(first(out) / "trial0" / "real")[0]["accuracy"]
     }
     _, printed, _ = call("list")
     assert len(printed.splitlines()) == 5
     _, told = call("show", first(out).name, "--json")
-    assert told["trials"][0]["real"] == store.read_records(first(out) / "trial0" / "real")
+    assert told["trials"][0]["real"] == files.read_records(first(out) / "trial0" / "real")
     assert set(told["stages"].values()) <= {p.name for p in (out / "stages").iterdir()}
     _, printed, _ = call("show", first(out))
     assert "real-shuffled: % left" in printed
@@ -216,7 +218,7 @@ def test_run_answers_in_json(call, out, capsys):
     printed = capsys.readouterr()
     told = json.loads(printed.out)
     assert told["run"] == str(first(out))
-    assert told["trials"][0]["real"] == store.read_records(first(out) / "trial0" / "real")
+    assert told["trials"][0]["real"] == files.read_records(first(out) / "trial0" / "real")
     assert "from the record" in printed.err
 
 
@@ -246,7 +248,7 @@ def test_verify_proves_every_rule_and_rewinding(tmp_path, choice):
 def verified(directory):
     config = directory / "config.json"
     if not config.exists():
-        store.write_json(config, {"options": {}})
+        files.write_json(config, {"options": {}})
     wrong = f"{config} is not that of a run of this name"
     told = verify(directory)
     return told | {"wrong": [w for w in told["wrong"] if w != wrong]}
@@ -262,11 +264,11 @@ def reseal(path, end=None, **record):
     """Write a stage as a liar would: every checksum is right."""
     if end:
         end.save(path / "end.npz")
-        record |= {"end": end.digest(), "trained": store.digest(end.state),
+        record |= {"end": end.digest(), "trained": files.digest(end.state),
                    "weights_left": end.weights_left}  # fmt: skip
-    said = store.read_json(path / "record.json")
-    store.write_json(path / "record.json", said | record)
-    store.seal(path)
+    said = files.read_json(path / "record.json")
+    files.write_json(path / "record.json", said | record)
+    files.seal(path)
 
 
 def lie_a_revived_weight(path, end):
@@ -301,17 +303,17 @@ def lie_another_end(path, end):
 
 
 def lie_another_rule(path, end):
-    said = store.read_json(path / "stage.json")
+    said = files.read_json(path / "stage.json")
     said["parameters"]["keep"] = 0.7
-    store.write_json(path / "stage.json", said)
-    store.seal(path)
+    files.write_json(path / "stage.json", said)
+    files.seal(path)
 
 
 def lie_something_missing(path, end):
-    record = store.read_json(path / "record.json")
+    record = files.read_json(path / "record.json")
     del record["made from"]
-    store.write_json(path / "record.json", record)
-    store.seal(path)
+    files.write_json(path / "record.json", record)
+    files.seal(path)
 
 
 def lie_no_lie_but_damage(path, end):
@@ -376,13 +378,13 @@ def test_gc_removes_what_no_run_needs_and_only_if_told(call, out):
 def test_gc_keeps_the_parents_of_what_is_needed(out):
     """The network of a control is deleted by hand: its masks are still those of a parent."""
     shutil.rmtree(first(out) / "trial0" / "real")
-    assert collect.garbage(out) == []
+    assert garbage.garbage(out) == []
 
 
 def test_gc_leaves_a_stage_in_which_somebody_is_at_work(call, out):
     shutil.rmtree(first(out))
     (busy,) = (out / "stages").glob("control_01-*-real-*")
-    with store.lock(busy):
+    with files.lock(busy):
         assert "1 in use" in call("gc", "--delete")[1]
     assert busy.exists()
     assert call("gc", "--delete")[1].endswith("1 removed\n")

@@ -9,14 +9,16 @@ import pytest
 from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, run, timeless
 
 from quatgrad import nn
-from quatgrad.backend import generator, use_backend
+from quatgrad.backend import use_backend
 from quatgrad.errors import RunError
-from quatgrad.lth import Ticket, check_start, rewind, store
-from quatgrad.lth.prune import survivors
-from quatgrad.lth.search import LEVELS_BELOW_FLOOR
+from quatgrad.lth import Ticket, check_start, rewind
+from quatgrad.lth.prune.rule import survivors
+from quatgrad.lth.search.search import LEVELS_BELOW_FLOOR
+from quatgrad.lth.store import files
+from quatgrad.random import generator
 from quatgrad.train import Epoch, Recipe, train
 
-LEVEL = import_module("quatgrad.lth.level")
+LEVEL = import_module("quatgrad.lth.search.level")
 ALGEBRAS = ["real", "quaternion"]
 
 
@@ -33,7 +35,7 @@ def test_the_same_seed_twice_gives_the_same_bits(tmp_path, algebra, make):
     found = []
     for name in ("first", "second"):
         records, model = run(tmp_path / name, model=make(algebra))
-        found.append((timeless(records), store.digest(model.state_dict())))
+        found.append((timeless(records), files.digest(model.state_dict())))
     assert found[0] == found[1]
     assert files_of(tmp_path / "first") == files_of(tmp_path / "second")
 
@@ -100,19 +102,19 @@ def test_a_record_says_what_was_done(tmp_path, algebra):
         assert r["checks"][-4:] == ["start", "pruned", "pruned", "unchanged"]
         assert ("pruning" in r["checks"]) == (level > 0)
     assert reported == [r | {"resumed": False} for r in records]
-    assert records == store.read_records(tmp_path)
+    assert records == files.read_records(tmp_path)
 
 
 def test_the_digests_of_a_record_are_those_of_the_files(tmp_path):
     records, model = run(tmp_path)
-    start = store.read_arrays(tmp_path / "level_00" / "start.npz")
-    assert store.digest(start) == store.digest(lenet().state_dict())
+    start = files.read_arrays(tmp_path / "level_00" / "start.npz")
+    assert files.digest(start) == files.digest(lenet().state_dict())
     for r in records:
         end = Ticket.load(end_of(tmp_path, r["level"]))
         assert Ticket(end.masks, start).digest() == r["ticket"]
-        assert store.digest(end.state) == r["trained"]
+        assert files.digest(end.state) == r["trained"]
         assert end.weights_left == r["weights_left"]
-    assert store.digest(model.state_dict()) == records[-1]["trained"]
+    assert files.digest(model.state_dict()) == records[-1]["trained"]
 
 
 def test_level_0_is_dense_and_every_level_starts_from_the_first_weights(tmp_path, monkeypatch):
@@ -151,9 +153,10 @@ def test_invariants_are_checked_in_every_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(LEVEL, "check_start", lambda *a: calls.append("start"))
     monkeypatch.setattr(LEVEL, "check_pruned", lambda m, t, optimizer: calls.append("pruned"))
     monkeypatch.setattr(LEVEL, "check_unchanged", lambda *a: calls.append("unchanged"))
-    monkeypatch.setattr("quatgrad.lth.choose.check_pruning", lambda *a: calls.append("pruning"))
+    check = "quatgrad.lth.search.level_masks.check_pruning"
+    monkeypatch.setattr(check, lambda *a: calls.append("pruning"))
     records, _ = run(tmp_path, levels=1)
-    assert calls == [check for r in records for check in r["checks"]]
+    assert calls == [name for r in records for name in r["checks"]]
 
 
 # ---------------------------------------------------------------------------- going on
@@ -190,11 +193,11 @@ def test_a_finished_search_answers_from_its_record(tmp_path, monkeypatch):
     monkeypatch.setattr(LEVEL, "train", no_training)
     again, same = run(tmp_path)
     assert again == records
-    assert store.digest(same.state_dict()) == store.digest(model.state_dict())
+    assert files.digest(same.state_dict()) == files.digest(model.state_dict())
     fewer, at_1 = run(tmp_path, levels=1)
     assert fewer == records[:2]
-    assert store.digest(at_1.state_dict()) == records[1]["trained"]
-    assert store.read_records(tmp_path) == records  # level 2 is still there
+    assert files.digest(at_1.state_dict()) == records[1]["trained"]
+    assert files.read_records(tmp_path) == records  # level 2 is still there
     assert run(tmp_path)[0] == records
 
 
@@ -249,8 +252,8 @@ def test_what_a_command_answers_does_not_depend_on_the_commands_before(tmp_path,
     assert (len(short), len(long)) == (4, 6)
     again, model = run(tmp_path, levels=5, floor=0.2)
     assert again == short
-    assert store.read_records(tmp_path) == long
-    assert store.digest(model.state_dict()) == short[-1]["trained"]
+    assert files.read_records(tmp_path) == long
+    assert files.digest(model.state_dict()) == short[-1]["trained"]
 
 
 def test_levels_that_cannot_prune_any_more_still_run(tmp_path, monkeypatch):

@@ -8,10 +8,10 @@ import pytest
 from tiny_runs import dataset, lenet, search_of
 
 from quatgrad.data.augment import pad_crop_flip
-from quatgrad.lth import store
-from quatgrad.lth.command import main
-from quatgrad.lth.stage import read_end, read_start
-from quatgrad.lth.verify import verify
+from quatgrad.lth.command.cli import main
+from quatgrad.lth.experiment.verify import verify
+from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_end, read_start
 
 PURPOSES = ("init", "order", "augment", "prune")
 
@@ -43,7 +43,7 @@ class Moved:
     def images(self):
         def augment(images, draws):
             moved = pad_crop_flip(images, draws, 1)
-            self.seen.append((store.digest({"": images}), store.digest({"": moved})))
+            self.seen.append((files.digest({"": images}), files.digest({"": moved})))
             return moved
 
         return replace(dataset(), augment=augment)
@@ -55,12 +55,12 @@ def trained(directory, **seeds):
     search = search_of(directory, 1, lenet(), how={"score": "random"},
                        progress=False)  # fmt: skip
     replace(search, dataset=watch.images(), seeds=seeds).run()
-    path = store.level_path(directory, 0)
+    path = files.level_path(directory, 0)
     return {
-        "init": store.digest(read_start(path)),
+        "init": files.digest(read_start(path)),
         "order": [before for before, _ in watch.seen],
         "augment": [after for _, after in watch.seen],
-        "prune": store.digest(read_end(store.level_path(directory, 1)).masks),
+        "prune": files.digest(read_end(files.level_path(directory, 1)).masks),
     }
 
 
@@ -91,9 +91,9 @@ def test_the_command_holds_a_seed_in_all_trials_and_moves_the_others(tmp_path, c
         assert main([*command, *([f"--seed-{own}", "9"] if own else [])]) == 0
         (folder,) = set(tmp_path.glob("digits-*")) - before
         trials = [folder / f"trial{t}" for t in (0, 1)]
-        starts[own] = [store.digest(read_start(t / "real" / "level_00")) for t in trials]
-        masks[own] = [store.digest(read_end(t / "real" / "level_01").masks) for t in trials]
-        shuffled[own] = [store.digest(read_end(t / "real-shuffled" / "level_01").masks)
+        starts[own] = [files.digest(read_start(t / "real" / "level_00")) for t in trials]
+        masks[own] = [files.digest(read_end(t / "real" / "level_01").masks) for t in trials]
+        shuffled[own] = [files.digest(read_end(t / "real-shuffled" / "level_01").masks)
                          for t in trials]  # fmt: skip
         assert verify(folder)["wrong"] == []
     assert starts["init"][0] == starts["init"][1]

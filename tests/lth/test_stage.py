@@ -16,10 +16,12 @@ from tiny_runs import RECIPE, dataset, files_of, lenet, run, search_of, timeless
 from quatgrad.backend import use_backend, use_precision
 from quatgrad.errors import OptionError, RunError
 from quatgrad.kernels import numba_cpu
-from quatgrad.lth import Search, checkpoint, store
-from quatgrad.lth.options import resolve
-from quatgrad.lth.signals import Interrupted
-from quatgrad.lth.stage import Stage, read_end, read_record
+from quatgrad.lth import Search
+from quatgrad.lth.experiment.options import resolve
+from quatgrad.lth.search import checkpoint
+from quatgrad.lth.search.signals import Interrupted
+from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import Stage, read_end, read_record
 from quatgrad.train import Recipe, train
 
 ROOT = Path(__file__).parents[2]
@@ -124,8 +126,8 @@ def count_trainings(monkeypatch):
         return train(model, data, recipe, seed, label, progress, optimizer, history, *more,
                      until=until, **others)  # fmt: skip
 
-    monkeypatch.setattr("quatgrad.lth.level.train", counted)
-    monkeypatch.setattr("quatgrad.lth.search.train", counted)
+    monkeypatch.setattr("quatgrad.lth.search.level.train", counted)
+    monkeypatch.setattr("quatgrad.lth.search.search.train", counted)
     return done
 
 
@@ -176,7 +178,7 @@ def test_a_directory_links_to_its_stages_and_a_stage_says_what_it_is(tmp_path):
         "checks.json", "done", "end.npz", "record.json", "stage.json",
     ]  # fmt: skip
     assert sorted(set(os.listdir(dense)) - set(os.listdir(level))) == ["start.npz"]
-    said = store.read_json(level / "stage.json")
+    said = files.read_json(level / "stage.json")
     assert said["parents"] == {"before": dense.name, "dense": dense.name}
     assert said["parameters"] == {"keep": 0.6, "level": 1}
     assert json.loads((level / "done").read_text()).keys() == set(os.listdir(level)) - {"done"}
@@ -185,7 +187,7 @@ def test_a_directory_links_to_its_stages_and_a_stage_says_what_it_is(tmp_path):
 def test_checks_say_what_when_and_how_often(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     run(tmp_path, 1)
-    checks = store.read_json(tmp_path / "level_01" / "checks.json")
+    checks = files.read_json(tmp_path / "level_01" / "checks.json")
     meaning = checks.pop("meaning")
     steps = RECIPE.epochs * 3  # 48 images in batches of 16, saved after each
     assert checks == {
@@ -195,7 +197,7 @@ def test_checks_say_what_when_and_how_often(tmp_path, monkeypatch):
     }
     assert meaning.keys() == {"pruning", "start", "pruned", "unchanged"}
     assert all(len(text) > 20 for text in meaning.values())
-    dense = store.read_json(tmp_path / "level_00" / "checks.json")
+    dense = files.read_json(tmp_path / "level_00" / "checks.json")
     assert dense["start"] == {"start": 1}
 
 
@@ -208,7 +210,7 @@ class Killed(BaseException):
 
 def die_after(monkeypatch, steps):
     """The process dies after so many steps; returns the list that counts them."""
-    from quatgrad.capture import Step
+    from quatgrad.train_step import Step
 
     taken = []
     honest = Step.__call__
@@ -241,7 +243,7 @@ def test_killed_after_any_step_it_goes_on_with_the_next(tmp_path, monkeypatch, c
         with monkeypatch.context() as m:
             assert len(run_counted(m, directory, choice)) == total - steps
         assert files_of(directory) == files_of(tmp_path / "whole"), steps
-    assert timeless(store.read_records(directory)) == timeless(whole)
+    assert timeless(files.read_records(directory)) == timeless(whole)
 
 
 def run_counted(m, directory, choice):
@@ -297,7 +299,7 @@ def test_a_signal_saves_after_the_step_and_stops(tmp_path, monkeypatch, number):
 
 
 def signal_after(monkeypatch, number, steps):
-    from quatgrad.capture import Step
+    from quatgrad.train_step import Step
 
     taken, honest = [], Step.__call__
 
@@ -311,7 +313,7 @@ def signal_after(monkeypatch, number, steps):
 
 
 def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
-    from quatgrad.capture import Step
+    from quatgrad.train_step import Step
 
     def twice(self, *args):
         signal.raise_signal(signal.SIGINT)
@@ -325,17 +327,17 @@ def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
 
 
 def test_a_signal_while_a_level_is_written_lets_it_finish(tmp_path, monkeypatch):
-    honest = store.seal
+    honest = files.seal
 
     def signalled(directory):
         signal.raise_signal(signal.SIGTERM)
         honest(directory)
 
-    monkeypatch.setattr(store, "seal", signalled)
+    monkeypatch.setattr(files, "seal", signalled)
     with pytest.raises(Interrupted) as stopped:
         run(tmp_path, 1)
     assert stopped.value.saved == "a finished level"
-    assert len(store.read_records(tmp_path)) == 1
+    assert len(files.read_records(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -361,7 +363,7 @@ def test_a_thread_has_no_signals_and_runs_all_the_same(tmp_path):
     thread = Thread(target=run, args=(tmp_path, 0))
     thread.start()
     thread.join()
-    assert len(store.read_records(tmp_path)) == 1
+    assert len(files.read_records(tmp_path)) == 1
 
 
 # ---------------------------------------------------------------------------- a full disk
@@ -404,7 +406,7 @@ def test_a_process_that_may_write_no_more_says_so_and_goes_on_later(tmp_path):
     """RLIMIT_FSIZE: writes of more than some bytes fail as they do on a disk that fills up."""
     code = """
 import resource, signal, sys
-from quatgrad.lth.command import main
+from quatgrad.lth.command.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 sys.exit(main(sys.argv[1:]))
@@ -416,7 +418,7 @@ sys.exit(main(sys.argv[1:]))
     assert ended.stderr.startswith("quatgrad-lth: error: cannot write ")
     assert ended.stderr.count("\n") == 1
     assert "File too large" in ended.stderr
-    from quatgrad.lth.command import main
+    from quatgrad.lth.command.cli import main
 
     assert main(options) == 0
     assert not list(tmp_path.rglob(".*"))
@@ -456,6 +458,6 @@ run(Path(sys.argv[1]), 1, stages=Path({str(tmp_path / "stages")!r}), score=sys.a
     ends = [read_end(tmp_path / score / "level_00").digest() for score in ("magnitude", "random")]
     assert ends[0] == ends[1]
     assert len(list((tmp_path / "stages").glob("dense-*"))) == 1
-    assert timeless(store.read_records(tmp_path / "random")) == timeless(
+    assert timeless(files.read_records(tmp_path / "random")) == timeless(
         run(tmp_path / "alone", 1, score="random")[0]
     )

@@ -12,9 +12,10 @@ import pytest
 from tiny_runs import timeless
 
 from quatgrad.errors import OptionError
-from quatgrad.lth import runs, store, sweep
-from quatgrad.lth.command import main
-from quatgrad.lth.options import resolve
+from quatgrad.lth.command.cli import main
+from quatgrad.lth.experiment import runs, sweep
+from quatgrad.lth.experiment.options import resolve
+from quatgrad.lth.store import files
 
 needs_dask = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed")
 needs_submitit = pytest.mark.skipif(not find_spec("submitit"), reason="submitit is not installed")
@@ -100,7 +101,7 @@ VARY = ["--vary", "seed=0,1", "--vary", "algebra=real,quaternion", "--vary",
 def searches(out):
     """Every search of every run: its records without times, and its last end."""
     return {
-        str(path.relative_to(out)): timeless(store.read_records(path))
+        str(path.relative_to(out)): timeless(files.read_records(path))
         for run in runs.directories(out)
         for path in run.glob("trial*/*")
     }

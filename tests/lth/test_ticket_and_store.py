@@ -14,8 +14,10 @@ import pytest
 from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, random_masks, run, timeless
 
 from quatgrad.errors import RunError
-from quatgrad.lth import Ticket, checkpoint, rewind, store
-from quatgrad.lth.command import main
+from quatgrad.lth import Ticket, rewind
+from quatgrad.lth.command.cli import main
+from quatgrad.lth.search import checkpoint
+from quatgrad.lth.store import files
 from quatgrad.train import evaluate, train
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +73,8 @@ def test_masks_are_stored_as_bits(tmp_path):
 @pytest.mark.parametrize("shape", [(0,), (1,), (7, 1), (8,), (4, 3, 3, 5, 1), ()])
 def test_masks_of_any_shape(tmp_path, shape):
     mask = np.random.default_rng(0).random(shape) < 0.5
-    store.write_arrays(tmp_path / "a.npz", {"m": np.asarray(mask)})
-    found = store.read_arrays(tmp_path / "a.npz")["m"]
+    files.write_arrays(tmp_path / "a.npz", {"m": np.asarray(mask)})
+    found = files.read_arrays(tmp_path / "a.npz")["m"]
     assert (found.dtype, found.shape) == (bool, shape)
     assert np.array_equal(found, mask)
 
@@ -181,18 +183,18 @@ def test_any_flipped_bit_is_noticed_or_harmless(tmp_path):
     """Every byte of a file: reading gives an error that names it, or the arrays as written."""
     path = tmp_path / "a.npz"
     arrays = {"w": np.arange(6, dtype=np.float32), "m": np.array([True, False, True])}
-    store.write_arrays(path, arrays)
+    files.write_arrays(path, arrays)
     content = path.read_bytes()
     noticed = 0
     for i in range(len(content)):
         path.write_bytes(content[:i] + bytes([content[i] ^ 0x10]) + content[i + 1 :])
         try:
-            found = store.read_arrays(path)
+            found = files.read_arrays(path)
         except RunError as error:
             assert str(path) in str(error)  # noqa: PT017
             noticed += 1
         else:
-            assert store.digest(found) == store.digest(arrays)
+            assert files.digest(found) == files.digest(arrays)
     assert noticed > len(content) / 2
 
 
@@ -217,7 +219,7 @@ def full_disk(*args):
 @pytest.fixture
 def old(tmp_path):
     path = tmp_path / "file"
-    store.write_file(path, b"old")
+    files.write_file(path, b"old")
     return path
 
 
@@ -225,7 +227,7 @@ def old(tmp_path):
 def test_a_full_disk_leaves_the_old_file_and_no_other(old, where, monkeypatch):
     monkeypatch.setattr(os, where, full_disk)
     with pytest.raises(RunError, match=r"cannot write .*file: No space left.*nothing was changed"):
-        store.write_file(old, b"new")
+        files.write_file(old, b"new")
     assert old.read_bytes() == b"old"
     assert os.listdir(old.parent) == ["file"]
 
@@ -236,7 +238,7 @@ def test_a_disk_that_is_really_full(old, monkeypatch):
     temporary = old.with_name(f".{old.name}.{os.getpid()}.tmp")
     temporary.symlink_to("/dev/full")
     with pytest.raises(RunError, match="No space left on device"):
-        store.write_file(old, b"new" * 100_000)
+        files.write_file(old, b"new" * 100_000)
     assert old.read_bytes() == b"old"
     assert os.listdir(old.parent) == ["file"]
 
@@ -247,7 +249,7 @@ def test_an_interrupt_while_writing_leaves_the_old_file_and_no_other(old, monkey
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        store.write_file(old, b"new")
+        files.write_file(old, b"new")
     assert old.read_bytes() == b"old"
     assert os.listdir(old.parent) == ["file"]
 
@@ -257,7 +259,7 @@ def test_the_content_is_on_the_disk_before_the_name_is_changed(old, monkeypatch)
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda f: calls.append("fsync") or fsync(f))
     monkeypatch.setattr(os, "replace", lambda a, b: calls.append("replace") or replace(a, b))
-    store.write_file(old, b"new")
+    files.write_file(old, b"new")
     assert calls == ["fsync", "replace"]
     assert old.read_bytes() == b"new"
 
@@ -265,24 +267,24 @@ def test_the_content_is_on_the_disk_before_the_name_is_changed(old, monkeypatch)
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RunError, match=r"cannot write .*Not a directory"):
-        store.write_file(tmp_path / "file" / "x", b"")
+        files.write_file(tmp_path / "file" / "x", b"")
     with pytest.raises(RunError, match=r"cannot write to .*--out"):
-        store.prepare_directory(tmp_path / "file" / "x")
+        files.prepare_directory(tmp_path / "file" / "x")
     with pytest.raises(RunError, match="File exists"):
-        store.prepare_directory(tmp_path / "file")
+        files.prepare_directory(tmp_path / "file")
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
 def test_a_folder_where_not_even_root_can_write():
     with pytest.raises(RunError, match="cannot write to /proc/nowhere"):
-        store.prepare_directory(Path("/proc/nowhere"))
+        files.prepare_directory(Path("/proc/nowhere"))
     with pytest.raises(RunError, match="cannot write to /proc/self"):
-        store.prepare_directory(Path("/proc/self"))
+        files.prepare_directory(Path("/proc/self"))
 
 
 def test_preparing_leaves_nothing_behind(tmp_path):
-    store.prepare_directory(tmp_path / "a" / "b")
-    store.prepare_directory(tmp_path / "a" / "b")
+    files.prepare_directory(tmp_path / "a" / "b")
+    files.prepare_directory(tmp_path / "a" / "b")
     assert os.listdir(tmp_path / "a" / "b") == []
 
 
@@ -295,21 +297,21 @@ RECORDS = [{"level": i, "accuracy": 0.1 * i, "epochs": [{"loss": 1 / 3}]} for i 
 @pytest.fixture
 def recorded(tmp_path):
     for record in RECORDS:
-        path = store.level_path(tmp_path, record["level"])
+        path = files.level_path(tmp_path, record["level"])
         path.mkdir()
-        store.write_json(path / "record.json", record)
-        store.seal(path)
+        files.write_json(path / "record.json", record)
+        files.seal(path)
     return tmp_path
 
 
 def test_records_come_back_as_they_were(recorded, tmp_path):
-    assert store.read_records(tmp_path / "nothing") == []
-    assert store.read_records(recorded) == RECORDS
+    assert files.read_records(tmp_path / "nothing") == []
+    assert files.read_records(recorded) == RECORDS
 
 
 def test_a_level_counts_from_the_moment_it_is_done(recorded):
-    (recorded / "level_01" / store.DONE).unlink()
-    assert store.read_records(recorded) == RECORDS[:1]
+    (recorded / "level_01" / files.DONE).unlink()
+    assert files.read_records(recorded) == RECORDS[:1]
 
 
 @pytest.mark.parametrize(("name", "damage"), [
@@ -317,27 +319,27 @@ def test_a_level_counts_from_the_moment_it_is_done(recorded):
     ("record.json", lambda text: text[:-20]),
     ("record.json", lambda text: text + b" "),
     ("record.json", lambda text: b""),
-    (store.DONE, lambda text: text[:-20]),
-    (store.DONE, lambda text: b""),
-    (store.DONE, lambda text: b"[]"),
-    (store.DONE, lambda text: b"{}"),
-    (store.DONE, lambda text: text.replace(b"0", b"1")),
+    (files.DONE, lambda text: text[:-20]),
+    (files.DONE, lambda text: b""),
+    (files.DONE, lambda text: b"[]"),
+    (files.DONE, lambda text: b"{}"),
+    (files.DONE, lambda text: text.replace(b"0", b"1")),
 ])  # fmt: skip
 def test_damaged_records_are_named(recorded, name, damage):
     path = recorded / "level_01" / name
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(RunError, match=r"level_01/(record\.json|done) is damaged"):
-        store.read_records(recorded)
+        files.read_records(recorded)
 
 
 def test_records_that_are_missing_or_cannot_be_read_are_named(recorded):
     path = recorded / "level_01" / "record.json"
     path.unlink()
     with pytest.raises(RunError, match=r"record\.json is missing"):
-        store.read_records(recorded)
+        files.read_records(recorded)
     path.mkdir()
     with pytest.raises(RunError, match=r"record\.json cannot be read \(Is a directory"):
-        store.read_records(recorded)
+        files.read_records(recorded)
 
 
 def test_a_link_is_relative_and_moves_with_its_folder(tmp_path):
@@ -345,20 +347,20 @@ def test_a_link_is_relative_and_moves_with_its_folder(tmp_path):
     (tmp_path / "runs" / "run").mkdir()
     path = tmp_path / "runs" / "run" / "level"
     for name in ("b", "a", "a"):  # another target replaces the old one
-        store.link(path, tmp_path / "runs" / "stages" / name)
+        files.link(path, tmp_path / "runs" / "stages" / name)
     (tmp_path / "runs").rename(tmp_path / "moved")
     assert (tmp_path / "moved" / "run" / "level").is_dir()
     assert os.listdir(tmp_path / "moved" / "run") == ["level"]
     (tmp_path / "folder").mkdir()
     with pytest.raises(RunError, match=r"cannot link .*folder to"):
-        store.link(tmp_path / "folder", tmp_path / "moved")
+        files.link(tmp_path / "folder", tmp_path / "moved")
 
 
 def test_equal_configurations_share_a_key_and_others_do_not():
-    key = store.config_key({"a": 1, "b": None})
-    assert key == store.config_key({"b": None, "a": 1})
+    key = files.config_key({"a": 1, "b": None})
+    assert key == files.config_key({"b": None, "a": 1})
     assert len(key) == 8
-    assert len({key, store.config_key({"a": 2, "b": None}), store.config_key({"a": 1})}) == 3
+    assert len({key, files.config_key({"a": 2, "b": None}), files.config_key({"a": 1})}) == 3
 
 
 # ---------------------------------------------------------------------------- killed runs
@@ -373,7 +375,7 @@ def test_a_run_killed_at_any_write_goes_on_to_the_same_bits(tmp_path, monkeypatc
     """Dies before or after its 1st, 2nd, ... file is in place; the next run finishes it."""
     run(tmp_path / "whole")
     whole = files_of(tmp_path / "whole")
-    write, count = store.write_file, 0
+    write, count = files.write_file, 0
 
     def dying(path, content):
         nonlocal left
@@ -386,14 +388,14 @@ def test_a_run_killed_at_any_write_goes_on_to_the_same_bits(tmp_path, monkeypatc
 
     while True:
         left, directory = count, tmp_path / f"{count}"
-        monkeypatch.setattr(store, "write_file", dying)
+        monkeypatch.setattr(files, "write_file", dying)
         try:
             run(directory)
         except Killed:
             pass
         else:
             break  # it wrote all its files
-        monkeypatch.setattr(store, "write_file", write)
+        monkeypatch.setattr(files, "write_file", write)
         run(directory)
         assert files_of(directory) == whole, f"killed at write {count}"
         count += 1
@@ -475,7 +477,7 @@ def test_a_checkpoint_that_is_damaged_or_of_another_start(tmp_path, monkeypatch)
 
 def test_two_processes_cannot_work_in_one_directory(tmp_path):
     run(tmp_path, 0)
-    with store.lock(tmp_path), pytest.raises(RunError, match="another process is at work in"):
+    with files.lock(tmp_path), pytest.raises(RunError, match="another process is at work in"):
         run(tmp_path, 1)
     run(tmp_path, 1)
 
@@ -510,10 +512,10 @@ def test_the_kill_test_itself_finds_no_difference(tmp_path):
     command = [sys.executable, ROOT / "experiments" / "kill_test.py", "--kills", "3", "--result"]
     ended = subprocess.run([*command, result], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    told = store.read_json(result)
+    told = files.read_json(result)
     assert (told["kills"], told["different"], told["finished levels lost"]) == (3, [], [])
     assert sum(told["killed in"].values()) == 3
-    recorded = store.read_json(ROOT / "experiments" / "results" / "kill-test.json")
+    recorded = files.read_json(ROOT / "experiments" / "results" / "kill-test.json")
     assert recorded["kills"] >= 100
     assert (recorded["different"], recorded["finished levels lost"]) == ([], [])
 
@@ -567,7 +569,7 @@ def test_masks_lost_or_exchanged_are_noticed(finished_run):
 
 
 def test_the_start_of_another_run_is_noticed(finished_run):
-    store.write_arrays(finished_run / "level_00" / "start.npz", lenet(seed=7).state_dict())
+    files.write_arrays(finished_run / "level_00" / "start.npz", lenet(seed=7).state_dict())
     with pytest.raises(RunError, match=r"start\.npz is damaged"):
         run(finished_run, levels=3)
 

@@ -7,8 +7,8 @@ from blobs import blobs
 
 from quatgrad import models
 from quatgrad.lth import Ticket, full_masks
-from quatgrad.lth.protocol import Protocol
-from quatgrad.lth.search import Search
+from quatgrad.lth.search.protocol import Protocol
+from quatgrad.lth.search.search import Search
 from quatgrad.train import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05, weight_decay=1e-3)
@@ -64,21 +64,21 @@ def timeless(records):
 
 def files_of(directory):
     """What a search left: its levels without times, and the digests of their arrays by name."""
-    from quatgrad.lth import store
+    from quatgrad.lth.store import files
 
-    records = store.read_records(directory)
+    records = files.read_records(directory)
     return {"records": timeless(records)} | {
-        f"{level}/{p.name}": store.digest(store.read_arrays(p))
+        f"{level}/{p.name}": files.digest(files.read_arrays(p))
         for level in range(len(records))
-        for p in sorted(store.level_path(directory, level).glob("*.npz"))
+        for p in sorted(files.level_path(directory, level).glob("*.npz"))
     }
 
 
 def end_of(directory, level):
     """The file with what a level ended with."""
-    from quatgrad.lth import store
+    from quatgrad.lth.store import files
 
-    return store.level_path(directory, level) / "end.npz"
+    return files.level_path(directory, level) / "end.npz"
 
 
 @contextlib.contextmanager

@@ -36,15 +36,7 @@ from quatgrad.ops.pool import AvgPool, MaxPool, Pool, QuaternionMaxPool
 from quatgrad.ops.quaternion_norm import Whiten
 from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
 from quatgrad.ops.rotation import RotationWeight
-from quatgrad.ops.shape import (
-    BroadcastTo,
-    Concatenate,
-    Continue,
-    GetItem,
-    Pad,
-    Reshape,
-    Transpose,
-)
+from quatgrad.ops.shape import BroadcastTo, Concatenate, Continue, GetItem, Pad, Reshape, Transpose
 from quatgrad.ops.unit import ConvNorm
 from quatgrad.testing import check_gradients, taylor_rate
 

@@ -1,6 +1,6 @@
 """Run directories as quatgrad.lth leaves them, without training."""
 
-from quatgrad.lth import store
+from quatgrad.lth.store import files
 
 
 def write_run(directory, accuracies, dataset="cifar100", model="resnet18", **options):
@@ -8,7 +8,7 @@ def write_run(directory, accuracies, dataset="cifar100", model="resnet18", **opt
     directory.mkdir(parents=True)
     config = {"dataset": dataset, "model": model, "epochs": 100} | options
     first = {"preset": "paper-cifar100", "overrides": {}}
-    store.write_json(directory / "config.json", {"options": config, "first run as": first})
+    files.write_json(directory / "config.json", {"options": config, "first run as": first})
     for network, trials in accuracies.items():
         total = 1000 if network == "real" else 250
         for t, levels in enumerate(trials):
@@ -20,10 +20,10 @@ def write_run(directory, accuracies, dataset="cifar100", model="resnet18", **opt
 
 def write_level(folder, record):
     """The stage of a level, where other runs have a link to one."""
-    path = store.level_path(folder, record["level"])
+    path = files.level_path(folder, record["level"])
     path.mkdir(parents=True, exist_ok=True)
-    store.write_json(path / "record.json", record)
-    store.seal(path)
+    files.write_json(path / "record.json", record)
+    files.seal(path)
 
 
 def _record(level, total, accuracy):

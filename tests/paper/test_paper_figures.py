@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quatgrad.lth import plot
+from quatgrad.lth.results import plot
 from quatgrad.paper import figures
 from quatgrad.paper.published import published
 

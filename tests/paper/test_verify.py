@@ -7,7 +7,7 @@ import pytest
 from paper_runs import write_level, write_run
 
 from quatgrad.errors import OptionError, RunError
-from quatgrad.lth import store
+from quatgrad.lth.store import files
 from quatgrad.paper import verify
 from quatgrad.paper.measure import jitter
 from quatgrad.paper.ours import MADE, published_preset, read_run
@@ -75,14 +75,14 @@ def test_presets_of_what_was_published():
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"no config\.json"):
         read_run(tmp_path)
-    store.write_json(tmp_path / "config.json", {"dataset": "cifar100"})
+    files.write_json(tmp_path / "config.json", {"dataset": "cifar100"})
     with pytest.raises(RunError, match="by another version"):
         read_run(tmp_path)
     with pytest.raises(RunError, match="no real network"):
         read_run(write_run(tmp_path / "run", {"quaternion": [[0.5]]}))
     run = write_run(tmp_path / "other", {"real": [[0.5]]})
     folder = run / "trial0" / "real"
-    write_level(folder, store.read_records(folder)[0] | {"costs": None})
+    write_level(folder, files.read_records(folder)[0] | {"costs": None})
     with pytest.raises(RunError, match="not counted"):
         read_run(run)
 

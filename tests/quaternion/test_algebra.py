@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quatgrad import Tensor, backend, kernels, models, nn, ops
+from quatgrad import Tensor, generator, kernels, models, nn, ops
 from quatgrad import quaternion as alg
 from quatgrad.errors import DTypeError, ShapeError
 
@@ -57,12 +57,7 @@ def test_squares_of_i_j_k_and_the_product_i_j_k_are_minus_one(dtype):
         assert product.dtype == dtype
 
 
-TABLE = [
-    (ONE, I, J, K),
-    (I, -ONE, K, -J),
-    (J, -K, -ONE, I),
-    (K, J, -I, -ONE),
-]
+TABLE = [(ONE, I, J, K), (I, -ONE, K, -J), (J, -K, -ONE, I), (K, J, -I, -ONE)]
 
 
 @pytest.mark.parametrize("a", range(4))
@@ -410,7 +405,7 @@ def test_random_units_depend_on_the_seed_only_and_have_norm_one():
     close(alg.norm(q), np.ones((20, 50), np.float32), 2)
     assert alg.random_unit((), 0).shape == (4,)
     assert alg.random_unit(3, 0, np.float64).dtype == np.float64
-    rng = backend.generator(0, "test")
+    rng = generator(0, "test")
     assert (alg.random_unit(3, rng) != alg.random_unit(3, rng)).any()
     with pytest.raises(DTypeError, match="float16"):
         alg.random_unit(3, 0, np.float16)
@@ -443,7 +438,7 @@ WINDOWS = [(), (1, 1), (3, 2)]
 def test_the_expanded_weight_is_the_papers_block_matrix_transposed(rung, PQ, window):
     w = whole(0, 4, *window, *PQ)
     with kernels.use_kernels(rung):
-        W = backend.kernel("expand")(w)
+        W = kernels.kernel("expand")(w)
     for uv in np.ndindex(*window):
         r, i, j, k = (w[(a, *uv)].T for a in range(4))  # (Q, P), acting on columns
         paper = np.block([[r, -i, -j, -k], [i, r, -k, j], [j, k, r, -i], [k, -j, i, r]])
@@ -455,7 +450,7 @@ def test_the_expanded_weight_is_the_papers_block_matrix_transposed(rung, PQ, win
 def test_expand_and_fold_are_adjoint_and_fold_after_expand_is_four(rung, seed):
     w, W = whole(seed, 4, 3, 2, 2, 5), whole(seed + 1, 3, 2, 8, 20)
     with kernels.use_kernels(rung):
-        expand, fold = backend.kernel("expand"), backend.kernel("fold")
+        expand, fold = kernels.kernel("expand"), kernels.kernel("fold")
         assert (expand(w) * W).sum() == (w * fold(W)).sum()
         np.testing.assert_array_equal(fold(expand(w)), 4 * w)
 
@@ -466,7 +461,7 @@ def test_a_quaternion_layer_is_the_real_layer_of_the_expanded_weight(rung, PQ):
     P, Q = PQ
     x, w = Tensor(whole(1, 6, 4 * P)), whole(2, 4, P, Q)
     with kernels.use_kernels(rung):
-        W = Tensor(backend.kernel("expand")(w))
+        W = Tensor(kernels.kernel("expand")(w))
         y = ops.hamilton_linear(x, Tensor(w))
     np.testing.assert_array_equal(y.numpy(), ops.linear(x, W).numpy())
 
@@ -483,7 +478,7 @@ def test_a_quaternion_convolution_is_the_real_one_of_the_expanded_weight(
     P, Q = PQ
     x, w = Tensor(whole(3, 2, 5, 6, 4 * P)), whole(4, 4, *window, P, Q)
     with kernels.use_kernels(rung):
-        W = Tensor(backend.kernel("expand")(w))
+        W = Tensor(kernels.kernel("expand")(w))
         y = ops.hamilton_conv2d(x, Tensor(w), None, stride, padding)
     np.testing.assert_array_equal(y.numpy(), ops.conv2d(x, W, None, stride, padding).numpy())
 
@@ -627,7 +622,7 @@ def test_a_quaternion_net_is_the_real_net_with_expanded_weights_and_folds_its_gr
 
 def test_a_net_of_components_one_by_one_is_the_net_of_blocks():
     """conv, relu, conv with real weights: each component goes its own way through a real net."""
-    rng = backend.generator(0, "test")
+    rng = generator(0, "test")
     net = in_float64(
         nn.Sequential(
             nn.QConv2d(8, 12, 3, padding=1, bias=False, rng=rng),

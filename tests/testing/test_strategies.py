@@ -29,10 +29,9 @@ def holds(kind, q):
     if kind == "special":
         return ((~np.isfinite(q)).sum(axis=-1) == 1).all()
     if kind in ("finite", "pure", "real", "huge"):
-        low, high = {
-            ("huge", "float32"): (1e36, 3e38),
-            ("huge", "float64"): (1e300, 1e308),
-        }.get((kind, q.dtype.name), (1e-10, 1e10) if info.bits == 32 else (1e-100, 1e100))
+        low, high = {("huge", "float32"): (1e36, 3e38), ("huge", "float64"): (1e300, 1e308)}.get(
+            (kind, q.dtype.name), (1e-10, 1e10) if info.bits == 32 else (1e-100, 1e100)
+        )
         low, high = (q.dtype.type(x) for x in (low, high))
         part = {"pure": (w == 0).all(), "real": (v == 0).all()}.get(kind, True)
         return part and ((size == 0) | ((size >= low) & (size <= high))).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quatgrad.backend import Array, array_module
+from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_packs
 from quatgrad.kernels.cupy_gpu.plans import wide
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import BITS, Array, array_module
+from quatgrad.arrays import BITS, Array, array_module
 from quatgrad.kernels.reference import HAMILTON
 
 HERE = Path(__file__).parent

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quatgrad.backend import BITS, Array, get_precision
+from quatgrad.arrays import BITS, Array
+from quatgrad.backend import get_precision
 from quatgrad.kernels import gemm
 from quatgrad.kernels.cupy_gpu import plans
 from quatgrad.kernels.cupy_gpu.hamilton import expand, expand_filter, fold, fold_filter

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import BITS, Array, array_module
+from quatgrad.arrays import BITS, Array, array_module
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module
+from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each
 
 ROWS = (32, 8)  # a block of them: lanes of a warp, rows

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module
+from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each, pack
 
 LANES = 16  # threads side by side, at most: they read neighbouring channels, a line of memory
@@ -70,8 +70,9 @@ def normed_dx(
     xp, number = array_module(x), scale.dtype.type(eps)
     dscale, dshift = xp.empty((2, x.shape[-1]), scale.dtype)
     passed = xp.empty(x.shape, x.dtype) if gate == WHERE_Y else x
-    _sum(x, "gradient_moments", (g, x, y, *numbers, passed), (dscale, dshift), number,
-         np.int32(gate))  # fmt: skip
+    _sum(
+        x, "gradient_moments", (g, x, y, *numbers, passed), (dscale, dshift), number, np.int32(gate)
+    )
     dx = xp.empty(x.shape, x.dtype)
     share = passed if gate == WHERE_Y else g
     _write(x, "normalize_dx", share, x, *numbers, dscale, dshift, dx, number, np.int32(gate))

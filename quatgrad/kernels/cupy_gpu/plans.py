@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quatgrad.backend import BITS, Array, array_module, get_precision, notice
+from quatgrad.arrays import BITS, Array, array_module
+from quatgrad.backend import get_precision, notice
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_packs
 from quatgrad.kernels.reference import Pair
 

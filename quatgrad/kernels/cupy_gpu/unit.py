@@ -6,7 +6,7 @@ what lies between and what goes out, forwards and back: half of what numbers tak
 
 from __future__ import annotations
 
-from quatgrad.backend import BITS, Array
+from quatgrad.arrays import BITS, Array
 from quatgrad.kernels.cupy_gpu import conv
 from quatgrad.kernels.cupy_gpu.norm import normed, normed_dx
 from quatgrad.kernels.cupy_gpu.plans import to_bf16, wide

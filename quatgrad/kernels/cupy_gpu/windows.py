@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import Array, array_module
+from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
 from quatgrad.kernels.reference import Pair, out_size
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit, prange
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 
 _parallel = njit(parallel=True, cache=True, error_model="numpy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 
 #: Fewer numbers are added before a second thread has started.

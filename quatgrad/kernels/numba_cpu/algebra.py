@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numba import njit
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels import reference
 from quatgrad.kernels.numba_cpu import elementary
 from quatgrad.kernels.numba_cpu.arguments import read_only

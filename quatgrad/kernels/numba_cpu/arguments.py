@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 
 
 def read_only(a: Array, dtype: type | None = None) -> Array:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.reference import HAMILTON
 

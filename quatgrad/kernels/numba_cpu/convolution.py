@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels import gemm
 from quatgrad.kernels.numba_cpu import direct, hamilton8, winograd
 from quatgrad.kernels.numba_cpu.blocks import expand, fold

@@ -17,7 +17,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.multiply import multiply
 from quatgrad.kernels.numba_cpu.parts import how_many, total

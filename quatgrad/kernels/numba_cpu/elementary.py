@@ -58,11 +58,13 @@ def log(x, less_1):
     s = f / (2 + f)
     t = s * s
     u = t * t
-    r = t * (6.666666666666735130e-01
-             + u * (2.857142874366239149e-01 + u * (1.818357216161805012e-01
-             + u * 1.479819860511658591e-01))) \
-        + u * (3.999999999940941908e-01 + u * (2.222219843214978396e-01
-             + u * 1.531383769920937332e-01))  # fmt: skip
+    r = t * (
+        6.666666666666735130e-01
+        + u
+        * (2.857142874366239149e-01 + u * (1.818357216161805012e-01 + u * 1.479819860511658591e-01))
+    ) + u * (
+        3.999999999940941908e-01 + u * (2.222219843214978396e-01 + u * 1.531383769920937332e-01)
+    )
     half = 0.5 * f * f
     return k * _LN2_HIGH - ((half - (s * (half + r) + k * _LN2_LOW)) - f)
 
@@ -100,10 +102,7 @@ def sin_cos(x):
     c = whole + (((1 - whole) - half) + tail)
     odd = quadrant & 1
     sine, cosine = (c if odd else s), (s if odd else c)
-    return (
-        -sine if quadrant & 2 else sine,
-        -cosine if (quadrant + 1) & 2 else cosine,
-    )
+    return (-sine if quadrant & 2 else sine, -cosine if (quadrant + 1) & 2 else cosine)
 
 
 @_formula

@@ -22,13 +22,14 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from quatgrad.backend import Array, kernel
+from quatgrad.arrays import Array
 from quatgrad.kernels import gemm
 from quatgrad.kernels.numba_cpu import hamilton8_rows as rows
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.hamilton8_rows import merge_run, split_run
 from quatgrad.kernels.numba_cpu.winograd_tiles import partner
 from quatgrad.kernels.reference import Pair
+from quatgrad.kernels.registry import kernel
 
 #: Multiplications saved for each number moved in memory, below which 16 products are as fast.
 PAYS = 40

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.matmul import WIDTH
 from quatgrad.kernels.numba_cpu.multiply import ROWS, multiply

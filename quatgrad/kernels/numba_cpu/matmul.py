@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels import reference
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 from quatgrad.kernels.numba_cpu.multiply import multiply

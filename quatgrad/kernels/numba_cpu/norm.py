@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.arguments import empty, read_only
 
 # A chunk is long enough to pay for a thread and short enough to share out and to sum accurately.

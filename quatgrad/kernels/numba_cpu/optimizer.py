@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.arguments import read_only
 
 #: Entries in a thread's share; fewer than two shares are not worth waking a thread.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quatgrad.backend import Array
+from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu import convolution
 from quatgrad.kernels.numba_cpu.norm import normed, normed_dx
 from quatgrad.kernels.reference import Pair

@@ -206,9 +206,11 @@ def merged(M, at, step, width):
     the scheme of `hamilton8`, the products in the order of the planes of x.
     """
     h = hadamard(
-        load(M, at + 4 * step, width), load(M, at + 5 * step, width),
-        load(M, at + 6 * step, width), load(M, at + 7 * step, width),
-    )  # fmt: skip
+        load(M, at + 4 * step, width),
+        load(M, at + 5 * step, width),
+        load(M, at + 6 * step, width),
+        load(M, at + 7 * step, width),
+    )
     return (
         2 * load(M, at, width) - 0.25 * h[0],
         0.25 * h[1] - 2 * load(M, at + 2 * step, width),

@@ -1,0 +1,70 @@
+"""Arrays of either library: NumPy on the host, CuPy on a GPU."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from quatgrad.backend import get_backend
+from quatgrad.errors import DTypeError
+
+Array = Any  # numpy.ndarray or cupy.ndarray: the type checker knows only the first
+
+#: The dtype of maps of bfloat16 numbers, for which NumPy and CuPy have no type: that of their bits.
+BITS = np.dtype("uint16")
+
+
+def array_module(*arrays: Array) -> Any:
+    """The library, numpy or cupy, that the arrays belong to."""
+    for a in arrays:
+        if type(a).__module__.partition(".")[0] == "cupy":
+            return sys.modules["cupy"]
+    return np
+
+
+def special(a: Array) -> Any:
+    """The special functions (erf, ...) for arrays like `a`: SciPy's or CuPy's."""
+    return import_module("cupyx.scipy.special" if array_module(a) is not np else "scipy.special")
+
+
+def asarray(a: Array) -> Array:
+    """The array `a` on the backend in force; copied only if it must move."""
+    return sys.modules["cupy"].asarray(a) if get_backend() == "cupy" else to_numpy(a)
+
+
+def new_array(data: Any) -> Array:
+    """A fresh array on the backend in force; `data` is lists of numbers (then float32) or floats.
+
+    Raises `DTypeError` for an array that is neither float32 nor float64, and for other things.
+    """
+    if hasattr(data, "dtype"):
+        if array_module(data) is np and not isinstance(data, np.ndarray | np.generic):
+            raise DTypeError(f"got a {type(data).__name__}: give the array that it holds")
+        check_dtype(data.dtype, "the array")
+        a = asarray(data)
+        moved = array_module(a) is not array_module(data)
+        return a if moved and a.flags.c_contiguous else a.copy(order="C")
+    try:
+        a = np.asarray(data)
+    except ValueError as error:
+        raise DTypeError(f"a list that is no array: {error}") from error
+    if a.dtype.kind not in "fiub":
+        raise DTypeError(f"an array holds numbers; got {type(data).__name__} of {a.dtype}")
+    return asarray(a.astype(np.float32))
+
+
+def to_numpy(a: Array) -> np.ndarray:
+    """The array `a` as a NumPy array on the host; copied only if it must move."""
+    return a.get() if array_module(a) is not np else np.asarray(a)
+
+
+def check_dtype(dtype: Any, what: str) -> None:
+    """Raise `DTypeError` unless `dtype` is float32 or float64."""
+    if dtype != np.float32 and dtype != np.float64:
+        raise DTypeError(
+            f"{what} has dtype {dtype}; quatgrad computes in float32 or float64 only: "
+            "convert it with .astype(np.float32)"
+        )

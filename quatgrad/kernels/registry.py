@@ -1,0 +1,74 @@
+"""Which kernel computes: the best rung of the ladder, for the backend in force, that has it.
+
+    numpy   NumPy arrays   gemm, reference
+    numba   NumPy arrays   numba_cpu, gemm, reference      (the default)
+    cupy    CuPy arrays    cupy_gpu, gemm, reference
+
+A kernel that the best rung lacks is looked up one rung down; `reference` has them all.
+`use_kernels("reference")` steps down by hand, for a lesson or to bisect a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from quatgrad.arrays import BITS, Array
+from quatgrad.backend import get_backend
+from quatgrad.errors import BackendError
+
+LADDERS: dict[str, tuple[str, ...]] = {
+    "numpy": ("gemm", "reference"),
+    "numba": ("numba_cpu", "gemm", "reference"),
+    "cupy": ("cupy_gpu", "gemm", "reference"),
+}
+
+_rungs: dict[str, Callable[[], ModuleType]] = {}  # filled by quatgrad.kernels
+_chosen: tuple[str, tuple[str, ...]] | None = None  # by use_kernels: for a backend, a ladder
+
+
+def add_rung(name: str, load: Callable[[], ModuleType]) -> None:
+    """Register a rung of the ladder; `load()` imports its module when it is first needed."""
+    _rungs[name] = cache(load)
+
+
+def ladder() -> tuple[str, ...]:
+    """The rungs in force, best first: those of the backend, or of `use_kernels` in it."""
+    backend = get_backend()
+    return _chosen[1] if _chosen and _chosen[0] == backend else LADDERS[backend]
+
+
+def kernel(name: str) -> Callable[..., Any]:
+    """The kernel `name` on the best rung in force that has it."""
+    for rung in ladder():
+        f = getattr(_rungs[rung](), name, None)
+        if callable(f):
+            return f
+    raise BackendError(f"no kernel {name!r} on the rungs {', '.join(ladder())}")
+
+
+def add(a: Array, b: Array) -> Array:
+    """a + b on the best rung in force."""
+    return kernel("add")(a, b)
+
+
+def numbers(a: Array) -> Array:
+    """a, or the float32 numbers that it stands for if it holds the `BITS` of bfloat16."""
+    return kernel("wide")(a) if a.dtype == BITS else a
+
+
+@contextmanager
+def use_kernels(rung: str) -> Iterator[None]:
+    """Use the ladder from `rung` downwards for the length of a `with` block."""
+    global _chosen
+    if rung not in _rungs:
+        raise BackendError(f"unknown rung {rung!r}: choose one of {', '.join(_rungs)}")
+    lower = ("reference",) if rung == "reference" else ("gemm", "reference")
+    previous, _chosen = _chosen, (get_backend(), tuple(dict.fromkeys((rung, *lower))))
+    try:
+        yield
+    finally:
+        _chosen = previous

@@ -1,0 +1,220 @@
+"""Pictures of an analysis. Fewer weights are to the right, in % of each network's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from matplotlib import style as styles
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+
+from quatgrad.lth.analysis.connectivity import Line
+from quatgrad.lth.results.plot import style
+
+Levels = Sequence[Mapping[str, Any]]
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the look of every figure of the package."""
+
+    @wraps(draw)
+    def inside(*arguments: Any) -> Figure:
+        with styles.context("quatgrad.style"):
+            return draw(*arguments)
+
+    return inside
+
+
+@styled
+def densities(name: str, levels: Levels) -> Figure:
+    """The share alive of every weight at every level; and the components' shares of all that is."""
+    names = list(levels[0]["densities"])
+    share = np.array([[np.mean(level["densities"][n]) for level in levels] for n in names])
+    wide = any(len(d) > 1 for d in levels[-1]["densities"].values())
+    fig = Figure(figsize=(9.5 if wide else 6, 1.6 + 0.2 * len(names)))
+    left, *others = fig.subplots(1, 1 + wide, squeeze=False, width_ratios=[3, 2][: 1 + wide])[0]
+    floor = min(share[share > 0].min(initial=1), 0.999)
+    colours = left.imshow(
+        np.ma.masked_equal(share, 0), aspect="auto", norm=LogNorm(floor, 1), interpolation="none"
+    )
+    left.set_facecolor("black")  # where nothing is left
+    left.set_yticks(range(len(names)), [n.removesuffix(".weight") for n in names], fontsize=8)
+    left.set_xlabel("level")
+    left.set_title(f"{name}: share of each weight alive")
+    left.grid(visible=False)
+    bar = fig.colorbar(colours, ax=left, format=FuncFormatter(_percent))
+    bar.minorticks_off()
+    if wide:
+        _components(others[0], levels)
+    return fig
+
+
+def _components(ax: Axes, levels: Levels) -> None:
+    """Which share of the quaternion weights alive are real parts, i, j and k."""
+    counts = np.array([level["components"] for level in levels], np.float64)
+    x = [100 * level["density"] for level in levels]
+    for a, (component, mark) in enumerate(zip("1ijk", "os^D", strict=True)):
+        ax.plot(x, counts[:, a] / counts.sum(axis=1).clip(1), marker=mark, label=component)
+    ax.axhline(0.25, color="0.6", linewidth=0.8, linestyle=":")
+    ax.set_ylim(0, max(0.5, ax.get_ylim()[1]))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _log_percent(ax)
+    ax.set_title("components, of those alive")
+    ax.legend(fontsize=8, ncols=4)
+
+
+@styled
+def quaternions(name: str, levels: Levels) -> Figure:
+    """How many components of a quaternion are alive against chance, and whether together."""
+    fig = Figure(figsize=(9.5, 3.6))
+    left, right = fig.subplots(1, 2, width_ratios=[3, 2])
+    x = [100 * level["density"] for level in levels]
+    colours = ["0.55", "#56B4E9", "#009E73", "#E69F00", "#D55E00"]
+    found, chance = (
+        np.array([level["quaternions"][which] for level in levels]) for which in ("found", "chance")
+    )
+    for k, colour in enumerate(colours):
+        left.plot(x, found[:, k] / found.sum(axis=1), "o-", color=colour, label=f"{k} alive")
+    expected = left.plot(
+        x, chance / chance.sum(axis=1, keepdims=True), ":", color="black", linewidth=1.2, zorder=3
+    )
+    expected[0].set_label("by chance")
+    left.set_ylabel("share of the quaternions")
+    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    left.set_title(f"{name}: components of a quaternion that are alive")
+    left.legend(fontsize=8)
+    together = [
+        (100 * level["density"], level["togetherness"])
+        for level in levels
+        if level["togetherness"] is not None
+    ]
+    right.plot(*zip(*together, strict=True), "o-", color=style(name)["color"])
+    for y, text in ((1, "by chance"), (4, "whole quaternions")):
+        right.axhline(y, color="0.6", linewidth=0.8, linestyle=":")
+        right.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+                       textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip
+    right.set_ylim(0, 4.4)
+    right.set_title("togetherness")
+    for ax in (left, right):
+        _log_percent(ax)
+    return fig
+
+
+@styled
+def effective(levels: Mapping[str, Levels]) -> Figure:
+    """The share of the weights alive that compute anything."""
+    fig = Figure()
+    ax = fig.add_subplot()
+    for name, members in levels.items():
+        known = [m for m in members if m["effective"] is not None]
+        if known:
+            x = [100 * m["density"] for m in known]
+            ax.plot(x, [m["effective"] / m["weights_left"] for m in known], **style(name))
+    _log_percent(ax)
+    ax.set_ylim(-0.03, 1.05)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_ylabel("of these, on a path")
+    ax.set_title("Weights alive that lie on a path from a pixel to a class")
+    ax.legend()
+    return fig
+
+
+@styled
+def overlaps(found: Mapping[str, Levels], levels: Mapping[str, Levels]) -> Figure:
+    """Overlap beyond chance, level by level."""
+    fig = Figure()
+    ax = fig.add_subplot()
+    for name, rows in found.items():
+        across = name not in levels
+        density = [level["density"] for level in levels["real" if across else name]]
+        spots = [
+            (100 * density[r["level"]], r["corrected"])
+            for r in rows
+            if r["corrected"] is not None and r["level"] < len(density)
+        ]
+        look = {"color": "0.3", "marker": "D", "label": name} if across else style(name)
+        if not across:
+            look = look | {"label": f"{look['label']}, of two seeds"}
+        if spots:
+            ax.plot(*zip(*spots, strict=True), **look)
+    ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, -0.05), max(high, 0.1))
+    _log_percent(ax)
+    ax.set_ylabel("overlap: 0 by chance, 1 equal")
+    ax.set_title("What two tickets share beyond chance")
+    ax.legend()
+    return fig
+
+
+@styled
+def matching(
+    curves: Mapping[str, Any], accuracies: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
+) -> Figure:
+    """Accuracy less that of the dense network; a star at the sparsest level that matches it.
+
+    `accuracies` are the records of each network in each trial.
+    """
+    fig = Figure()
+    ax = fig.add_subplot()
+    for name, curve in curves.items():
+        full = accuracies[name][0][0]["weights_total"] if name in accuracies else None
+        if full is None:
+            continue
+        x = [100 * m["weights_left"] / full for m in curve["matching"]]
+        y = np.array([m["difference"] for m in curve["matching"]])
+        half = np.array([m["interval"] or 0.0 for m in curve["matching"]])
+        look = style(name)
+        if curve["area"] is not None:
+            look = look | {"label": f"{look['label']}, mean {curve['area']:.1%}"}
+        ax.plot(x, y, **look)
+        ax.fill_between(x, y - half, y + half, color=look["color"], alpha=0.2, linewidth=0)
+        best = curve["sparsest"]
+        ax.plot(100 * best["weights_left"] / full, best["difference"], "*", markersize=15,
+                color=look["color"], markeredgecolor="white")  # fmt: skip
+    tolerance = next(iter(curves.values()))["tolerance"]
+    ax.axhline(-tolerance, color="0.6", linewidth=0.8, linestyle=":")
+    gaps = [m["difference"] for curve in curves.values() for m in curve["matching"]]
+    ax.set_ylim(min(gaps) - 0.05, max(gaps) + 0.05)  # the interval of two trials reaches far beyond
+    _log_percent(ax)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_ylabel("accuracy - dense accuracy")
+    ax.set_title(f"Star: the sparsest level no more than {_percent(tolerance)} below the dense one")
+    ax.legend(title="mean accuracy over log(weights)")
+    return fig
+
+
+@styled
+def line(lines: Mapping[str, Line]) -> Figure:
+    """Errors along lines between two networks, by name."""
+    fig = Figure()
+    ax = fig.add_subplot()
+    for name, found in lines.items():
+        ax.plot(found.shares, found.errors, "o-", label=f"{name}: barrier {found.barrier:.1%}")
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_xlabel("share of the second network")
+    ax.set_ylabel("test error")
+    ax.set_title("Between two trainings that differ in the order of the images")
+    ax.legend()
+    return fig
+
+
+def _log_percent(ax: Axes) -> None:
+    """The axis of weights remaining."""
+    ax.set_xscale("log")
+    ax.xaxis.set_inverted(True)
+    low, high = sorted(ax.get_xlim())
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} %"))
+    ax.set_xlabel("weights remaining")
+
+
+def _percent(share: float, _: Any = None) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,248 @@
+"""The command: python experiments/lth.py, also installed as quatgrad-lth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from quatgrad.backend import BACKENDS
+from quatgrad.errors import OptionError, QuatgradError
+from quatgrad.lth.command import report
+from quatgrad.lth.command.arguments import Parser, parser
+from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
+from quatgrad.lth.experiment.options import Options, resolve, spelled_out
+from quatgrad.lth.results import compare
+from quatgrad.lth.search.signals import Interrupted, at_once, handled
+from quatgrad.lth.ticket.controls import CONTROLS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code.
+
+    0; 1 if `verify` found something wrong; 2 after one line that says what is wrong; 130 or 143 if
+    interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
+    try:
+        with handled(at_once):
+            return COMMANDS[name](arguments)
+    except QuatgradError as error:
+        print(f"quatgrad-lth: error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(
+            f"quatgrad-lth: error: out of memory ({error}); choose a smaller --batch-size, "
+            "--width or --model",
+            file=sys.stderr,
+        )
+        return 2
+    except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt as error:
+        return interrupted(error)
+
+
+def interrupted(error: KeyboardInterrupt) -> int:
+    """Say what was saved; the exit code, 128 + the signal's number."""
+    saved = error.saved if isinstance(error, Interrupted) else ""
+    text = (
+        f"saved {saved}; the same command goes on from there"
+        if saved
+        else ("the same command goes on from the last checkpoint")
+    )
+    print(f"interrupted; {text}", file=sys.stderr)
+    return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
+
+
+# ------------------------------------------------------------------------------- the commands
+
+
+def run(arguments: list[str]) -> int:
+    """run [options]: train, prune, compare."""
+    given, as_json = _given(parser(), arguments)
+    return _run(resolve(given), as_json)
+
+
+def branch(arguments: list[str]) -> int:
+    """branch RUN --control NAME [options]: the run as it was first, with the control."""
+    p = parser()
+    p.add_argument("run", metavar="RUN", help="directory of a run, or its name in --out")
+    given, as_json = _given(p, arguments)
+    if "control" not in given:
+        raise OptionError(f"branch trains a control beside a run: --control {'|'.join(CONTROLS)}")
+    directory = runs.find(given.pop("run"), given.pop("out", "runs"))
+    first = experiment.options_of(directory)
+    here: dict[str, Any] = {"out": str(directory.parent), "quiet": False, "plot": None}
+    options = replace(first, **(here | spelled_out(given)))
+    if options.config("") != first.config(""):
+        raise OptionError(f"these options are not those of {directory.name}: give them to run")
+    return _run(options, as_json)
+
+
+def _run(options: Options, as_json: bool) -> int:
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        directory, trials = experiment.run(options)
+    if as_json:
+        print(json.dumps({"run": str(directory), "trials": trials}, indent=1))
+    return 0
+
+
+def planned(arguments: list[str]) -> int:
+    """plan [options]: what run would do."""
+    given, as_json = _given(parser(), arguments)
+    told = plan.plan(resolve(given))
+    return _tell(told, plan.text(told), as_json)
+
+
+def listed(arguments: list[str]) -> int:
+    """list: every run in --out."""
+    given, as_json = _given(_small("list", ""), arguments)
+    found = [runs.summary(path) for path in runs.directories(Path(given["out"]))]
+    return _tell(found, runs.list_text(found), as_json)
+
+
+def show(arguments: list[str]) -> int:
+    """show RUN: options, table, stages."""
+    given, as_json = _given(_small("show", "one"), arguments)
+    directory = runs.find(given["run"], given["out"])
+    told = runs.show(directory)
+    return _tell(told, runs.show_text(directory, told), as_json)
+
+
+def compared(arguments: list[str]) -> int:
+    """compare RUN ...: their networks side by side."""
+    given, as_json = _given(_small("compare", "many"), arguments)
+    paths = [runs.find(run, given["out"]) for run in given["runs"]]
+    found = runs.side_by_side(paths)
+    return _tell(compare.rows(found), runs.side_by_side_text(paths, found), as_json)
+
+
+def plotted(arguments: list[str]) -> int:
+    """plot RUN [--plot FILE]: draw the picture from the record."""
+    p = _small("plot", "one")
+    p.add_argument("--plot", metavar="FILE", help="draw it there (.png or .svg), not in the run")
+    given, as_json = _given(p, arguments)
+    directory = runs.find(given["run"], given["out"])
+    files = (
+        [Path(given["plot"])]
+        if "plot" in given
+        else [directory / "accuracy.png", directory / "accuracy.svg"]
+    )
+    runs.draw(directory, files)
+    told = [str(path) for path in files]
+    return _tell(told, "\n".join(told), as_json)
+
+
+def analysed(arguments: list[str]) -> int:
+    """analyse RUN: its tickets in numbers and pictures, in the run's folder analysis/."""
+    p = _small("analyse", "one")
+    p.add_argument("--tolerance", type=float, metavar="X", default=0.01, help="a level matches the "
+                   "dense network down to X below its accuracy (default: 0.01)")  # fmt: skip
+    p.add_argument("--connectivity", type=int, metavar="LEVEL", action="append", default=[],
+                   help="also the error on the line between two networks, trained from the ticket "
+                   "of this level in two orders of the images. It trains: for each network and "
+                   "level twice what the level took. May be repeated")  # fmt: skip
+    p.add_argument("--data-dir", metavar="DIR", help="where the images lie now")
+    p.add_argument("--backend", choices=tuple(BACKENDS), help="what computes, if not as in the run")
+    given, as_json = _given(p, arguments)
+    directory = runs.find(given.pop("run"), given.pop("out"))
+    found = report.report(directory, **given)
+    return _tell(found, report.text(directory, found), as_json)
+
+
+def verified(arguments: list[str]) -> int:
+    """verify RUN ...: 1 if anything is wrong."""
+    given, as_json = _given(_small("verify", "many"), arguments)
+    found = [verify.verify(runs.find(run, given["out"])) for run in given["runs"]]
+    _tell(found, "\n".join(map(verify.text, found)), as_json)
+    return int(any(told["wrong"] for told in found))
+
+
+def gc(arguments: list[str]) -> int:
+    """gc [--delete]: say what no run needs, or remove it."""
+    p = _small("gc", "")
+    how = p.add_mutually_exclusive_group()
+    how.add_argument("--delete", action="store_true", help="remove it")
+    how.add_argument("--dry-run", action="store_true", help="only say so (default)")
+    given, as_json = _given(p, arguments)
+    found = {path: garbage.size(path) for path in garbage.garbage(Path(given["out"]))}
+    kept = [p for p in found if not garbage.remove(p)] if "delete" in given else list(found)
+    told = {"garbage": {str(p): n for p, n in found.items()}, "left": [str(p) for p in kept]}
+    lines = [f"  {path}  {plan.amount(n)}" for path, n in found.items()]
+    total = f"{len(found)} that no run needs, {plan.amount(sum(found.values()))}"
+    end = f"{len(found) - len(kept)} removed" + (f", {len(kept)} in use" if kept else "")
+    end = end if "delete" in given else "nothing was removed; gc --delete removes them"
+    return _tell(told, "\n".join([*lines, f"{total}; {end}"]), as_json)
+
+
+def swept(arguments: list[str]) -> int:
+    """sweep --vary NAME=A,B,... [options]: a run for each combination, several at a time."""
+    p = Parser(
+        prog="quatgrad-lth sweep",
+        allow_abbrev=False,
+        description=swept.__doc__,
+        epilog="All other options are those of run.",
+    )
+    sweep.add_arguments(p)
+    p.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+    given, rest = p.parse_known_args(arguments)
+    chosen = sweep.combinations(given.vary)
+    options = [resolve(vars(parser().parse_args([*rest, *c, "--quiet"]))) for c in chosen]
+    found: list[dict[str, Any]] = [{} for _ in chosen]
+    for i, result in sweep.sweep(options, given):
+        found[i] = {"options": " ".join(chosen[i])} | result
+        if not given.json:
+            print(f"  {found[i]['options']}: {result.get('run') or result['error']}", flush=True)
+    wrong = sum("error" in f for f in found)
+    _tell(found, f"{len(found) - wrong} of {len(found)} runs are finished", given.json)
+    return int(wrong > 0)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": run, "plan": planned, "branch": branch, "list": listed, "show": show,
+    "compare": compared, "plot": plotted, "analyse": analysed, "verify": verified,
+    "gc": gc, "sweep": swept,
+}  # fmt: skip
+
+
+def _small(name: str, how_many: str) -> Parser:
+    """A parser for a command that reads runs: none, one or many of them."""
+    p = Parser(
+        prog=f"quatgrad-lth {name}",
+        argument_default=argparse.SUPPRESS,
+        description=COMMANDS[name].__doc__,
+    )
+    if how_many == "one":
+        p.add_argument("run", metavar="RUN", help="directory of a run, or its name in --out")
+    elif how_many == "many":
+        p.add_argument("runs", metavar="RUN", nargs="+", help="as for show")
+    p.add_argument(
+        "--out", metavar="DIR", default="runs", help="where runs are kept (default: runs)"
+    )
+    return p
+
+
+def _given(p: argparse.ArgumentParser, arguments: list[str]) -> tuple[dict[str, Any], bool]:
+    """The options that were given, and whether the answer is to be JSON."""
+    p.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+    given = vars(p.parse_args(arguments))
+    return given, given.pop("json", False)
+
+
+def _tell(value: Any, text: str, as_json: bool) -> int:
+    print(json.dumps(value, indent=1) if as_json else text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""What the command tells of a run's analysis: networks and images are made from its options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from quatgrad.backend import set_backend, set_precision
+from quatgrad.data import Dataset, num_batches
+from quatgrad.errors import OptionError, RunError
+from quatgrad.lth.analysis.analysis import analyse
+from quatgrad.lth.analysis.connectivity import Line, stability
+from quatgrad.lth.experiment.experiment import (
+    create,
+    load,
+    options_of,
+    records_of,
+    run_path,
+    trial_path,
+)
+from quatgrad.lth.experiment.options import Options
+from quatgrad.lth.experiment.verify import protocol_of, start_of
+from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import Stage, read_record
+from quatgrad.nn import Module
+from quatgrad.train import Epoch
+
+
+def report(
+    directory: Path, tolerance: float = 0.01, connectivity: Sequence[int] = (), **where: Any
+) -> dict[str, Any]:
+    """`analyse` of a run on record; `where`: a data_dir and a backend that are not the run's.
+
+    For each level of `connectivity` and each network of the first trial, its ticket is trained
+    twice, in two orders of the images: `stability`. Raises `OptionError` for a level that is not
+    finished, `RunError` where the images are not those of the run.
+    """
+    if not tolerance >= 0:
+        raise OptionError(f"--tolerance is a difference of accuracies, at least 0; got {tolerance}")
+    options = replace(options_of(directory), **where)
+    set_backend(options.backend)
+    set_precision(options.precision)
+    names = list(records_of(directory, 0))
+    seen = {network: load(options, network) for network in {n.partition("-")[0] for n in names}}
+    for dataset in seen.values():
+        if run_path(options, dataset).name != directory.resolve().name:
+            raise RunError(
+                f"the images that were found are not those that {directory} was trained "
+                "on: say where they are with --data-dir"
+            )
+    networks = {}
+    for name in names:
+        kind = name.partition("-")[0]
+        dataset = seen[kind]
+        networks[name] = (create(options, kind, dataset, options.seed), dataset.input_shape)
+    lines = {
+        f"{name}, level {level}": two_orders(
+            options, trial_path(directory, 0) / name, level, networks[name][0], seen[name]
+        )
+        for level in connectivity
+        for name in names
+        if "-" not in name
+    }
+    return analyse(directory, networks, tolerance, lines)
+
+
+def two_orders(
+    options: Options, directory: Path, level: int, model: Module, dataset: Dataset
+) -> Line:
+    """The line between two trainings of the ticket of a level in the directory of its search."""
+    path = files.level_path(directory, level)
+    if level < 0 or not files.is_sealed(path):
+        raise OptionError(
+            f"--connectivity {level}: {directory} has no finished level {level}; "
+            "quatgrad-lth show lists those there are"
+        )
+    stage, recipe, history = Stage.load(path.resolve()), options.recipe(), list[Epoch]()
+    ticket = start_of(stage, stage.end().masks)
+    if level:
+        protocol = protocol_of(stage)
+        batches = num_batches(len(dataset.train), recipe.batch_size)
+        recipe = protocol.recipe(recipe, level, batches)
+        dense = read_record(stage.parent("dense"))["epochs"]
+        history = [Epoch(**e) for e in dense[: protocol.late]]
+    return stability(model, ticket, dataset, recipe, history=history)
+
+
+# ------------------------------------------------------------------------------- for people
+
+LEGEND = """\
+Of the first trial's tickets. on a path: the share of weights left that lie on a path from a pixel
+to a class; overlap: what the tickets of two trials share beyond chance, 1 if equal; whole, dead:
+quaternions with 4 and 0 components left, and by chance; together: 1 by chance, 4 if whole."""
+
+
+def text(directory: Path, found: Mapping[str, Any]) -> str:
+    """The analysis in short: a table for each network, what holds of its curve, and warnings."""
+    parts = [
+        _table(name, levels, found["overlaps"].get(name, ()))
+        for name, levels in found["levels"].items()
+    ]
+    parts.append(LEGEND)
+    parts.append("\n".join([*_curves(found["curves"]), *_across(found["overlaps"])]))
+    if found["lines"]:
+        parts.append(
+            "Error on the line between two trainings in two orders of the images:\n"
+            + "\n".join(f"  {name}: {_barrier(line)}" for name, line in found["lines"].items())
+        )
+    warnings = [f"WARNING: layer collapse: {line}" for line in found["warnings"]]
+    parts.append("\n".join(warnings) or "No layer collapsed.")
+    parts.append(f"Pictures and all numbers: {directory / 'analysis'}")
+    return "\n\n".join(parts)
+
+
+def _table(
+    name: str, levels: Sequence[Mapping[str, Any]], overlaps: Sequence[Mapping[str, Any]]
+) -> str:
+    """Densities, paths, components of quaternions against chance, overlap beyond chance."""
+    wide = sum(levels[0]["components"]) > 0
+    head = f"level {'% left':>7} {'on a path':>9} {'overlap':>8}"
+    head += f" | {'1, i, j, k in %':^19} | {'whole':>6} {'chance':>6}" if wide else ""
+    head += f" | {'dead':>6} {'chance':>6} | together" if wide else ""
+    lines = [f"{name}:" if "-" not in name else f"{name}, a control:", head]
+    for i, level in enumerate(levels):
+        shared = overlaps[i]["corrected"] if i < len(overlaps) else None
+        line = f"{level['level']:5d} {100 * level['density']:7.2f} "
+        line += f"{_share(level['effective'], level['weights_left']):>9} {_number(shared):>8}"
+        lines.append(line + (_components(level) if wide else ""))
+    return "\n".join(lines)
+
+
+def _components(level: Mapping[str, Any]) -> str:
+    """The quaternions of one level: their components, those whole and dead, and togetherness."""
+    total = sum(level["components"]) or 1
+    line = " | " + " ".join(f"{100 * n / total:4.1f}" for n in level["components"])
+    for k in (4, 0):
+        counts = [level["quaternions"][which] for which in ("found", "chance")]
+        line += " | " + " ".join(f"{_share(c[k], sum(c)):>6}" for c in counts)
+    return f"{line} | {_number(level['togetherness']):>8}"
+
+
+def _curves(curves: Mapping[str, Any]) -> list[str]:
+    """Area and sparsest matching level of each network."""
+    tolerance, width = next(iter(curves.values()))["tolerance"], max(map(len, curves))
+    lines = [
+        f"Sparsest level no more than {100 * tolerance:.3g} points below the dense network, "
+        "and mean accuracy over log(weights):"
+    ]
+    for name, curve in curves.items():
+        best, (low, high) = curve["sparsest"], curve["limits"]
+        gap = f"{100 * best['difference']:+.1f}"
+        gap += f" +- {100 * best['interval']:.1f}" if best["interval"] is not None else ""
+        line = f"  {name:{width}}  level {best['level']}, {best['weights_left']:,} weights ({gap})"
+        if curve["area"] is not None:
+            line += f"; {curve['area']:.1%} from {high:,} to {low:,}"
+        lines.append(line)
+    return lines
+
+
+def _across(overlaps: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    rows = overlaps.get("real and quaternion", ())
+    known = [r for r in rows if r["corrected"] is not None]
+    if not known:
+        return []
+    found = ", ".join(f"{r['corrected']:.2f}" for r in known)
+    return [
+        f"Overlap of real and quaternion tickets beyond chance, level {known[0]['level']} on: "
+        f"{found}"
+    ]
+
+
+def _barrier(line: Mapping[str, Any]) -> str:
+    return (
+        f"barrier {line['barrier']:.1%} (ends {line['errors'][0]:.1%} and "
+        f"{line['errors'][-1]:.1%}, highest {max(line['errors']):.1%})"
+    )
+
+
+def _share(part: float | None, whole: float) -> str:
+    return "-" if part is None or not whole else f"{part / whole:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

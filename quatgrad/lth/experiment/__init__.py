@@ -1,0 +1,1 @@
+"""Runs on record: options, trials, plans, proofs, sweeps."""

@@ -1,0 +1,253 @@
+"""An experiment: networks and their controls, trial by trial; then the table and pictures."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from quatgrad import data, models
+from quatgrad.backend import set_backend, set_precision
+from quatgrad.errors import OptionError, RunError
+from quatgrad.lth.experiment.options import NETWORKS, Options, overrides, resolve
+from quatgrad.lth.results import compare, plot
+from quatgrad.lth.search.search import Search
+from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import Record
+from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
+from quatgrad.lth.ticket.ticket import Ticket
+from quatgrad.nn import Module
+from quatgrad.random import generator
+
+#: Added to the seed of a trial for the weights of `--control reinitialised`.
+CONTROL_SEED = 1_000_000
+
+
+def prepare(options: Options) -> dict[str, data.Dataset]:
+    """The images that each network sees. Raises what is wrong with the options, writes nothing."""
+    set_backend(options.backend)
+    set_precision(options.precision)
+    recipe, plan = options.recipe(), options.protocol()  # raise what is wrong with them
+    plan.recipe(recipe, 1, 1)
+    if options.plot:  # better now than after hours
+        files.prepare_directory(Path(options.plot).parent, "--plot")
+    datasets = {name: load(options, name) for name in options.networks}
+    for name in options.networks:  # a network that cannot be made is better known now, too
+        plan.check(create(options, name, datasets[name], options.seed), recipe)
+    return datasets
+
+
+def run(options: Options) -> tuple[Path, list[compare.Runs]]:
+    """One experiment: every network of the options, each trial; table and pictures on record.
+
+    Returns its directory, and for each trial the records of each network.
+    """
+    datasets = prepare(options)
+    dataset = datasets[options.networks[0]]
+    directory = open_directory(options, dataset)
+    held_out = f"{len(dataset.validation):,} validation, " if dataset.validation else ""
+    print(
+        f"{dataset.name}: {len(dataset.train):,} training, {held_out}{len(dataset.test):,} test "
+        f"images; {options.model}, {options.levels} levels, {directory}"
+    )
+    clock = Clock(options)
+    for _, search in searches(options, datasets, directory, clock):
+        search.run()
+    trials = [records_of(directory, trial) for trial in range(options.trials)]
+    conclude(options, dataset, directory, trials)
+    return directory, trials
+
+
+def searches(
+    options: Options, datasets: dict[str, data.Dataset], directory: Path, clock: Clock
+) -> Iterator[tuple[int, Search]]:
+    """Every network and its controls with its trial, in the order of their running.
+
+    Trial t has the seed + t, and in all trials the same where a purpose has one of its own.
+    Controls with masks of another trial come when all trials are done.
+    """
+    recipe, plan, own = options.recipe(), options.protocol(), options.own_seeds
+
+    def search(trial: int, network: str, kind: str = "", **others: Any) -> Search:
+        name, seed = f"{network}-{kind}" if kind else network, options.seed + trial
+        label = f"{name}, trial {trial}" if options.trials > 1 else name
+        return Search(
+            create(options, network, datasets[network], own.get("init", seed)), datasets[network],
+            recipe, trial_path(directory, trial) / name, plan, seed, label,
+            partial(clock.report, label), not options.quiet, what=options.what(network),
+            stages=Path(options.out) / "stages", seeds=own, **others,
+        )  # fmt: skip
+
+    def control(trial: int, network: str, kind: str, source: Search) -> Search:
+        seed = options.seed + trial
+        init = own.get("init", seed) + CONTROL_SEED
+        fresh = create(options, network, datasets[network], init)
+        change = partial(apply, CONTROLS[kind], fresh, own.get("prune", seed))
+        return search(trial, network, kind, source=source, control=change,
+                      branch={"control": kind}, from_scratch=kind in FROM_SCRATCH)  # fmt: skip
+
+    late = [kind for kind in options.control if kind in FROM_ANOTHER_SEED]
+    trials = list(itertools.product(range(options.trials), options.networks))
+    for trial, network in trials:
+        ticket = search(trial, network)
+        yield trial, ticket
+        for kind in options.control:
+            if kind not in late:
+                yield trial, control(trial, network, kind, ticket)
+    for (trial, network), kind in itertools.product(trials, late):
+        yield trial, control(trial, network, kind, search(donor(trial), network))
+
+
+def donor(trial: int) -> int:
+    """The trial whose masks a trial takes: the one before it; the first takes those of the second.
+
+    So more trials later change nothing of those there are.
+    """
+    return trial - 1 if trial else 1
+
+
+def trial_path(directory: Path, trial: int) -> Path:
+    """Where the searches of a trial are."""
+    return directory / f"trial{trial}"
+
+
+def records_of(directory: Path, trial: int) -> compare.Runs:
+    """What a trial has on record, network by network, in the order of pictures."""
+    known = [n + c for c in ("", *(f"-{c}" for c in CONTROLS)) for n in NETWORKS["all"]]
+    folder = trial_path(directory, trial)
+    return {n: records for n in known if (records := files.read_records(folder / n))}
+
+
+@dataclass
+class Clock:
+    """Reports levels, and from those trained so far guesses how long the others will take."""
+
+    options: Options
+    reported: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def report(self, label: str, record: Record) -> None:
+        """One line for a finished level."""
+        self.reported += 1
+        percent = 100 * record["weights_left"] / record["weights_total"]
+        source = "from the record" if record["resumed"] else f"{record['seconds']:.1f} s"
+        if not record["resumed"]:
+            self.seconds.append(record["seconds"])
+        line = (
+            f"  {label:>10}  level {record['level']:2d}  {record['weights_left']:>11,} weights "
+            f"({percent:6.2f} %)  test accuracy {record['accuracy']:7.2%}  {source}"
+        )
+        line += f", {record['pass']}" if "pass" in record else ""
+        if (left := self.left()) > 60:
+            line += f", at most {duration(left)} to go"
+        print(line, flush=True)
+
+    def left(self) -> float:
+        """Seconds until everything is done, if no search ends early and levels take their mean."""
+        o = self.options
+        passes = 1 + (o.masks == "finetuned") + len(o.control)
+        reports = o.trials * len(o.networks) * passes * (o.levels + 1)
+        return (reports - self.reported) * statistics.fmean(self.seconds or [0.0])
+
+
+def duration(seconds: float) -> str:
+    """2 h 05 min, 3 min, 12 s."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def apply(control: Control, fresh: Module, seed: int, ticket: Ticket, level: int) -> Ticket:
+    """The control of a ticket, with draws of the level."""
+    components = {name: w.components for name, w in fresh.prunable_parameters()}
+    rng = generator(seed, "control", level)
+    return control(ticket, components, fresh.state_dict(), rng)
+
+
+def load(options: Options, network: str) -> data.Dataset:
+    """The images as a network sees them."""
+    if options.encoder == "learned" and options.dataset in ("digits", "mnist"):
+        raise OptionError(f"--encoder learned is for colour images; {options.dataset} is grey")
+    dataset = data.load(options.dataset, options.data_dir, options.encoder_of(network),
+                        options.subset, options.seed, options.statistics)  # fmt: skip
+    return dataset.hold_out(options.validation, options.seed) if options.validation else dataset
+
+
+def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> Module:
+    """A network for the dataset; "half" is a real one of half the width."""
+    H, W, C = dataset.input_shape
+    algebra = "real" if network == "half" else network
+    return models.create(
+        options.model, algebra, dataset.num_classes, C, options.width_of(network),
+        image_size=(H, W), init=options.init, real_head=options.real_head,
+        learned_encoder=options.encoder == "learned", seed=seed,
+    )  # fmt: skip
+
+
+def run_path(options: Options, dataset: data.Dataset) -> Path:
+    """The run directory that belongs to these options and these images."""
+    key = files.config_key(options.config(dataset.fingerprint()))
+    return Path(options.out) / f"{options.dataset}-{options.model}-{key}"
+
+
+def open_directory(options: Options, dataset: data.Dataset) -> Path:
+    """`run_path`, made where it is not, with what was run in `config.json`."""
+    config = options.config(dataset.fingerprint())
+    directory = run_path(options, dataset)
+    files.prepare_directory(directory)
+    path = directory / "config.json"
+    if not path.exists():
+        first = {"preset": options.preset, "overrides": overrides(options)}
+        known = {"options": config, "first run as": first, "classes": dataset.num_classes}
+        files.write_json(path, known)
+    elif files.read_json(path).get("options") != config:
+        raise RunError(f"{path} was changed by hand; delete its directory, run again")
+    return directory
+
+
+def options_of(directory: Path) -> Options:
+    """The options that a run directory was first run with; `RunError` if there is no run."""
+    path = directory / "config.json"
+    if not path.exists():
+        raise RunError(f"{directory} holds no run: it has no config.json; name a run's directory")
+    said = files.read_json(path)
+    if not {"options", "first run as"} <= said.keys():
+        raise RunError(f"{directory} was run by another version of quatgrad; run it again")
+    config, first = said["options"], said["first run as"]
+    options = resolve({"preset": first["preset"], "model": config["model"]} | first["overrides"])
+    if options.config(config["data"]) != config:
+        raise RunError(f"{path} was changed by hand, or its preset since; run it again")
+    return options
+
+
+def tables(runs: compare.Runs) -> list[str]:
+    """The networks in a table, and one for each control; then that of validation images, if any."""
+    kinds = dict.fromkeys(name.partition("-")[2] for name in runs)
+    of_kinds = [
+        compare.text_table({n: r for n, r in runs.items() if n.partition("-")[2] == kind})
+        for kind in kinds
+    ]
+    points = compare.points_table(runs)
+    return [*of_kinds, points] if points else of_kinds
+
+
+def conclude(
+    options: Options, dataset: data.Dataset, directory: Path, trials: list[compare.Runs]
+) -> None:
+    """Table, verdict, CSV and pictures."""
+    runs = compare.mean(trials)
+    print("\n" + "\n\n".join(tables(runs)))
+    if {"real", "quaternion"} <= runs.keys():
+        print("\n" + compare.verdict(runs))
+    files.write_csv(directory / "comparison.csv", compare.rows(runs))
+    title = f"{options.model} on {options.dataset}: lottery tickets"
+    figure = plot.figure(runs, title, 1 / dataset.num_classes)
+    pictures = [directory / "accuracy.png", directory / "accuracy.svg"]
+    for path in pictures + ([Path(options.plot)] if options.plot else []):
+        plot.save(figure, path)
+    print(f"\nPicture: {pictures[0]}  (also .svg; the numbers: comparison.csv)")

@@ -1,0 +1,135 @@
+"""What a run would do: its stages, which are on record, and the hours and bytes to expect."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+from quatgrad.data import Dataset, batches, num_batches
+from quatgrad.lth.experiment.experiment import Clock, duration, prepare, run_path, searches
+from quatgrad.lth.experiment.garbage import size
+from quatgrad.lth.experiment.options import Options
+from quatgrad.lth.search.search import Search
+from quatgrad.lth.store.stage import Stage
+from quatgrad.nn import Module
+from quatgrad.train import Recipe, evaluate
+from quatgrad.train_step import Step
+
+#: Steps that are timed; the one before them, which compiles, is not.
+STEPS = 3
+
+HOW = (
+    f"hours: the median of {STEPS} training steps on this machine, and a test of one batch; bytes: "
+    "masks and the weights left, uncompressed, and the optimizer's memory where it is kept"
+)
+
+
+def plan(options: Options) -> dict[str, Any]:
+    """Every stage once, in the order of their training; nothing is trained or written."""
+    datasets = prepare(options)
+    directory = run_path(options, datasets[options.networks[0]])
+    stages: dict[str, dict[str, Any]] = {}
+    measured: dict[str, float] = {}
+    for trial, search in searches(options, datasets, directory, Clock(options)):
+        network = search.directory.name.partition("-")[0]
+        for stage in [*_first_pass(search), *search.plan()]:
+            if network not in measured and not stage.done:
+                measured[network] = seconds_per_epoch(
+                    search.model, search.dataset, options.recipe()
+                )
+            stages.setdefault(
+                stage.name,
+                {
+                    "trial": trial,
+                    "network": search.directory.name,
+                    **_expected(stage, search, measured.get(network, 0.0), options),
+                },
+            )
+    to_go = [s for s in stages.values() if not s["done"]]
+    total = {k: sum(s[k] for s in to_go) for k in ("hours", "bytes")}
+    return {
+        "run": str(directory),
+        "stages": stages,
+        "to go": {"stages": len(to_go), **total},
+        "how": HOW,
+    }
+
+
+def _first_pass(search: Search) -> list[Stage]:
+    masks = search.masks_from
+    return masks.plan() if masks and masks is not search.source else []
+
+
+def _expected(stage: Stage, search: Search, epoch: float, options: Options) -> dict[str, Any]:
+    """What a stage takes, or what it took."""
+    level = stage.parameters.get("level", 0)
+    if stage.done:
+        return {"level": level, "done": True, "hours": 0.0, "bytes": size(stage.path)}
+    behind = 0 if not level or search.from_scratch else options.late
+    epochs = options.epochs - behind
+    return {
+        "level": level,
+        "done": False,
+        "hours": epochs * epoch / 3600,
+        "bytes": stage_bytes(search.model, level, options),
+    }
+
+
+def stage_bytes(model: Module, level: int, options: Options) -> int:
+    """start (dense alone) + end + masks + memory, at most: a tenth goes by compression."""
+    state = sum(a.nbytes for a in model.state_dict().values())
+    weights = sum(w.data.nbytes for _, w in model.prunable_parameters())
+    pruned = int(weights * (1 - options.keep**level))
+    memory = sum(p.data.nbytes for p in model.parameters()) * (
+        2 if options.optimizer == "adam" else 1
+    )
+    kept = memory if level == 0 or options.memory == "kept" else 0
+    early = state + memory if level == 0 and options.late else 0
+    start = state if level == 0 else 0
+    return start + early + state - pruned + kept + weights // 32
+
+
+def seconds_per_epoch(model: Module, dataset: Dataset, recipe: Recipe) -> float:
+    """Seconds that an epoch will take; trains the model for a few steps."""
+    step = Step(model, recipe.make_optimizer(model))
+    model.train()
+    times = []
+    for _, batch in zip(range(STEPS + 1), batches(dataset, recipe.batch_size, 0, 0), strict=False):
+        began = time.perf_counter()
+        step(*batch, recipe.lr * 1e-3)  # a rate that no network diverges at
+        step.take()  # waits for the device
+        times.append(time.perf_counter() - began)
+    training = statistics.median(times[1:] or times)
+    watched = dataset.watched[1]
+    some = watched.take(np.arange(min(len(watched), recipe.batch_size)))
+    began = time.perf_counter()
+    evaluate(model, some, dataset, recipe.batch_size)
+    testing = (time.perf_counter() - began) / len(some)
+    steps = num_batches(len(dataset.train), recipe.batch_size)
+    return training * steps + testing * len(watched)
+
+
+def text(told: dict[str, Any]) -> str:
+    """The plan as lines."""
+    lines = [f"{told['run']}:"]
+    for name, s in told["stages"].items():
+        expected = "on record" if s["done"] else f"about {duration(3600 * s['hours'])}"
+        lines.append(f"  {name:<52} {expected:>16} {amount(s['bytes']):>10}")
+    left = told["to go"]
+    lines.append(
+        f"to go: {left['stages']} of {len(told['stages'])} stages, about "
+        f"{duration(3600 * left['hours'])}, {amount(left['bytes'])}"
+    )
+    return "\n".join([*lines, f"({told['how']})"])
+
+
+def amount(count: float) -> str:
+    """12 kB, 3.4 MB, ..."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= 1000 and len(units) > 1:
+        count /= 1000
+        units.pop(0)
+    return f"{count:.3g} {units[0]}"

@@ -1,0 +1,155 @@
+"""Many runs at once, on an engine that others wrote: Dask, or Slurm through submitit.
+
+Each run is a command of its own, which goes on where it stopped: a worker that dies, or a job whose
+time is up, costs the minute since the last checkpoint. There is no other state. Runs that need the
+same dense network wait for the one that trains it.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from quatgrad.errors import OptionError, QuatgradError
+from quatgrad.lth.experiment import experiment
+from quatgrad.lth.experiment.options import Options
+
+#: engine -> the package that it needs
+ENGINES = {"dask": "distributed", "slurm": "submitit", "local": "submitit"}
+
+
+def combinations(vary: Sequence[str]) -> list[list[str]]:
+    """["seed=0,1", "score=magnitude,random"] -> options of each combination, as typed."""
+    choices = []
+    for item in vary:
+        name, _, values = item.partition("=")
+        if not (name and values):
+            raise OptionError(f"--vary is NAME=A,B,..., as in seed=0,1,2; got {item!r}")
+        choices.append([[f"--{name}", value] for value in values.split(",")])
+    return [list(itertools.chain(*chosen)) for chosen in itertools.product(*choices)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, as a function that travels to where it is computed."""
+
+    options: Options
+
+    def __call__(self) -> dict[str, Any]:
+        """Its directory, or the line that says what is wrong."""
+        try:
+            with redirect_stdout(io.StringIO()):
+                directory, _ = experiment.run(self.options)
+        except QuatgradError as error:
+            return {"error": str(error)}
+        return {"run": str(directory)}
+
+    def checkpoint(self) -> Any:
+        """Slurm takes the machine back: submitit queues the same job again, and it goes on."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def add_arguments(p: ArgumentParser) -> None:
+    """The options of a sweep."""
+    p.add_argument("--vary", metavar="NAME=A,B,...", action="append", required=True,
+                   help="values of an option; several are combined")  # fmt: skip
+    p.add_argument("--engine", choices=ENGINES, default="dask", help="dask (default): processes "
+                   "here, or --scheduler; slurm; local: all at once, by submitit")  # fmt: skip
+    p.add_argument("--workers", type=int, metavar="N", default=1, help="runs at a time (default: "
+                   "1); with --backend cupy one for each GPU")  # fmt: skip
+    p.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that is running")
+    p.add_argument("--slurm", metavar="KEY=VALUE", action="append", default=[], help="a parameter "
+                   "of submitit, as slurm_partition=gpu or timeout_min=600")  # fmt: skip
+
+
+def sweep(options: Sequence[Options], how: Namespace) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run them all; (number, what came out) as they finish. `how`: as in `add_arguments`."""
+    if find_spec(ENGINES[how.engine]) is None:
+        raise OptionError(
+            f"--engine {how.engine} needs {ENGINES[how.engine]}, which is not "
+            "installed: pip install 'quatgrad[sweep]'"
+        )
+    if how.workers < 1:
+        raise OptionError(f"--workers is how many run at a time, at least 1; got {how.workers}")
+    for o in options:
+        o.recipe(), o.protocol()  # better now than in each of them
+    jobs = [Job(o) for o in options]
+    if how.engine == "dask":
+        return _on_dask(jobs, how.workers, how.scheduler)
+    parameters: dict[str, Any] = {"timeout_min": 24 * 60}
+    for item in how.slurm:
+        key, _, value = item.partition("=")
+        parameters[key] = int(value) if value.isdigit() else value
+    logs = Path(options[0].out) / "logs"
+    return _on_submitit(jobs, how.engine, how.workers, logs, parameters)
+
+
+def _on_dask(
+    jobs: Sequence[Job], workers: int, scheduler: str | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Processes on this machine, one run at a time in each; or the cluster at `scheduler`.
+
+    A run whose worker dies goes on in another.
+    """
+    from distributed import Client, LocalCluster, as_completed
+
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    with ExitStack() as stack:
+        cluster: Any = scheduler or stack.enter_context(
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                env={"NUMBA_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            )
+        )
+        client = stack.enter_context(Client(cluster))
+        number = {client.submit(_on_worker, job, pure=False): i for i, job in enumerate(jobs)}
+        for future in as_completed(number):
+            yield number[future], future.result()
+
+
+def _on_worker(job: Job) -> dict[str, Any]:
+    """A job on the GPU of this worker, if it wants one."""
+    from distributed import get_worker
+
+    name = str(get_worker().name)
+    if job.options.backend == "cupy" and name.isdigit():
+        _take_gpu(int(name))
+    return job()
+
+
+@cache
+def _take_gpu(i: int) -> None:
+    """Of the GPUs that this process may see, see number i alone from now on."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[i] if visible else str(i)
+
+
+def _on_submitit(
+    jobs: Sequence[Job], engine: str, workers: int, logs: Path, parameters: dict[str, Any]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Jobs of Slurm, each with a GPU of its own if it asks for one; or local processes, at once."""
+    from submitit import AutoExecutor
+    from submitit.helpers import as_completed
+
+    executor = AutoExecutor(folder=logs, cluster=engine)
+    gpus = {"gpus_per_node": 1} if jobs[0].options.backend == "cupy" else {}
+    queue = {"slurm_array_parallelism": workers} if engine == "slurm" else {}
+    executor.update_parameters(**(gpus | queue | parameters))
+    with executor.batch():
+        submitted = [executor.submit(job) for job in jobs]
+    number = {job.job_id: i for i, job in enumerate(submitted)}
+    for done in as_completed(submitted):
+        yield number[done.job_id], done.result()

@@ -1,0 +1,1 @@
+"""Which weights go: score x granularity x scope, in exact counts."""

@@ -1,0 +1,1 @@
+"""Levels as tables, curves and pictures."""

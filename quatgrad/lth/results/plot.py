@@ -1,0 +1,82 @@
+"""The picture of a comparison: accuracy against weights remaining."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.style import context
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+
+from quatgrad.errors import OptionError
+from quatgrad.lth.results.compare import Runs, full_size
+from quatgrad.lth.store.files import write_file
+
+#: The first colours of the package's style; a shape each, for grey print.
+STYLE: dict[str, dict[str, Any]] = {
+    "real": {"color": "#0072B2", "marker": "o", "label": "real"},
+    "quaternion": {"color": "#D55E00", "marker": "s", "label": "quaternion"},
+    "half": {"color": "#009E73", "marker": "^", "label": "real, half width"},
+}
+
+#: Controls are drawn in the colour of their network.
+LINES: dict[str, Any] = {
+    "reinitialised": "--",
+    "shuffled": ":",
+    "shuffled-whole": (0, (1, 3)),
+    "signs": "-.",
+    "transplanted": (0, (5, 1, 1, 1, 1, 1)),
+}
+
+
+def style(name: str) -> dict[str, Any]:
+    """How the curve of a network is drawn, "real", or of its control, "real-shuffled"."""
+    network, _, control = name.partition("-")
+    own = STYLE[network]
+    return own | {"linestyle": LINES[control], "label": f"{own['label']}, {control}",
+                  "markerfacecolor": "white"} if control else own  # fmt: skip
+
+
+@context("quatgrad.style")
+def figure(runs: Runs, title: str, chance: float) -> Figure:
+    """Accuracy against weights left, in % of the dense real network, fewer to the right."""
+    full = full_size(runs)
+    fig = Figure(figsize=(7, 4.4))
+    ax = fig.add_subplot()
+    for algebra, records in runs.items():
+        x = [100 * r["weights_left"] / full for r in records]
+        y = [r["accuracy"] for r in records]
+        ax.plot(x, y, **style(algebra))
+        low, high = (
+            [r["accuracy"] + sign * r.get("interval", 0) for r in records] for sign in (-1, 1)
+        )
+        ax.fill_between(x, low, high, color=style(algebra)["color"], alpha=0.2, linewidth=0)
+    ax.axhline(chance, color="0.6", linewidth=0.8, linestyle=":")
+    ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+                textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip
+    ax.set_xscale("log")
+    ax.invert_xaxis()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} %"))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("weights remaining, in % of the dense real network")
+    ax.set_ylabel("test accuracy")
+    ax.set_title(title)
+    ax.legend(loc=(0.02, 0.2))
+    return fig
+
+
+def save(fig: Figure, path: Path) -> None:
+    """Write a figure as .png or .svg, whole or not at all; equal figures give equal files."""
+    kind = path.suffix.lower()
+    if kind not in (".png", ".svg"):
+        raise OptionError(f"a picture is written as .png or .svg; got {path.name!r}")
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == ".svg" else {"Software": None}
+    with context("quatgrad.style"):
+        fig.savefig(buffer, format=kind[1:], metadata=metadata)
+    write_file(path, buffer.getvalue())

@@ -1,0 +1,1 @@
+"""Train, prune, rewind, repeat: the protocol, a level, its checkpoints and masks."""

@@ -1,0 +1,83 @@
+"""The state of a level in the middle of its training, so that a killed run loses a minute."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quatgrad.arrays import to_numpy
+from quatgrad.lth.prune.rule import Masks
+from quatgrad.lth.search.selection import Kept
+from quatgrad.lth.store import files
+from quatgrad.lth.ticket.rewind import check_pruned, rewind
+from quatgrad.lth.ticket.ticket import Ticket
+from quatgrad.lth.ticket.ticket import part as ticket_part
+from quatgrad.nn import Module
+from quatgrad.optim import Optimizer
+from quatgrad.train import Epoch, Part
+
+#: A checkpoint is written if the last is so old: seconds. Where writing one takes long, training
+#: takes 50 times as long before the next.
+INTERVAL = 60.0
+SHARE = 50
+
+
+class Checkpoint:
+    """One file, for one start: the ticket whose digest is `start` is in training."""
+
+    def __init__(self, path: Path, start: str):
+        self.path, self.start = path, start
+        self.saved, self.pause = time.monotonic(), INTERVAL
+
+    def due(self) -> bool:
+        """Is it time for another?"""
+        return time.monotonic() - self.saved >= self.pause
+
+    def save(
+        self, model: Module, masks: Masks, optimizer: Optimizer, history: list[Epoch], part: Part,
+        checks: Any, kept: Kept,
+    ) -> None:  # fmt: skip
+        """Write down where training stands: the epochs of `history` and a part of the next.
+
+        `kept` are the states that may be reported yet.
+        """
+        began = time.monotonic()
+        now = Ticket(masks, model.state_dict(), optimizer.state_dict())
+        said = {
+            "start": self.start,
+            "epochs": [asdict(epoch) for epoch in history],
+            "part": asdict(replace(part, sums=to_numpy(part.sums).tolist())),
+            "checks": checks,
+        }
+        text = np.frombuffer(json.dumps(said).encode(), np.uint8)
+        states = {f"kept/{n}/{k}": a for n, state in kept.items() for k, a in state.items()}
+        files.write_arrays(self.path, {**now.arrays(), **states, "said": text}, compress=False)
+        self.saved = time.monotonic()
+        self.pause = max(INTERVAL, SHARE * (self.saved - began)) if INTERVAL else 0.0
+
+    def load(
+        self, model: Module, masks: Masks, optimizer: Optimizer
+    ) -> tuple[list[Epoch], Part, Any, Kept] | None:
+        """Put network and optimizer where the checkpoint stands: what it has behind it.
+
+        None, and nothing changes, without a checkpoint of this start.
+        """
+        if not self.path.exists():
+            return None
+        arrays = files.read_arrays(self.path)
+        said = json.loads(arrays.pop("said").tobytes())
+        if said["start"] != self.start:
+            return None
+        now = Ticket.of(arrays)
+        rewind(model, now)
+        optimizer.load_state_dict(now.memory)
+        check_pruned(model, Ticket(masks, now.state), optimizer)
+        numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("kept/")}
+        kept = {n: ticket_part(arrays, f"kept/{n}/") for n in numbers}
+        epochs = [Epoch(**epoch) for epoch in said["epochs"]]
+        return epochs, Part(**said["part"]), said["checks"], kept

@@ -1,0 +1,100 @@
+"""The masks of a level: which network is ranked, by what, and in how many rounds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from quatgrad.arrays import to_numpy
+from quatgrad.autograd import Tensor
+from quatgrad.data import Dataset
+from quatgrad.data.dataset import stratified
+from quatgrad.lth.prune.counts import between
+from quatgrad.lth.prune.flow import synflow_gradients
+from quatgrad.lth.prune.rule import Arrays, Masks, prune
+from quatgrad.lth.prune.scores import GRADIENTS
+from quatgrad.lth.search.protocol import Protocol
+from quatgrad.lth.ticket.rewind import check_pruning, check_start, rewind
+from quatgrad.lth.ticket.ticket import State, Ticket
+from quatgrad.nn import Module
+from quatgrad.ops import cross_entropy
+from quatgrad.random import generator
+
+#: Images of each class whose loss `sensitivity` is the slope of, and how many go through at once.
+IMAGES_OF_A_CLASS, AT_ONCE = 10, 100
+
+
+def next_masks(
+    model: Module,
+    dataset: Dataset,
+    protocol: Protocol,
+    seed: int,
+    level: int,
+    last: Ticket,
+    dense: State,
+    first: State,
+    initial: State,
+) -> Masks:
+    """The masks of a level, from the network that `Protocol.prune_from` names, by its rule.
+
+    `last` is the end of the level before, `dense` that of level 0, `first` the state that levels
+    are rewound to, `initial` that before all training. The model is put into the state that is
+    ranked, and stays there. Invariants are asserted.
+    """
+    weights = dict(model.prunable_parameters())
+    old, times = protocol.prunings(last.masks, level)
+    state = {"last": last.state, "dense": dense, "start": first}[protocol.prune_from]
+    # A network pruned at once has the same draws at every level: its masks are nested.
+    rng = generator(seed, "prune", level if protocol.prune_from == "last" else 0)
+    components = {name: w.components for name, w in weights.items()}
+    masks, rule = old, protocol.rule
+    before, left = rule.alive(old, components), rule.targets(old, components, times)
+    for done in range(1, protocol.rounds + 1):
+        ticket = Ticket(masks, state)
+        rewind(model, ticket)
+        check_start(model, ticket)
+        slopes = gradients(rule.score, model, dataset, seed)
+        goal = between(before, left, done / protocol.rounds)
+        masks = prune(weights, masks, rule, initial, rng, slopes, goal)
+    check_pruning(old, masks, components, rule, times)
+    return masks
+
+
+def gradients(score: str, model: Module, dataset: Dataset, seed: int) -> Arrays | None:
+    """dF/dw at the weights as they are, for a score that asks for it; the model is as before.
+
+    The loss is computed by the backend, so where two sensitivities agree to rounding, another
+    backend may keep the other one. All other scores are the same on every backend.
+    """
+    if score not in GRADIENTS:
+        return None
+    if GRADIENTS[score] == "flow":
+        return synflow_gradients(model, dataset.input_shape)
+    return loss_gradients(model, dataset, seed)
+
+
+def loss_gradients(model: Module, dataset: Dataset, seed: int) -> dict[str, np.ndarray]:
+    """dL/dw of the mean loss over `IMAGES_OF_A_CLASS` of each class, as far as there are.
+
+    The images depend on the seed alone and are not augmented. Batch norm takes the statistics of
+    up to `AT_ONCE` of them, as in training: before training there are no others.
+    """
+    n = min(IMAGES_OF_A_CLASS * dataset.num_classes, len(dataset.train))
+    rows = stratified(dataset.train.labels, n, generator(seed, "sensitivity"))
+    state, training = model.state_dict(), model.training
+    model.train()
+    for p in model.parameters():
+        p.grad = None
+    for part in np.array_split(rows, math.ceil(n / AT_ONCE)):
+        x, y = dataset.encode(dataset.train.images[part]), dataset.train.labels[part]
+        (cross_entropy(model(Tensor(x)), y) * (len(part) / n)).backward()
+    slopes = {
+        name: np.zeros(w.shape) if w.grad is None else to_numpy(w.grad).copy()
+        for name, w in model.prunable_parameters()
+    }
+    for p in model.parameters():
+        p.grad = None
+    model.train(training)
+    model.load_state_dict(state)  # running statistics have moved
+    return slopes

@@ -1,0 +1,1 @@
+"""What is on disk: whole files with checksums, and stages, folders named by what was done."""

@@ -1,0 +1,247 @@
+"""Files on disk. They are written whole or not at all, and read back only if undamaged.
+
+runs/
+    digits-resnet8-1a2b3c4d/   an experiment
+        config.json            what was run: every option that changes the numbers
+        accuracy.png .svg      the picture; comparison.csv the table behind it
+        analysis/              what `analyse` found, in numbers and pictures
+        trial0/, trial1/ ...   seed, seed + 1, ...
+            real/, quaternion/, half/, real-shuffled/ ...
+                level_00 ...   links to the stages of this search; levels.csv the same as a table
+                finetuned/     the same of the first pass, where masks come from one
+    stages/                    one folder for each network that was trained: see stage.py
+        dense-resnet8-real-5e0c...
+        level_01-resnet8-real-9b1f...
+
+Searches that need the same training link to the same stage, and it is trained once.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quatgrad.backend import notice
+from quatgrad.errors import RunError
+
+CHECKSUM = "sha256"
+DONE = "done"  # the last file of a directory that is finished
+
+
+def prepare_directory(path: Path, option: str = "--out") -> None:
+    """Make the directory that `option` asked for, and prove that files can be written there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = _temporary(path / "probe")
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {path}: {error.strerror}; choose another directory with {option}"
+        ) from error
+
+
+@contextmanager
+def lock(directory: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the directory. A process that dies lets go.
+
+    If another process holds it: `RunError`, or with `wait` a notice, and patience.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise RunError(
+                    f"another process is at work in {directory}; wait for it, or choose another "
+                    "--out"
+                ) from None
+            notice(f"waiting for another process to finish {directory}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write `path` so that a reader finds the old content or the new, whatever happens.
+
+    A temporary file beside it is written, flushed to the disk and renamed.
+    """
+    temporary = _temporary(path)
+    try:
+        with open(temporary, "wb") as f:
+            f.write(content)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror}; nothing was changed there. Make room or "
+            "choose another --out, and run the same command to go on"
+        ) from error
+    finally:
+        with suppress(OSError):  # it is gone already, unless something went wrong
+            temporary.unlink()
+
+
+def leftovers(directory: Path) -> list[Path]:
+    """The temporary files in a directory: of processes that write, or were killed writing."""
+    return sorted(directory.glob(".*.tmp"))
+
+
+def link(path: Path, target: Path) -> None:
+    """Make `path` a link to `target`, relative, so that a folder that holds both may move."""
+    to = os.path.relpath(target.resolve(), path.parent.resolve())
+    if path.is_symlink() and os.readlink(path) == to:
+        return
+    temporary = _temporary(path)
+    try:
+        os.symlink(to, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(
+            f"cannot link {path} to {target}: {error.strerror}; move what is there "
+            "away, or choose another --out"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compress: bool = True) -> None:
+    """Arrays by name as one .npz, with a checksum inside; bool arrays as bits.
+
+    Compression saves a tenth of trained weights and takes ten times as long.
+    """
+    buffer = io.BytesIO()
+    stored = {k: _packed(a) for k, a in arrays.items()}
+    shapes = {k: list(a.shape) for k, a in arrays.items() if a.dtype == bool}
+    header = json.dumps({"bits": shapes, CHECKSUM: digest(stored)})
+    save = np.savez_compressed if compress else np.savez
+    save(buffer, __header__=np.array(header), **stored)  # type: ignore[arg-type]
+    write_file(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What `write_arrays` wrote; `RunError` if the file is missing or damaged."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as f:
+            stored = {k: f[k] for k in f.files}
+        header = json.loads(str(stored.pop("__header__")))
+        if header[CHECKSUM] != digest(stored):
+            raise ValueError("its checksum is wrong")
+        for name, shape in header["bits"].items():
+            count = int(np.prod(shape))
+            stored[name] = np.unpackbits(stored[name], count=count).astype(bool).reshape(shape)
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; delete its directory to run it again") from None
+    except Exception as error:  # zip, deflate, .npy and JSON each have errors of their own
+        raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
+    return stored
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        a = np.asarray(arrays[name], order="C")
+        sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
+        sha.update(a.tobytes())
+    return sha.hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON."""
+    write_file(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file; `RunError` if it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
+
+
+def seal(directory: Path) -> None:
+    """Call a directory finished: the checksums of its files, in a file `done`, written last."""
+    unfinished = ("checkpoint.npz", DONE)
+    paths = sorted(p for p in directory.iterdir() if p.name not in unfinished)
+    write_json(directory / DONE, {p.name: _sha256(p.read_bytes()) for p in paths})
+
+
+def is_sealed(directory: Path) -> bool:
+    """Is the directory finished?"""
+    return (directory / DONE).exists()
+
+
+def read_sealed(path: Path) -> bytes:
+    """A file of a finished directory; `RunError` if it is not the file that was finished."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; delete its directory to run it again") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror})") from error
+    done = read_json(path.parent / DONE)
+    if not isinstance(done, dict) or done.get(path.name) != _sha256(content):
+        raise RunError(
+            f"{path} is damaged (its checksum is wrong); delete its directory, run again"
+        )
+    return content
+
+
+def level_path(directory: Path, level: int) -> Path:
+    """Where the directory of a search has its level: a link to a stage."""
+    return directory / f"level_{level:02d}"
+
+
+def read_records(directory: Path) -> list[dict[str, Any]]:
+    """The records of the finished levels of a search, in order; none if it has not started."""
+    records: list[dict[str, Any]] = []
+    while is_sealed(path := level_path(directory, len(records))):
+        records.append(json.loads(read_sealed(path / "record.json")))
+    return records
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows as CSV, columns in the order of the first row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(path, text.getvalue().encode())
+
+
+def config_key(config: Mapping[str, Any]) -> str:
+    """Eight hex digits that name a configuration: equal configurations share a directory."""
+    return content_key(config)[:8]
+
+
+def content_key(value: Any) -> str:
+    """SHA-256 of a value of JSON: equal values have equal keys, on every machine."""
+    return _sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _packed(a: np.ndarray) -> np.ndarray:
+    # Not ascontiguousarray, which gives an axis to arrays that have none.
+    return np.packbits(a) if a.dtype == bool else np.asarray(a, order="C")

@@ -1,0 +1,168 @@
+"""A stage: one network, trained once, in a folder whose name says what was done.
+
+    key = SHA-256 of (kind, parameters, keys of the stages it is made from)
+
+    dense-resnet8-real-5e0c71a2b3d4/
+        stage.json       kind, parameters, and the names of the stages it is made from
+        start.npz        dense: the state before all training
+        epoch_03.npz     dense: the state after 3 epochs, for --late 3
+        checkpoint.npz   in training: where it stands
+        end.npz          masks, and the state they were trained to
+        record.json      what was measured
+        checks.json      what was checked, when, and how often
+        done             the checksums of these; written last: without it a stage is not finished
+
+Equal keys are equal work: whoever comes second finds it done. Parameters at their default are not
+part of a key, so that a new option does not move old stages; nor is where it was computed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from quatgrad.errors import RunError
+from quatgrad.lth.store import files
+from quatgrad.lth.ticket.ticket import State, Ticket
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage in `folder`; `parents` are names of stages there, by what they give to this one.
+
+    `label` is part of the folder's name, for readers, and not of the key.
+    """
+
+    folder: Path
+    kind: str
+    parameters: Mapping[str, Any]
+    parents: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+
+    @staticmethod
+    def load(path: Path) -> Stage:
+        """The stage at `path`, by its stage.json; `RunError` if its name is not that of it."""
+        said = files.read_json(path / "stage.json")
+        stage = Stage(path.parent, said["kind"], said["parameters"], said["parents"])
+        kind = stage.name.removesuffix(stage.key)
+        label = path.name.removeprefix(kind).removesuffix(f"-{stage.key}")
+        stage = replace(stage, label="" if label == stage.key else label)
+        if stage.name != path.name:
+            raise RunError(
+                f"{path / 'stage.json'} is not that of a stage of this name; delete its "
+                "directory, run again"
+            )
+        return stage
+
+    @cached_property
+    def key(self) -> str:
+        """Twelve hex digits: equal for equal content."""
+        keys = {role: name.rpartition("-")[2] for role, name in self.parents.items()}
+        return files.content_key([self.kind, self.parameters, keys])[:12]
+
+    @property
+    def name(self) -> str:
+        """The name of its folder: kind, level, network and key."""
+        level = self.parameters.get("level")
+        kind = self.kind if level is None else f"{self.kind}_{level:02d}"
+        return "-".join(part for part in (kind, self.label, self.key) if part)
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.folder / self.name
+
+    @property
+    def done(self) -> bool:
+        """Is it finished?"""
+        return files.is_sealed(self.path)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else works on it during the block; what a killed process left is removed."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"cannot make {self.path}: {error.strerror}; choose another --out"
+            ) from error
+        with files.lock(self.path, wait=True):
+            for path in files.leftovers(self.path):
+                path.unlink()
+            said = {"kind": self.kind, "parameters": self.parameters, "parents": self.parents}
+            path = self.path / "stage.json"
+            if not path.exists():
+                files.write_json(path, said)
+            elif files.read_json(path) != json.loads(json.dumps(said)):
+                raise RunError(f"{path} was changed by hand; delete its directory, run again")
+            if self.done:
+                self.checkpoint.unlink(missing_ok=True)
+            yield
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where it stands, while it is trained."""
+        return self.path / "checkpoint.npz"
+
+    def finish(self, end: Ticket, record: Record, checks: Any) -> None:
+        """Write what came out, and last that it is finished."""
+        end.save(self.path / "end.npz")
+        files.write_json(self.path / "record.json", record)
+        files.write_json(self.path / "checks.json", checks)
+        files.seal(self.path)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def parent(self, role: str) -> Path:
+        """The folder of the stage that gives it its start, its masks, ..."""
+        return self.folder / self.parents[role]
+
+    def record(self) -> Record:
+        """What was measured; `RunError` if a parent was run again since, to another end."""
+        record = read_record(self.path)
+        if record["made from"] != self.made_from():
+            raise RunError(
+                f"{self.path} was made from stages that have been run again since, to "
+                "another end; delete its directory, run again"
+            )
+        return record
+
+    def made_from(self) -> dict[str, str]:
+        """The digests of what its parents ended with."""
+        return {role: read_record(self.parent(role))["end"] for role in self.parents}
+
+    def end(self) -> Ticket:
+        """Its masks, and what they were trained to."""
+        return read_end(self.path)
+
+
+def read_record(path: Path) -> Record:
+    """What was measured in the stage at `path`; `RunError` if it is damaged or not finished."""
+    return json.loads(files.read_sealed(path / "record.json"))
+
+
+def read_start(path: Path) -> State:
+    """The state before all training, of the dense stage at `path`; `RunError` as above."""
+    files.read_sealed(path / "start.npz")
+    return files.read_arrays(path / "start.npz")
+
+
+def read_end(path: Path) -> Ticket:
+    """The masks of the stage at `path`, and what they were trained to; `RunError` as above."""
+    files.read_sealed(path / "end.npz")
+    return Ticket.load(path / "end.npz")
+
+
+def chosen(options: Any, without: Container[str] = ()) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their default."""
+    return {
+        f.name: getattr(options, f.name)
+        for f in fields(options)
+        if f.name not in without and getattr(options, f.name) != f.default
+    }
