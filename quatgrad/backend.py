@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from quatgrad.errors import BackendError, OptionError
+from quatgrad.errors import BackendError, OptionError, unknown
 
 BACKENDS = ("numpy", "numba", "cupy")
 
@@ -41,7 +41,7 @@ def set_backend(name: str) -> None:
     """
     global _backend
     if name not in BACKENDS:
-        raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
+        raise BackendError(unknown("backend", name, BACKENDS))
     if name == "cupy":
         _require_gpu()
     _backend = name
@@ -105,7 +105,7 @@ def set_precision(name: str) -> None:
     """
     global _precision
     if name not in PRECISIONS:
-        raise OptionError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
+        raise OptionError(unknown("precision", name, PRECISIONS))
     _precision = name
 
 

@@ -1,5 +1,8 @@
 """Exceptions. Each message says what happened, what came, and what to do."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class QuatgradError(Exception):
     """Base of every error that quatgrad raises on purpose; commands turn it into one line."""
@@ -35,3 +38,11 @@ class RunError(QuatgradError, RuntimeError):
 
 class InvariantError(QuatgradError, AssertionError):
     """A lottery-ticket invariant was violated: the numbers of this run must not be used."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """A message: unknown model 'resnet19': did you mean 'resnet18'? choose one of resnet8, ..."""
+    known = list(known)
+    near = get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {name!r}: {hint}choose one of {', '.join(known)}"

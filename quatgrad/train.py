@@ -16,7 +16,7 @@ from quatgrad.arrays import Array, asarray, to_numpy
 from quatgrad.autograd import Tensor, no_grad
 from quatgrad.backend import get_backend
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
-from quatgrad.errors import OptionError, RunError
+from quatgrad.errors import OptionError, RunError, unknown
 from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
@@ -55,9 +55,7 @@ class Recipe:
             )
         for name, known in (("schedule", list(SCHEDULES)), ("optimizer", ["sgd", "adam"])):
             if getattr(self, name) not in known:
-                raise OptionError(
-                    f"unknown {name} {getattr(self, name)!r}: choose one of {', '.join(known)}"
-                )
+                raise OptionError(unknown(name, getattr(self, name), known))
 
     def make_optimizer(self, model: Module) -> Optimizer:
         """A new optimizer, with no memory, for all parameters of the model."""

@@ -24,14 +24,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 
 from quatgrad.data import cifar, digits, imagenet64, mnist
 from quatgrad.data.batches import batches, num_batches, test_batches
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, unknown
 
 # name -> (its loader, the encoder it has unless another is asked for)
 _GREY: dict[str, tuple[Callable[..., Dataset], str]] = {
@@ -80,9 +79,7 @@ def load(
     impossible subset; `DataError` for files that are missing or damaged.
     """
     if name not in _LOADERS:
-        close = get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise OptionError(f"unknown dataset {name!r}: {hint}choose one of {', '.join(DATASETS)}")
+        raise OptionError(unknown("dataset", name, DATASETS))
     loader, default = _LOADERS[name]
     options = {} if statistics is None else {"statistics": statistics}
     if options and name in _GREY:

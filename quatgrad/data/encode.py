@@ -17,7 +17,7 @@ import numpy as np
 
 from quatgrad.arrays import array_module, check_dtype
 from quatgrad.data.dataset import Encode
-from quatgrad.errors import OptionError, ShapeError
+from quatgrad.errors import OptionError, ShapeError, unknown
 
 # ------------------------------------------------------------------------------ colour images
 
@@ -185,7 +185,7 @@ def make_encode(
     Raises `OptionError` if there is no such encoder, or if it cannot take these images.
     """
     if name not in ENCODERS:
-        raise OptionError(f"unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}")
+        raise OptionError(unknown("encoder", name, ENCODERS))
     encoder = ENCODERS[name]
     try:
         encoder(np.zeros((1, *image_shape), dtype=np.float32))
@@ -203,9 +203,7 @@ def make_colour_encode(
     Raises `OptionError` if there are no such statistics, or as `make_encode` does.
     """
     if statistics not in STATISTICS:
-        raise OptionError(
-            f"unknown statistics {statistics!r}: choose one of {', '.join(STATISTICS)}"
-        )
+        raise OptionError(unknown("statistics", statistics, STATISTICS))
     mean, std = ([255 * value for value in values] for values in STATISTICS[statistics])
     return make_encode(name, image_shape, mean, std)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quatgrad.data import cifar, convert, mnist
-from quatgrad.errors import DataError, OptionError
+from quatgrad.errors import DataError, OptionError, unknown
 from quatgrad.random import generator
 
 NOISE = 32  # grey levels
@@ -39,7 +39,7 @@ def make(
     files of this dataset already.
     """
     if name not in _MAKERS:
-        raise OptionError(f"{name!r} cannot be made: choose one of {', '.join(_MAKERS)}")
+        raise OptionError(unknown("dataset to be made", name, _MAKERS))
     folder, files, shape, classes, write = _MAKERS[name]
     used = classes if num_classes is None else num_classes
     if not 1 <= used <= classes or train < len(files) - 1 or test < 1:

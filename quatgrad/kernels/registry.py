@@ -18,7 +18,7 @@ from typing import Any
 
 from quatgrad.arrays import BITS, Array
 from quatgrad.backend import get_backend
-from quatgrad.errors import BackendError
+from quatgrad.errors import BackendError, unknown
 
 LADDERS: dict[str, tuple[str, ...]] = {
     "numpy": ("gemm", "reference"),
@@ -65,7 +65,7 @@ def use_kernels(rung: str) -> Iterator[None]:
     """Use the ladder from `rung` downwards for the length of a `with` block."""
     global _chosen
     if rung not in _rungs:
-        raise BackendError(f"unknown rung {rung!r}: choose one of {', '.join(_rungs)}")
+        raise BackendError(unknown("rung", rung, _rungs))
     lower = ("reference",) if rung == "reference" else ("gemm", "reference")
     previous, _chosen = _chosen, (get_backend(), tuple(dict.fromkeys((rung, *lower))))
     try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, unknown
 from quatgrad.models.algebra import Layers
 from quatgrad.models.convnet import conv_net
 from quatgrad.models.lenet import lenet
@@ -90,9 +89,7 @@ def create(
 def check_name(name: str) -> None:
     """Raise `OptionError` unless `MODELS` has a network of that name."""
     if name not in MODELS:
-        near = get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise OptionError(f"unknown model {name!r}: {hint}choose one of {', '.join(MODELS)}")
+        raise OptionError(unknown("model", name, MODELS))
 
 
 __all__ = ["MODELS", "check_name", "create"]

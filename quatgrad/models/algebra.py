@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, unknown
 from quatgrad.nn import Conv2d, Linear, QConv2d, QLinear
 from quatgrad.nn.init import INITIALISERS, fan_in_uniform, fan_in_uniform_bias, initialiser, xavier
 
@@ -20,9 +20,7 @@ class Layers:
         self, algebra: str, rng: np.random.Generator, init: str = "xavier", real_head: bool = False
     ):
         if algebra not in INITIALISERS:
-            raise OptionError(
-                f"unknown algebra {algebra!r}: choose one of {', '.join(INITIALISERS)}"
-            )
+            raise OptionError(unknown("algebra", algebra, INITIALISERS))
         self.algebra, self.rng, self.real_head = algebra, rng, real_head
         self.init = initialiser(algebra, init)
         self.as_predecessor = init == "predecessor"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, unknown
 
 Shape = tuple[int, ...]
 Initialiser = Callable[[np.random.Generator, Shape], np.ndarray]
@@ -140,8 +140,6 @@ INITIALISERS: dict[str, dict[str, Initialiser]] = {
 def initialiser(algebra: str, name: str) -> Initialiser:
     """The initialiser `name` for weights of an algebra, "real" or "quaternion"."""
     if name not in INITIALISERS[algebra]:
-        raise OptionError(
-            f"unknown initialisation {name!r} for {algebra} weights: "
-            f"choose one of {', '.join(INITIALISERS[algebra])}"
-        )
+        kind = f"initialisation of {algebra} weights"
+        raise OptionError(unknown(kind, name, INITIALISERS[algebra]))
     return INITIALISERS[algebra][name]

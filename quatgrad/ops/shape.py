@@ -10,7 +10,7 @@ import numpy as np
 
 from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
-from quatgrad.errors import OptionError, ShapeError
+from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.ops.arithmetic import unbroadcast
 
 #: How a map goes on past its border -> what numpy.pad calls it.
@@ -174,7 +174,7 @@ def pad(
     1 2 | 0 1 2 | 0 1. As numpy.pad's constant, reflect, edge, wrap. Errors: `OptionError`.
     """
     if mode not in BORDERS:
-        raise OptionError(f"pad: unknown mode {mode!r}: choose one of {', '.join(BORDERS)}")
+        raise OptionError(f"pad: {unknown('mode', mode, BORDERS)}")
     return (Pad(widths, value) if mode == "zeros" else Continue(widths, mode))(x)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quatgrad.arrays import Array
 from quatgrad.autograd import Tensor
-from quatgrad.errors import OptionError, ShapeError
+from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.kernels.reference import Pair, out_size
 from quatgrad.ops.shape import BORDERS
 
@@ -56,9 +56,7 @@ def _in(groups: int) -> str:
 def check_border(op: str, mode: str) -> None:
     """Raise `OptionError` unless `mode` is a way to continue a map past its border."""
     if mode not in BORDERS:
-        raise OptionError(
-            f"{op}: unknown padding mode {mode!r}: choose one of {', '.join(BORDERS)}"
-        )
+        raise OptionError(f"{op}: {unknown('padding mode', mode, BORDERS)}")
 
 
 def check_output_padding(op: str, stride: Pair, extra: Pair) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, unknown
 from quatgrad.kernels.numba_cpu.hamilton8 import pays
 from quatgrad.kernels.reference import Pair, out_size
 
@@ -44,7 +44,7 @@ def use_algorithm(name: str) -> Iterator[None]:
     """
     global _wanted
     if name not in ALGORITHMS:
-        raise OptionError(f"unknown algorithm {name!r}: choose one of {', '.join(ALGORITHMS)}")
+        raise OptionError(unknown("algorithm", name, ALGORITHMS))
     previous, _wanted = _wanted, name
     try:
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quatgrad import data, models
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.ticket.controls import FROM_ANOTHER_SEED
 from quatgrad.train import Recipe
@@ -180,7 +180,7 @@ def resolve(given: dict[str, Any]) -> Options:
     """
     name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
     if name not in PRESETS:
-        raise OptionError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+        raise OptionError(unknown("preset", name, PRESETS))
     text = files("quatgrad.lth.experiment").joinpath("presets", f"{name}.toml").read_text()
     preset = tomllib.loads(text)
     of_models = preset.pop("models", {})
