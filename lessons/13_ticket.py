@@ -31,8 +31,8 @@ import numpy as np
 
 from checkers import lesson13 as check
 from quatgrad import data, models, set_backend
-from quatgrad.lth import Protocol, Search, Ticket, full_masks, prune_by_magnitude, rewind
-from quatgrad.lth.store.files import digest
+from quatgrad.lth import Protocol, Rule, Search, Ticket, find_tickets, rewind
+from quatgrad.lth.ticket.ticket import digest
 from quatgrad.train import Recipe, train
 
 plt.style.use("quatgrad.style")
@@ -47,27 +47,22 @@ def create(seed):
 
 
 # %% [markdown]
-# ## Nine lines
+# ## The loop
 #
 # A **ticket** is two things: the masks, and the state to start from. To find one: train, prune the
-# smallest weights (lesson 12), put the survivors back to their first values, repeat. With
-# `keep = 0.6` each level has 40 % fewer weights than the one before.
-
+# smallest weights (lesson 12), put the survivors back to their first values, repeat. The package
+# has this loop under the name `find_tickets`. Read it: nothing is hidden.
 
 # %%
-def search(model, levels, keep, seed):
-    """(ticket, test accuracy, trained state) of each level; level 0 is the dense network."""
-    first, weights = model.state_dict(), dict(model.prunable_parameters())
-    ticket = Ticket(full_masks(weights), first)
-    for _ in range(levels + 1):
-        rewind(model, ticket)
-        epochs = train(model, digits, recipe, seed, progress=False)
-        yield ticket, epochs[-1].test_accuracy, model.state_dict()
-        ticket = Ticket(prune_by_magnitude(weights, ticket.masks, keep), first)
+print(inspect.getsource(find_tickets))
 
+# %% [markdown]
+# `Rule(keep)` says which weights stay: the share `keep` of each tensor, the largest ones. With
+# `keep = 0.6` each level has 40 % fewer weights than the one before.
 
+# %%
 LEVELS, KEEP = 7, 0.6
-found = list(search(create(seed=0), LEVELS, KEEP, seed=0))
+found = list(find_tickets(create(seed=0), digits, recipe, Rule(KEEP), LEVELS, seed=0))
 for level, (ticket, accuracy, _) in enumerate(found):
     print(f"level {level}: {ticket.weights_left:5,} weights, {ticket.density:6.1%}, {accuracy:.1%}")
 
@@ -88,11 +83,11 @@ def levels_until(share, keep):
 check.levels_until(levels_until)
 
 # %% [markdown]
-# ## The package's loop
+# ## The same loop, on disk
 #
-# It is the same: masks, a ticket, training, again. Around it stands what makes a run of days
-# survive: levels are written to disk, and a killed run goes on; and every level *asserts* that it
-# started from mask times first state, that the dead stayed dead, and that the counts are exact.
+# A run of days needs more. `Search` writes every level to disk, and a killed run goes on. Every
+# level *asserts* that it started from mask times first state, that pruned weights stayed 0, and
+# that the counts are exact. The loop in it is the same: masks, a ticket, training, again.
 # (`control` and `late` are for comparisons: more of the first below.)
 
 # %%
@@ -138,9 +133,10 @@ def accuracy_of(ticket, seed):
 
 
 percent = [100 * ticket.density for ticket, _, _ in found]
+search = digits, recipe, Rule(KEEP), LEVELS
 accuracy = np.zeros((3, SEEDS, LEVELS + 1))  # of ticket, re-initialised, random
 for seed in range(SEEDS):
-    levels = found if seed == 0 else search(create(seed), LEVELS, KEEP, seed)
+    levels = found if seed == 0 else find_tickets(create(seed), *search, seed)
     for level, (ticket, own, _) in enumerate(levels):
         others = [accuracy_of(c, seed) for c in controls(ticket, seed)] if level else [own, own]
         accuracy[:, seed, level] = [own, *others]

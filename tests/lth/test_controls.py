@@ -111,7 +111,7 @@ def test_reinitialised_has_no_epochs_and_no_memory_behind_it(tmp_path):
 
     def change(ticket, level):
         new = CONTROLS["reinitialised"](ticket, {}, fresh, None)
-        seen.append((bool(ticket.memory), bool(new.memory)))
+        seen.append((bool(ticket.optimizer_state), bool(new.optimizer_state)))
         return new
 
     source = search_of(tmp_path / "run", 1, lenet(), how=ours)
@@ -167,7 +167,7 @@ def test_the_command_trains_controls_and_keeps_them_beside_the_run(tmp_path, cap
     assert len(set(widths[:3])) == 1
     (folder,) = tmp_path.glob("digits-*")
     tickets = {
-        name: Ticket.load(folder / "trial0" / name / "level_01" / "end.npz")
+        name: files.load_ticket(folder / "trial0" / name / "level_01" / "end.npz")
         for name in ("quaternion", "quaternion-shuffled", "quaternion-signs")
     }
     digests = [files.digest(t.masks) for t in tickets.values()]

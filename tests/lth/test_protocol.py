@@ -11,12 +11,12 @@ from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, run, ti
 from quatgrad.autograd import Parameter
 from quatgrad.data import batches
 from quatgrad.errors import InvariantError, OptionError
-from quatgrad.lth import Rule, Ticket, full_masks
+from quatgrad.lth import Rule, full_masks
 from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.prune.rule import prune, survivors
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.store import files
-from quatgrad.lth.ticket.rewind import check_pruning
+from quatgrad.lth.ticket.checks import check_pruning
 from quatgrad.nn import Buffer
 from quatgrad.train import Recipe, train
 
@@ -155,7 +155,7 @@ def test_a_global_search(tmp_path):
 
 
 def ends(directory, levels):
-    return [Ticket.load(end_of(directory, level)) for level in range(levels + 1)]
+    return [files.load_ticket(end_of(directory, level)) for level in range(levels + 1)]
 
 
 def starts_of(monkeypatch):
@@ -192,7 +192,7 @@ def test_fine_tuning_goes_on_from_the_end(tmp_path, monkeypatch):
 def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
     records, _ = run(tmp_path, 2, late=1)
-    late = Ticket.load(tmp_path / "level_00" / "epoch_01.npz").state
+    late = files.load_ticket(tmp_path / "level_00" / "epoch_01.npz").state
     assert files.digest(late) not in (files.digest(tickets[0].state), records[0]["trained"])
     for ticket, record in zip(tickets[1:], records[1:], strict=True):
         assert files.digest(ticket.state) == files.digest(late)
@@ -231,10 +231,10 @@ def test_both_passes_are_reported(tmp_path):
 def test_an_optimizer_that_remembers(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
     run(tmp_path, 2, memory="kept")
-    assert tickets[0].memory == {}
+    assert tickets[0].optimizer_state == {}
     for ticket, end in zip(tickets[1:], ends(tmp_path, 1), strict=True):
-        assert ticket.memory
-        assert files.digest(ticket.memory) == files.digest(end.memory)
+        assert ticket.optimizer_state
+        assert files.digest(ticket.optimizer_state) == files.digest(end.optimizer_state)
 
 
 def test_what_is_remembered_of_pruned_weights_is_forgotten():
@@ -257,10 +257,10 @@ def test_an_optimizer_restored_to_what_it_was_after_some_epochs(tmp_path, monkey
     model, found = lenet(), []
     train(model, dataset(), RECIPE, progress=False, optimizer=RECIPE.make_optimizer(model),
           after_epoch=lambda optimizer, history: found.append(optimizer.state_dict()))  # fmt: skip
-    assert tickets[0].memory == {}
-    for name, a in tickets[1].memory.items():
+    assert tickets[0].optimizer_state == {}
+    for name, a in tickets[1].optimizer_state.items():
         np.testing.assert_array_equal(a, found[0][name])
-    assert files.digest(tickets[1].memory) == files.digest(tickets[2].memory)
+    assert files.digest(tickets[1].optimizer_state) == files.digest(tickets[2].optimizer_state)
 
 
 def test_state_and_memory_restored_without_pruning_is_the_dense_run(tmp_path):

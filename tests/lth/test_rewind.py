@@ -11,7 +11,7 @@ from quatgrad.errors import InvariantError
 from quatgrad.lth import Ticket, check_pruned, check_start, rewind
 from quatgrad.lth.prune.rule import Rule
 from quatgrad.lth.store import files
-from quatgrad.lth.ticket.rewind import check_pruning, check_unchanged
+from quatgrad.lth.ticket.checks import check_pruning, check_unchanged
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Adam
 from quatgrad.train import train

@@ -18,7 +18,7 @@ from quatgrad.lth.prune.rule import GRANULARITIES, SCOPES, SCORES, prune
 from quatgrad.lth.prune.scores import first_order
 from quatgrad.lth.search import level_masks
 from quatgrad.lth.store import files
-from quatgrad.lth.ticket.rewind import check_pruning
+from quatgrad.lth.ticket.checks import check_pruning
 
 #: Component, window and feature axes of what layers have.
 SHAPES = [(3, 4), (4, 2, 3), (3, 3, 2, 5), (4, 3, 2, 2, 3), (4, 1, 1, 1, 1), (1, 6)]
@@ -252,10 +252,9 @@ def test_at_once_and_level_by_level_leave_equally_many(tmp_path):
 
 
 def test_one_shot_masks_are_those_of_the_dense_network(tmp_path):
-    from quatgrad.lth import Ticket
 
     run(tmp_path, 2, prune_from="dense")
-    ends = [Ticket.load(end_of(tmp_path, level)) for level in range(3)]
+    ends = [files.load_ticket(end_of(tmp_path, level)) for level in range(3)]
     model = lenet()
     weights = dict(model.prunable_parameters())
     model.load_state_dict(ends[0].state)
@@ -272,10 +271,9 @@ def test_one_shot_masks_are_those_of_the_dense_network(tmp_path):
     {"prune_from": "dense", "score": "sensitivity", "scope": "erk"}, {"score": "random"},
 ], ids=str)  # fmt: skip
 def test_masks_are_nested_also_where_each_is_made_at_once(tmp_path, how):
-    from quatgrad.lth import Ticket
 
     run(tmp_path, 3, **how)
-    masks = [Ticket.load(end_of(tmp_path, level)).masks for level in range(4)]
+    masks = [files.load_ticket(end_of(tmp_path, level)).masks for level in range(4)]
     for wide, narrow in itertools.pairwise(masks):
         assert not any((narrow[name] & ~wide[name]).any() for name in wide)
 

@@ -263,7 +263,7 @@ def searched(tmp_path):
 def reseal(path, end=None, **record):
     """Write a stage as a liar would: every checksum is right."""
     if end:
-        end.save(path / "end.npz")
+        files.save_ticket(path / "end.npz", end)
         record |= {"end": end.digest(), "trained": files.digest(end.state),
                    "weights_left": end.weights_left}  # fmt: skip
     said = files.read_json(path / "record.json")
@@ -336,7 +336,7 @@ LIES = [
 @pytest.mark.parametrize(("lie", "match"), LIES, ids=[f.__name__ for f, _ in LIES])
 def test_verify_finds_a_lie_though_every_checksum_is_right(searched, lie, match):
     end = end_of(searched / "trial0" / "real", 2)
-    lie(end.parent.resolve(), Ticket.load(end))
+    lie(end.parent.resolve(), files.load_ticket(end))
     wrong = verified(searched)["wrong"]
     assert len(wrong) == 1
     assert any(part in wrong[0] for part in match.split("|")), wrong

@@ -1,17 +1,18 @@
 """The loop: the same bits from the same seed, going on where it was, and when it ends."""
 
 import sys
+from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, run, timeless
+from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, run, search_of, timeless
 
 from quatgrad import nn
 from quatgrad.backend import use_backend
 from quatgrad.errors import RunError
-from quatgrad.lth import Ticket, check_start, rewind
+from quatgrad.lth import Rule, Ticket, check_start, find_tickets, rewind
 from quatgrad.lth.prune.rule import survivors
 from quatgrad.lth.search.search import LEVELS_BELOW_FLOOR
 from quatgrad.lth.store import files
@@ -110,7 +111,7 @@ def test_the_digests_of_a_record_are_those_of_the_files(tmp_path):
     start = files.read_arrays(tmp_path / "level_00" / "start.npz")
     assert files.digest(start) == files.digest(lenet().state_dict())
     for r in records:
-        end = Ticket.load(end_of(tmp_path, r["level"]))
+        end = files.load_ticket(end_of(tmp_path, r["level"]))
         assert Ticket(end.masks, start).digest() == r["ticket"]
         assert files.digest(end.state) == r["trained"]
         assert end.weights_left == r["weights_left"]
@@ -139,7 +140,7 @@ def test_level_0_is_dense_and_every_level_starts_from_the_first_weights(tmp_path
 
 def test_masks_come_from_the_weights_that_the_level_before_ended_with(tmp_path):
     run(tmp_path, 1)
-    dense, sparse = (Ticket.load(end_of(tmp_path, i)) for i in (0, 1))
+    dense, sparse = (files.load_ticket(end_of(tmp_path, i)) for i in (0, 1))
     for name, mask in sparse.masks.items():
         parts = 4 if mask.shape[0] == 4 and mask.ndim == 3 else 1
         size = np.abs(dense.state[name]).reshape(parts, -1)
@@ -268,3 +269,38 @@ def test_no_bar_is_drawn_where_nobody_looks(tmp_path, capsys):
     assert not sys.stderr.isatty()
     run(tmp_path, 0, progress=True)
     assert capsys.readouterr() == ("", "")
+
+
+# ------------------------------------------------------------------- the same loop in memory
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"score": "random", "granularity": "quaternion"},
+        {"score": "sensitivity", "scope": "global"},
+        {"score": "synflow", "scope": "erk"},
+        {"score": "movement", "exclude": "1"},
+    ],
+    ids=str,
+)
+def test_find_tickets_is_the_search_in_memory_bit_for_bit(tmp_path, algebra, choice):
+    records, _ = run(tmp_path, 2, algebra, **choice)
+    model, rule = lenet(algebra), Rule(0.6, **choice)
+    levels = list(find_tickets(model, dataset(), RECIPE, rule, 2))
+    assert len(levels) == len(records) == 3
+    for record, (ticket, accuracy, state) in zip(records, levels, strict=True):
+        assert record["ticket"] == ticket.digest()
+        assert record["accuracy"] == accuracy
+        assert record["trained"] == files.digest(state)
+
+
+def test_find_tickets_of_another_seed_and_of_validation_images(tmp_path):
+    images = dataset().hold_out(0.25, 0)
+    search = search_of(tmp_path, 1, lenet(seed=3), 3, progress=False)
+    records = replace(search, dataset=images).run()
+    levels = list(find_tickets(lenet(seed=3), images, RECIPE, Rule(0.6), 1, seed=3))
+    assert [r["ticket"] for r in records] == [x.ticket.digest() for x in levels]
+    assert [r["validation_accuracy"] for r in records] == [x.accuracy for x in levels]

@@ -88,7 +88,7 @@ def stability(
     for seed in seeds:
         rewind(model, ticket)
         optimizer = recipe.make_optimizer(model)
-        optimizer.load_state_dict(ticket.memory)
+        optimizer.load_state_dict(ticket.optimizer_state)
         train(model, dataset, recipe, seed, progress=False, optimizer=optimizer, history=history)
         ends.append(Ticket(ticket.masks, model.state_dict()))
     one, other = ends

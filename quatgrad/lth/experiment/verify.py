@@ -15,8 +15,8 @@ from quatgrad.lth.search.level import early_path
 from quatgrad.lth.search.protocol import Protocol
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import Record, Stage, read_end, read_record, read_start
-from quatgrad.lth.ticket.rewind import check_pruning
-from quatgrad.lth.ticket.ticket import Ticket
+from quatgrad.lth.ticket.checks import check_pruning
+from quatgrad.lth.ticket.ticket import Ticket, digest
 from quatgrad.nn import Buffer
 
 #: Of the parameters of a level, those that are not of its protocol.
@@ -59,7 +59,7 @@ def _stage(folder: Path, right: Counter[str]) -> None:
     record, end = read_record(folder), read_end(folder)
     if record["made from"] != stage.made_from():
         raise RunError("its parents ended otherwise when it was made")
-    found = (end.digest(), files.digest(end.state), end.weights_left, end.weights_total)
+    found = (end.digest(), digest(end.state), end.weights_left, end.weights_total)
     if found != tuple(record[k] for k in ("end", "trained", "weights_left", "weights_total")):
         raise RunError("end.npz is not what record.json was written of")
     right["records that agree with what was trained"] += 1
@@ -88,7 +88,7 @@ def _masks(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> N
         source = read_end(stage.parent("masks"))
         if record["weights_left"] != source.weights_left:
             raise InvariantError("it has not as many weights as the masks that it took")
-        if stage.kind == "level" and files.digest(masks) != files.digest(source.masks):
+        if stage.kind == "level" and digest(masks) != digest(source.masks):
             raise InvariantError("its masks are not those that it took")
     else:
         components = read_record(stage.parent("dense"))["components"]
@@ -117,8 +117,10 @@ def start_of(stage: Stage, masks: Masks) -> Ticket:
     dense, end = stage.parent("dense"), read_end(stage.parent("before"))
     protocol, early = protocol_of(stage), Ticket({}, read_start(dense))
     if protocol.late:
-        early = Ticket.load(early_path(dense, protocol.late))
-    memory = {"new": {}, "kept": end.memory, "restored": early.memory}[protocol.memory]
+        early = files.load_ticket(early_path(dense, protocol.late))
+    memory = {"new": {}, "kept": end.optimizer_state, "restored": early.optimizer_state}[
+        protocol.memory
+    ]
     network: Any = _Names(end.state, read_record(dense)["statistics"])
     return Ticket(masks, protocol.state(network, early.state, end.state), memory)
 

@@ -14,7 +14,8 @@ from quatgrad.arrays import to_numpy
 from quatgrad.lth.prune.rule import Masks
 from quatgrad.lth.search.selection import Kept
 from quatgrad.lth.store import files
-from quatgrad.lth.ticket.rewind import check_pruned, rewind
+from quatgrad.lth.ticket.checks import check_pruned
+from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.lth.ticket.ticket import part as ticket_part
 from quatgrad.nn import Module
@@ -75,7 +76,7 @@ class Checkpoint:
             return None
         now = Ticket.of(arrays)
         rewind(model, now)
-        optimizer.load_state_dict(now.memory)
+        optimizer.load_state_dict(now.optimizer_state)
         check_pruned(model, Ticket(masks, now.state), optimizer)
         numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("kept/")}
         kept = {n: ticket_part(arrays, f"kept/{n}/") for n in numbers}

@@ -17,14 +17,9 @@ from quatgrad.lth.search.checkpoint import Checkpoint
 from quatgrad.lth.search.signals import Interrupted
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import Record, Stage
-from quatgrad.lth.ticket.rewind import (
-    check_pruned,
-    check_pruning,
-    check_start,
-    check_unchanged,
-    rewind,
-)
-from quatgrad.lth.ticket.ticket import Ticket
+from quatgrad.lth.ticket.checks import check_pruned, check_pruning, check_start, check_unchanged
+from quatgrad.lth.ticket.rewind import rewind
+from quatgrad.lth.ticket.ticket import Ticket, digest
 from quatgrad.models.costs import costs
 from quatgrad.nn import Buffer, Module
 from quatgrad.optim import Optimizer
@@ -75,14 +70,14 @@ class Level:
         as it was after `early` epochs, and with `remember` the optimizer's memory at the end.
         """
         began = time.perf_counter()
-        model, ticket, digest = self.model, self.ticket, self.ticket.digest()
+        model, ticket, ticket_digest = self.model, self.ticket, self.ticket.digest()
         self.early, self.behind = early, len(history)
         optimizer = self.recipe.make_optimizer(model)
         rewind(model, ticket)
-        optimizer.load_state_dict(ticket.memory)
+        optimizer.load_state_dict(ticket.optimizer_state)
         check_start(model, ticket)
         self.checks.update(["start start", *(["start pruning"] if self.pruned else [])])
-        self.checkpoint = Checkpoint(self.stage.checkpoint, digest)
+        self.checkpoint = Checkpoint(self.stage.checkpoint, ticket_digest)
         part = Part()
         if found := self.checkpoint.load(model, ticket.masks, optimizer):
             began -= sum(e.seconds for e in found[0][len(history) :]) + found[1].seconds
@@ -92,11 +87,11 @@ class Level:
             model, self.dataset, self.recipe, self.seeds[0], label, progress, optimizer, history,
             self.after_epoch, part, self.after_step, augment_seed=self.seeds[1],
         )  # fmt: skip
-        check_unchanged(ticket, digest)
+        check_unchanged(ticket, ticket_digest)
         self.checks["end unchanged"] += 1
         memory = optimizer.state_dict() if remember else {}
         end = Ticket(ticket.masks, model.state_dict(), memory)
-        record = self.record(history, digest, end) | {"seconds": time.perf_counter() - began}
+        record = self.record(history, ticket_digest, end) | {"seconds": time.perf_counter() - began}
         self.stage.finish(end, record, self.told())
 
     @property
@@ -118,7 +113,7 @@ class Level:
         self.check("end" if last else "checkpoint", optimizer)
         if len(history) == self.early:
             early = Ticket({}, self.model.state_dict(), optimizer.state_dict())
-            early.save(early_path(self.stage.path, self.early))
+            files.save_ticket(early_path(self.stage.path, self.early), early)
         if self.checkpoint.due() or (self.asked and not last):
             self.save(optimizer, history, Part())
 
@@ -144,7 +139,7 @@ class Level:
             told[when][what] = count
         return told
 
-    def record(self, history: list[Epoch], digest: str, end: Ticket) -> Record:
+    def record(self, history: list[Epoch], ticket_digest: str, end: Ticket) -> Record:
         """What was measured, and the digests of what it was measured on."""
         ticket, model = self.ticket, self.model
         network = (
@@ -166,8 +161,8 @@ class Level:
             "backend": get_backend(),
             "precision": get_precision(),
             "version": __version__,
-            "ticket": digest,
-            "trained": files.digest(end.state),
+            "ticket": ticket_digest,
+            "trained": digest(end.state),
             "end": end.digest(),
             "made from": self.stage.made_from(),
             "epochs": [_measured(epoch) for epoch in history],

@@ -15,7 +15,8 @@ from quatgrad.lth.prune.flow import synflow_gradients
 from quatgrad.lth.prune.rule import Arrays, Masks, prune
 from quatgrad.lth.prune.scores import GRADIENTS
 from quatgrad.lth.search.protocol import Protocol
-from quatgrad.lth.ticket.rewind import check_pruning, check_start, rewind
+from quatgrad.lth.ticket.checks import check_pruning, check_start
+from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import State, Ticket
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy

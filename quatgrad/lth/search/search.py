@@ -168,7 +168,9 @@ class Search:
                 model, self.dataset, protocol, self.seed_of("prune"), level, before,
                 read_end(dense).state, early.state, start,
             )  # fmt: skip
-        memory = {"new": {}, "kept": before.memory, "restored": early.memory}[protocol.memory]
+        memory = {"new": {}, "kept": before.optimizer_state, "restored": early.optimizer_state}[
+            protocol.memory
+        ]
         ticket = Ticket(masks, protocol.state(model, early.state, before.state), memory)
         return self.control(ticket, level), [] if self.from_scratch else behind
 
@@ -205,8 +207,9 @@ class Search:
                         f"the network of {dense} was trained again up to --late, and came out "
                         "otherwise: use the backend and machine that trained it, or another --out"
                     )
-                Ticket({}, model.state_dict(), optimizer.state_dict()).save(path)
-        return Ticket.load(path)
+                early = Ticket({}, model.state_dict(), optimizer.state_dict())
+                files.save_ticket(path, early)
+        return files.load_ticket(path)
 
 
 def _finished(records: list[Record], floor: float) -> bool:

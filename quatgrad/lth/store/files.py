@@ -33,6 +33,7 @@ import numpy as np
 
 from quatgrad.backend import notice
 from quatgrad.errors import RunError
+from quatgrad.lth.ticket.ticket import Ticket, digest
 
 CHECKSUM = "sha256"
 DONE = "done"  # the last file of a directory that is finished
@@ -135,8 +136,13 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compress: bool = 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """What `write_arrays` wrote; `RunError` if the file is missing or damaged."""
+    return parse_arrays(_read(path), path)
+
+
+def parse_arrays(content: bytes, path: Path) -> dict[str, np.ndarray]:
+    """What `write_arrays` wrote to `path`, of the content of that file."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as f:
+        with np.load(io.BytesIO(content), allow_pickle=False) as f:
             stored = {k: f[k] for k in f.files}
         header = json.loads(str(stored.pop("__header__")))
         if header[CHECKSUM] != digest(stored):
@@ -144,21 +150,19 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         for name, shape in header["bits"].items():
             count = int(np.prod(shape))
             stored[name] = np.unpackbits(stored[name], count=count).astype(bool).reshape(shape)
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; delete its directory to run it again") from None
     except Exception as error:  # zip, deflate, .npy and JSON each have errors of their own
         raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
     return stored
 
 
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
-    sha = hashlib.sha256()
-    for name in sorted(arrays):
-        a = np.asarray(arrays[name], order="C")
-        sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
-        sha.update(a.tobytes())
-    return sha.hexdigest()
+def save_ticket(path: str | Path, ticket: Ticket) -> None:
+    """Write a ticket to one file, whole or not at all."""
+    write_arrays(Path(path), ticket.arrays())
+
+
+def load_ticket(path: str | Path) -> Ticket:
+    """Read what `save_ticket` wrote; `RunError` for a missing or damaged file."""
+    return Ticket.of(read_arrays(Path(path)))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -188,12 +192,7 @@ def is_sealed(directory: Path) -> bool:
 
 def read_sealed(path: Path) -> bytes:
     """A file of a finished directory; `RunError` if it is not the file that was finished."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; delete its directory to run it again") from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror})") from error
+    content = _read(path)
     done = read_json(path.parent / DONE)
     if not isinstance(done, dict) or done.get(path.name) != _sha256(content):
         raise RunError(
@@ -232,6 +231,15 @@ def config_key(config: Mapping[str, Any]) -> str:
 def content_key(value: Any) -> str:
     """SHA-256 of a value of JSON: equal values have equal keys, on every machine."""
     return _sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; delete its directory to run it again") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def _temporary(path: Path) -> Path:

@@ -113,7 +113,7 @@ class Stage:
 
     def finish(self, end: Ticket, record: Record, checks: Any) -> None:
         """Write what came out, and last that it is finished."""
-        end.save(self.path / "end.npz")
+        files.save_ticket(self.path / "end.npz", end)
         files.write_json(self.path / "record.json", record)
         files.write_json(self.path / "checks.json", checks)
         files.seal(self.path)
@@ -149,14 +149,12 @@ def read_record(path: Path) -> Record:
 
 def read_start(path: Path) -> State:
     """The state before all training, of the dense stage at `path`; `RunError` as above."""
-    files.read_sealed(path / "start.npz")
-    return files.read_arrays(path / "start.npz")
+    return files.parse_arrays(files.read_sealed(path / "start.npz"), path / "start.npz")
 
 
 def read_end(path: Path) -> Ticket:
     """The masks of the stage at `path`, and what they were trained to; `RunError` as above."""
-    files.read_sealed(path / "end.npz")
-    return Ticket.load(path / "end.npz")
+    return Ticket.of(files.parse_arrays(files.read_sealed(path / "end.npz"), path / "end.npz"))
 
 
 def chosen(options: Any, without: Container[str] = ()) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def reinitialised(
     ticket is rewound to a later one (`FROM_SCRATCH`).
     Source: Frankle & Carbin, arXiv:1803.03635, "random reinitialization".
     """
-    return replace(ticket, state=fresh, memory={})
+    return replace(ticket, state=fresh, optimizer_state={})
 
 
 def shuffled(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from quatgrad.lth.prune.rule import Masks
-from quatgrad.lth.store.files import digest, read_arrays, write_arrays
 
 #: `Module.state_dict`: all of a network's state by name.
 State = Mapping[str, np.ndarray]
@@ -20,13 +19,13 @@ class Ticket:
     """Masks (bool, one for each prunable weight) and the rewind state (`Module.state_dict`).
 
     The rewind state is the whole of it: weights, biases, batch-norm parameters and running
-    statistics. `memory` is what the optimizer starts with (`Optimizer.state_dict`), as a rule
-    nothing. A ticket lives outside the model and is not changed by training it.
+    statistics. `optimizer_state` is what the optimizer starts with (`Optimizer.state_dict`), as a
+    rule nothing. A ticket lives outside the model and is not changed by training it.
     """
 
     masks: Masks
     state: Mapping[str, np.ndarray]
-    memory: Mapping[str, np.ndarray] = field(default_factory=dict)
+    optimizer_state: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def weights_left(self) -> int:
@@ -47,15 +46,6 @@ class Ticket:
         """SHA-256 of everything: equal for equal tickets, on every machine."""
         return digest(self.arrays())
 
-    def save(self, path: str | Path) -> None:
-        """Write the ticket to one file, whole or not at all."""
-        write_arrays(Path(path), self.arrays())
-
-    @staticmethod
-    def load(path: str | Path) -> Ticket:
-        """Read what `save` wrote; `RunError` for a missing or damaged file."""
-        return Ticket.of(read_arrays(Path(path)))
-
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray]) -> Ticket:
         """The ticket whose `arrays` these are."""
@@ -63,10 +53,20 @@ class Ticket:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it as arrays by name: mask/..., state/..., memory/..."""
-        kinds = {"mask/": self.masks, "state/": self.state, "memory/": self.memory}
+        kinds = {"mask/": self.masks, "state/": self.state, "memory/": self.optimizer_state}
         return {kind + name: a for kind, part in kinds.items() for name, a in part.items()}
 
 
 def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The arrays whose name starts with the prefix, without it."""
     return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        a = np.asarray(arrays[name], order="C")
+        sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
+        sha.update(a.tobytes())
+    return sha.hexdigest()
