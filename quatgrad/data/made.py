@@ -39,7 +39,7 @@ def make(
     files of this dataset already.
     """
     if name not in _MAKERS:
-        raise OptionError(unknown("dataset to be made", name, _MAKERS))
+        raise OptionError(unknown("dataset that can be made", name, _MAKERS))
     folder, files, shape, classes, write = _MAKERS[name]
     used = classes if num_classes is None else num_classes
     if not 1 <= used <= classes or train < len(files) - 1 or test < 1:

@@ -236,7 +236,7 @@ def test_a_state_brings_a_net_of_another_seed_to_the_same_outputs(name, algebra)
             r"unknown model 'zzz': choose one of lenet-300-100, lenet-12",
         ),
         ({"algebra": "octonion"}, OptionError, r"unknown algebra 'octonion': .*real, quaternion"),
-        ({"init": "ones"}, OptionError, r"'ones' for quaternion weights: .*xavier, he, polar"),
+        ({"init": "ones"}, OptionError, r"of quaternion weights 'ones': .*xavier, he, polar"),
         ({"algebra": "real", "init": "polar"}, OptionError, r"of real weights 'polar'"),
         ({"num_classes": 0}, OptionError, "num_classes is at least 1; got 0"),
         ({"width": 10}, ShapeError, r"multiple of 4; got 4 -> 10"),

@@ -127,7 +127,7 @@ def test_names():
     assert init.initialiser("real", "he") is init.he
     assert init.initialiser("quaternion", "polar-he") is init.polar_he
     assert init.initialiser("real", "polar-he") is init.he  # the real twin has the same power
-    with pytest.raises(OptionError, match=r"'polar' for real .* xavier, he"):
+    with pytest.raises(OptionError, match=r"of real weights 'polar': .* xavier, he"):
         init.initialiser("real", "polar")
 
 
