@@ -15,17 +15,14 @@ rename, when all of it is on the disk. A conversion that is killed leaves a fold
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -34,6 +31,7 @@ from quatgrad.data.dataset import Split
 from quatgrad.data.disk import ImagesOnDisk
 from quatgrad.data.pickles import InFile, read_pickle
 from quatgrad.errors import DataError
+from quatgrad.files import flush_to_disk, lock, whole_folder, write_whole
 
 SHAPE = (64, 64, 3)
 SPLITS = {"train": tuple(f"train_data_batch_{i}" for i in range(1, 11)), "test": ("val_data",)}
@@ -70,7 +68,7 @@ def convert(source: Path, target: Path) -> Path:
     try:
         if not target.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(target.parent):
+            with lock(target.parent, wait=True):
                 if not target.is_dir():  # unless another process was quicker
                     _convert(source, target)
         _check_sources(source, target)
@@ -151,34 +149,17 @@ def _wrong(path: Path, why: str) -> DataError:
 # -------------------------------------------------------------------------------- converting
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in here; whoever dies in here leaves at once."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _convert(source: Path, target: Path) -> None:
     splits = {
         which: [_read_batch(source / file) for file in files] for which, files in SPLITS.items()
     }
     batches = [batch for split in splits.values() for batch in split]
-    scratch = target.parent / ".imagenet64-converting"
-    shutil.rmtree(scratch, ignore_errors=True)
     _check_space(target.parent, sum(len(batch.labels) for batch in batches) * ROW)
-    try:
-        scratch.mkdir()
+    with whole_folder(target, target.parent / ".imagenet64-converting") as scratch:
         contents = {"read": _sums(batches), "written": {}}
         for which, split in splits.items():
             contents["written"] |= _write_split(scratch, which, split)
-        _write(scratch / "contents.json", json.dumps(contents, indent=1).encode())
-        os.replace(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        write_whole(scratch / "contents.json", json.dumps(contents, indent=1).encode())
 
 
 def _check_space(folder: Path, size: int) -> None:
@@ -207,27 +188,16 @@ def _write_split(folder: Path, which: str, batches: list[Batch]) -> dict[str, di
                 checksums[k : k + len(piece)] = [zlib.crc32(image) for image in piece]
                 k += len(piece)
                 bar.update(len(piece))
-        _to_disk(file)
+        flush_to_disk(file)
     written = {images.name: {"bytes": images.stat().st_size}}
     for path, array in (
         (folder / f"{which}_labels.npy", labels),
         (folder / f"{which}_checksums.npy", checksums),
     ):
         np.save(content := io.BytesIO(), array)
-        _write(path, content.getvalue())
+        write_whole(path, content.getvalue())
         written[path.name] = _sum(path)
     return written
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        _to_disk(file)
-
-
-def _to_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _sum(path: Path) -> dict[str, Any]:

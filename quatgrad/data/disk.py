@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import zlib
 from pathlib import Path
 
@@ -60,13 +60,14 @@ class ImagesOnDisk:
         try:
             with open(self.path, "rb", buffering=0) as file:
                 for k in np.argsort(rows):  # forwards through the file, as disks like it
-                    self._read(file.fileno(), int(rows[k]), images[k].data)
+                    self._read(file, int(rows[k]), images[k].data)
         except OSError as error:
             raise DataError(f"{self.path} cannot be read any more: {error.strerror}") from error
         return images
 
-    def _read(self, descriptor: int, row: int, image: memoryview) -> None:
-        os.preadv(descriptor, [image], self._offset + row * image.nbytes)
+    def _read(self, file: io.FileIO, row: int, image: memoryview) -> None:
+        file.seek(self._offset + row * image.nbytes)
+        file.readinto(image)
         came, meant = zlib.crc32(image), self._checksums[row]
         if came != meant:
             raise DataError(

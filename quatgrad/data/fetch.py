@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from shutil import copyfileobj
 from urllib.request import urlopen
 
 from quatgrad.errors import DataError
+from quatgrad.files import lock, whole_folder
 
 CACHE = Path("~/.cache/quatgrad")
 TIMEOUT = 30  # seconds without an answer
@@ -40,10 +39,13 @@ def fetch_folder(url: str, md5: str, folder: str, files: Sequence[str], root: Pa
     by_hand = (
         f"fetch {url} on a machine that can and unpack it with tar -xzf {_name(url)} -C {root}"
     )
-    with _appears_whole(root, folder, url, by_hand) as scratch:
-        _download(url, scratch / "archive", md5)
-        _unpack(scratch / "archive", folder, files, scratch)
-    return root / folder
+
+    def fill(scratch: Path) -> None:
+        _download(url, archive := scratch / "archive", md5)
+        _unpack(archive, folder, files, scratch)
+        archive.unlink()
+
+    return _fetch(url, root / folder, by_hand, fill)
 
 
 def fetch_files(url: str, md5: Mapping[str, str], folder: str, root: Path) -> Path:
@@ -52,29 +54,28 @@ def fetch_files(url: str, md5: Mapping[str, str], folder: str, root: Path) -> Pa
     Promises and errors are those of `fetch_folder`.
     """
     by_hand = f"fetch {', '.join(md5)} from {url} on a machine that can, into {root / folder}"
-    with _appears_whole(root, folder, url, by_hand) as scratch:
-        (scratch / folder).mkdir()
+
+    def fill(scratch: Path) -> None:
         for name, expected in md5.items():
-            _download(f"{url}/{name}", scratch / folder / name, expected)
-    return root / folder
+            _download(f"{url}/{name}", scratch / name, expected)
+
+    return _fetch(url, root / folder, by_hand, fill)
 
 
-@contextmanager
-def _appears_whole(root: Path, folder: str, url: str, by_hand: str) -> Iterator[Path]:
-    """A temporary folder inside `root`; its `folder` becomes `root/folder` by one rename.
-
-    It is removed on success and on any error; errors become a `DataError` that says what to do.
-    """
+def _fetch(url: str, folder: Path, by_hand: str, fill: Callable[[Path], None]) -> Path:
+    """The folder, made by `fill` unless it is there; errors become a `DataError` with advice."""
+    root = folder.parent
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as scratch:
-            yield Path(scratch)
-            if not (root / folder).exists():  # unless another process was quicker
-                os.replace(Path(scratch) / folder, root / folder)
+        with lock(root, wait=True):
+            if not folder.exists():  # unless another process was quicker
+                with whole_folder(folder, root / f".{folder.name}-downloading") as scratch:
+                    fill(scratch)
     except (OSError, HTTPException, EOFError, tarfile.TarError, ValueError) as error:
         raise DataError(
             f"{url} could not be downloaded to {root}: {error}; to do it by hand, {by_hand}"
         ) from error
+    return folder
 
 
 def _name(url: str) -> str:
@@ -103,8 +104,7 @@ def _check_md5(path: Path, expected: str) -> None:
 
 
 def _unpack(archive: Path, folder: str, files: Sequence[str], target: Path) -> None:
-    """Copy `folder`/`files` alone, under names of ours: no path in the archive is ever obeyed."""
-    (target / folder).mkdir()
+    """Copy `folder`/`files` alone, under names of ours: no path in the archive is obeyed."""
     with tarfile.open(archive) as tar:
         members = {member.name: member for member in tar}
         for name in files:
@@ -113,5 +113,5 @@ def _unpack(archive: Path, folder: str, files: Sequence[str], target: Path) -> N
                 raise DataError(f"the archive has no plain file {folder}/{name}")
             source = tar.extractfile(member)
             assert source is not None  # it is a plain file
-            with source, open(target / folder / name, "wb") as file:
+            with source, open(target / name, "wb") as file:
                 copyfileobj(source, file)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_runs import end_of, run
 
+from quatgrad.files import lock
 from quatgrad.lth import Ticket
 from quatgrad.lth.command.cli import COMMANDS, main
 from quatgrad.lth.experiment import experiment, garbage, runs
@@ -384,7 +385,7 @@ def test_gc_keeps_the_parents_of_what_is_needed(out):
 def test_gc_leaves_a_stage_in_which_somebody_is_at_work(call, out):
     shutil.rmtree(first(out))
     (busy,) = (out / "stages").glob("control_01-*-real-*")
-    with files.lock(busy):
+    with lock(busy):
         assert "1 in use" in call("gc", "--delete")[1]
     assert busy.exists()
     assert call("gc", "--delete")[1].endswith("1 removed\n")

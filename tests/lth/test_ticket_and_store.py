@@ -14,6 +14,7 @@ import pytest
 from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, random_masks, run, timeless
 
 from quatgrad.errors import RunError
+from quatgrad.files import lock
 from quatgrad.lth import Ticket, rewind
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.search import checkpoint
@@ -477,7 +478,7 @@ def test_a_checkpoint_that_is_damaged_or_of_another_start(tmp_path, monkeypatch)
 
 def test_two_processes_cannot_work_in_one_directory(tmp_path):
     run(tmp_path, 0)
-    with files.lock(tmp_path), pytest.raises(RunError, match="another process is at work in"):
+    with lock(tmp_path), pytest.raises(RunError, match="another process is at work in"):
         run(tmp_path, 1)
     run(tmp_path, 1)
 

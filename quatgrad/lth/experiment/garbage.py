@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from quatgrad.errors import RunError
+from quatgrad.files import lock, temporary_files
 from quatgrad.lth.experiment.runs import directories, links
 from quatgrad.lth.store import files
 
@@ -27,7 +28,7 @@ def garbage(out: Path) -> list[Path]:
     stages = [p for p in sorted((out / "stages").glob("*")) if p.name not in needed]
     runs = [p for run in directories(out) for p in (run, *run.glob("trial*/*/"))]
     temporary = [
-        p for folder in (*runs, *(out / "stages").glob("*")) for p in files.leftovers(folder)
+        p for folder in (*runs, *(out / "stages").glob("*")) for p in temporary_files(folder)
     ]
     old = [p for p in temporary if time.time() - p.lstat().st_mtime > OLD]
     return stages + [p for p in old if p.parent not in stages]
@@ -45,9 +46,11 @@ def remove(path: Path) -> bool:
         path.unlink(missing_ok=True)
         return True
     try:
-        with files.lock(path):
+        with lock(path):
             # First that it is done: what a kill leaves of it is no finished stage.
             (path / files.DONE).unlink(missing_ok=True)
+            shutil.rmtree(path, ignore_errors=True)
+        if path.exists():  # Windows deletes no open file: that of the lock was one
             shutil.rmtree(path)
     except RunError:
         return False

@@ -10,6 +10,7 @@ from typing import Any
 from quatgrad.backend import get_precision
 from quatgrad.data import Dataset, num_batches
 from quatgrad.errors import OptionError, RunError
+from quatgrad.files import lock
 from quatgrad.lth.prune.rule import full_masks
 from quatgrad.lth.search.level import Level, early_path
 from quatgrad.lth.search.level_masks import next_masks
@@ -77,7 +78,7 @@ class Search:
 
     def _go(self) -> list[Record]:
         files.prepare_directory(self.directory)
-        with files.lock(self.directory):
+        with lock(self.directory):
             return self._run()
 
     def _run(self) -> list[Record]:
@@ -193,7 +194,7 @@ class Search:
     def _early(self, dense: Path, start: State, history: list[Epoch]) -> Ticket:
         """The dense network after the epochs of `history`; trained again if nobody kept it."""
         path, model = early_path(dense, len(history)), self.model
-        with files.lock(dense, wait=True):
+        with lock(dense, wait=True):
             if not path.exists():
                 rewind(model, Ticket(full_masks(dict(model.prunable_parameters())), start))
                 optimizer = self.recipe.make_optimizer(model)

@@ -19,20 +19,18 @@ Searches that need the same training link to the same stage, and it is trained o
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quatgrad.backend import notice
 from quatgrad.errors import RunError
+from quatgrad.files import LOCK, temporary_path, write_whole
 from quatgrad.lth.ticket.ticket import Ticket, digest
 
 CHECKSUM = "sha256"
@@ -43,7 +41,7 @@ def prepare_directory(path: Path, option: str = "--out") -> None:
     """Make the directory that `option` asked for, and prove that files can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = _temporary(path / "probe")
+        probe = temporary_path(path / "probe")
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -52,54 +50,15 @@ def prepare_directory(path: Path, option: str = "--out") -> None:
         ) from error
 
 
-@contextmanager
-def lock(directory: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the directory. A process that dies lets go.
-
-    If another process holds it: `RunError`, or with `wait` a notice, and patience.
-    """
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                raise RunError(
-                    f"another process is at work in {directory}; wait for it, or choose another "
-                    "--out"
-                ) from None
-            notice(f"waiting for another process to finish {directory}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def write_file(path: Path, content: bytes) -> None:
-    """Write `path` so that a reader finds the old content or the new, whatever happens.
-
-    A temporary file beside it is written, flushed to the disk and renamed.
-    """
-    temporary = _temporary(path)
+    """Write `path` so that a reader finds the old content or the new, whatever happens."""
     try:
-        with open(temporary, "wb") as f:
-            f.write(content)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
+        write_whole(path, content)
     except OSError as error:
         raise RunError(
             f"cannot write {path}: {error.strerror}; nothing was changed there. Make room or "
             "choose another --out, and run the same command to go on"
         ) from error
-    finally:
-        with suppress(OSError):  # it is gone already, unless something went wrong
-            temporary.unlink()
-
-
-def leftovers(directory: Path) -> list[Path]:
-    """The temporary files in a directory: of processes that write, or were killed writing."""
-    return sorted(directory.glob(".*.tmp"))
 
 
 def link(path: Path, target: Path) -> None:
@@ -107,9 +66,9 @@ def link(path: Path, target: Path) -> None:
     to = os.path.relpath(target.resolve(), path.parent.resolve())
     if path.is_symlink() and os.readlink(path) == to:
         return
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     try:
-        os.symlink(to, temporary)
+        os.symlink(to, temporary, target_is_directory=True)
         os.replace(temporary, path)
     except OSError as error:
         raise RunError(
@@ -180,7 +139,7 @@ def read_json(path: Path) -> Any:
 
 def seal(directory: Path) -> None:
     """Call a directory finished: the checksums of its files, in a file `done`, written last."""
-    unfinished = ("checkpoint.npz", DONE)
+    unfinished = ("checkpoint.npz", DONE, LOCK)
     paths = sorted(p for p in directory.iterdir() if p.name not in unfinished)
     write_json(directory / DONE, {p.name: _sha256(p.read_bytes()) for p in paths})
 
@@ -240,10 +199,6 @@ def _read(path: Path) -> bytes:
         raise RunError(f"{path} is missing; delete its directory to run it again") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror})") from error
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _sha256(content: bytes) -> str:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from quatgrad.errors import RunError
+from quatgrad.files import lock, temporary_files
 from quatgrad.lth.store import files
 from quatgrad.lth.ticket.ticket import State, Ticket
 
@@ -93,8 +94,8 @@ class Stage:
             raise RunError(
                 f"cannot make {self.path}: {error.strerror}; choose another --out"
             ) from error
-        with files.lock(self.path, wait=True):
-            for path in files.leftovers(self.path):
+        with lock(self.path, wait=True):
+            for path in temporary_files(self.path):
                 path.unlink()
             said = {"kind": self.kind, "parameters": self.parameters, "parents": self.parents}
             path = self.path / "stage.json"
