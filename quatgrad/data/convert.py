@@ -225,7 +225,7 @@ def _check_sources(source: Path, target: Path) -> None:
 def _read_contents(folder: Path) -> Contents:
     path = folder / "contents.json"
     try:
-        contents = json.loads(path.read_text())
+        contents = json.loads(path.read_text("utf-8"))
         return {
             key: {
                 name: {"bytes": int(file["bytes"]), "sha256": file.get("sha256")}

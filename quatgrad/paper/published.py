@@ -34,7 +34,7 @@ def half_width(std: float, trials: int) -> float:
 
 def rows(name: str) -> list[Row]:
     """The rows of published/`name`.csv."""
-    text = files("quatgrad.paper").joinpath("published", f"{name}.csv").read_text()
+    text = files("quatgrad.paper").joinpath("published", f"{name}.csv").read_text("utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

@@ -64,7 +64,7 @@ __device__ void save(const T* from, X* to) {
 
 def source(name: str) -> str:
     """The CUDA source `name`.cu, with what all of them share."""
-    return PRELUDE + (HERE / f"{name}.cu").read_text()
+    return PRELUDE + (HERE / f"{name}.cu").read_text("utf-8")
 
 
 def options(dtype: Any, vector: int = 1) -> tuple[str, ...]:

@@ -181,7 +181,7 @@ def resolve(given: dict[str, Any]) -> Options:
     name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
     if name not in PRESETS:
         raise OptionError(unknown("preset", name, PRESETS))
-    text = files("quatgrad.lth.experiment").joinpath("presets", f"{name}.toml").read_text()
+    text = files("quatgrad.lth.experiment").joinpath("presets", f"{name}.toml").read_text("utf-8")
     preset = tomllib.loads(text)
     of_models = preset.pop("models", {})
     model = given.get("model", preset["model"])
