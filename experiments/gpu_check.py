@@ -49,7 +49,7 @@ from quatgrad.models import resnet
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
-from quatgrad.train_step import Step
+from quatgrad.train import TrainStep
 
 OUT = Path(__file__).parent / "results" / "gpu-check.json"
 #: A comparison: "what", "error", "limit". A measurement: "case", "engine", "speed" (images/s), or
@@ -214,7 +214,7 @@ def stepped(algebra: str, tiny: bool, records: bool) -> dict[str, np.ndarray]:
     step, x, labels = trainee(16, records, **network("resnet8", algebra, tiny))
     for k in range(5):
         step(x, labels, 0.01 / (1 + k))
-    if records and get_backend() == "cupy" and not any(step.recorded.values()):
+    if records and get_backend() == "cupy" and not any(step.graphs.recorded.values()):
         raise BackendError("the step was not recorded")
     return step.model.state_dict()
 
@@ -316,11 +316,11 @@ def fed(tiny: bool) -> Iterator[Row]:
 
 def trainee(
     batch: int, records: bool, image_size: Sequence[int], **net: Any
-) -> tuple[Step, Any, Any]:
+) -> tuple[TrainStep, Any, Any]:
     """A training step, and random images and labels on the device."""
     model = models.create(image_size=tuple(image_size), **net)
-    step = Step(model, SGD(model.parameters(), 0.9, nesterov=True, weight_decay=5e-4))
-    step.records &= records
+    step = TrainStep(model, SGD(model.parameters(), 0.9, nesterov=True, weight_decay=5e-4))
+    step.graphs.enabled &= records
     labels = generator(0, "labels").integers(0, net["num_classes"], batch)
     return step, asarray(normal(batch, *image_size, 4)), asarray(labels)
 

@@ -32,12 +32,12 @@ from quatgrad import __version__
 from quatgrad.lth.command import cli
 from quatgrad.lth.search import checkpoint, level_masks
 from quatgrad.lth.store import files
-from quatgrad.train_step import Step
+from quatgrad.train import TrainStep
 
 OPTIONS = ["--preset", "smoke", "--epochs", "3", "--levels", "3", "--memory", "kept", "--late", "1",
            "--control", "shuffled", "--quiet"]  # fmt: skip
 #: phase -> the code that is it
-CODE = {"training": (Step, "__call__"), "pruning": (level_masks, "prune"),
+CODE = {"training": (TrainStep, "__call__"), "pruning": (level_masks, "prune"),
         "writing": (files, "write_file")}  # fmt: skip
 #: phase -> it dies in one of so many calls, at most so many seconds after its beginning
 PHASES = {"training": (40, 0.0015), "pruning": (3, 0.0004), "writing": (40, 0.006)}

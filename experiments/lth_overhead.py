@@ -30,8 +30,7 @@ from quatgrad.lth import Ticket, check_pruned, prune_by_magnitude, rewind
 from quatgrad.lth.prune.rule import full_masks
 from quatgrad.lth.search.checkpoint import INTERVAL, Checkpoint
 from quatgrad.lth.store import files
-from quatgrad.train import Part, Recipe
-from quatgrad.train_step import Step
+from quatgrad.train import Recipe, TrainState, TrainStep
 
 RESULT = Path(__file__).parent / "results" / "lth-overhead.json"
 RECIPE = Recipe(epochs=1, batch_size=64, lr=0.01)
@@ -63,7 +62,7 @@ def measure(model: str, algebra: str, width: int, size: int, rounds: int) -> dic
     for _ in range(2):
         net = models.create(model, algebra, 10, 4, width, image_size=(size, size), seed=0)
         nets.append(net)
-        steps.append(Step(net, RECIPE.make_optimizer(net)))
+        steps.append(TrainStep(net, RECIPE.make_optimizer(net)))
     weights = dict(nets[1].prunable_parameters())
     ticket = Ticket(prune_by_magnitude(weights, full_masks(weights), 0.5), nets[1].state_dict())
     rewind(nets[1], ticket)
@@ -74,11 +73,10 @@ def measure(model: str, algebra: str, width: int, size: int, rounds: int) -> dic
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder) / "checkpoint.npz", "")
         due = min(ms(checkpoint.due) for _ in range(1000))
+        state, masks = TrainState(sums=np.zeros(2)), ticket.masks
         saving = min(
-            ms(lambda: checkpoint.save(nets[1], ticket.masks, optimizer, [], Part(sums=np.zeros(2)),
-                                       {}, {}))
-            for _ in range(5)
-        )  # fmt: skip
+            ms(lambda: checkpoint.save(nets[1], masks, optimizer, state, {}, {})) for _ in range(5)
+        )
     checks = min(ms(lambda: check_pruned(nets[1], ticket, optimizer)) for _ in range(20))
     added = {
         "masks": pruned - plain,

@@ -1,12 +1,17 @@
-"""The training loop: batches, loss, backward, step; then validation or test, once an epoch."""
+"""The training loop: forward, loss, backward, step; then validation or test, once an epoch.
+
+TrainStep      one step, on one batch
+train_steps    all steps, one by one: for whoever saves, measures or stops in between
+train          all steps at once
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -18,10 +23,10 @@ from quatgrad.backend import get_backend
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import OptionError, RunError, unknown
 from quatgrad.kernels.registry import kernel
-from quatgrad.nn import Module
+from quatgrad.nn import Buffer, Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer
-from quatgrad.train_step import Step
+from quatgrad.step_graphs import StepGraphs
 
 
 @dataclass(frozen=True)
@@ -81,14 +86,134 @@ class Epoch:
     validation_loss: float | None = None
     validation_accuracy: float | None = None
 
+    def __str__(self) -> str:
+        """For a progress bar: "test 98.1%"."""
+        if self.validation_accuracy is not None:
+            return f"validation {self.validation_accuracy:.1%}"
+        return f"test {self.test_accuracy:.1%}"
+
 
 @dataclass(frozen=True)
-class Part:
-    """The epoch in progress: batches and seconds behind it, [sum of losses, right answers]."""
+class TrainState:
+    """Where a training stands: after the epochs of `history`, and `batch` batches of the next.
 
-    batches: int = 0
+    `sums` are the sum of the losses and the number of right answers of those batches, on the
+    device: the next step writes into the same array. `seconds` is the time that they took.
+    """
+
+    history: Sequence[Epoch] = ()
+    batch: int = 0
     sums: Array | Sequence[float] = (0.0, 0.0)
     seconds: float = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """The number of finished epochs."""
+        return len(self.history)
+
+
+class TrainStep:
+    """One step of training, for one model and one optimizer.
+
+        step = TrainStep(model, optimizer)
+        for images, labels in batches:
+            step(images, labels, lr)
+        loss, correct = step.take()
+
+    The sums of losses and right answers stay on the device: reading them means waiting for it.
+    """
+
+    def __init__(self, model: Module, optimizer: Optimizer):
+        self.model, self.optimizer = model, optimizer
+        self.sums = asarray(np.zeros(2))  # of losses and of right answers
+        self.graphs = StepGraphs(optimizer)
+
+    def __call__(self, images: Array, labels: Array, lr: float) -> None:
+        """One step on images (N, H, W, C) and labels (N,); on a GPU, as a recorded graph."""
+        images, labels = asarray(images), asarray(labels)
+        try:
+            self.graphs.run(self.eager, images, labels, lr)
+        except MemoryError as error:
+            error.__traceback__ = None  # which holds all arrays of the step
+            advice = _batch_that_fits(self.model, images, labels)
+            raise MemoryError(f"{error} {advice}") from error
+
+    def eager(self, images: Array, labels: Array, lr: float | Array) -> None:
+        """Forward, loss, backward, update."""
+        logits = self.model(Tensor(images))  # (N, H, W, C) -> (N, K)
+        loss = cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step(lr)
+        kernel("tally")(self.sums, logits.data, labels, loss.data)
+
+    def take(self) -> tuple[float, int]:
+        """(sum of losses, right answers) of all images since the last call."""
+        loss, correct = to_numpy(self.sums).tolist()
+        self.sums[...] = 0
+        return loss, round(correct)
+
+
+def train_steps(
+    model: Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    seeds: tuple[int, int] = (0, 0),
+    state: TrainState = TrainState(),
+    label: str | None = None,
+) -> Generator[TrainState]:
+    """Train the model in place; yields the state after each step, and after each epoch.
+
+    After an epoch `state.batch` is 0 and `state.history` has one more entry. `seeds` are those of
+    the order of the images and of their augmentation: both depend on (seed, epoch) alone. So a
+    model and an optimizer that stand at `state` continue with the same bits as if they had never
+    stopped. `label` names the progress bar, which appears on terminals alone; None hides it.
+    A loss that is not finite raises `RunError`; NumPy's warnings before that are not shown.
+    Denormal numbers are 0 until the generator ends or is closed.
+    """
+    per_epoch = num_batches(len(dataset.train), recipe.batch_size)
+    steps, count = recipe.epochs * per_epoch, state.epoch * per_epoch + state.batch
+    lr = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
+    step, (order, augment) = TrainStep(model, optimizer), seeds
+    step.sums[...] = asarray(np.asarray(state.sums))
+    hidden = True if label is None else None  # None: hidden where nobody looks, as in a log file
+    with (
+        _no_denormals(),
+        np.errstate(over="ignore", invalid="ignore"),
+        tqdm(
+            desc=label, total=steps, initial=count, unit="batch", leave=False, disable=hidden
+        ) as bar,
+    ):
+        for epoch in range(state.epoch, recipe.epochs):
+            start = time.perf_counter() - state.seconds
+            model.train()
+            cut = batches(dataset, recipe.batch_size, order, epoch, augment)
+            for images, labels in islice(cut, state.batch, None):
+                step(images, labels, lr(count))
+                count += 1
+                bar.update()
+                seconds = time.perf_counter() - start
+                state = TrainState(state.history, state.batch + 1, step.sums, seconds)
+                yield state
+            when = f"in epoch {epoch + 1}, by step {count}"
+            measured = _measure(model, dataset, recipe.batch_size, *step.take(), when)
+            measured = replace(measured, seconds=time.perf_counter() - start)
+            bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, {measured}")
+            state = TrainState((*state.history, measured))
+            yield state
+
+
+def _measure(
+    model: Module, dataset: Dataset, batch_size: int, total: float, correct: int, when: str
+) -> Epoch:
+    """An epoch from the sums of its steps, and from images that are not trained on."""
+    _check_finite(total, when)
+    name, split = dataset.watched
+    loss, accuracy = evaluate(model, split, dataset, _evaluated_at_once(batch_size))
+    _check_finite(loss, when)
+    n, measured = len(dataset.train), {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+    return Epoch(total / n, correct / n, **measured)
 
 
 def train(
@@ -98,62 +223,12 @@ def train(
     seed: int = 0,
     label: str = "",
     progress: bool = True,
-    optimizer: Optimizer | None = None,
-    history: Sequence[Epoch] = (),
-    after_epoch: Callable[[Optimizer, list[Epoch]], None] = lambda optimizer, history: None,
-    part: Part = Part(),
-    after_step: Callable[[Optimizer, list[Epoch], Part], None] = lambda optimizer, history, part: (
-        None
-    ),
-    until: int | None = None,
-    augment_seed: int | None = None,
 ) -> list[Epoch]:
-    """Train the model in place; measurements for each epoch.
-
-    Order and augmentation of an epoch depend on (seed, epoch) alone, or the augmentation on an
-    `augment_seed` of its own. So a model and an optimizer that have been trained for the epochs of
-    `history`, and for `part` of the next, go on as if they had never stopped; `until` stops after
-    so many epochs, to go on another day. The progress bar appears on terminals alone. A loss that
-    is not finite raises `RunError`; NumPy's warnings on the way there are not shown.
-    """
-    optimizer = optimizer or recipe.make_optimizer(model)
-    per_epoch = num_batches(len(dataset.train), recipe.batch_size)
-    steps = recipe.epochs * per_epoch
-    rate = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
-    history = list(history)
-    step, count = Step(model, optimizer), len(history) * per_epoch + part.batches
-    step.sums[...] = asarray(np.asarray(part.sums))
-    hidden = None if progress else True  # None: hidden where nobody looks, as in a log file
-    with (
-        _no_denormals(),
-        np.errstate(over="ignore", invalid="ignore"),
-        tqdm(
-            total=steps, initial=count, desc=label, unit="batch", leave=False, disable=hidden
-        ) as bar,
-    ):
-        for epoch in range(len(history), until or recipe.epochs):
-            start = time.perf_counter() - part.seconds
-            model.train()
-            cut = batches(dataset, recipe.batch_size, seed, epoch, augment_seed)
-            for images, labels in islice(cut, part.batches, None):
-                step(images, labels, rate(count))
-                count += 1
-                bar.update()
-                now = Part(count - epoch * per_epoch, step.sums, time.perf_counter() - start)
-                after_step(optimizer, history, now)
-            part = Part()
-            total, correct = step.take()
-            _finite(total, epoch, count)
-            n = len(dataset.train)
-            name, split = dataset.watched
-            loss, accuracy = evaluate(model, split, dataset, _evaluated_at_once(recipe.batch_size))
-            _finite(loss, epoch, count)
-            found = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
-            seconds = time.perf_counter() - start
-            history.append(Epoch(total / n, correct / n, seconds=seconds, **found))
-            bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, {name} {accuracy:.1%}")
-            after_epoch(optimizer, history)
-    return history
+    """Train the model in place by the recipe, from its first step to its last; all epochs."""
+    optimizer, name = recipe.make_optimizer(model), label if progress else None
+    for state in train_steps(model, dataset, recipe, optimizer, (seed, seed), label=name):
+        history = state.history
+    return list(history)
 
 
 def evaluate(
@@ -190,10 +265,25 @@ def _evaluated_at_once(batch_size: int) -> int:
     return max(batch_size, 512) if get_backend() == "cupy" else batch_size
 
 
-def _finite(loss: float, epoch: int, count: int) -> float:
+def _batch_that_fits(model: Module, images: Array, labels: Array) -> str:
+    """How many of the images fit into memory, found by trying; the model stays as it is."""
+    buffers = [(t, t.numpy().copy()) for _, t in model.named_state() if isinstance(t, Buffer)]
+    n, fits = len(images) // 2, False
+    while n > 1 and not fits:
+        try:
+            cross_entropy(model(Tensor(images[:n])), labels[:n]).backward()
+            fits = True
+        except MemoryError:
+            n //= 2
+        for p in model.parameters():
+            p.grad = None
+    for t, before in buffers:
+        t.data = before
+    return f"A batch of {n} fits." if fits else "Not even a batch of 2 fits."
+
+
+def _check_finite(loss: float, when: str) -> None:
     if not math.isfinite(loss):
         raise RunError(
-            f"training diverged: the loss is {loss} in epoch {epoch + 1}, by step {count}; "
-            "try a smaller --lr, or a --warmup"
+            f"training diverged: the loss is {loss} {when}; try a smaller --lr, or a --warmup"
         )
-    return loss

@@ -15,7 +15,7 @@ from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Adam
-from quatgrad.train import Recipe, evaluate, train
+from quatgrad.train import Recipe, TrainStep, evaluate, train, train_steps
 
 ALGEBRAS = ["real", "quaternion"]
 
@@ -126,17 +126,13 @@ def test_epochs_measure_the_mean_over_images_not_over_batches():
     assert epoch.seconds > 0
 
 
-def test_after_every_epoch_a_caller_sees_optimizer_and_history():
-    seen = []
-    model = network(name="lenet-300-100")
-    history = fit(
-        model, blobs(), Recipe(3, 16, 0.01), after_epoch=lambda *a: seen.append((a[0], len(a[1])))
-    )
-    assert [length for _, length in seen] == [1, 2, 3]
-    assert len(history) == 3
-    assert len({id(optimizer) for optimizer, _ in seen}) == 1
-    assert isinstance(seen[0][0], SGD)
-    assert seen[0][0].nesterov
+def test_a_caller_sees_where_training_stands_after_each_step_and_epoch():
+    model, recipe = network(name="lenet-300-100"), Recipe(3, 16, 0.01)
+    optimizer = recipe.make_optimizer(model)
+    seen = [(s.epoch, s.batch) for s in train_steps(model, blobs(), recipe, optimizer)]
+    assert seen == [(e + b // 4, b % 4) for e in range(3) for b in (1, 2, 3, 4)]
+    assert isinstance(optimizer, SGD)
+    assert optimizer.nesterov
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -146,19 +142,17 @@ def test_training_goes_on_after_its_history_with_the_same_bits(optimizer):
     history = fit(whole, data, recipe)
 
     first = network()
-    states = {}
-
-    def remember(optimizer, history):
-        states[len(history)] = (first.state_dict(), optimizer.state_dict(), list(history))
-
-    fit(first, data, recipe, after_epoch=remember)
-    state, memory, half = states[2]
+    once = recipe.make_optimizer(first)
+    for half in train_steps(first, data, recipe, once):
+        if half.epoch == 2:
+            state, memory = first.state_dict(), once.state_dict()
+            break
     second = network()
     second.load_state_dict(state)
     again = recipe.make_optimizer(second)
     again.load_state_dict(memory)
-    rest = fit(second, data, recipe, optimizer=again, history=half)
-    assert [e.test_loss for e in rest] == [e.test_loss for e in history]
+    *_, rest = train_steps(second, data, recipe, again, state=half)
+    assert [e.test_loss for e in rest.history] == [e.test_loss for e in history]
     for name, a in whole.state_dict().items():
         assert second.state_dict()[name].tobytes() == a.tobytes(), name
 
@@ -226,6 +220,22 @@ def test_an_image_is_judged_alone_not_by_its_neighbours():
 
 
 # ---------------------------------------------------------------------------- errors
+
+
+def test_advice_on_memory_changes_nothing_of_the_network(monkeypatch):
+    """The batches that are tried after a MemoryError move no running statistics."""
+    model, recipe = network("quaternion"), Recipe(1, 16, 0.05)
+    images = np.random.default_rng(0).standard_normal((16, 4, 4, 4)).astype(np.float32)
+    before = {name: a.tobytes() for name, a in model.state_dict().items()}
+
+    def full(step, *args):
+        raise MemoryError("Out of memory.")
+
+    monkeypatch.setattr(TrainStep, "eager", full)
+    with pytest.raises(MemoryError, match=r"Out of memory\. A batch of 8 fits\."):
+        TrainStep(model, recipe.make_optimizer(model))(images, np.zeros(16, np.int64), 0.1)
+    assert {name: a.tobytes() for name, a in model.state_dict().items()} == before
+    assert all(p.grad is None for p in model.parameters())
 
 
 @pytest.mark.parametrize("algebra", ALGEBRAS)

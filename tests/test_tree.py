@@ -21,7 +21,7 @@ FLOORS = {
     "quaternion": 2, "ops": 2,
     "nn": 3,
     "models": 4, "flat_parameters": 4, "optim": 4,
-    "data": 5, "train_step": 5,
+    "data": 5, "step_graphs": 5,
     "train": 6, "lth": 6, "sparse": 6,
     "paper": 7,
 }  # fmt: skip

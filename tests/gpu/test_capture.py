@@ -9,7 +9,8 @@ from quatgrad.arrays import asarray, to_numpy
 from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu.graph import Graph
 from quatgrad.optim import SGD, Adam
-from quatgrad.train_step import Step
+from quatgrad.step_graphs import StepGraphs
+from quatgrad.train import TrainStep
 
 
 def network(name, algebra):
@@ -29,10 +30,10 @@ def trained(net, sizes, make=None):
     for w in weights.values():
         w.prune(np.random.default_rng(1).random(w.shape) < 0.5)
     make = make or (lambda parameters: SGD(parameters, 0.9, nesterov=True, weight_decay=1e-3))
-    step = Step(net, make(net.parameters()))
+    step = TrainStep(net, make(net.parameters()))
     for k, (images, labels) in enumerate(batches(sizes)):
         step(images, labels, 0.1 / (1 + k))
-    return net.state_dict(), step.take(), [s[0] for s, r in step.recorded.items() if r]
+    return net.state_dict(), step.take(), [s[0] for s, r in step.graphs.recorded.items() if r]
 
 
 @pytest.mark.parametrize("algebra", ["real", "quaternion"])
@@ -42,7 +43,7 @@ def test_recorded_steps_are_eager_steps(solved, name, algebra, monkeypatch):
     state, sums, recorded = trained(network(name, algebra), sizes)
     assert recorded == [4, 3]
     with monkeypatch.context() as m:
-        m.setattr(Step, "_record", lambda *args: None)
+        m.setattr(StepGraphs, "_record", lambda *args: None)
         eager, eager_sums, nothing = trained(network(name, algebra), sizes)
     assert not nothing
     assert sums == eager_sums
@@ -57,7 +58,7 @@ def test_recorded_steps_are_eager_steps(solved, name, algebra, monkeypatch):
 
 def test_a_recorded_step_waits_for_nothing(solved):
     net = network("resnet8", "quaternion")
-    step = Step(net, SGD(net.parameters(), 0.9))
+    step = TrainStep(net, SGD(net.parameters(), 0.9))
     given = list(batches([4] * 4))
     for images, labels in given[:2]:
         step(images, labels, 0.1)
@@ -71,17 +72,17 @@ def test_a_recorded_step_waits_for_nothing(solved):
 
 def test_a_graph_does_not_outlive_its_masks(solved):
     net = network("conv-2", "quaternion")
-    step = Step(net, SGD(net.parameters(), 0.9, nesterov=True))
+    step = TrainStep(net, SGD(net.parameters(), 0.9, nesterov=True))
     given = list(batches([4] * 6))
     for images, labels in given[:3]:
         step(images, labels, 0.1)
-    first = next(iter(step.recorded.values()))
+    first = next(iter(step.graphs.recorded.values()))
     w = dict(net.prunable_parameters())["2.weight"]
     w.prune(np.random.default_rng(1).random(w.shape) < 0.5)
     for images, labels in given[3:]:
         step(images, labels, 0.1)
         assert (to_numpy(w.data) == 0)[~to_numpy(w.mask)].all()
-    assert next(iter(step.recorded.values())) not in (None, first)
+    assert next(iter(step.graphs.recorded.values())) not in (None, first)
 
 
 def test_recording_computes_nothing(stand_in):
@@ -149,7 +150,7 @@ def test_sums_on_any_backend():
         net = network("conv-2", "real")
         for p in net.parameters():
             p.data = np.zeros_like(p.data)  # no class is ahead: argmax is 0, and the loss ln 4
-        step = Step(net, SGD(net.parameters()))
+        step = TrainStep(net, SGD(net.parameters()))
         assert step.take() == (0, 0)
         ((images, _),) = batches([4])
         step(images, np.array([0, 1, 0, 2]), 0.1)

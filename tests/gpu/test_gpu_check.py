@@ -136,12 +136,12 @@ def test_kernels_are_timed_on_their_rung(check, solved, monkeypatch):
 
 def test_recorded_steps_on_the_stand_in(check, solved, monkeypatch):
     assert all(row["error"] == 0 for row in check.recorded(tiny=True))
-    broken = check.Step._eager
+    broken = check.TrainStep.eager
 
     def eager(step, images, labels, lr):
         broken(step, images, labels, lr if isinstance(lr, float) else lr * 2)
 
-    monkeypatch.setattr(check.Step, "_eager", eager)
+    monkeypatch.setattr(check.TrainStep, "eager", eager)
     assert next(check.recorded(tiny=True))["error"] == 1
 
 

@@ -12,7 +12,7 @@ from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu import plans
 from quatgrad.lth.command import cli
 from quatgrad.optim import SGD
-from quatgrad.train_step import Step
+from quatgrad.train import TrainStep
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_out_of_memory_says_what_batch_fits(stand_in, monkeypatch, capsys, tmp_p
         return real(shape, dtype)
 
     net = models.create("conv-2", num_classes=4, image_size=(8, 8), width=8)
-    step = Step(net, SGD(net.parameters()))
+    step = TrainStep(net, SGD(net.parameters()))
     x = np.zeros((64, 8, 8, 4), np.float32)
     limit = 24 * 8 * 8 * 8 * 9  # the patches of 24 images, or of 48 at the first layer
     monkeypatch.setattr(stand_in, "empty", empty)

@@ -12,8 +12,7 @@ from quatgrad.lth.command.cli import main
 from quatgrad.lth.results import compare
 from quatgrad.lth.search import checkpoint, selection
 from quatgrad.lth.store import files
-from quatgrad.train import Epoch, evaluate, train
-from quatgrad.train_step import Step
+from quatgrad.train import Epoch, TrainState, TrainStep, evaluate, train_steps
 
 LONG = replace(RECIPE, epochs=5, lr=0.3)
 
@@ -42,8 +41,10 @@ def test_points_are_what_training_by_hand_finds(tmp_path):
     """Every epoch's network kept, and tested: those of the points are on record."""
     (record,) = run(tmp_path, 0)
     model, images, states = lenet(), held_out(), []
-    history = train(model, images, LONG, progress=False,
-                    after_epoch=lambda *_: states.append(model.state_dict()))  # fmt: skip
+    for end in train_steps(model, images, LONG, LONG.make_optimizer(model)):
+        if end.batch == 0:
+            states.append(model.state_dict())
+    history = end.history
     tested = []
     for state in states:
         model.load_state_dict(state)
@@ -97,7 +98,7 @@ def test_killed_after_any_step_it_chooses_the_same(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole")
     assert any(r["points"]["best"]["epoch"] < 5 for r in whole)
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
-    honest = Step.__call__
+    honest = TrainStep.__call__
     for steps in range(1, 30, 2):  # 3 steps an epoch, 5 epochs, 2 levels
         taken = []
 
@@ -107,7 +108,7 @@ def test_killed_after_any_step_it_chooses_the_same(tmp_path, monkeypatch):
             taken.append(honest(self, *args))
 
         with monkeypatch.context() as m:
-            m.setattr(Step, "__call__", counted)
+            m.setattr(TrainStep, "__call__", counted)
             with pytest.raises(Killed):
                 run(tmp_path / f"{steps}")
         run(tmp_path / f"{steps}")
@@ -122,9 +123,9 @@ def test_a_checkpoint_keeps_the_states_that_may_be_chosen(tmp_path):
     saved = checkpoint.Checkpoint(tmp_path / "checkpoint.npz", "digest")
     history = epochs((0.5, 0.5), (0.6, 0.7))
     optimizer = RECIPE.make_optimizer(model)
-    saved.save(model, masks, optimizer, history, loop.Part(), {}, {1: state, 2: other})
-    found, _, _, kept = saved.load(lenet(), masks, optimizer)
-    assert list(map(asdict, found)) == list(map(asdict, history))
+    saved.save(model, masks, optimizer, TrainState(history), {}, {1: state, 2: other})
+    found, _, kept = saved.load(lenet(), masks, optimizer)
+    assert list(map(asdict, found.history)) == list(map(asdict, history))
     assert {n: files.digest(s) for n, s in kept.items()} == {
         1: files.digest(state), 2: files.digest(other)
     }  # fmt: skip
@@ -136,18 +137,16 @@ def test_the_search_ends_by_the_accuracy_of_validation_images(tmp_path, monkeypa
     monkeypatch.setattr(loop, "evaluate", perfect)
     monkeypatch.setattr(selection, "evaluate", perfect)
     first = [0.9, 0.1, 0.1, 0.1, 0.1]
-    monkeypatch.setattr("quatgrad.lth.search.level.train", falling(first))
+    monkeypatch.setattr("quatgrad.lth.search.level.train_steps", falling(first))
     assert len(run(tmp_path, 4, floor=0.2)) == 4
 
 
 def falling(accuracies):
-    """A `train` that does nothing, and ends each level with the next of the accuracies."""
+    """Training that does nothing, and ends each level with the next of the accuracies."""
     values = iter(accuracies)
 
-    def fake(model, *args, **kwargs):
-        history = epochs((next(values), 0.5))
-        args[7](None, history)  # after_epoch
-        return history
+    def fake(*args):
+        yield TrainState(epochs((next(values), 0.5)))
 
     return fake
 

@@ -18,7 +18,7 @@ from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.store import files
 from quatgrad.lth.ticket.checks import check_pruning
 from quatgrad.nn import Buffer
-from quatgrad.train import Recipe, train
+from quatgrad.train import Recipe, train_steps
 
 # ---------------------------------------------------------------------------- scope
 
@@ -255,8 +255,10 @@ def test_an_optimizer_restored_to_what_it_was_after_some_epochs(tmp_path, monkey
     tickets = starts_of(monkeypatch)
     run(tmp_path, 2, memory="restored", late=1)
     model, found = lenet(), []
-    train(model, dataset(), RECIPE, progress=False, optimizer=RECIPE.make_optimizer(model),
-          after_epoch=lambda optimizer, history: found.append(optimizer.state_dict()))  # fmt: skip
+    optimizer = RECIPE.make_optimizer(model)
+    for state in train_steps(model, dataset(), RECIPE, optimizer):
+        if state.batch == 0:
+            found.append(optimizer.state_dict())
     assert tickets[0].optimizer_state == {}
     for name, a in tickets[1].optimizer_state.items():
         np.testing.assert_array_equal(a, found[0][name])

@@ -22,7 +22,7 @@ from quatgrad.lth.search import checkpoint
 from quatgrad.lth.search.signals import Interrupted
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import Stage, read_end, read_record
-from quatgrad.train import Recipe, train
+from quatgrad.train import Recipe, train, train_steps
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,17 +117,17 @@ def test_who_shares_stages_says_of_what(tmp_path):
 
 
 def count_trainings(monkeypatch):
-    """A list of how many epochs each training had left."""
+    """A list of how many epochs each training took."""
     done = []
 
-    def counted(model, data, recipe, seed, label, progress, optimizer=None, history=(), *more,
-                until=None, **others):  # fmt: skip
-        done.append((until or recipe.epochs) - len(history))
-        return train(model, data, recipe, seed, label, progress, optimizer, history, *more,
-                     until=until, **others)  # fmt: skip
+    def counted(*args, **options):
+        done.append(0)
+        for state in train_steps(*args, **options):
+            done[-1] += state.batch == 0
+            yield state
 
-    monkeypatch.setattr("quatgrad.lth.search.level.train", counted)
-    monkeypatch.setattr("quatgrad.lth.search.search.train", counted)
+    monkeypatch.setattr("quatgrad.lth.search.level.train_steps", counted)
+    monkeypatch.setattr("quatgrad.lth.search.search.train_steps", counted)
     return done
 
 
@@ -210,10 +210,10 @@ class Killed(BaseException):
 
 def die_after(monkeypatch, steps):
     """The process dies after so many steps; returns the list that counts them."""
-    from quatgrad.train_step import Step
+    from quatgrad.train import TrainStep
 
     taken = []
-    honest = Step.__call__
+    honest = TrainStep.__call__
 
     def counted(self, *args):
         if len(taken) == steps:
@@ -221,7 +221,7 @@ def die_after(monkeypatch, steps):
         honest(self, *args)
         taken.append(1)
 
-    monkeypatch.setattr(Step, "__call__", counted)
+    monkeypatch.setattr(TrainStep, "__call__", counted)
     return taken
 
 
@@ -254,27 +254,16 @@ def run_counted(m, directory, choice):
 
 def test_partial_sums_of_an_epoch_are_part_of_a_checkpoint():
     """Loss and accuracy of an epoch that was interrupted are those of all its batches."""
-    parts = []
     recipe = Recipe(2, 16, 0.05)
     whole = train(lenet(), dataset(), recipe, progress=False)
-
-    class Enough(BaseException):
-        pass
-
     model = lenet()
     optimizer = recipe.make_optimizer(model)
-
-    def stop(optimizer, history, part):
-        if len(history) == 1 and part.batches == 2:
-            parts.append((list(history), replace(part, sums=part.sums.copy())))
-            raise Enough
-
-    with pytest.raises(Enough):
-        train(model, dataset(), recipe, progress=False, optimizer=optimizer, after_step=stop)
-    ((history, part),) = parts
-    rest = train(model, dataset(), recipe, progress=False, optimizer=optimizer, history=history,
-                 part=part)  # fmt: skip
-    assert [replace(e, seconds=0) for e in rest] == [replace(e, seconds=0) for e in whole]
+    for state in train_steps(model, dataset(), recipe, optimizer):
+        if (state.epoch, state.batch) == (1, 2):
+            break
+    state = replace(state, sums=state.sums.copy())
+    *_, end = train_steps(model, dataset(), recipe, optimizer, state=state)
+    assert [replace(e, seconds=0) for e in end.history] == [replace(e, seconds=0) for e in whole]
 
 
 # ---------------------------------------------------------------------------- signals
@@ -299,9 +288,9 @@ def test_a_signal_saves_after_the_step_and_stops(tmp_path, monkeypatch, number):
 
 
 def signal_after(monkeypatch, number, steps):
-    from quatgrad.train_step import Step
+    from quatgrad.train import TrainStep
 
-    taken, honest = [], Step.__call__
+    taken, honest = [], TrainStep.__call__
 
     def counted(self, *args):
         honest(self, *args)
@@ -309,17 +298,17 @@ def signal_after(monkeypatch, number, steps):
         if len(taken) == steps:
             signal.raise_signal(number)
 
-    monkeypatch.setattr(Step, "__call__", counted)
+    monkeypatch.setattr(TrainStep, "__call__", counted)
 
 
 def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
-    from quatgrad.train_step import Step
+    from quatgrad.train import TrainStep
 
     def twice(self, *args):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(Step, "__call__", twice)
+    monkeypatch.setattr(TrainStep, "__call__", twice)
     with pytest.raises(Interrupted) as stopped:
         run(tmp_path, 0)
     assert (stopped.value.number, stopped.value.saved) == (signal.SIGTERM, "")

@@ -19,7 +19,7 @@ from quatgrad.errors import OptionError
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import BatchNorm2d, Module, QBatchNorm2d
-from quatgrad.train import Epoch, Recipe, evaluate, train
+from quatgrad.train import Epoch, Recipe, TrainState, evaluate, train_steps
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def stability(
         rewind(model, ticket)
         optimizer = recipe.make_optimizer(model)
         optimizer.load_state_dict(ticket.optimizer_state)
-        train(model, dataset, recipe, seed, progress=False, optimizer=optimizer, history=history)
+        for _ in train_steps(model, dataset, recipe, optimizer, (seed, seed), TrainState(history)):
+            pass
         ends.append(Ticket(ticket.masks, model.state_dict()))
     one, other = ends
     return line(model, one, other, dataset, points=points, batch_size=recipe.batch_size)

@@ -15,8 +15,7 @@ from quatgrad.lth.experiment.options import Options
 from quatgrad.lth.search.search import Search
 from quatgrad.lth.store.stage import Stage
 from quatgrad.nn import Module
-from quatgrad.train import Recipe, evaluate
-from quatgrad.train_step import Step
+from quatgrad.train import Recipe, TrainStep, evaluate
 
 #: Steps that are timed; the one before them, which compiles, is not.
 STEPS = 3
@@ -94,7 +93,7 @@ def stage_bytes(model: Module, level: int, options: Options) -> int:
 
 def seconds_per_epoch(model: Module, dataset: Dataset, recipe: Recipe) -> float:
     """Seconds that an epoch will take; trains the model for a few steps."""
-    step = Step(model, recipe.make_optimizer(model))
+    step = TrainStep(model, recipe.make_optimizer(model))
     model.train()
     times = []
     for _, batch in zip(range(STEPS + 1), batches(dataset, recipe.batch_size, 0, 0), strict=False):

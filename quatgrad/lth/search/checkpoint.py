@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.lth.ticket.ticket import part as ticket_part
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
-from quatgrad.train import Epoch, Part
+from quatgrad.train import Epoch, TrainState
 
 #: A checkpoint is written if the last is so old: seconds. Where writing one takes long, training
 #: takes 50 times as long before the next.
@@ -40,31 +40,37 @@ class Checkpoint:
         return time.monotonic() - self.saved >= self.pause
 
     def save(
-        self, model: Module, masks: Masks, optimizer: Optimizer, history: list[Epoch], part: Part,
-        checks: Any, kept: Kept,
-    ) -> None:  # fmt: skip
-        """Write down where training stands: the epochs of `history` and a part of the next.
-
-        `kept` are the states that may be reported yet.
-        """
+        self,
+        model: Module,
+        masks: Masks,
+        optimizer: Optimizer,
+        state: TrainState,
+        checks: Any,
+        kept: Kept,
+    ) -> None:
+        """Write down where training stands; `kept` are the states that may be reported yet."""
         began = time.monotonic()
         now = Ticket(masks, model.state_dict(), optimizer.state_dict())
         said = {
             "start": self.start,
-            "epochs": [asdict(epoch) for epoch in history],
-            "part": asdict(replace(part, sums=to_numpy(part.sums).tolist())),
+            "epochs": [asdict(epoch) for epoch in state.history],
+            "part": {
+                "batches": state.batch,
+                "sums": to_numpy(state.sums).tolist(),
+                "seconds": state.seconds,
+            },
             "checks": checks,
         }
         text = np.frombuffer(json.dumps(said).encode(), np.uint8)
-        states = {f"kept/{n}/{k}": a for n, state in kept.items() for k, a in state.items()}
+        states = {f"kept/{n}/{k}": a for n, arrays in kept.items() for k, a in arrays.items()}
         files.write_arrays(self.path, {**now.arrays(), **states, "said": text}, compress=False)
         self.saved = time.monotonic()
         self.pause = max(INTERVAL, SHARE * (self.saved - began)) if INTERVAL else 0.0
 
     def load(
         self, model: Module, masks: Masks, optimizer: Optimizer
-    ) -> tuple[list[Epoch], Part, Any, Kept] | None:
-        """Put network and optimizer where the checkpoint stands: what it has behind it.
+    ) -> tuple[TrainState, Any, Kept] | None:
+        """Put network and optimizer where the checkpoint stands; its state, checks and `kept`.
 
         None, and nothing changes, without a checkpoint of this start.
         """
@@ -81,4 +87,6 @@ class Checkpoint:
         numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("kept/")}
         kept = {n: ticket_part(arrays, f"kept/{n}/") for n in numbers}
         epochs = [Epoch(**epoch) for epoch in said["epochs"]]
-        return epochs, Part(**said["part"]), said["checks"], kept
+        part = said["part"]
+        state = TrainState(epochs, part["batches"], part["sums"], part["seconds"])
+        return state, said["checks"], kept

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from quatgrad.lth.ticket.ticket import Ticket, digest
 from quatgrad.models.costs import costs
 from quatgrad.nn import Buffer, Module
 from quatgrad.optim import Optimizer
-from quatgrad.train import Epoch, Part, Recipe, train
+from quatgrad.train import Epoch, Recipe, TrainState, train_steps
 
 #: What is asserted, in words.
 MEANING = {
@@ -78,20 +80,22 @@ class Level:
         check_start(model, ticket)
         self.checks.update(["start start", *(["start pruning"] if self.pruned else [])])
         self.checkpoint = Checkpoint(self.stage.checkpoint, ticket_digest)
-        part = Part()
+        state = TrainState(history)
         if found := self.checkpoint.load(model, ticket.masks, optimizer):
-            began -= sum(e.seconds for e in found[0][len(history) :]) + found[1].seconds
-            history, part, counted, self.kept = found
+            state, counted, self.kept = found
+            began -= sum(e.seconds for e in state.history[self.behind :]) + state.seconds
             self.checks.update(counted)
-        history = train(
-            model, self.dataset, self.recipe, self.seeds[0], label, progress, optimizer, history,
-            self.after_epoch, part, self.after_step, augment_seed=self.seeds[1],
-        )  # fmt: skip
+        name = label if progress else None
+        args = model, self.dataset, self.recipe, optimizer, self.seeds, state, name
+        with closing(train_steps(*args)) as steps:
+            for state in steps:
+                self.after(state, optimizer)
         check_unchanged(ticket, ticket_digest)
         self.checks["end unchanged"] += 1
         memory = optimizer.state_dict() if remember else {}
         end = Ticket(ticket.masks, model.state_dict(), memory)
-        record = self.record(history, ticket_digest, end) | {"seconds": time.perf_counter() - began}
+        record = self.record(state.history, ticket_digest, end)
+        record["seconds"] = time.perf_counter() - began
         self.stage.finish(end, record, self.told())
 
     @property
@@ -99,36 +103,32 @@ class Level:
         """Were its masks made by pruning, and not taken from elsewhere?"""
         return bool(self.stage.parents) and "masks" not in self.stage.parents
 
-    def after_step(self, optimizer: Optimizer, history: list[Epoch], part: Part) -> None:
-        """Save it if it is time."""
-        if self.checkpoint.due() or self.asked:
-            self.check("checkpoint", optimizer)
-            self.save(optimizer, history, part)
+    def after(self, state: TrainState, optimizer: Optimizer) -> None:
+        """What follows a step or an epoch: asserting, keeping, saving."""
+        last = state.epoch == self.recipe.epochs
+        save = self.checkpoint.due() or (bool(self.asked) and not last)
+        if save or not state.batch:
+            check_pruned(self.model, self.ticket, optimizer)
+            self.checks["end pruned" if last else "checkpoint pruned"] += 1
+        if not state.batch:
+            self.keep(state.history, optimizer)
+        if save:
+            self.save(state, optimizer)
 
-    def after_epoch(self, optimizer: Optimizer, history: list[Epoch]) -> None:
-        """Assert; keep it if somebody may want to rewind to here; save it if it is time."""
-        last = len(history) == self.recipe.epochs
+    def keep(self, history: Sequence[Epoch], optimizer: Optimizer) -> None:
+        """Keep the network of an epoch that somebody may want to report, or to rewind to."""
         if self.dataset.validation:
             self.kept = selection.keep(self.kept, self.model, history, self.behind)
-        self.check("end" if last else "checkpoint", optimizer)
         if len(history) == self.early:
             early = Ticket({}, self.model.state_dict(), optimizer.state_dict())
             files.save_ticket(early_path(self.stage.path, self.early), early)
-        if self.checkpoint.due() or (self.asked and not last):
-            self.save(optimizer, history, Part())
 
-    def check(self, when: str, optimizer: Optimizer) -> None:
-        """The invariants that hold at any time."""
-        check_pruned(self.model, self.ticket, optimizer)
-        self.checks[f"{when} pruned"] += 1
-
-    def save(self, optimizer: Optimizer, history: list[Epoch], part: Part) -> None:
-        """Write a checkpoint, and stop there if that was asked for."""
-        self.checkpoint.save(
-            self.model, self.ticket.masks, optimizer, history, part, self.checks, self.kept
-        )
+    def save(self, state: TrainState, optimizer: Optimizer) -> None:
+        """Write a checkpoint, and stop there if a signal wants it."""
+        masks, checks = self.ticket.masks, self.checks
+        self.checkpoint.save(self.model, masks, optimizer, state, checks, self.kept)
         if self.asked:
-            where = f"epoch {len(history) + 1}, after {part.batches} batches"
+            where = f"epoch {state.epoch + 1}, after {state.batch} batches"
             raise Interrupted(self.asked[0], f"{self.stage.name} in {where}")
 
     def told(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Level:
             told[when][what] = count
         return told
 
-    def record(self, history: list[Epoch], ticket_digest: str, end: Ticket) -> Record:
+    def record(self, history: Sequence[Epoch], ticket_digest: str, end: Ticket) -> Record:
         """What was measured, and the digests of what it was measured on."""
         ticket, model = self.ticket, self.model
         network = (
@@ -174,7 +174,7 @@ class Level:
             ],
         }
 
-    def measured(self, history: list[Epoch], end: Ticket) -> dict[str, Any]:
+    def measured(self, history: Sequence[Epoch], end: Ticket) -> dict[str, Any]:
         """Test accuracy and loss at the end; and with validation images, at all `points`."""
         last = history[-1]
         if not self.dataset.validation:

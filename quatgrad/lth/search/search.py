@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from quatgrad.lth.store.stage import Record, Stage, chosen, read_end, read_recor
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import State, Ticket
 from quatgrad.nn import Module
-from quatgrad.train import Epoch, Recipe, train
+from quatgrad.train import Epoch, Recipe, TrainState, train_steps
 
 #: So many levels may end below the floor; one more, and the search ends: the paper's "a few".
 LEVELS_BELOW_FLOOR = 2
@@ -198,12 +199,12 @@ class Search:
             if not path.exists():
                 rewind(model, Ticket(full_masks(dict(model.prunable_parameters())), start))
                 optimizer = self.recipe.make_optimizer(model)
-                again = train(
-                    model, self.dataset, self.recipe, self.seed_of("order"),
-                    f"{self.label} dense again", self.progress, optimizer, until=len(history),
-                    augment_seed=self.seed_of("augment"),
-                )  # fmt: skip
-                if list(map(_timeless, again)) != list(map(_timeless, history)):
+                seeds = self.seed_of("order"), self.seed_of("augment")
+                label = f"{self.label} dense again" if self.progress else None
+                args = model, self.dataset, self.recipe, optimizer, seeds, TrainState(), label
+                with closing(train_steps(*args)) as steps:
+                    again = next(state for state in steps if state.epoch == len(history))
+                if list(map(_timeless, again.history)) != list(map(_timeless, history)):
                     raise RunError(
                         f"the network of {dense} was trained again up to --late, and came out "
                         "otherwise: use the backend and machine that trained it, or another --out"

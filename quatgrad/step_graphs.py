@@ -1,0 +1,80 @@
+"""On a GPU a training step becomes one CUDA graph.
+
+Python launches the thousand kernels of a ResNet's step one by one, and a fast GPU waits for it; as
+a graph they are one launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from quatgrad.arrays import Array, asarray
+from quatgrad.backend import get_backend, notice
+from quatgrad.optim import SGD, Optimizer
+
+Step = Callable[[Array, Array, "float | Array"], None]  # of images, labels and learning rate
+
+
+class StepGraphs:
+    """The graphs of a step, one for each shape of the images.
+
+    With the backend "cupy" and SGD, the first batch of a size is an ordinary step, as are the first
+    two of all, which compile what there is to compile; the next is recorded, and it and all later
+    ones are launched as a graph: the same kernels on other numbers.
+    A step that cannot be recorded, as one that draws random numbers, stays eager, with a notice.
+    Weights, rates and masks may change between steps: a graph whose memory is no longer that of
+    the optimizer is thrown away.
+    """
+
+    def __init__(self, optimizer: Optimizer):
+        self.optimizer = optimizer
+        self.recorded: dict[tuple[int, ...], _Recorded | None] = {}
+        self.eager_steps = 0
+        # Adam's update counts its steps on the host, and a graph would count no further.
+        self.enabled = get_backend() == "cupy" and isinstance(optimizer, SGD)
+
+    def run(self, step: Step, images: Array, labels: Array, lr: float) -> None:
+        """Call `step(images, labels, lr)`, or launch its graph."""
+        if not self.enabled:
+            step(images, labels, lr)
+            return
+        # The rate is an array also where the step is eager: the same kernels then.
+        arrays = images, labels, asarray(np.asarray(lr, images.dtype))
+        self._forget_if_moved()
+        known = images.shape in self.recorded and self.eager_steps > 1
+        if known and not self.recorded[images.shape]:
+            self._record(step, *arrays)
+        graph = self.recorded.setdefault(images.shape)
+        self.eager_steps += graph is None
+        (graph or step)(*arrays)
+
+    def _forget_if_moved(self) -> None:
+        arena = getattr(self.optimizer, "arena", None)
+        if arena and not arena.holds(self.optimizer.parameters, self.optimizer.state):
+            self.recorded.clear()
+
+    def _record(self, step: Step, *arrays: Array) -> None:
+        try:
+            self.recorded[arrays[0].shape] = _Recorded(step, *arrays)
+        except (NotImplementedError, RuntimeError, MemoryError) as error:
+            self.enabled = False
+            reason = str(error).partition("\n")[0]
+            notice(f"the training step is no CUDA graph ({reason}): small batches are slower")
+
+
+class _Recorded:
+    """A step as a graph, and copies of the arrays that it reads: images, labels, learning rate."""
+
+    def __init__(self, step: Step, *arrays: Array):
+        from quatgrad.kernels.cupy_gpu.graph import Graph
+
+        self.arrays = [a.copy() for a in arrays]
+        self.graph = Graph(partial(step, *self.arrays))
+
+    def __call__(self, *arrays: Array) -> None:
+        for mine, given in zip(self.arrays, arrays, strict=True):
+            mine[...] = given
+        self.graph()
