@@ -42,6 +42,7 @@ from matplotlib.style import context
 
 from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
+from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.models import create, resnet
 from quatgrad.models.algebra import Layers
 from quatgrad.ops import cross_entropy
@@ -103,7 +104,8 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 WINDOW, HALVE = ((3, 3), (1, 1), (1, 1)), ((2, 2), (2, 2), (0, 0))  # size, stride, padding
 
-#: kernel -> its arguments, from x (N, H, W, C), y (N, H/2, W/2, C), P (patches), c (C,), eps
+#: kernel, perhaps with a remark -> its arguments, from x (N, H, W, C), y (N, H/2, W/2, C),
+#: P (patches), c (C,), eps
 KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "patches": lambda x, y, P, c, eps: (x, *WINDOW),
     "unpatches": lambda x, y, P, c, eps: (P, x.shape, *WINDOW[1:]),
@@ -114,21 +116,11 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "batch_norm": lambda x, y, P, c, eps: (x, c, c, eps),
     "batch_norm_dx": lambda x, y, P, c, eps: (1 - x, x, c, c, c, eps),
     "batch_norm_eval": lambda x, y, P, c, eps: (x, c, c, c, c, eps),
-    "conv_norm": lambda x, y, P, c, eps: (x, same_width(x)[0], c, c, x, *WINDOW[1:], eps, True),
-    "conv_norm_dx": lambda x, y, P, c, eps: (
-        1 - x,
-        x,
-        x,
-        x,
-        c,
-        c,
-        same_width(x)[0],
-        c,
-        c,
-        x.shape,
-        *WINDOW[1:],
-        eps,
-        True,
+    "conv_norm_act": lambda x, y, P, c, eps: (
+        *(x, same_width(x)[0], c, c, x, Block(*WINDOW[1:], eps, True)),
+    ),
+    "conv_norm_act_dx": lambda x, y, P, c, eps: (
+        *(1 - x, Saved(x, x, x, c, c), same_width(x)[0], c, c, Block(*WINDOW[1:], eps, True), True),
     ),
     "relu": lambda x, y, P, c, eps: (x,),
     "add": lambda x, y, P, c, eps: (x, 1 - x),
@@ -148,16 +140,16 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     ),
     "conv2d": lambda x, *_: (x, same_width(x)[0], *WINDOW[1:]),
     "conv2d_dx": lambda x, *_: (x, same_width(x)[0], x.shape, *WINDOW[1:]),
-    "conv2d_dw": lambda x, *_: (x, 1 - x, *WINDOW),
+    "conv2d_dw": lambda x, *_: (x, 1 - x, same_width(x)[0].shape, *WINDOW[1:]),
     "matmul": lambda *_: (normal(256, 2048), normal(2048, 1000)),
     "expand": lambda *_: (normal(4, 3, 3, 64, 64),),
     "fold": lambda *_: (normal(3, 3, 256, 256),),
     "hamilton_linear": lambda *_: (normal(256, 1024), normal(4, 256, 256)),
     "hamilton_linear_dx": lambda *_: (normal(256, 1024), normal(4, 256, 256)),
     "hamilton_linear_dw": lambda *_: (normal(256, 1024), normal(256, 1024, seed=1)),
-    "hamilton_conv2d": lambda x, *_: (x, same_width(x, 4), *WINDOW[1:]),
-    "hamilton_conv2d_dx": lambda x, *_: (x, same_width(x, 4), x.shape, *WINDOW[1:]),
-    "hamilton_conv2d_dw": lambda x, *_: (x, 1 - x, *WINDOW),
+    "conv2d quaternion": lambda x, *_: (x, same_width(x, 4), *WINDOW[1:]),
+    "conv2d_dx quaternion": lambda x, *_: (x, same_width(x, 4), x.shape, *WINDOW[1:]),
+    "conv2d_dw quaternion": lambda x, *_: (x, 1 - x, same_width(x, 4).shape, *WINDOW[1:]),
 }
 
 
@@ -172,7 +164,7 @@ def kernel_call(engine: str, name: str, shape: Sequence[int]) -> Call:
     x, c = normal(*shape), 1 + normal(shape[-1]) ** 2
     y, P = x[:, ::2, ::2].copy(), reference.patches(x, *WINDOW)
     args = KERNELS[name](x, y, P, c, 1e-5)
-    return lambda: kernel(name)(*args)
+    return lambda: kernel(name.split()[0])(*args)
 
 
 def layer_call(engine: str, algebra: str, sizes: Sequence[int]) -> Call:
@@ -447,7 +439,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
 def explained() -> Iterator[str]:
     """A line for each convolution of the layers: the algorithm of y, dx and dw."""
-    from quatgrad.kernels.numba_cpu.choice import explain
+    from quatgrad.kernels.numba_cpu.conv.algorithm import explain
 
     for N, *maps, P, Q in (sizes for sizes in LAYERS if len(sizes) == 5):
         for algebra, w in (("real", (3, 3, P, Q)), ("quaternion", (4, 3, 3, P // 4, Q // 4))):

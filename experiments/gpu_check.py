@@ -43,8 +43,9 @@ from quatgrad.data import Dataset, Split
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.encode import make_colour_encode
 from quatgrad.errors import BackendError, QuatgradError
-from quatgrad.kernels import cupy_gpu, reference, use_kernels
-from quatgrad.kernels.registry import kernel, numbers
+from quatgrad.kernels import reference, use_kernels
+from quatgrad.kernels.reference.conv_norm_act import Block, Saved
+from quatgrad.kernels.registry import kernel, kernels_of, numbers
 from quatgrad.models import resnet
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
@@ -92,15 +93,15 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "max_pool_dx": (half, winner, x.shape, *HALVE),
         "avg_pool": (x, *HALVE),
         "avg_pool_dx": (half, x.shape, *HALVE),
-        "operand": (x,),
-        "wide": ((x.view(np.uint32) >> 16).astype(np.uint16),),
+        "cast_input": (x,),
+        "upcast": ((x.view(np.uint32) >> 16).astype(np.uint16),),
         "add": (x, g),
         "relu": (x,),
         "relu_dx": (g, x),
         "batch_norm": (x, c, c, 1e-5),
         "batch_norm_dx": (g, x, c, c2, c, 1e-5),
         "batch_norm_eval": (x, c, c2, c, c, 1e-5),
-        "follow": (c, c2, 0.1),
+        "update_running_stats": (c, c2, 0.1),
         "expand": (v,),
         "fold": (w,),
         "hamilton": (p, q),
@@ -111,7 +112,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "augment": (images, labels, moves, c[:3], c2[:3], normal(3, 4)),
         "cross_entropy": (dots, labels, 0.1),
         "cross_entropy_dz": (-abs(dots), labels, 0.1, one),
-        "tally": (np.zeros(2), dots, labels, one),
+        "accumulate_metrics": (np.zeros(2), dots, labels, one),
         "sgd_masked": (x, g, normal(*x.shape, seed=6), alive, one, *numbers[1:]),
         "sgd": (x, g, normal(*x.shape, seed=6), *numbers),
         "adam": (x, g, normal(*x.shape, seed=6), x * x, 3, 1e-3, (0.9, 0.999), 1e-8, 0.1, True),
@@ -121,30 +122,32 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
     }
     for name in ("exp", "inverse", "log", "norm", "normalize", "polar", "sqrt"):
         table[f"quaternion_{name}"] = (p,)
-    for name, weight in (("conv2d", w), ("hamilton_conv2d", v)):
-        table[name] = x, weight, *WINDOW[1:]
-        table[f"{name}_dx"] = g, weight, x.shape, *WINDOW[1:]
-        table[f"{name}_dw"] = x, g, *WINDOW
-    how = *WINDOW[1:], 1e-5, True
-    table["conv_norm"] = x, v, c, c, g, *how
-    table["conv_norm_dx"] = g, x, normal(*x.shape, seed=7), x, c, c2, v, c, c, x.shape, *how
+    for kind, weight in (("", w), (" quaternion", v)):
+        table[f"conv2d{kind}"] = x, weight, *WINDOW[1:]
+        table[f"conv2d_dx{kind}"] = g, weight, x.shape, *WINDOW[1:]
+        table[f"conv2d_dw{kind}"] = x, g, weight.shape, *WINDOW[1:]
+    block, saved = Block(*WINDOW[1:], 1e-5, True), Saved(x, normal(*x.shape, seed=7), x, c, c2)
+    table["conv_norm_act"] = x, v, c, c, g, block
+    table["conv_norm_act_dx"] = g, saved, v, c, c, block, True
     return table
 
 
 IN_PLACE = {  # the arguments that are the result
-    "sgd": (0, 2), "sgd_masked": (0, 2), "adam": (0, 2, 3), "follow": (0,), "tally": (0,),
+    "sgd": (0, 2), "sgd_masked": (0, 2), "adam": (0, 2, 3), "update_running_stats": (0,),
+    "accumulate_metrics": (0,),
 }  # fmt: skip
 
 
 def kernels(tiny: bool) -> Iterator[Row]:
     """Every kernel of the best rung that has it, against `reference` in float64."""
     for name, args in arguments(*(TINY_MAPS if tiny else MAPS)).items():
-        true = results(name, getattr(reference, name), args, wide)
+        short = name.split()[0]
+        true = results(short, getattr(reference, short), args, wide)
         for precision in PRECISIONS if "conv" in name else ("float32",):
             row: Row = {"what": f"{name} {precision}", "limit": LIMITS[precision]}
             try:
                 with use_precision(precision):
-                    found = results(name, kernel(name), args, on_device)
+                    found = results(short, kernel(short), args, on_device)
                 yield row | {"error": max(map(distance, found, true))}
             except Exception as error:  # one that does not compile hides none of the others
                 yield row | {"error": FAR, "why": f"{type(error).__name__}: {error}"}
@@ -154,12 +157,20 @@ def results(
     name: str, f: Callable[..., Any], args: tuple[Any, ...], move: Callable[[Any], Any]
 ) -> list[np.ndarray]:
     """What the kernel f makes of the arguments, moved; as NumPy arrays."""
-    args = tuple(move(a) if isinstance(a, np.ndarray) else a for a in args)
+    args = tuple(moved(a, move) for a in args)
     y = f(*args)
     if name in IN_PLACE:
         y = tuple(args[k] for k in IN_PLACE[name])
     parts = y if isinstance(y, tuple) else (y,)
+    parts = [b for a in parts for b in (a if isinstance(a, tuple) else (a,))]
     return [to_numpy(numbers(a)) for a in parts if a is not None]
+
+
+def moved(a: Any, move: Callable[[Any], Any]) -> Any:
+    """An argument whose arrays are moved: those of `Saved` too."""
+    if isinstance(a, Saved):
+        return Saved(*(moved(b, move) for b in a))
+    return move(a) if isinstance(a, np.ndarray) else a
 
 
 def wide(a: np.ndarray) -> np.ndarray:
@@ -255,13 +266,13 @@ def kernel_speed(tiny: bool) -> Iterator[Row]:
     """Every kernel of the GPU rung against the rung below."""
     rungs = ("cupy_gpu", "gemm") if get_backend() == "cupy" else ("gemm", "reference")
     for name, args in arguments(*(TINY_MAPS if tiny else LARGE_MAPS)).items():
-        if name not in cupy_gpu.__all__:
+        if name.split()[0] not in kernels_of("cupy_gpu"):
             continue
-        moved = [on_device(a) if isinstance(a, np.ndarray) else a for a in args]
+        there = [moved(a, on_device) for a in args]
         seconds = {}
         for rung in rungs:
             with use_kernels(rung):
-                call = partial(kernel(name), *moved)
+                call = partial(kernel(name.split()[0]), *there)
                 seconds[rung] = 1 / per_second(call, 1, TINY_SECONDS if tiny else KERNEL_SECONDS)
         yield {"kernel": name, "seconds": seconds}
 

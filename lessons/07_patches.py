@@ -237,10 +237,10 @@ print((x * reference.unpatches(P, x.shape, *how)).sum())
 # ## And with quaternions
 #
 # Nothing new is needed. A window sees quaternions instead of numbers; the layer's matrix is the
-# one of lesson 6, with its sixteen blocks, for each offset of the window.
+# one of lesson 6, with its sixteen blocks, for each offset of the window: the first line of
+# `gemm.conv2d`, above.
 
 # %%
-print(inspect.getsource(gemm.hamilton_conv2d))
 maps, weight = rng.standard_normal((2, 8, 8, 12)), rng.standard_normal((4, 3, 3, 3, 5))
 y = ops.hamilton_conv2d(Tensor(maps), Tensor(weight), padding=1)
 assert np.allclose(y.numpy(), convolve(maps, gemm.expand(weight), padding=1))

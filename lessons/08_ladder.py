@@ -35,7 +35,9 @@ from checkers import lesson08 as check
 from quatgrad import arrays, backend, kernels
 from quatgrad.errors import BackendError
 from quatgrad.kernels import gemm, reference
-from quatgrad.kernels.numba_cpu import choice, hamilton8
+from quatgrad.kernels.numba_cpu.conv.algorithm import explain
+from quatgrad.kernels.numba_cpu.conv.eight_products import conv2d as conv2d_by_eight
+from quatgrad.kernels.numba_cpu.conv.eight_products import is_profitable
 from quatgrad.kernels.reference import HAMILTON
 
 plt.style.use("quatgrad.style")
@@ -57,7 +59,7 @@ print(f"{work / 1e6:.0f} million multiplications")
 # answer is easy.
 
 # %%
-truth = reference.hamilton_conv2d(x.astype(float), w.astype(float), *how)
+truth = reference.conv2d(x.astype(float), w.astype(float), *how)
 rungs = {}
 
 
@@ -156,7 +158,7 @@ climb("loops, compiled", lambda: product(rows, columns).reshape(truth.shape))
 # %%
 for name, rung in (("matrix product", "numpy"), ("matrix product, Numba", "numba")):
     with backend.use_backend(rung):
-        climb(name, lambda: gemm.hamilton_conv2d(x, w, *how))
+        climb(name, lambda: gemm.conv2d(x, w, *how))
 
 # %% [markdown]
 # Up to here every rung made at least the multiplications of the definition, and waited less. From
@@ -210,7 +212,7 @@ assert np.allclose(eight(other, one), reference.hamilton(one, other))
 # of its features. In the package, where X and W are the eight planes of x and of w:
 
 # %%
-print(inspect.getsource(hamilton8.hamilton_conv2d))
+print(inspect.getsource(conv2d_by_eight))
 
 # %% [markdown]
 # By hand:
@@ -233,7 +235,7 @@ climb("eight products, Numba", eight_products)
 
 # %%
 for width in (32, 64, 128, 512):
-    yes = "pays" if hamilton8.pays(width // 4, width // 4) else "does not pay"
+    yes = "pays" if is_profitable(width // 4, width // 4) else "does not pay"
     print(f"linear layer, {width} features: {yes}")
 
 # %% [markdown]
@@ -276,11 +278,11 @@ check.saving(saving)
 # %% [markdown]
 # The package takes m = 4 and r = 3, four times less, and at each of the 36 points of a tile it
 # makes the eight products of quaternions: eight times less in all. This time Numba keeps a tile in
-# the cache from its first addition to its last. `choice.explain` says what it uses for a shape.
+# the cache from its first addition to its last. `explain` says what it uses for a shape.
 
 # %%
-print(choice.explain((H, H), w.shape, *how)["y"])
-climb("Winograd, eight products", lambda: kernels.kernel("hamilton_conv2d")(x, w, *how))
+print(explain((H, H), w.shape, *how)["y"])
+climb("Winograd, eight products", lambda: kernels.kernel("conv2d")(x, w, *how))
 
 # %% [markdown]
 # It is paid for with exactness: sums of large numbers that cancel. The error is about ten times
@@ -294,7 +296,7 @@ climb("Winograd, eight products", lambda: kernels.kernel("hamilton_conv2d")(x, w
 try:
     with backend.use_backend("cupy"):
         on_card = arrays.asarray(x), arrays.asarray(w)
-        kernel = kernels.kernel("hamilton_conv2d")
+        kernel = kernels.kernel("conv2d")
         climb("CuPy", lambda: arrays.to_numpy(kernel(*on_card, *how)))
 except BackendError as error:
     print("no CuPy rung here:", error)

@@ -145,7 +145,7 @@ class TrainStep:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step(lr)
-        kernel("tally")(self.sums, logits.data, labels, loss.data)
+        kernel("accumulate_metrics")(self.sums, logits.data, labels, loss.data)
 
     def take(self) -> tuple[float, int]:
         """(sum of losses, right answers) of all images since the last call."""
@@ -245,7 +245,7 @@ def evaluate(
         for images, labels in test_batches(split, dataset.encode, batch_size):
             logits = model(Tensor(images))
             loss = cross_entropy(logits, labels)
-            kernel("tally")(sums, logits.data, asarray(labels), loss.data)
+            kernel("accumulate_metrics")(sums, logits.data, asarray(labels), loss.data)
     model.train(training)
     total, correct = to_numpy(sums).tolist()
     return total / len(split), correct / len(split)
@@ -255,7 +255,8 @@ def _no_denormals() -> AbstractContextManager[None]:
     """Denormal numbers are 0 meanwhile; CuPy has its kernels do so by themselves."""
     if get_backend() == "cupy":
         return nullcontext()
-    from quatgrad.kernels.numba_cpu.denormals import flush_denormals  # loads Numba, half a second
+    # Here, because it loads Numba: half a second.
+    from quatgrad.kernels.numba_cpu.machine.denormals import flush_denormals
 
     return flush_denormals()
 

@@ -11,12 +11,6 @@ Feature maps are channels-last, (N, H, W, C); a quaternion map has C = 4Q channe
 blocks [1 | i | j | k]. Strides, paddings and window sizes are pairs (rows, columns).
 """
 
-from functools import partial
-from importlib import import_module
-
-from quatgrad.kernels.registry import add_rung, kernel, use_kernels
-
-for _name in ("reference", "gemm", "numba_cpu", "cupy_gpu"):
-    add_rung(_name, partial(import_module, f"quatgrad.kernels.{_name}"))
+from quatgrad.kernels.registry import kernel, use_kernels
 
 __all__ = ["kernel", "use_kernels"]

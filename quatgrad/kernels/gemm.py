@@ -6,11 +6,16 @@ layer is the real layer of its expanded weight, and its weight gradient is folde
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.kernels.reference import HAMILTON, Pair, out_size, pad, window
-from quatgrad.kernels.registry import kernel
+from quatgrad.kernels.reference.arithmetic import matmul
+from quatgrad.kernels.reference.conv import Shape, window_size
+from quatgrad.kernels.reference.patches import Pair, out_size, pad, unpatches, window
+from quatgrad.kernels.reference.quaternion import HAMILTON
+from quatgrad.kernels.registry import Kernel, register
 
 #: For every block (b, c) of the expanded weight: which component stands there, and its sign.
 _BLOCK = {
@@ -22,6 +27,7 @@ _BLOCK = {
 }
 
 
+@register
 def expand(w: Array) -> Array:
     """`reference.expand` without multiplications: each block of W is plus or minus a component."""
     _, *lead, P, Q = w.shape
@@ -31,6 +37,7 @@ def expand(w: Array) -> Array:
     return W.reshape(*lead, 4 * P, 4 * Q)
 
 
+@register
 def fold(W: Array) -> Array:
     """`reference.fold`: the sum, with signs, of the four blocks in which each component stands."""
     *lead, P4, Q4 = W.shape
@@ -41,21 +48,7 @@ def fold(W: Array) -> Array:
     return w
 
 
-def hamilton_linear(x: Array, w: Array) -> Array:
-    """x expand(w)."""
-    return kernel("matmul")(x, kernel("expand")(w))
-
-
-def hamilton_linear_dx(g: Array, w: Array) -> Array:
-    """g expand(w)^T."""
-    return kernel("matmul")(g, kernel("expand")(w).T)
-
-
-def hamilton_linear_dw(x: Array, g: Array) -> Array:
-    """fold(x^T g)."""
-    return kernel("fold")(kernel("matmul")(x.T, g))
-
-
+@register
 def patches(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """`reference.patches`, one window offset at a time."""
     out = out_size(x.shape[1:3], size, stride, padding)
@@ -69,37 +62,59 @@ def patches(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     return P
 
 
-def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
-    """Patches (N I J, U V P) times weight (U V P, Q)."""
-    size, Q = w.shape[:2], w.shape[3]
-    I, J = out_size(x.shape[1:3], size, stride, padding)
-    W = w.reshape(-1, Q)
-    y = array_module(x).empty((len(x), I, J, Q), x.dtype)
-    for block in _blocks(y, len(W)):
-        P = kernel("patches")(x[block], size, stride, padding)
-        y[block] = kernel("matmul")(P.reshape(-1, len(W)), W).reshape(*P.shape[:3], Q)
-    return y
+class Products(NamedTuple):
+    """Layers by matrix products, made of five kernels. A faster rung gives its own five."""
 
+    matmul: Kernel
+    expand: Kernel
+    fold: Kernel
+    patches: Kernel
+    unpatches: Kernel
 
-def conv2d_dx(g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair) -> Array:
-    """Gradient (N I J, Q) times weight^T (Q, U V P), added back where the patches came from."""
-    W = w.reshape(-1, w.shape[3])
-    dx = array_module(g).empty(shape, g.dtype)
-    for block in _blocks(g, len(W)):
-        P = kernel("matmul")(g[block].reshape(-1, g.shape[3]), W.T)
-        P = P.reshape(*g[block].shape[:3], *w.shape[:3])
-        dx[block] = kernel("unpatches")(P, dx[block].shape, stride, padding)
-    return dx
+    def hamilton_linear(self, x: Array, w: Array) -> Array:
+        """x expand(w)."""
+        return self.matmul(x, self.expand(w))
 
+    def hamilton_linear_dx(self, g: Array, w: Array) -> Array:
+        """g expand(w)^T."""
+        return self.matmul(g, self.expand(w).T)
 
-def conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """Patches^T (U V P, N I J) times gradient (N I J, Q)."""
-    K, Q = size[0] * size[1] * x.shape[3], g.shape[3]
-    dw = array_module(x).zeros((K, Q), x.dtype)
-    for block in _blocks(g, K):
-        P = kernel("patches")(x[block], size, stride, padding)
-        dw += kernel("matmul")(P.reshape(-1, K).T, g[block].reshape(-1, Q))
-    return dw.reshape(*size, x.shape[3], Q)
+    def hamilton_linear_dw(self, x: Array, g: Array) -> Array:
+        """fold(x^T g)."""
+        return self.fold(self.matmul(x.T, g))
+
+    def conv2d(self, x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+        """Patches (N I J, U V P) times weight (U V P, Q)."""
+        w = self.expand(w) if w.ndim == 5 else w
+        size, Q = w.shape[:2], w.shape[3]
+        I, J = out_size(x.shape[1:3], size, stride, padding)
+        W = w.reshape(-1, Q)
+        y = array_module(x).empty((len(x), I, J, Q), x.dtype)
+        for block in _blocks(y, len(W)):
+            P = self.patches(x[block], size, stride, padding)
+            y[block] = self.matmul(P.reshape(-1, len(W)), W).reshape(*P.shape[:3], Q)
+        return y
+
+    def conv2d_dx(self, g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
+        """Gradient (N I J, Q) times weight^T (Q, U V P), added back where the patches came from."""
+        w = self.expand(w) if w.ndim == 5 else w
+        W = w.reshape(-1, w.shape[3])
+        dx = array_module(g).empty(shape, g.dtype)
+        for block in _blocks(g, len(W)):
+            P = self.matmul(g[block].reshape(-1, g.shape[3]), W.T)
+            P = P.reshape(*g[block].shape[:3], *w.shape[:3])
+            dx[block] = self.unpatches(P, dx[block].shape, stride, padding)
+        return dx
+
+    def conv2d_dw(self, x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
+        """Patches^T (U V P, N I J) times gradient (N I J, Q); folded if dw is of quaternions."""
+        (U, V), P, Q = window_size(shape), x.shape[3], g.shape[3]
+        dw = array_module(x).zeros((U * V * P, Q), x.dtype)
+        for block in _blocks(g, len(dw)):
+            rows = self.patches(x[block], (U, V), stride, padding).reshape(-1, len(dw))
+            dw += self.matmul(rows.T, g[block].reshape(-1, Q))
+        dw = dw.reshape(U, V, P, Q)
+        return self.fold(dw) if len(shape) == 5 else dw
 
 
 def _blocks(y: Array, K: int) -> list[slice]:
@@ -114,18 +129,10 @@ def _blocks(y: Array, K: int) -> list[slice]:
     return [slice(n, n + step) for n in range(0, len(y), step)]
 
 
-def hamilton_conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
-    """The real convolution with the expanded weight."""
-    return conv2d(x, kernel("expand")(w), stride, padding)
-
-
-def hamilton_conv2d_dx(
-    g: Array, w: Array, shape: tuple[int, ...], stride: Pair, padding: Pair
-) -> Array:
-    """The real input gradient with the expanded weight."""
-    return conv2d_dx(g, kernel("expand")(w), shape, stride, padding)
-
-
-def hamilton_conv2d_dw(x: Array, g: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """The real weight gradient, folded."""
-    return kernel("fold")(conv2d_dw(x, g, size, stride, padding))
+_products = Products(matmul, expand, fold, patches, unpatches)
+hamilton_linear = register(_products.hamilton_linear)
+hamilton_linear_dx = register(_products.hamilton_linear_dx)
+hamilton_linear_dw = register(_products.hamilton_linear_dw)
+conv2d = register(_products.conv2d)
+conv2d_dx = register(_products.conv2d_dx)
+conv2d_dw = register(_products.conv2d_dw)

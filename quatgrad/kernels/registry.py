@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import ModuleType
-from typing import Any
+from importlib import import_module
+from typing import Any, TypeVar
 
 from quatgrad.arrays import BITS, Array
 from quatgrad.backend import get_backend
@@ -26,13 +26,26 @@ LADDERS: dict[str, tuple[str, ...]] = {
     "cupy": ("cupy_gpu", "gemm", "reference"),
 }
 
-_rungs: dict[str, Callable[[], ModuleType]] = {}  # filled by quatgrad.kernels
+Kernel = Callable[..., Any]
+F = TypeVar("F", bound=Kernel)
+
+_kernels: dict[str, dict[str, Kernel]] = {
+    rung: {} for rung in ("reference", "gemm", "numba_cpu", "cupy_gpu")
+}
 _chosen: tuple[str, tuple[str, ...]] | None = None  # by use_kernels: for a backend, a ladder
 
 
-def add_rung(name: str, load: Callable[[], ModuleType]) -> None:
-    """Register a rung of the ladder; `load()` imports its module when it is first needed."""
-    _rungs[name] = cache(load)
+def register(f: F, rung: str | None = None) -> F:
+    """Decorator: f is the kernel of its name, on the rung in whose file or folder it stands."""
+    _kernels[rung or f.__module__.split(".")[2]][f.__name__] = f
+    return f
+
+
+@cache
+def kernels_of(rung: str) -> dict[str, Kernel]:
+    """Name -> kernel, all of a rung. Its modules are imported when they are first needed."""
+    import_module(f"quatgrad.kernels.{rung}")
+    return _kernels[rung]
 
 
 def ladder() -> tuple[str, ...]:
@@ -41,11 +54,10 @@ def ladder() -> tuple[str, ...]:
     return _chosen[1] if _chosen and _chosen[0] == backend else LADDERS[backend]
 
 
-def kernel(name: str) -> Callable[..., Any]:
+def kernel(name: str) -> Kernel:
     """The kernel `name` on the best rung in force that has it."""
     for rung in ladder():
-        f = getattr(_rungs[rung](), name, None)
-        if callable(f):
+        if f := kernels_of(rung).get(name):
             return f
     raise BackendError(f"no kernel {name!r} on the rungs {', '.join(ladder())}")
 
@@ -57,15 +69,15 @@ def add(a: Array, b: Array) -> Array:
 
 def numbers(a: Array) -> Array:
     """a, or the float32 numbers that it stands for if it holds the `BITS` of bfloat16."""
-    return kernel("wide")(a) if a.dtype == BITS else a
+    return kernel("upcast")(a) if a.dtype == BITS else a
 
 
 @contextmanager
 def use_kernels(rung: str) -> Iterator[None]:
     """Use the ladder from `rung` downwards for the length of a `with` block."""
     global _chosen
-    if rung not in _rungs:
-        raise BackendError(unknown("rung", rung, _rungs))
+    if rung not in _kernels:
+        raise BackendError(unknown("rung", rung, _kernels))
     lower = ("reference",) if rung == "reference" else ("gemm", "reference")
     previous, _chosen = _chosen, (get_backend(), tuple(dict.fromkeys((rung, *lower))))
     try:

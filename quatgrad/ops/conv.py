@@ -42,7 +42,7 @@ class Conv(Function):
     def forward(self, x, w):
         xs, ws = self.operands(x), split(w, self.groups)
         self.save(w, *xs)
-        f = kernel(self.name)
+        f = kernel("conv2d")
         return self.join([f(a, v, *self.how) for a, v in zip(xs, ws, strict=True)])
 
     def backward(self, g):
@@ -50,16 +50,16 @@ class Conv(Function):
         ws, gs = split(w, self.groups), self.operands(g)
         dx = dw = None
         if self.needs[0]:
-            f, shape = kernel(f"{self.name}_dx"), xs[0].shape
+            f, shape = kernel("conv2d_dx"), xs[0].shape
             dx = self.join([f(b, v, shape, *self.how) for b, v in zip(gs, ws, strict=True)])
         if self.needs[1]:
-            f, size = kernel(f"{self.name}_dw"), window_of(w)
-            dw = join([f(a, b, size, *self.how) for a, b in zip(xs, gs, strict=True)])
+            f, shape = kernel("conv2d_dw"), ws[0].shape
+            dw = join([f(a, b, shape, *self.how) for a, b in zip(xs, gs, strict=True)])
         return dx, dw
 
     def operands(self, x: Array) -> list[Array]:
         """The blocks of a map as products read them; for all products in which they stand."""
-        return [kernel("operand")(a) for a in self.split(x)]
+        return [kernel("cast_input")(a) for a in self.split(x)]
 
     def split(self, x: Array) -> list[Array]:
         """The blocks of a map that belong to each group."""
@@ -85,7 +85,7 @@ class ConvTranspose(Conv):
         self.save(x, w)
         H, W = transposed_size(x.shape[1:3], window_of(w), *self.how, self.output_padding)
         shape = len(x), H, W, w.shape[-1] // self.groups * self.components
-        f, xs, ws = kernel(f"{self.name}_dx"), self.split(x), split(w, self.groups)
+        f, xs, ws = kernel("conv2d_dx"), self.split(x), split(w, self.groups)
         parts = zip(xs, ws, strict=True)
         return self.join([f(a, self.adjoint(v), shape, *self.how) for a, v in parts])
 
@@ -94,11 +94,12 @@ class ConvTranspose(Conv):
         xs, ws, gs = self.split(x), split(w, self.groups), self.split(g)
         dx = dw = None
         if self.needs[0]:
-            f, parts = kernel(self.name), zip(gs, ws, strict=True)
+            f, parts = kernel("conv2d"), zip(gs, ws, strict=True)
             dx = self.join([f(b, self.adjoint(v), *self.how) for b, v in parts])
         if self.needs[1]:
-            f, parts = kernel(f"{self.name}_dw"), zip(gs, xs, strict=True)
-            dw = join([self.adjoint(f(b, a, window_of(w), *self.how)) for b, a in parts])
+            f, shape = kernel("conv2d_dw"), ws[0].swapaxes(-1, -2).shape
+            parts = zip(gs, xs, strict=True)
+            dw = join([self.adjoint(f(b, a, shape, *self.how)) for b, a in parts])
         return dx, dw
 
     def adjoint(self, w: Array) -> Array:

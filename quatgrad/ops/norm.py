@@ -90,4 +90,4 @@ def check_rows(op: str, shape: tuple[int, ...]) -> None:
 
 def follow(running: Tensor, batch: Array, momentum: float, times: float = 1.0) -> None:
     """r <- (1 - momentum) r + momentum times b."""
-    running.update(lambda r: kernel("follow")(r, batch, momentum, times))
+    running.update(lambda r: kernel("update_running_stats")(r, batch, momentum, times))

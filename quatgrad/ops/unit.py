@@ -7,6 +7,7 @@ import math
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.reference import Pair, out_size
+from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.norm import check_rows, follow
 from quatgrad.ops.window import check_channels, check_window, window_of
@@ -23,18 +24,18 @@ class ConvNorm(Function):
     takes_bits = True
 
     def __init__(self, stride: Pair, padding: Pair, eps: float, rectify: bool):
-        self.how = stride, padding, eps, rectify
+        self.block = Block(stride, padding, eps, rectify)
 
     def forward(self, x, w, scale, shift, shortcut=None):
-        y, mean, var, x, c, read = kernel("conv_norm")(x, w, scale, shift, shortcut, *self.how)
-        self.statistics = mean, var
-        self.save(read, x, c, None if shortcut is None else y, mean, var, w, scale, shift)
+        y, saved = kernel("conv_norm_act")(x, w, scale, shift, shortcut, self.block)
+        self.statistics = saved.mean, saved.var
+        self.save(*saved, w, scale, shift)
         return y
 
     def backward(self, g):
-        read, *saved = self.saved
-        how = *self.how, self.needs[0], read
-        return kernel("conv_norm_dx")(g, *saved, self.shapes[0], *how)[: len(self.needs)]
+        *saved, w, scale, shift = self.saved
+        parameters = w, scale, shift, self.block, self.needs[0]
+        return kernel("conv_norm_act_dx")(g, Saved(*saved), *parameters)[: len(self.needs)]
 
 
 def conv_norm(

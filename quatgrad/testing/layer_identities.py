@@ -18,7 +18,7 @@ OF_TERMS = 4 * 3 * np.sqrt(9 * 2)  # 4 times the 3 sqrt(K) eps of a sum of K = 9
 
 def conv(x: Array, w: Array) -> Array:
     """The quaternion convolution of maps x with a 3x3 window, same size."""
-    return kernel("hamilton_conv2d")(x, w, *SAME)
+    return kernel("conv2d")(x, w, *SAME)
 
 
 def right(x: Array, s: Array) -> Array:
@@ -77,8 +77,8 @@ def adjoint(x: Array, g: Array, w: Array) -> list[Sides]:
         return np.sum(a * np.float64(b)).astype(a.dtype)[None]
 
     y = conv(x, w)
-    dx = kernel("hamilton_conv2d_dx")(g, w, x.shape, *SAME)
-    dw = kernel("hamilton_conv2d_dw")(x, g, (3, 3), *SAME)
+    dx = kernel("conv2d_dx")(g, w, x.shape, *SAME)
+    dw = kernel("conv2d_dw")(x, g, w.shape, *SAME)
     scale = float(np.linalg.norm(g)) * max(float(np.linalg.norm(y)), 1.0)
     return [(product(dx, x), product(g, y), scale), (product(dw, w), product(g, y), scale)]
 
@@ -97,9 +97,9 @@ def convolution(y: Array, v: Array) -> list[Sides]:
     return [
         (grouped.numpy(), conv(y, diagonal), 1),
         (shifted.numpy(), np.roll(around, (1, 2), (1, 2)), 1),
-        (kernel("hamilton_conv2d")(y, point, (1, 1), (0, 0)).reshape(flat.shape), flat, 1),
-        (kernel("hamilton_conv2d")(y, v, (2, 3), (1, 1)), out[:, ::2, ::3], 1),
-        (back.numpy(), kernel("hamilton_conv2d_dx")(out, v, y.shape, *SAME), 1),
+        (kernel("conv2d")(y, point, (1, 1), (0, 0)).reshape(flat.shape), flat, 1),
+        (kernel("conv2d")(y, v, (2, 3), (1, 1)), out[:, ::2, ::3], 1),
+        (back.numpy(), kernel("conv2d_dx")(out, v, y.shape, *SAME), 1),
     ]
 
 

@@ -11,13 +11,13 @@ import pytest
 from quatgrad import use_backend
 from quatgrad.backend import notice, use_precision
 from quatgrad.errors import BackendError
-from quatgrad.kernels.cupy_gpu import compile, plans
+from quatgrad.kernels.cupy_gpu import cuda, cudnn
 
 
 @pytest.fixture
 def forget():
     """What was compiled and planned with one CuPy serves no other."""
-    caches = compile._function, plans._find, plans._handle
+    caches = cuda._function, cudnn._find, cudnn._handle
     for cache in (*caches, notice):
         cache.cache_clear()
     yield
@@ -46,9 +46,9 @@ def solved(stand_in, monkeypatch):
         solve = partial(cudnn_on_cpu.solve, problem)
         out[...] = cupy_on_cpu.function(solve)(a, b)
 
-    monkeypatch.setattr(plans, "_find", lambda problem: True)
-    monkeypatch.setattr(plans, "_handle", lambda: "a handle")
-    monkeypatch.setattr(plans, "_execute", execute)
+    monkeypatch.setattr(cudnn, "_find", lambda problem: True)
+    monkeypatch.setattr(cudnn, "_handle", lambda: "a handle")
+    monkeypatch.setattr(cudnn, "_execute", execute)
     return seen
 
 

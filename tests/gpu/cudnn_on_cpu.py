@@ -3,23 +3,23 @@
 import numpy as np
 
 from quatgrad.kernels import reference
-from quatgrad.kernels.cupy_gpu import plans
+from quatgrad.kernels.cupy_gpu import cudnn
 
 
 def solve(problem, a, b):
-    """A problem as `plans.OPERANDS` states it, in float64; filters are (Q, U, V, P)."""
+    """A problem as `cudnn.OPERANDS` states it, in float64; filters are (Q, U, V, P)."""
     half = problem.precision == "bf16"
     assert a.dtype == b.dtype == (np.uint16 if half else np.float32)
     a, b = (wide(v).astype(np.float64) for v in (a, b))
     how = problem.stride, problem.padding
-    first, second, result = plans.OPERANDS[problem.kind]
+    first, second, result = cudnn.OPERANDS[problem.kind]
     assert (a.shape, b.shape) == (getattr(problem, first), getattr(problem, second))
     if problem.kind == "forward":
         y = reference.conv2d(a, b.transpose(1, 2, 3, 0), *how)
     elif problem.kind == "dx":
         y = reference.conv2d_dx(a, b.transpose(1, 2, 3, 0), problem.x, *how)
     else:
-        y = reference.conv2d_dw(a, b, problem.w[1:3], *how).transpose(3, 0, 1, 2)
+        y = reference.conv2d_dw(a, b, (*problem.w[1:], problem.w[0]), *how).transpose(3, 0, 1, 2)
     assert y.shape == getattr(problem, result)
     y = y.astype(np.float32)
     return narrow(y) if half else y

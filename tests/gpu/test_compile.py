@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quatgrad.kernels import cupy_gpu
-from quatgrad.kernels.cupy_gpu import compile
+from quatgrad.kernels.cupy_gpu import cuda
 
 SOURCES = sorted(path.stem for path in Path(cupy_gpu.__file__).parent.glob("*.cu"))
 
@@ -22,9 +22,9 @@ def report(name, dtype, architecture, vector=1):
     except RuntimeError as error:  # its library is a package of its own
         pytest.skip(f"NVRTC is not installed: {error}")
     # CuPy adds -ftz=true by itself.
-    options = *compile.options(dtype, vector), f"-arch={architecture}", "-ftz=true"
+    options = *cuda.options(dtype, vector), f"-arch={architecture}", "-ftz=true"
     options += ("--ptxas-options=-v",)
-    program = nvrtc.createProgram(compile.source(name), f"{name}.cu", (), ())
+    program = nvrtc.createProgram(cuda.source(name), f"{name}.cu", (), ())
     try:
         nvrtc.compileProgram(program, options)
     except nvrtc.NVRTCError as error:
@@ -35,26 +35,26 @@ def report(name, dtype, architecture, vector=1):
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("dtype", ["float32", "float64", compile.BITS])
+@pytest.mark.parametrize("dtype", ["float32", "float64", cuda.BITS])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_source_compiles_and_nothing_spills(name, packed, dtype, architecture):
-    log = report(name, dtype, architecture, compile.pack(dtype, 4) if packed else 1)
+    log = report(name, dtype, architecture, cuda.pack(dtype, 4) if packed else 1)
     kernels = set(re.findall(r"Compiling entry function '(\w+)'", log))
-    assert kernels == set(re.findall(r'extern "C" __global__ void (\w+)', compile.source(name)))
+    assert kernels == set(re.findall(r'extern "C" __global__ void (\w+)', cuda.source(name)))
     used = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", log)
     assert len(used) >= len(kernels)
     assert {int(number) for line in used for number in line} == {0}, log
 
 
 def test_a_source_that_does_not_compile_is_noticed(monkeypatch):
-    monkeypatch.setattr(compile, "source", lambda name: "this is no CUDA")
+    monkeypatch.setattr(cuda, "source", lambda name: "this is no CUDA")
     with pytest.raises(AssertionError, match="error"):
         report("norm", "float32", "sm_90")
 
 
 def test_every_source_is_packaged():
-    expected = "activation augment hamilton loss norm optimizer precision windows"
+    expected = "activation augment loss norm optimizer pool precision quaternion"
     assert expected.split() == SOURCES
     pyproject = (Path(cupy_gpu.__file__).parents[3] / "pyproject.toml").read_text()
     assert '"quatgrad.kernels.cupy_gpu" = ["*.cu"]' in pyproject

@@ -1,7 +1,6 @@
 """experiments/gpu_check.py on a CPU: what it runs on a GPU, at sizes that take seconds."""
 
 import importlib.util
-import inspect
 import json
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from quatgrad import use_backend
 from quatgrad.errors import BackendError
-from quatgrad.kernels import cupy_gpu, reference
+from quatgrad.kernels.registry import kernels_of
 
 FILE = Path(__file__).parents[2] / "experiments" / "gpu_check.py"
 
@@ -40,7 +39,9 @@ def test_the_whole_of_it(check, tmp_path, capsys):
     for row in rows:
         assert row.get("case", "CPU") in last
     timed = {row["kernel"] for row in rows if "kernel" in row}
-    assert timed == set(cupy_gpu.__all__)
+    assert timed == {
+        n for n in check.arguments(*check.TINY_MAPS) if n.split()[0] in kernels_of("cupy_gpu")
+    }
     assert all(t > 0 for row in rows for t in row.get("seconds", {}).values())
     assert "all is well" in last
 
@@ -76,9 +77,11 @@ def test_without_a_gpu_no_record_is_overwritten(check, tmp_path, capsys):
 
 
 def test_every_kernel_is_compared(check):
-    helpers = {"array_module", "out_size", "pad", "window", "cache", "import_module", "partial"}
-    public = {n for n, f in inspect.getmembers(reference, inspect.isfunction) if n[0] != "_"}
-    assert public - helpers == set(check.arguments(*check.TINY_MAPS))
+    compared = check.arguments(*check.TINY_MAPS)
+    assert set(kernels_of("reference")) == {name.split()[0] for name in compared}
+    assert {name for name in compared if " " in name} == {
+        "conv2d quaternion", "conv2d_dx quaternion", "conv2d_dw quaternion"
+    }  # fmt: skip
 
 
 def test_a_wrong_kernel_is_found(check, monkeypatch, capsys):
@@ -109,7 +112,7 @@ def test_kernels_in_every_precision(check, solved):
     """By NumPy, which rounds where cuDNN does: units among them, which store bits."""
     rows = {row["what"]: row for row in check.kernels(tiny=True)}
     assert all(row["error"] <= row["limit"] for row in rows.values()), rows
-    for name in ("conv2d", "hamilton_conv2d_dw", "conv_norm", "conv_norm_dx"):
+    for name in ("conv2d", "conv2d_dw quaternion", "conv_norm_act", "conv_norm_act_dx"):
         assert rows[f"{name} bf16"]["error"] > 1e-4
 
 
@@ -131,7 +134,7 @@ def test_kernels_are_timed_on_their_rung(check, solved, monkeypatch):
         rows = list(check.kernel_speed(tiny=True))
     assert all(row["seconds"].keys() == {"cupy_gpu", "gemm"} for row in rows)
     assert counts["kernel batch_norm"] == 0  # it is moments and normalize
-    assert counts["kernel moments"] == 2 * 3  # conv_norm's too
+    assert counts["kernel moments"] == 2 * 3  # conv_norm_act's too
 
 
 def test_recorded_steps_on_the_stand_in(check, solved, monkeypatch):

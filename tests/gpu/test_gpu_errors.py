@@ -9,7 +9,7 @@ import pytest
 
 from quatgrad import Tensor, models, set_backend
 from quatgrad.errors import BackendError
-from quatgrad.kernels.cupy_gpu import plans
+from quatgrad.kernels.cupy_gpu import cudnn
 from quatgrad.lth.command import cli
 from quatgrad.optim import SGD
 from quatgrad.train import TrainStep
@@ -63,8 +63,8 @@ def test_cupy_without_cudas_compiler(runtime, monkeypatch):
 
 @pytest.mark.parametrize(("installed", "said"), [(13, "is for CUDA 13, CuPy for 12"), (12, "")])
 def test_a_cudnn_for_another_cuda(stand_in, monkeypatch, capsys, installed, said):
-    monkeypatch.setattr(plans, "_installed", lambda cuda: cuda == installed)
-    assert plans._handle() is None  # and where it fits, the stand-in has no frontend
+    monkeypatch.setattr(cudnn, "_installed", lambda cuda: cuda == installed)
+    assert cudnn._handle() is None  # and where it fits, the stand-in has no frontend
     line = capsys.readouterr().err
     assert said in line
     assert ("cuDNN is not installed" in line) == (not said)

@@ -2,7 +2,6 @@
 
 import importlib.util
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from quatgrad.arrays import BITS, asarray, to_numpy
 from quatgrad.kernels import cupy_gpu, reference
-from quatgrad.kernels.cupy_gpu import norm, plans
+from quatgrad.kernels.cupy_gpu import cudnn, norm
+from quatgrad.kernels.registry import kernels_of
 
 LADDER = Path(__file__).parent.parent / "kernels" / "test_ladder.py"
 spec = importlib.util.spec_from_file_location("ladder", LADDER)
@@ -24,14 +24,12 @@ def on_device(rung):
 
     def moved(f):
         def call(*args):
-            y = f(*(asarray(a) if isinstance(a, np.ndarray) else a for a in args))
-            parts = y if isinstance(y, tuple) else (y,)
-            parts = tuple(None if a is None else to_numpy(a) for a in parts)
-            return parts if isinstance(y, tuple) else parts[0]
+            found = ladder.flatten(f(*ladder.convert(asarray, args)))
+            return tuple(None if a is None else to_numpy(a) for a in found)
 
         return call
 
-    return SimpleNamespace(**{name: moved(f) for name, f in ladder._kernels(rung).items()})
+    return {name: moved(f) for name, f in kernels_of(rung).items()}
 
 
 RUNGS = {rung: on_device(rung) for rung in ("cupy_gpu", "gemm", "reference")}
@@ -43,7 +41,7 @@ RUNGS = {rung: on_device(rung) for rung in ("cupy_gpu", "gemm", "reference")}
     [
         (rung, name)
         for rung in RUNGS
-        for name in vars(RUNGS[rung])
+        for name in RUNGS[rung]
         if name in ladder.ARGUMENTS and name != "quaternion_polar"  # which is nowhere else
     ],
 )
@@ -55,13 +53,12 @@ def test_rung_on_device_agrees_with_reference(device, monkeypatch, rung, name, d
         arrays = [abs(a) for a in args if isinstance(a, np.ndarray)]
         assume(all(((a == 0) | (a > 1e-30)).all() for a in arrays))
         monkeypatch.setattr(ladder, "_smallest", lambda info: info.tiny)
-    monkeypatch.setattr(ladder, "_module", RUNGS.get)
+    monkeypatch.setattr(ladder, "kernels_of", RUNGS.get)
     ladder._compare(rung, name, args, dtype)
 
 
 def test_every_kernel_of_the_fast_rung_is_compared():
-    assert set(cupy_gpu.__all__) == set(ladder._kernels("cupy_gpu"))
-    assert set(cupy_gpu.__all__) <= set(ladder.ARGUMENTS) | ladder.ELSEWHERE
+    assert set(kernels_of("cupy_gpu")) <= set(ladder.ARGUMENTS) | ladder.ELSEWHERE
 
 
 STEPS = {
@@ -109,15 +106,15 @@ def test_masked_steps_of_an_arena(device, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize(("N", "K"), [(1, 1), (9, 3), (300, 100), (5, 33)])
-def test_tally(device, N, K, dtype):
+def test_accumulate_metrics(device, N, K, dtype):
     rng = np.random.default_rng(N)
     z, labels = rng.integers(-3, 3, (N, K)).astype(dtype), rng.integers(0, K, N)  # many equals
     z[rng.random((N, K)) < 0.02] = np.nan
     z[rng.random((N, K)) < 0.05] = -np.inf
     sums, L = np.array([0.5, 2]), np.array(1.25, dtype)
     there = asarray(sums.copy())
-    cupy_gpu.tally(there, asarray(z), asarray(labels), asarray(L))
-    reference.tally(sums, z, labels, L)
+    cupy_gpu.accumulate_metrics(there, asarray(z), asarray(labels), asarray(L))
+    reference.accumulate_metrics(sums, z, labels, L)
     np.testing.assert_array_equal(to_numpy(there), sums)
 
 
@@ -137,7 +134,7 @@ def test_cross_entropy_of_odd_logits(device):
 def test_running_statistics_follow(device):
     r, b = np.random.default_rng(0).standard_normal((2, 300)).astype(np.float32)
     there = asarray(r.copy())
-    cupy_gpu.follow(there, asarray(b), 0.1)
+    cupy_gpu.update_running_stats(there, asarray(b), 0.1)
     np.testing.assert_allclose(to_numpy(there), 0.9 * r + 0.1 * b, rtol=0, atol=5e-7)
 
 
@@ -154,39 +151,39 @@ def test_statistics_survive_a_large_mean(device, mean):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bits"])
 @pytest.mark.parametrize("C", [1, 5, 68, 130, 256])
 def test_norms_of_many_rows_and_channels(device, C, dtype):
-    """Several blocks in each direction; packs and single channels; each way to rectify."""
+    """Several blocks in each direction; packs and single channels; each way to relu."""
     rng, number = np.random.default_rng(C), np.float64 if dtype == "float64" else np.float32
     x, g, s = rng.standard_normal((3, 3_000 if C < 100 else 700, C)).astype(number)
     scale, shift = rng.standard_normal((2, C)).astype(number)
-    x, g, s = (plans.to_bf16(asarray(a)) if dtype == "bits" else asarray(a) for a in (x, g, s))
-    wide = [to_numpy(reference.wide(a)).astype(np.float64) for a in (x, g, s)]
+    x, g, s = (cudnn.to_bf16(asarray(a)) if dtype == "bits" else asarray(a) for a in (x, g, s))
+    wide = [to_numpy(reference.upcast(a)).astype(np.float64) for a in (x, g, s)]
     parameters = [asarray(scale), asarray(shift)]
     size = 2**-8 if dtype == "bits" else 1e3 * np.finfo(number).eps
-    for shortcut, rectify in ((None, False), (None, True), (s, True)):
-        y, mean, var = norm.normed(x, *parameters, 0.1, rectify, shortcut)
+    for residual, relu in ((None, False), (None, True), (s, True)):
+        y, mean, var = norm.batch_norm_act(x, *parameters, 0.1, relu, residual)
         z, m, v = reference.batch_norm(wide[0], scale.astype(float), shift.astype(float), 0.1)
-        z = z if shortcut is None else z + wide[2]
-        z = np.maximum(z, 0) if rectify else z
-        found = norm.normed_dx(g, x, y if shortcut is not None else None, mean, var,
-                               *parameters, 0.1, rectify)  # fmt: skip
-        passed = np.where(z > 0, wide[1], 0) if rectify else wide[1]
+        z = z if residual is None else z + wide[2]
+        z = np.maximum(z, 0) if relu else z
+        found = norm.batch_norm_act_dx(g, x, y if residual is not None else None, mean, var,
+                               *parameters, 0.1, relu)  # fmt: skip
+        passed = np.where(z > 0, wide[1], 0) if relu else wide[1]
         expected = reference.batch_norm_dx(passed, wide[0], m, v, scale.astype(float), 0.1)
         pairs = [(y, z), (mean, m), (var, v), *zip(found, expected, strict=False)]
-        if shortcut is not None:
+        if residual is not None:
             pairs.append((found[3], passed))
         for a, b in pairs:
-            a = to_numpy(reference.wide(a))
+            a = to_numpy(reference.upcast(a))
             np.testing.assert_allclose(a, b, rtol=0, atol=2 * size * max(1, abs(b).max()))
 
 
 def test_a_sum_of_bits_and_numbers(device):
     a, b = np.random.default_rng(0).standard_normal((2, 33, 4)).astype(np.float32)
-    bits = plans.to_bf16(asarray(a))
-    rounded = to_numpy(reference.wide(bits))
+    bits = cudnn.to_bf16(asarray(a))
+    rounded = to_numpy(reference.upcast(bits))
     np.testing.assert_array_equal(to_numpy(cupy_gpu.add(bits, asarray(b))), rounded + b)
     both = cupy_gpu.add(bits, bits)
     assert both.dtype == BITS
-    np.testing.assert_array_equal(to_numpy(reference.wide(both)), 2 * rounded)
+    np.testing.assert_array_equal(to_numpy(reference.upcast(both)), 2 * rounded)
 
 
 def test_the_same_bits_every_time(device):

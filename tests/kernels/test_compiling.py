@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quatgrad import backend
-from quatgrad.kernels.numba_cpu import compiling
+from quatgrad.kernels.numba_cpu import jit
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def terminal(monkeypatch):
 
     def set_to(looks):
         there = SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: looks))
-        monkeypatch.setattr(compiling, "sys", there)
+        monkeypatch.setattr(jit, "sys", there)
 
     backend.notice.cache_clear()
     yield set_to
@@ -36,7 +36,7 @@ def compiled(module):
 def test_the_first_kernel_that_is_compiled_is_announced_and_no_other(terminal, capsys):
     terminal(True)
     compiled("quatgrad.kernels.numba_cpu.anything")
-    compiled("quatgrad.kernels.numba_cpu.another")
+    compiled("quatgrad.kernels.numba_cpu.layers.another")
     assert capsys.readouterr().err.count("compiling kernels for this processor") == 1
 
 

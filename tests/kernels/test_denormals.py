@@ -5,7 +5,7 @@ import pytest
 from numba import njit, prange
 
 from quatgrad import Tensor
-from quatgrad.kernels.numba_cpu.denormals import _KNOWN, flush_denormals
+from quatgrad.kernels.numba_cpu.machine.denormals import _KNOWN, flush_denormals
 
 pytestmark = pytest.mark.skipif(not _KNOWN, reason="only x86 with glibc is known here")
 

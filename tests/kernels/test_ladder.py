@@ -4,7 +4,6 @@ A new kernel needs an entry in `ARGUMENTS`; the structural test at the end says 
 """
 
 import inspect
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -12,24 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quatgrad.kernels import reference
+from quatgrad.kernels.reference.conv_norm_act import Block, Saved
+from quatgrad.kernels.registry import kernels_of
 
 RUNGS = ("gemm", "numba_cpu")
-HELPERS = {"array_module", "out_size", "pad", "window"}  # of reference: not kernels
-ELSEWHERE = {"adam", "follow", "sgd", "sgd_masked", "tally", "wide"}  # are these tested
-
-
-def _module(rung):
-    return import_module(f"quatgrad.kernels.{rung}")
-
-
-def _kernels(rung):
-    """The public functions of a rung that were written there, not imported from elsewhere."""
-    home = _module(rung).__name__  # also a prefix of reference_algebra, part of that rung
-    return {
-        name: f
-        for name, f in inspect.getmembers(_module(rung), inspect.isfunction)
-        if not name.startswith("_") and f.__module__.startswith(home)
-    }
+ELSEWHERE = {  # are these tested
+    "accumulate_metrics", "adam", "sgd", "sgd_masked", "upcast", "update_running_stats",
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------------------- arguments
@@ -163,6 +151,7 @@ def _conv(d, *names, quaternion=False):
         "w": lambda: d.array(*lead, *s["size"], P, Q),
         "shape": lambda: (s["N"], s["H"], s["W"], four * P),
         "size": lambda: s["size"],
+        "weight": lambda: (*lead, *s["size"], P, Q),
     }
     return [make[n]() for n in names] + list(_window(d))
 
@@ -232,29 +221,30 @@ def _augment(d):
     return images, d.rng.integers(0, M, N), moves, mean, deviation, d.array(C, K)
 
 
-def _unit(d, *names):
+def _block(d, *names):
     """A convolution and its norm; eps is large, so that nothing is divided by hardly anything.
 
-    Alone, with a rectifier, with a shortcut, and with both.
+    Alone, with a rectifier, with a residual, and with both.
     """
     quaternion, kind = d.draw(st.booleans()), d.draw(st.integers(0, 3))
     Q = 4 * d.s["Q"] if quaternion else d.s["Q"]
     *arrays, stride, padding = _conv(d, *names, quaternion=quaternion)
     c = d.g(Q)
     norm = [d.array(Q), d.lay(0.5 + d.rng.random(Q))]
-    shortcut, how = d.g(Q) if kind >= 2 else None, (stride, padding, 1.0, kind % 2 == 1)
-    return arrays, c, shortcut, norm, [d.array(Q), d.array(Q)], how
+    residual = d.g(Q) if kind >= 2 else None
+    block = Block(stride, padding, 1.0, kind % 2 == 1)
+    return arrays, c, residual, norm, [d.array(Q), d.array(Q)], block
 
 
-def _conv_norm(d):
-    (x, w), _, shortcut, _, parameters, how = _unit(d, "x", "w")
-    return x, w, *parameters, shortcut, *how
+def _conv_norm_act(d):
+    (x, w), _, residual, _, parameters, block = _block(d, "x", "w")
+    return x, w, *parameters, residual, block
 
 
-def _conv_norm_dx(d):
-    (g, x, w, shape), c, y, statistics, parameters, how = _unit(d, "g", "x", "w", "shape")
-    y = y if how[-1] else None
-    return g, x, c, y, *statistics, w, *parameters, shape, *how
+def _conv_norm_act_dx(d):
+    (g, x, w), c, y, statistics, parameters, block = _block(d, "g", "x", "w")
+    y = y if block.relu else None
+    return g, Saved(x, c, y, *statistics), w, *parameters, block, True
 
 
 #: Kernel name -> its arguments, drawn.
@@ -280,13 +270,10 @@ ARGUMENTS = {
         d.array(d.s["N"], *d.s["out"], *d.s["size"], d.s["P"]),
         *_conv(d, "shape"),
     ),
-    "operand": lambda d: (d.x(),),
-    "conv2d": lambda d: _conv(d, "x", "w"),
-    "conv2d_dx": lambda d: _conv(d, "g", "w", "shape"),
-    "conv2d_dw": lambda d: _conv(d, "x", "g", "size"),
-    "hamilton_conv2d": lambda d: _conv(d, "x", "w", quaternion=True),
-    "hamilton_conv2d_dx": lambda d: _conv(d, "g", "w", "shape", quaternion=True),
-    "hamilton_conv2d_dw": lambda d: _conv(d, "x", "g", "size", quaternion=True),
+    "cast_input": lambda d: (d.x(),),
+    "conv2d": lambda d: _conv(d, "x", "w", quaternion=d.draw(st.booleans())),
+    "conv2d_dx": lambda d: _conv(d, "g", "w", "shape", quaternion=d.draw(st.booleans())),
+    "conv2d_dw": lambda d: _conv(d, "x", "g", "weight", quaternion=d.draw(st.booleans())),
     "max_pool": lambda d: (_pool_input(d), d.s["size"], *_window(d)),
     "max_pool_dx": _max_pool_dx,
     "avg_pool": lambda d: _conv(d, "x", "size"),
@@ -299,8 +286,8 @@ ARGUMENTS = {
     "relu": lambda d: (_pool_input(d),),
     "add": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "relu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
-    "conv_norm": _conv_norm,
-    "conv_norm_dx": _conv_norm_dx,
+    "conv_norm_act": _conv_norm_act,
+    "conv_norm_act_dx": _conv_norm_act_dx,
     "cross_entropy": _logits,
     "cross_entropy_dz": lambda d: (*_logits(d), np.array(d.rng.standard_normal(), d.dtype)),
     "batch_norm": _batch_norm,
@@ -312,8 +299,19 @@ ARGUMENTS = {
 # --------------------------------------------------------------------------- comparison
 
 
-def _as_tuple(result):
-    return result if isinstance(result, tuple) else (result,)
+def flatten(values):
+    """The values in a row, tuples within tuples opened."""
+    if not isinstance(values, tuple):
+        return [values]
+    return [v for value in values for v in flatten(value)]
+
+
+def convert(f, value):
+    """f of every array in a value, which may be a tuple of tuples."""
+    if isinstance(value, tuple):
+        values = [convert(f, v) for v in value]
+        return type(value)(*values) if hasattr(value, "_fields") else tuple(values)
+    return f(value) if isinstance(value, np.ndarray) else value
 
 
 def _tolerance(name, args, dtype):
@@ -332,8 +330,9 @@ def _tolerance(name, args, dtype):
     return eps * max(1, float(np.abs(x).max())) / min(1.0, float(deviation))
 
 
-def _widen(a):
-    return a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype == np.float32 else a
+def widen(value):
+    """The value with its float32 arrays in float64."""
+    return convert(lambda a: a.astype(np.float64) if a.dtype == np.float32 else a, value)
 
 
 def _compare_quaternions(name, args, y, r):
@@ -369,17 +368,17 @@ def _smallest(info):
 
 
 def _compare(rung, name, args, dtype):
-    arrays = [a for a in args if isinstance(a, np.ndarray)]
+    arrays = [a for a in flatten(args) if isinstance(a, np.ndarray)]
     before = [a.copy() for a in arrays]
-    got = _as_tuple(getattr(_module(rung), name)(*args))
+    got = flatten(kernels_of(rung)[name](*args))
     for a, b in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(a, b, err_msg="an argument was modified")
 
-    expected = _as_tuple(getattr(reference, name)(*args))
+    expected = flatten(getattr(reference, name)(*args))
     if name.startswith("quaternion_"):
         _compare_quaternions(name, args, *got, *expected)
         return
-    truth = _as_tuple(getattr(reference, name)(*map(_widen, args)))
+    truth = flatten(getattr(reference, name)(*widen(args)))
     for y, r, t in zip(got, expected, truth, strict=True):
         if r is None:
             assert y is None
@@ -397,7 +396,7 @@ def _compare(rung, name, args, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize(
     ("rung", "name"),
-    [(r, n) for r in RUNGS for n in _kernels(r) if n not in ELSEWHERE],
+    [(r, n) for r in RUNGS for n in kernels_of(r) if n not in ELSEWHERE],
     ids=lambda v: v,
 )
 @given(data=st.data())
@@ -410,12 +409,12 @@ def test_rung_agrees_with_reference(rung, name, dtype, data):
 
 
 def test_every_reference_kernel_is_in_the_table():
-    assert set(_kernels("reference")) - HELPERS - ELSEWHERE == set(ARGUMENTS)
+    assert set(kernels_of("reference")) - ELSEWHERE == set(ARGUMENTS)
 
 
 @pytest.mark.parametrize("rung", [*RUNGS, "cupy_gpu"])
 def test_rung_has_names_and_parameters_of_reference(rung):
-    for name, f in _kernels(rung).items():
+    for name, f in kernels_of(rung).items():
         assert name in {*ARGUMENTS, *ELSEWHERE}, (
             f"{rung}.{name}: no such kernel in reference, or in ARGUMENTS"
         )
@@ -428,6 +427,7 @@ def test_rung_has_names_and_parameters_of_reference(rung):
 
 def _numba_results():
     from quatgrad.kernels import numba_cpu
+    from quatgrad.kernels.numba_cpu.quaternion.algebra import SHARED
 
     rng = np.random.default_rng(0)
     x = (1000 + rng.standard_normal((5, 33, 31, 48))).astype(np.float32)
@@ -441,7 +441,7 @@ def _numba_results():
     yield from (P, numba_cpu.unpatches(P, x.shape, *a[1:]), y, numba_cpu.avg_pool(x, *a))
     yield numba_cpu.max_pool_dx(y, winner, x.shape, *a)
     yield numba_cpu.avg_pool_dx(y, x.shape, *a)
-    p, q = rng.standard_normal((2, 3 * numba_cpu.algebra.SHARED + 1, 4))
+    p, q = rng.standard_normal((2, 3 * SHARED + 1, 4))
     q[::10_000, 1] = np.nan  # rows that go another way
     yield from (numba_cpu.hamilton(p, q), numba_cpu.hamilton(p[0], q), numba_cpu.quaternion_log(q))
 
@@ -488,8 +488,8 @@ def test_no_images(name):
     x = np.empty((0, 4, 4, 2), np.float32)
     args = x, (2, 2), (2, 2), (0, 0)
     for y, r in zip(
-        _as_tuple(getattr(_module("numba_cpu"), name)(*args)),
-        _as_tuple(getattr(reference, name)(*args)),
+        flatten(kernels_of("numba_cpu")[name](*args)),
+        flatten(getattr(reference, name)(*args)),
         strict=True,
     ):
         assert (y.shape, y.dtype) == (r.shape, r.dtype)

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from quatgrad.kernels.numba_cpu import matmul
+from quatgrad.kernels.numba_cpu.simd.matmul import matmul
 
 # Rows of A, what is summed, columns of B: around DEPTH 128 and twice that, HEIGHT 256, COLUMNS 128,
 # and lines of A that compete for the cache (multiples of 64 numbers apart) and are copied for that.

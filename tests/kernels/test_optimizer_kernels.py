@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quatgrad.kernels import numba_cpu, reference
-from quatgrad.kernels.numba_cpu.optimizer import SHARE
+from quatgrad.kernels.numba_cpu.layers.optimizer import SHARE
 
 SIZES = [(), (1,), (4, 3, 5), (2 * SHARE + 3,)]
 SGD = [(0.1, 0.0, False, 0.0), (0.1, 0.9, False, 1e-3), (0.05, 0.9, True, 5e-4)]

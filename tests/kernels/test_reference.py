@@ -1,5 +1,7 @@
 """The specification against its own definitions: loops in plain Python, and adjointness."""
 
+import subprocess
+import sys
 from itertools import product
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from quatgrad import backend
 from quatgrad.errors import BackendError
 from quatgrad.kernels import gemm, kernel, numba_cpu, reference, use_kernels
+from quatgrad.kernels.registry import kernels_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 SMALL = st.integers(1, 3)
@@ -166,10 +169,10 @@ def test_conv2d_is_its_definition(seed, geometry):
 
 
 @given(SEEDS, geometries())
-def test_hamilton_conv2d_is_its_definition(seed, geometry):
+def test_quaternion_conv2d_is_its_definition(seed, geometry):
     N, H, W, P, Q, *window = geometry
     x, w = numbers(seed, N, H, W, 4 * P), numbers(seed + 1, 4, *window[0], P, Q)
-    y = reference.hamilton_conv2d(x, w, *window[1:])
+    y = reference.conv2d(x, w, *window[1:])
     assert y.shape == (N, *reference.out_size((H, W), *window), 4 * Q)
     for n, i, j in np.ndindex(y.shape[:3]):
         for q in range(Q):
@@ -180,16 +183,16 @@ def test_hamilton_conv2d_is_its_definition(seed, geometry):
             close(y[n, i, j, q::Q], expected)
 
 
-@pytest.mark.parametrize("name", ["conv2d", "hamilton_conv2d"])
+@pytest.mark.parametrize("quaternion", [False, True], ids=["real", "quaternion"])
 @given(seed=SEEDS, geometry=geometries())
-def test_convolution_gradients_are_adjoints(name, seed, geometry):
+def test_convolution_gradients_are_adjoints(quaternion, seed, geometry):
     N, H, W, P, Q, size, stride, padding = geometry
-    lead, four = ((), 1) if name == "conv2d" else ((4,), 4)
+    lead, four = ((4,), 4) if quaternion else ((), 1)
     x, w = numbers(seed, N, H, W, four * P), numbers(seed + 1, *lead, *size, P, Q)
-    y = getattr(reference, name)(x, w, stride, padding)
+    y = reference.conv2d(x, w, stride, padding)
     g = numbers(seed + 2, *y.shape)
-    dx = getattr(reference, name + "_dx")(g, w, x.shape, stride, padding)
-    dw = getattr(reference, name + "_dw")(x, g, size, stride, padding)
+    dx = reference.conv2d_dx(g, w, x.shape, stride, padding)
+    dw = reference.conv2d_dw(x, g, w.shape, stride, padding)
     close(dot(y, g), dot(x, dx))
     close(dot(y, g), dot(w, dw))
 
@@ -299,6 +302,30 @@ def test_use_kernels_steps_down_and_back_even_after_an_error():
     with pytest.raises(KeyError), use_kernels("reference"):
         raise KeyError
     assert kernel("patches") is before
+
+
+@pytest.mark.parametrize("rung", ["reference", "gemm", "numba_cpu"])
+@pytest.mark.parametrize("name", ["cache", "array_module", "Pair", "window", "Products", "np"])
+def test_what_a_module_imports_or_needs_itself_is_no_kernel(rung, name):
+    with use_kernels(rung), pytest.raises(BackendError, match=f"no kernel '{name}'"):
+        kernel(name)
+
+
+def test_a_kernel_stands_on_its_rung_under_its_own_name():
+    for rung in ("reference", "gemm", "numba_cpu", "cupy_gpu"):
+        for name, f in kernels_of(rung).items():
+            assert f.__name__ == name
+            lent = rung == "cupy_gpu" and name.startswith(
+                "hamilton_linear"
+            )  # made by gemm.Products
+            assert f.__module__.startswith(f"quatgrad.kernels.{'gemm' if lent else rung}"), name
+
+
+def test_importing_quatgrad_loads_no_numba_and_no_cupy():
+    late = "{'numba', 'cupy', 'quatgrad.kernels.numba_cpu', 'quatgrad.kernels.cupy_gpu'}"
+    code = f"import sys, quatgrad; print({late} & {{*sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
 
 
 def test_unknown_names_are_errors_that_list_the_known():

@@ -15,7 +15,7 @@ from tiny_runs import RECIPE, dataset, files_of, lenet, run, search_of, timeless
 
 from quatgrad.backend import use_backend, use_precision
 from quatgrad.errors import OptionError, RunError
-from quatgrad.kernels import numba_cpu
+from quatgrad.kernels.registry import kernels_of
 from quatgrad.lth import Search
 from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.search import checkpoint
@@ -161,8 +161,9 @@ def test_a_rewind_point_that_comes_out_otherwise_is_refused(tmp_path, monkeypatc
     """As on another processor: the epochs behind it would not be those of the dense record."""
     shared = {"stages": tmp_path / "stages"}
     run(tmp_path / "a", 0, **shared)
-    product = numba_cpu.matmul
-    monkeypatch.setattr(numba_cpu, "matmul", lambda a, b: product(a, b) * np.float32(1 + 1e-6))
+    kernels = kernels_of("numba_cpu")
+    product = kernels["matmul"]
+    monkeypatch.setitem(kernels, "matmul", lambda a, b: product(a, b) * np.float32(1 + 1e-6))
     with pytest.raises(RunError, match=r"dense-.*trained again up to --late, and came out other"):
         run(tmp_path / "b", 1, late=1, **shared)
     with pytest.raises(OptionError, match="--late 3 "):

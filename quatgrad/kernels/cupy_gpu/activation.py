@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_packs
-from quatgrad.kernels.cupy_gpu.plans import wide
+from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch_for_packs
+from quatgrad.kernels.cupy_gpu.cudnn import upcast
+from quatgrad.kernels.registry import register
 
 
+@register
 def relu(x: Array) -> Array:
     """`reference.relu`."""
     return _each("relu", x)
 
 
+@register
 def relu_dx(g: Array, y: Array) -> Array:
     """`reference.relu_dx`."""
     return _each("relu_dx", g, y)
 
 
+@register
 def add(a: Array, b: Array) -> Array:
     """`reference.add`; bits if both are."""
     if a.dtype != b.dtype:
-        a, b = wide(a), wide(b)
+        a, b = upcast(a), upcast(b)
     return _each("add", a, b) if a.shape == b.shape else a + b
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
+from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch_for_each
+from quatgrad.kernels.registry import register
 
 
+@register
 def augment(
     images: Array, rows: Array, moves: Array, mean: Array, deviation: Array, mix: Array
 ) -> Array:

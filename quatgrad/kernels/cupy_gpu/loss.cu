@@ -97,7 +97,7 @@ extern "C" __global__ void find_hits(const T* z, const long long* labels, int* h
 }
 
 // sums += (N L, the sum of the hits).
-extern "C" __global__ void add_to_tally(double* sums, const int* hits, const T* L, long long N) {
+extern "C" __global__ void accumulate_metrics(double* sums, const int* hits, const T* L, long long N) {
     double right = sum_of_block(hits, N);
     if (threadIdx.x == 0) {
         sums[0] += double(*L) * N;

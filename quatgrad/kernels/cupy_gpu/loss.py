@@ -1,16 +1,18 @@
-"""Cross-entropy, its gradient, and the sums of an epoch; twins of `reference_loss`."""
+"""Cross-entropy, its gradient, and the sums of an epoch; twins of `reference.loss`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each
+from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch, launch_for_each
+from quatgrad.kernels.registry import register
 
 ROWS = (32, 8)  # a block of them: lanes of a warp, rows
 ONE_BLOCK = (1,), (256,)
 
 
+@register
 def cross_entropy(z: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
     """`reference.cross_entropy`."""
     z, labels = _rows(z, labels)
@@ -23,6 +25,7 @@ def cross_entropy(z: Array, labels: Array, smoothing: float) -> tuple[Array, Arr
     return L, log_p
 
 
+@register
 def cross_entropy_dz(log_p: Array, labels: Array, smoothing: float, g: Array) -> Array:
     """`reference.cross_entropy_dz`."""
     log_p, labels = _rows(log_p, labels)
@@ -32,13 +35,14 @@ def cross_entropy_dz(log_p: Array, labels: Array, smoothing: float, g: Array) ->
     return dz
 
 
-def tally(sums: Array, z: Array, labels: Array, L: Array) -> None:
-    """`reference.tally`."""
+@register
+def accumulate_metrics(sums: Array, z: Array, labels: Array, L: Array) -> None:
+    """`reference.accumulate_metrics`."""
     z, labels = _rows(z, labels)
     N, K = z.shape
     hits, n = array_module(z).empty(N, np.int32), np.int64(N)
     launch("loss", "find_hits", z.dtype, (-(-N // 8),), ROWS, z, labels, hits, n, np.int32(K))
-    launch("loss", "add_to_tally", z.dtype, *ONE_BLOCK, sums, hits, *contiguous(L), n)
+    launch("loss", "accumulate_metrics", z.dtype, *ONE_BLOCK, sums, hits, *contiguous(L), n)
 
 
 def _rows(z: Array, labels: Array) -> tuple[Array, Array]:

@@ -120,48 +120,49 @@ extern "C" __global__ void moments(const X* __restrict__ x, double* partial, T* 
     }
 #define SCALED(x, v) (((x) - center[v]) * factor[v] + offset[v])
 
-// The rows of a thread; whether there is a shortcut is known to the compiler.
+// The rows of a thread; whether there is a residual is known to the compiler.
 template <bool ADD>
-__device__ void write_rows(const X* __restrict__ x, const X* __restrict__ shortcut,
+__device__ void write_rows(const X* __restrict__ x, const X* __restrict__ residual,
                            X* __restrict__ y, const T* center, const T* factor, const T* offset,
-                           int rectify, long long first, long long last, int C) {
+                           int relu, long long first, long long last, int C) {
 #pragma unroll 4
     for (long long m = first; m < last; m += blockDim.y) {
         T here[VECTOR], more[VECTOR] = {};
         load(x + m * C, here);
-        if (ADD) load(shortcut + m * C, more);
+        if (ADD) load(residual + m * C, more);
         FOR_V(v) {
             T value = SCALED(here[v], v);
             if (ADD) value += more[v];
-            here[v] = rectify && value < 0 ? T(0) : value;
+            here[v] = relu && value < 0 ? T(0) : value;
         }
         save(here, y + m * C);
     }
 }
 
-// y = scale (x - mean) / sqrt(var + eps) + shift, + shortcut with `add`, max(y, 0) with `rectify`.
+// y = scale (x - mean) / sqrt(var + eps) + shift, + residual with `add`, max(y, 0) with `relu`.
 extern "C" __global__ void normalize(const X* __restrict__ x, const T* mean, const T* var,
                                      const T* scale, const T* shift,
-                                     const X* __restrict__ shortcut, X* __restrict__ y, T eps,
-                                     int add, int rectify, long long M, int C, int rows) {
+                                     const X* __restrict__ residual, X* __restrict__ y, T eps,
+                                     int add, int relu, long long M, int C, int rows) {
     int c = CHANNEL;
     if (c >= C) return;
     long long first = (long long)blockIdx.x * rows, last = first + rows < M ? first + rows : M;
     OF_CHANNELS
     long long start = first + threadIdx.y;
-    x += c, shortcut += c, y += c;
-    if (add) write_rows<true>(x, shortcut, y, center, factor, offset, rectify, start, last, C);
-    else write_rows<false>(x, shortcut, y, center, factor, offset, rectify, start, last, C);
+    x += c, residual += c, y += c;
+    if (add) write_rows<true>(x, residual, y, center, factor, offset, relu, start, last, C);
+    else write_rows<false>(x, residual, y, center, factor, offset, relu, start, last, C);
 }
 
-// r <- (1 - momentum) r + momentum times b.
-extern "C" __global__ void follow(T* r, const T* b, T momentum, T times, long long C) {
-    FOR(c, C) r[c] = (1 - momentum) * r[c] + momentum * (times * b[c]);
+// r <- (1 - momentum) r + momentum correction b.
+extern "C" __global__ void update_running_stats(T* r, const T* b, T momentum, T correction,
+                                                long long C) {
+    FOR(c, C) r[c] = (1 - momentum) * r[c] + momentum * (correction * b[c]);
 }
 
 #define ALL_PASSES 0  // of g
 #define WHERE_NORMED 1  // is above 0: a rectifier was behind the norm
-#define WHERE_Y 2  // is above 0: so it was behind the sum with a shortcut; `passed` takes that g
+#define WHERE_Y 2  // is above 0: so it was behind the sum with a residual; `passed` takes that g
 
 // The sums of g, and of g (x - mean), over the rows of a thread. What decides is known to the
 // compiler: a branch in the loop would hold up the loads behind it.

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch, launch_for_each, pack
+from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch, launch_for_each, pack
+from quatgrad.kernels.registry import register
 
 LANES = 16  # threads side by side, at most: they read neighbouring channels, a line of memory
 SUMMING, WRITING = 512, 256  # threads of a block, at most
@@ -17,55 +18,58 @@ AT_ONCE = 4  # rows of a thread that writes
 ALL_PASSES, WHERE_NORMED, WHERE_Y = range(3)  # which g counts: see norm.cu
 
 
+@register
 def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
     """`reference.batch_norm`."""
-    return normed(x, scale, shift, eps, rectify=False)
+    return batch_norm_act(x, scale, shift, eps, relu=False)
 
 
+@register
 def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
 ) -> Array:
     """`reference.batch_norm_eval`."""
-    return _normalized(x, mean, var, scale, shift, None, eps, rectify=False)
+    return _normalized(x, mean, var, scale, shift, None, eps, relu=False)
 
 
+@register
 def batch_norm_dx(
     g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """`reference.batch_norm_dx`; z is made again in each pass and never stored."""
-    return normed_dx(g, x, None, mean, var, scale, scale, eps, rectify=False)[:3]
+    return batch_norm_act_dx(g, x, None, mean, var, scale, scale, eps, relu=False)[:3]
 
 
-def normed(
-    x: Array, scale: Array, shift: Array, eps: float, rectify: bool, shortcut: Array | None = None
+def batch_norm_act(
+    x: Array, scale: Array, shift: Array, eps: float, relu: bool, residual: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """`batch_norm`, + shortcut, and the rectifier after it. Maps are all numbers, or all bits."""
+    """`batch_norm`, + residual, and the rectifier after it. Maps are all numbers, or all bits."""
     (x,) = contiguous(x)
     mean, var = array_module(x).empty((2, x.shape[-1]), scale.dtype)
     _sum(x, "moments", (x,), (mean, var))
-    return _normalized(x, mean, var, scale, shift, shortcut, eps, rectify), mean, var
+    return _normalized(x, mean, var, scale, shift, residual, eps, relu), mean, var
 
 
 def _normalized(
-    x: Array, mean: Array, var: Array, scale: Array, shift: Array, shortcut: Array | None,
-    eps: float, rectify: bool,
+    x: Array, mean: Array, var: Array, scale: Array, shift: Array, residual: Array | None,
+    eps: float, relu: bool,
 ) -> Array:  # fmt: skip
-    add = shortcut is not None
-    arrays = contiguous(x, mean, var, scale, shift, shortcut if add else x)
+    add = residual is not None
+    arrays = contiguous(x, mean, var, scale, shift, residual if add else x)
     y, f = array_module(x).empty(x.shape, x.dtype), scale.dtype.type
-    _write(x, "normalize", *arrays, y, f(eps), np.int32(add), np.int32(rectify))
+    _write(x, "normalize", *arrays, y, f(eps), np.int32(add), np.int32(relu))
     return y
 
 
-def normed_dx(
+def batch_norm_act_dx(
     g: Array, x: Array, y: Array | None, mean: Array, var: Array, scale: Array, shift: Array,
-    eps: float, rectify: bool,
+    eps: float, relu: bool,
 ) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
-    """dx, dscale, dshift, and dshortcut where y is given. Maps are all numbers, or all bits.
+    """dx, dscale, dshift, and dresidual where y is given. Maps are all numbers, or all bits.
 
-    Where the rectifier let pass is found again from x; after a shortcut, from y.
+    Where the rectifier let pass is found again from x; after a residual, from y.
     """
-    gate = WHERE_Y if y is not None else WHERE_NORMED if rectify else ALL_PASSES
+    gate = WHERE_Y if y is not None else WHERE_NORMED if relu else ALL_PASSES
     g, x, y, *numbers = contiguous(g, x, x if y is None else y, mean, var, scale, shift)
     xp, number = array_module(x), scale.dtype.type(eps)
     dscale, dshift = xp.empty((2, x.shape[-1]), scale.dtype)
@@ -79,11 +83,12 @@ def normed_dx(
     return dx, dscale, dshift, passed if gate == WHERE_Y else None
 
 
-def follow(r: Array, b: Array, momentum: float, times: float = 1.0) -> None:
-    """`reference.follow`; r is contiguous."""
+@register
+def update_running_stats(r: Array, b: Array, momentum: float, correction: float = 1.0) -> None:
+    """`reference.update_running_stats`; r is contiguous."""
     (b,) = contiguous(b)
-    numbers = r.dtype.type(momentum), r.dtype.type(times), np.int64(r.size)
-    launch_for_each("norm", "follow", r.size, r.dtype, r, b, *numbers)
+    numbers = r.dtype.type(momentum), r.dtype.type(correction), np.int64(r.size)
+    launch_for_each("norm", "update_running_stats", r.size, r.dtype, r, b, *numbers)
 
 
 def _sum(x: Array, name: str, arrays: tuple[Any, ...], sums: tuple[Any, ...], *how: Any) -> None:

@@ -1,13 +1,15 @@
-"""Optimizer steps in one pass over memory; twins of `reference_optimizer`."""
+"""Optimizer steps in one pass over memory; twins of `reference.optimizer`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.kernels.cupy_gpu.compile import contiguous, launch_for_each
+from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch_for_each
+from quatgrad.kernels.registry import register
 
 
+@register
 def sgd(
     w: Array, g: Array, v: Array, lr: float | Array, momentum: float, nesterov: bool, decay: float
 ) -> None:
@@ -18,6 +20,7 @@ def sgd(
     launch_for_each("optimizer", name, w.size, w.dtype, w, g, v, rate, *numbers)
 
 
+@register
 def sgd_masked(
     w: Array, g: Array, v: Array, alive: Array, lr: Array,
     momentum: float, nesterov: bool, decay: float,
@@ -28,6 +31,7 @@ def sgd_masked(
     launch_for_each("optimizer", "sgd_masked", w.size, w.dtype, w, g, v, alive, lr, *numbers)
 
 
+@register
 def adam(
     w: Array,
     g: Array,

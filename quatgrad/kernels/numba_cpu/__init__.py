@@ -13,88 +13,19 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
-from quatgrad.kernels.numba_cpu import compiling, heap
-from quatgrad.kernels.numba_cpu.activation import relu, relu_dx
-from quatgrad.kernels.numba_cpu.add import add
-from quatgrad.kernels.numba_cpu.algebra import (
-    hamilton,
-    quaternion_divide,
-    quaternion_exp,
-    quaternion_inverse,
-    quaternion_log,
-    quaternion_norm,
-    quaternion_normalize,
-    quaternion_power,
-    quaternion_rotate,
-    quaternion_sqrt,
+from quatgrad.kernels.numba_cpu.jit import announce_compiling
+from quatgrad.kernels.numba_cpu.layers import (  # noqa: F401 - their kernels register themselves
+    activation,
+    conv_norm_act,
+    norm,
+    optimizer,
+    pool,
 )
-from quatgrad.kernels.numba_cpu.blocks import expand, fold
-from quatgrad.kernels.numba_cpu.convolution import (
-    conv2d,
-    conv2d_dw,
-    conv2d_dx,
-    hamilton_conv2d,
-    hamilton_conv2d_dw,
-    hamilton_conv2d_dx,
-)
-from quatgrad.kernels.numba_cpu.hamilton8 import (
-    hamilton_linear,
-    hamilton_linear_dw,
-    hamilton_linear_dx,
-)
-from quatgrad.kernels.numba_cpu.matmul import matmul
-from quatgrad.kernels.numba_cpu.norm import batch_norm, batch_norm_dx, batch_norm_eval
-from quatgrad.kernels.numba_cpu.optimizer import adam, sgd
-from quatgrad.kernels.numba_cpu.unit import conv_norm, conv_norm_dx
-from quatgrad.kernels.numba_cpu.windows import (
-    avg_pool,
-    avg_pool_dx,
-    max_pool,
-    max_pool_dx,
-    patches,
-    unpatches,
-)
+from quatgrad.kernels.numba_cpu.machine.allocator import keep_freed_memory
+from quatgrad.kernels.numba_cpu.quaternion import algebra  # noqa: F401
+from quatgrad.kernels.registry import kernels_of
 
-heap.keep_freed_memory()
-compiling.listen()
+globals().update(kernels_of("numba_cpu"))  # so that `numba_cpu.conv2d` is that kernel
 
-__all__ = [
-    "adam",
-    "add",
-    "avg_pool",
-    "avg_pool_dx",
-    "batch_norm",
-    "batch_norm_dx",
-    "batch_norm_eval",
-    "conv2d",
-    "conv2d_dw",
-    "conv2d_dx",
-    "conv_norm",
-    "conv_norm_dx",
-    "expand",
-    "fold",
-    "hamilton",
-    "hamilton_conv2d",
-    "hamilton_conv2d_dw",
-    "hamilton_conv2d_dx",
-    "hamilton_linear",
-    "hamilton_linear_dw",
-    "hamilton_linear_dx",
-    "matmul",
-    "max_pool",
-    "max_pool_dx",
-    "patches",
-    "quaternion_divide",
-    "quaternion_exp",
-    "quaternion_inverse",
-    "quaternion_log",
-    "quaternion_norm",
-    "quaternion_normalize",
-    "quaternion_power",
-    "quaternion_rotate",
-    "quaternion_sqrt",
-    "relu",
-    "relu_dx",
-    "sgd",
-    "unpatches",
-]
+keep_freed_memory()
+announce_compiling()

@@ -1,0 +1,1 @@
+"""Convolutions and quaternion layers, each by the algorithm for its shape."""

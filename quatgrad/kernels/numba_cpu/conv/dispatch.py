@@ -1,0 +1,105 @@
+"""Convolutions, each by the algorithm that is selected for its shape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad.arrays import Array
+from quatgrad.kernels.numba_cpu.conv import direct, eight_products, winograd
+from quatgrad.kernels.numba_cpu.conv.algorithm import TILES, Algorithm, select_algorithm
+from quatgrad.kernels.numba_cpu.conv.expand import expand, fold
+from quatgrad.kernels.numba_cpu.conv.products import PRODUCTS
+from quatgrad.kernels.reference.conv import Shape, window_size
+from quatgrad.kernels.reference.patches import Pair, out_size
+from quatgrad.kernels.registry import register
+
+
+@register
+def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+    """`reference.conv2d`."""
+    out = out_size(x.shape[1:3], window_size(w.shape), stride, padding)
+    algorithm = select_algorithm(x.dtype, w.shape, stride, padding, out)
+    return convolve(algorithm, x, w, stride, padding)
+
+
+@register
+def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
+    """`reference.conv2d_dx`."""
+    algorithm = select_algorithm(g.dtype, w.shape, stride, padding, shape[1:3])
+    return convolve_dx(algorithm, g, w, shape, stride, padding)
+
+
+@register
+def conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
+    """`reference.conv2d_dw`."""
+    algorithm = select_algorithm(x.dtype, shape, stride, padding, g.shape[1:3])
+    return convolve_dw(algorithm, x, g, shape, stride, padding)
+
+
+# ------------------------------------------------------------- by a given algorithm
+
+
+def convolve(algorithm: Algorithm, x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
+    """`conv2d` by this algorithm, which must be able to do it."""
+    if w.ndim == 5 and not algorithm.eight:
+        w = expand(w)
+    if algorithm.name in TILES:
+        return winograd.conv2d(x, w, padding, TILES[algorithm.name])
+    if w.ndim == 5:
+        if not _is_pointwise(w.shape, padding):
+            return eight_products.conv2d(x, w, stride, padding, conv2d)
+        pixels = _strided(x, stride)  # a linear layer of each
+        y = eight_products.hamilton_linear(pixels.reshape(-1, x.shape[3]), w[:, 0, 0])
+        return y.reshape(*pixels.shape[:3], 4 * w.shape[4])
+    plain = direct.conv2d if algorithm.name == "direct" else PRODUCTS.conv2d
+    return plain(x, w, stride, padding)
+
+
+def convolve_dx(
+    algorithm: Algorithm, g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair
+) -> Array:
+    """`conv2d_dx` by this algorithm."""
+    if w.ndim == 5 and not algorithm.eight:
+        w = expand(w)
+    if algorithm.name in TILES:
+        return winograd.conv2d_dx(g, w, shape, padding, TILES[algorithm.name])
+    if w.ndim == 5:
+        if not _is_pointwise(w.shape, padding):
+            return eight_products.conv2d_dx(g, w, shape, stride, padding, conv2d_dx)
+        pixels = eight_products.hamilton_linear_dx(g.reshape(-1, g.shape[3]), w[:, 0, 0])
+        if stride == (1, 1):
+            return pixels.reshape(shape)
+        dx = np.zeros(shape, g.dtype)
+        _strided(dx, stride)[...] = pixels.reshape(*g.shape[:3], shape[3])
+        return dx
+    plain = direct.conv2d_dx if algorithm.name == "direct" else PRODUCTS.conv2d_dx
+    return plain(g, w, shape, stride, padding)
+
+
+def convolve_dw(
+    algorithm: Algorithm, x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair
+) -> Array:
+    """`conv2d_dw` by this algorithm."""
+    if len(shape) == 5 and not algorithm.eight:
+        real = *window_size(shape), x.shape[3], g.shape[3]
+        return fold(convolve_dw(algorithm, x, g, real, stride, padding))
+    if algorithm.name in TILES:
+        return winograd.conv2d_dw(x, g, shape, padding, TILES[algorithm.name])
+    if len(shape) == 5:
+        if not _is_pointwise(shape, padding):
+            return eight_products.conv2d_dw(x, g, shape, stride, padding, conv2d_dw)
+        pixels = _strided(x, stride).reshape(-1, x.shape[3])
+        dw = eight_products.hamilton_linear_dw(pixels, g.reshape(-1, g.shape[3]))
+        return dw[:, None, None]
+    plain = direct.conv2d_dw if algorithm.name == "direct" else PRODUCTS.conv2d_dw
+    return plain(x, g, shape, stride, padding)
+
+
+def _is_pointwise(shape: Shape, padding: Pair) -> bool:
+    """Whether the convolution is a linear layer of each pixel."""
+    return window_size(shape) == (1, 1) and padding == (0, 0)
+
+
+def _strided(x: Array, stride: Pair) -> Array:
+    """The pixels on which a window of 1x1 stands."""
+    return x[:, :: stride[0], :: stride[1]]

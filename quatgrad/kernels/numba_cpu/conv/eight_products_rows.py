@@ -1,0 +1,180 @@
+"""Eight products of a quaternion layer, block by block: their sums never leave the cache.
+
+A layer and its two gradients are products of matrices of quaternions, C = A B, in which each number
+of B stands left of that of A: y = w x, dx = conj(w) g, dw = g conj(x). A block of A becomes eight
+planes, a panel of B eight panels, and their products become a block of C. Written to memory and
+read back, planes and panels cost a wide layer a tenth of its time, and a narrow one all that the
+eight products save. float32 only; `eight_products` has the story.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import get_num_threads, prange
+
+from quatgrad.arrays import Array
+from quatgrad.kernels.numba_cpu.conv.winograd_tiles import merged, paired_plane, split
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.simd.matmul import WIDTH
+from quatgrad.kernels.numba_cpu.simd.microkernel import ROWS, multiply
+from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
+
+#: Rows and columns of a block of C, at most, and columns of A that it takes at a time: the planes
+#: of A, the panels of B and the products stay in the cache beside each other.
+HEIGHT, ACROSS, DEPTH = 128, 256, 128
+#: Multiplications, for each of eight, that take as long as splitting a number.
+SPLITS = 12
+#: Numbers from one of the eight panels of B to the next.
+PANEL = DEPTH * WIDTH + LANES
+
+#: How a matrix of quaternions lies in a flat array: the distances of its rows, its columns and its
+#: components, and 1, or -1 to take the conjugates.
+Layout = tuple[int, int, int, int]
+
+
+def products(x: Array, w: Array, sign: int) -> Array:
+    """w x, or conj(w) x for the sign -1, summed over p: x (N, 4P), w (4, P, Q) -> (N, 4Q)."""
+    _, P, Q = w.shape
+    y, transposed = empty((len(x), 4 * Q), x.dtype), w.swapaxes(1, 2)
+    layout = (Q, 1, P * Q, sign)
+    if transposed.flags.c_contiguous:
+        w, layout = transposed, (1, P, P * Q, sign)
+    _product(x, (4 * P, 1, P, 1), w, layout, y, (4 * Q, 1, Q, 1), len(x), P, Q)
+    return y
+
+
+def sums(x: Array, g: Array) -> Array:
+    """g conj(x), summed over rows: x (N, 4P), g (N, 4Q) -> (4, P, Q)."""
+    N, P, Q = len(x), x.shape[1] // 4, g.shape[1] // 4
+    if not N:
+        return np.zeros((4, P, Q), x.dtype)
+    w = empty((4, P, Q), x.dtype)
+    _product(x, (1, 4 * P, P, -1), g, (4 * Q, 1, Q, 1), w, (Q, 1, P * Q, 1), P, N, Q)
+    return w
+
+
+def _product(
+    A: Array, a: Layout, B: Array, b: Layout, C: Array, c: Layout, M: int, K: int, N: int
+) -> None:
+    """C (M, N) = A (M, K) B (K, N): matrices of quaternions, each with the way it lies."""
+    A, B, C = (X.reshape(-1) for X in (read_only(A), read_only(B), C))
+    _parts(A, a, B, b, C, c, M, K, N, *_cut(M, N, get_num_threads()))
+
+
+def _cut(M: int, N: int, threads: int) -> tuple[int, int]:
+    """Rows and columns of C for each thread: so that they split little twice."""
+
+    def part(n: int, parts: int, unit: int) -> int:
+        return max(1, -(-n // (parts * unit))) * unit
+
+    across = [wide for wide in range(1, threads + 1) if threads % wide == 0]
+    sizes = [(part(M, threads // wide, ROWS), part(N, wide, LANES)) for wide in across]
+    return min(sizes, key=lambda size: (size[0] + SPLITS) * (size[1] + SPLITS))
+
+
+@serial
+def _room(n):
+    """Numbers of a row of n, so that rows begin in whole vectors and not on the same lines."""
+    return (n + LANES - 1) // LANES * LANES + LANES
+
+
+@serial
+def split_run(x, at, far, P, sign, X, to, step):
+    """X: the eight planes, `step` apart, of four runs of P numbers, `far` apart, in x: see `split`.
+
+    A `sign` of -1 takes the conjugate.
+    """
+    for p in range(0, P, LANES):
+        width, k, v = min(LANES, P - p), at + p, to + p
+        a, b = load(x, k, width), sign * load(x, k + far, width)
+        c, d = sign * load(x, k + 2 * far, width), sign * load(x, k + 3 * far, width)
+        split(a, b, c, d, X, v, step, width)
+
+
+@serial
+def merge_run(Y, at, step, y, to, far, Q):
+    """y: four runs of Q numbers, `far` apart, of their eight products, `step` apart: `merged`."""
+    for q in range(0, Q, LANES):
+        width, k = min(LANES, Q - q), to + q
+        m = merged(Y, at + q, step, width)
+        store(m[0], y, k, width)
+        store(m[1], y, k + far, width)
+        store(m[2], y, k + 2 * far, width)
+        store(m[3], y, k + 3 * far, width)
+
+
+@serial
+def _planes(A, at, a, M, K, X):
+    """X: the eight planes of a block of A; returns the distances of rows, columns and planes."""
+    row, column, far, sign = a
+    if column == 1:
+        line = _room(K)
+        for m in range(M):
+            split_run(A, at + m * row, far, K, sign, X, m * line, M * line)
+        return line, 1, M * line
+    line = _room(M)
+    for k in range(K):
+        split_run(A, at + k * column, far, M, sign, X, k * line, K * line)
+    return 1, line, K * line
+
+
+@serial
+def _panels(B, at, b, K, N, W, w):
+    """W[w + m PANEL + k WIDTH + n]: plane m of B[k, n] for k < K and n < N <= WIDTH."""
+    row, column, far, sign = b
+    if column == 1:
+        for k in range(K):
+            split_run(B, at + k * row, far, N, sign, W, w + k * WIDTH, PANEL)
+        return
+    square = LANES * LANES
+    T = scratch(4 * square)
+    for k in range(0, K, LANES):
+        depth = min(LANES, K - k)
+        for n in range(0, N, LANES):
+            for component in range(4):
+                p = at + component * far + n * column + k
+                transpose(B, p, column, N - n, depth, T, component * square, LANES)
+            for r in range(depth):
+                to = w + (k + r) * WIDTH + n
+                split_run(T, r * LANES, square, LANES, sign, W, to, PANEL)
+
+
+@parallel
+def _parts(A, a, B, b, C, c, M, K, N, height, across):
+    wide = (N + across - 1) // across
+    for task in prange((M + height - 1) // height * wide):
+        i, j = divmod(np.int64(task), wide)
+        m, n = i * height, j * across
+        _part(A, a, B, b, C, c, m, n, min(M, m + height), min(N, n + across), K)
+
+
+@serial
+def _part(A, a, B, b, C, c, top, left, bottom, right, K):
+    """The rows of C from `top` and the columns from `left`."""
+    W = scratch(8 * PANEL * (ACROSS // WIDTH))
+    for n in range(left, right, ACROSS):
+        for m in range(top, bottom, HEIGHT):
+            M, N = min(HEIGHT, bottom - m), min(ACROSS, right - n)
+            _block(A, a, B, b, C, c, m, n, M, K, N, W, m > top)
+
+
+@serial
+def _block(A, a, B, b, C, c, m, n, M, K, N, W, again):
+    """M rows of C from m, N columns from n; `again` if the last was of these columns too."""
+    depth, line = min(DEPTH, K), _room(N)
+    X = scratch(8 * max(M * _room(depth), depth * _room(M)))
+    Y = scratch(8 * M * line)
+    for k in range(0, K, DEPTH):
+        depth = min(DEPTH, K - k)
+        row, column, plane = _planes(A, m * a[0] + k * a[1], a, M, depth, X)
+        for q in range(0, N, WIDTH):
+            width, w = min(WIDTH, N - q), 0 if K > DEPTH else q // WIDTH * 8 * PANEL
+            if K > DEPTH or not again:
+                _panels(B, k * b[0] + (n + q) * b[1], b, depth, width, W, w)
+            for p in range(8):
+                multiply(
+                    Y, p * M * line + q, line, X, p * plane, row, column,
+                    W, w + paired_plane(p, 4) * PANEL, WIDTH, M, depth, width, k > 0,
+                )  # fmt: skip
+    for r in range(M):
+        merge_run(Y, r * line, M * line, C, (m + r) * c[0] + n, c[2], N)

@@ -1,0 +1,59 @@
+"""How kernels are compiled, how arrays are handed to them, and a notice while they compile."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numba.core import event
+
+from quatgrad.arrays import Array
+from quatgrad.backend import notice
+from quatgrad.kernels.numba_cpu.machine.cache import LINE
+
+# Division by zero gives inf or NaN, as in NumPy: a check would keep loops from vectorising.
+parallel = njit(parallel=True, cache=True, error_model="numpy")  # prange shares a loop
+serial = njit(cache=True, error_model="numpy")  # in the thread that calls it
+serial_nogil = njit(cache=True, error_model="numpy", nogil=True)  # threads of Python may share it
+formula = njit(cache=True, error_model="numpy", forceinline=True)  # part of the caller's loop
+template = njit(inline="always")  # takes functions as arguments: if not inlined, never cached
+
+
+def read_only(a: Array, dtype: type | None = None) -> Array:
+    """The array as compiled code takes it: contiguous, and not to be written.
+
+    Numba compiles one version for each type, and read-only is part of the type. Passing every
+    argument read-only, writeable or not, halves the compiling, and proves none is written to.
+    """
+    a = np.ascontiguousarray(a, dtype).view()
+    a.flags.writeable = False
+    return a
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """`numpy.empty` that starts with a line of the cache: vectors across two take twice as long."""
+    size = math.prod(shape) * dtype.itemsize
+    a = np.empty(size + LINE, np.uint8)
+    first = -a.__array_interface__["data"][0] % LINE
+    return a[first : first + size].view(dtype).reshape(shape)
+
+
+class _Listener(event.Listener):
+    """Hears of everything that Numba compiles; speaks once, and of our kernels alone."""
+
+    def on_start(self, event: Any) -> None:
+        """Numba found no compiled kernel in its cache on the disk."""
+        ours = event.data["dispatcher"].py_func.__module__.startswith(__package__)
+        if ours and sys.stderr.isatty():
+            notice("compiling kernels for this processor: a minute at most, and kept on the disk")
+
+    def on_end(self, event: Any) -> None:
+        """Nothing more to say."""
+
+
+def announce_compiling() -> None:
+    """Write a notice when the first kernel is compiled, if standard error is a terminal."""
+    event.register("numba:compile", _Listener())

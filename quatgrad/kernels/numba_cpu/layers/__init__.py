@@ -1,0 +1,1 @@
+"""Norms, pooling, activations, optimizers."""

@@ -1,0 +1,205 @@
+"""Batch norm in two passes over memory, forward and backward: one for the sums, one to write.
+
+A rectifier after it costs no pass, nor does a residual that is added before: they are applied as y
+is written. Where the rectifier let pass is found again from x; after a residual, from y.
+
+The rows of x are cut into chunks, as many as the shape asks for, whatever the number of threads:
+each chunk sums in a fixed order, NumPy adds the chunks, and the bits are always the same.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from quatgrad.arrays import Array
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
+from quatgrad.kernels.registry import register
+
+# A chunk is long enough to pay for a thread and short enough to share out and to sum accurately.
+_NUMBERS, _ROWS = 1 << 16, 1 << 10
+
+
+def _rows(a: Array) -> Array:
+    """(..., C) -> (M, C)."""
+    return read_only(a).reshape(math.prod(a.shape[:-1]), a.shape[-1])
+
+
+def _chunk_starts(M: int, C: int) -> Array:
+    """First row of every chunk of M rows of C numbers, and M at the end."""
+    return np.append(np.arange(0, M, max(1, min(_ROWS, _NUMBERS // C))), M)
+
+
+# ------------------------------------------------------------------------------ forward
+
+
+@register
+def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
+    """`reference.batch_norm`."""
+    return batch_norm_act(x, scale, shift, eps, False)
+
+
+def batch_norm_act(
+    x: Array, scale: Array, shift: Array, eps: float, relu: bool, residual: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """`batch_norm`, + residual, and perhaps a rectifier; statistics are merged from chunks.
+
+    Source: Chan et al. 1979.
+    """
+    rows = _rows(x)
+    starts = _chunk_starts(*rows.shape)
+    means, squares = np.empty((2, len(starts) - 1, rows.shape[1]))
+    _chunk_statistics(rows, starts, means, squares)
+    # Squared deviations: those inside the chunks, and those of the chunks from the whole.
+    count = np.diff(starts)[:, None]
+    mean = (count * means).sum(axis=0) / len(rows)
+    var = (squares + count * (means - mean) ** 2).sum(axis=0) / len(rows)
+    mean, var = mean.astype(x.dtype), var.astype(x.dtype)
+    return _normalized(x, mean, var, scale, shift, eps, relu, residual), mean, var
+
+
+@parallel
+def _chunk_statistics(x, starts, means, squares):
+    """Mean and sum of squared deviations of every chunk, each in one pass.
+
+    The sums are of d = x - (first row of the chunk), so a large mean costs no digits. Nor does a
+    freak first row cost many: it is one of the n rows, so it deviates from their mean too, and
+    sum d^2 is at most n times the result, of float64's 53 bits some ten.
+    """
+    C = x.shape[1]
+    for k in prange(len(starts) - 1):
+        first, n = starts[k], starts[k + 1] - starts[k]
+        total, square = np.zeros(C), np.zeros(C)
+        for m in range(first, starts[k + 1]):
+            for c in range(C):
+                d = np.float64(x[m, c]) - np.float64(x[first, c])
+                total[c] += d
+                square[c] += d * d
+        for c in range(C):
+            means[k, c] = x[first, c] + total[c] / n
+            squares[k, c] = square[c] - total[c] * total[c] / n
+
+
+@register
+def batch_norm_eval(
+    x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
+) -> Array:
+    """`reference.batch_norm_eval` in one pass."""
+    return _normalized(x, mean, var, scale, shift, eps, False, None)
+
+
+def _normalized(
+    x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float, relu: bool,
+    residual: Array | None,
+) -> Array:  # fmt: skip
+    y = empty(x.shape, x.dtype)
+    factor, rows = scale / np.sqrt(var + eps), y.reshape(-1, len(scale))
+    numbers = _rows(x), read_only(mean), factor, read_only(shift)
+    if residual is None:
+        _normalize(*numbers, relu, rows)
+    else:
+        _normalize_and_add(*numbers, _rows(residual), relu, rows)
+    return y
+
+
+@parallel
+def _normalize(x, mean, factor, shift, relu, y):
+    (M, C), zero = x.shape, x.dtype.type(0)
+    for m in prange(M):
+        for c in range(C):
+            z = (x[m, c] - mean[c]) * factor[c] + shift[c]
+            y[m, c] = zero if relu and z <= 0 else z  # NaN is not <= 0
+
+
+@parallel
+def _normalize_and_add(x, mean, factor, shift, residual, relu, y):
+    (M, C), zero = x.shape, x.dtype.type(0)
+    for m in prange(M):
+        for c in range(C):
+            z = (x[m, c] - mean[c]) * factor[c] + shift[c] + residual[m, c]
+            y[m, c] = zero if relu and z <= 0 else z
+
+
+# ----------------------------------------------------------------------------- backward
+
+
+@register
+def batch_norm_dx(
+    g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
+) -> tuple[Array, Array, Array]:
+    """`reference.batch_norm_dx`; z is made again in each pass and never stored."""
+    return batch_norm_act_dx(g, x, None, mean, var, scale, scale, eps, False)[:3]
+
+
+def batch_norm_act_dx(
+    g: Array, x: Array, y: Array | None, mean: Array, var: Array, scale: Array, shift: Array,
+    eps: float, relu: bool,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """dx, dscale, dshift, and dresidual where y is given.
+
+    g is taken as 0 where the rectifier let nothing pass: that is dresidual.
+    """
+    rows_g, rows_x, mean, shift = _rows(g), _rows(x), read_only(mean), read_only(shift)
+    M, C = rows_x.shape
+    starts = _chunk_starts(M, C)
+    sums, factor = np.empty((2, len(starts) - 1, C)), scale / np.sqrt(var + eps)
+    passed = None
+    if y is None:
+        _chunk_gradients(rows_g, rows_x, mean, factor, shift, relu, starts, sums)
+    else:
+        passed, relu = empty(x.shape, g.dtype), False
+        rows_passed = passed.reshape(M, C)
+        _chunk_gradients_passed(rows_g, rows_x, _rows(y), mean, starts, rows_passed, sums)
+        rows_g = read_only(rows_passed)
+    inv = 1 / np.sqrt(var + eps)
+    dshift, dscale = sums.sum(axis=1) * (np.ones(C), inv)
+    mean_g, slope = (dshift / M).astype(g.dtype), (dscale * inv / M).astype(g.dtype)
+    dx = empty(x.shape, g.dtype)
+    rows = dx.reshape(M, C)
+    _normalize_dx(rows_g, rows_x, mean, factor, shift, relu, mean_g, slope, rows)
+    return dx, dscale.astype(g.dtype), dshift.astype(g.dtype), passed
+
+
+@parallel
+def _chunk_gradients(g, x, mean, factor, shift, relu, starts, sums):
+    """Of every chunk: sum g and sum g (x - mean), in float64."""
+    C, zero = x.shape[1], g.dtype.type(0)
+    for k in prange(len(starts) - 1):
+        sum_g, sum_gx = np.zeros(C), np.zeros(C)
+        for m in range(starts[k], starts[k + 1]):
+            for c in range(C):
+                d = x[m, c] - mean[c]
+                share = g[m, c] if not relu or d * factor[c] + shift[c] > 0 else zero
+                sum_g[c] += share
+                sum_gx[c] += np.float64(share) * np.float64(d)
+        for c in range(C):
+            sums[0, k, c], sums[1, k, c] = sum_g[c], sum_gx[c]
+
+
+@parallel
+def _chunk_gradients_passed(g, x, y, mean, starts, passed, sums):
+    """The same, and what the rectifier let pass: g where y > 0, else 0."""
+    C, zero = x.shape[1], g.dtype.type(0)
+    for k in prange(len(starts) - 1):
+        sum_g, sum_gx = np.zeros(C), np.zeros(C)
+        for m in range(starts[k], starts[k + 1]):
+            for c in range(C):
+                share = g[m, c] if y[m, c] > 0 else zero
+                passed[m, c] = share
+                sum_g[c] += share
+                sum_gx[c] += np.float64(share) * np.float64(x[m, c] - mean[c])
+        for c in range(C):
+            sums[0, k, c], sums[1, k, c] = sum_g[c], sum_gx[c]
+
+
+@parallel
+def _normalize_dx(g, x, mean, factor, shift, relu, mean_g, slope, dx):
+    """dx = factor (g - mean_g - slope (x - mean)): `slope` is mean(g z) / sqrt(var + eps)."""
+    (M, C), zero = x.shape, g.dtype.type(0)
+    for m in prange(M):
+        for c in range(C):
+            d = x[m, c] - mean[c]
+            share = g[m, c] if not relu or d * factor[c] + shift[c] > 0 else zero
+            dx[m, c] = factor[c] * (share - mean_g[c] - slope[c] * d)

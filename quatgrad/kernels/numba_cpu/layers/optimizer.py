@@ -1,0 +1,95 @@
+"""Optimizer steps in one pass over memory; twins of `reference.optimizer`.
+
+Numbers that are the same for all entries come as the dtype of the parameter, as NumPy has it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from quatgrad.arrays import Array
+from quatgrad.kernels.numba_cpu.jit import parallel, read_only, serial_nogil
+from quatgrad.kernels.registry import register
+
+#: Entries in a thread's share; fewer than two shares are not worth waking a thread.
+SHARE = 1 << 15
+
+
+@register
+def sgd(
+    w: Array, g: Array, v: Array, lr: float, momentum: float, nesterov: bool, decay: float
+) -> None:
+    """`reference.sgd`."""
+    f = w.dtype.type
+    step = _sgd if w.size < 2 * SHARE else _sgd_shared
+    step(_flat(w), read_only(g).reshape(-1), _flat(v), f(lr), f(momentum), nesterov, f(decay))
+
+
+@register
+def adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    decay: float,
+    decoupled: bool,
+) -> None:
+    """`reference.adam`, with one division for each entry.
+
+    m^ / (sqrt(v^) + eps) = (root / (1 - b1^t)) m / (sqrt(v) + root eps), root = sqrt(1 - b2^t).
+    """
+    f = w.dtype.type
+    b1, b2 = betas
+    shrink, pull = (1 - lr * decay, 0.0) if decoupled else (1.0, decay)
+    root = math.sqrt(1 - b2**t)
+    step = _adam if w.size < 2 * SHARE else _adam_shared
+    step(
+        _flat(w), read_only(g).reshape(-1), _flat(m), _flat(v), f(lr * root / (1 - b1**t)),
+        f(root * eps), f(b1), f(1 - b1), f(b2), f(1 - b2), f(shrink), f(pull),
+    )  # fmt: skip
+
+
+def _flat(a: Array) -> Array:
+    """The entries in a row: a view, since they will be written."""
+    a = a.view()
+    a.shape = (a.size,)  # unlike reshape, never a copy
+    return a
+
+
+@serial_nogil
+def _sgd(w, g, v, lr, momentum, nesterov, decay):
+    for n in range(len(w)):
+        d = g[n] + decay * w[n]
+        v[n] = momentum * v[n] + d
+        w[n] -= lr * (d + momentum * v[n] if nesterov else v[n])
+
+
+@parallel
+def _sgd_shared(w, g, v, lr, momentum, nesterov, decay):
+    for k in prange((len(w) + SHARE - 1) // SHARE):
+        n = slice(k * SHARE, (k + 1) * SHARE)
+        _sgd(w[n], g[n], v[n], lr, momentum, nesterov, decay)
+
+
+@serial_nogil
+def _adam(w, g, m, v, lr, eps, b1, c1, b2, c2, shrink, pull):
+    for n in range(len(w)):
+        w[n] *= shrink
+        d = g[n] + pull * w[n]
+        m[n] = b1 * m[n] + c1 * d
+        v[n] = b2 * v[n] + c2 * (d * d)
+        w[n] -= lr * m[n] / (np.sqrt(v[n]) + eps)
+
+
+@parallel
+def _adam_shared(w, g, m, v, lr, eps, b1, c1, b2, c2, shrink, pull):
+    for k in prange((len(w) + SHARE - 1) // SHARE):
+        n = slice(k * SHARE, (k + 1) * SHARE)
+        _adam(w[n], g[n], m[n], v[n], lr, eps, b1, c1, b2, c2, shrink, pull)

@@ -1,0 +1,1 @@
+"""What the processor and the system give: caches, memory, denormal numbers."""

@@ -1,0 +1,1 @@
+"""The algebra of quaternions, and the elementary functions that it needs."""

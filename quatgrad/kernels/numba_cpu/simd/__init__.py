@@ -1,0 +1,1 @@
+"""Vectors, products of matrices and sums: what the other rooms are made of."""

@@ -1,0 +1,125 @@
+"""Products of matrices of float32, in panels of `multiply`.
+
+A panel of B, four vectors wide and DEPTH rows long, is copied to where it lies in one piece, from
+the start of a line of the cache: it stays in the L1 cache while all rows of A go by. A transposed B
+is turned as it is copied. Other dtypes and shapes go to the BLAS.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from quatgrad.arrays import Array
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
+from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
+from quatgrad.kernels.reference import arithmetic
+from quatgrad.kernels.registry import register
+
+#: Rows of a panel of B, and columns, as many as a block of `multiply`: it stays in the L1 cache.
+DEPTH, WIDTH = 128, 4 * LANES
+#: Rows and columns of the block of C that is a task of its own.
+HEIGHT, COLUMNS = 256, 128
+#: Numbers of a copied block of A, either way round, with a vector between its lines.
+BLOCK = max(HEIGHT * (DEPTH + LANES), DEPTH * (HEIGHT + LANES))
+#: Multiplications below which a single thread is done before a second one has started.
+ALONE = 1 << 20
+
+
+@register
+def matmul(a: Array, b: Array) -> Array:
+    """`reference.matmul`; (M, K) times (K, N), or stacks of them, equally high."""
+    plain = a.dtype == b.dtype == np.float32 and a.ndim == b.ndim in (2, 3)
+    if not plain or a.shape[:-2] != b.shape[:-2] or 0 in (*a.shape, *b.shape):
+        return arithmetic.matmul(a, b)
+    *lead, M, K = a.shape
+    if b.shape[-2] != K:
+        return arithmetic.matmul(a, b)  # which says what is wrong
+    N = b.shape[-1]
+    c = empty((*lead, M, N), a.dtype)
+    run = _blocks if c.size * K >= ALONE else _one
+    run(c.reshape(-1), *_as_it_lies(a), *_as_it_lies(b), c.size // (M * N), M, K, N)
+    return c
+
+
+def _as_it_lies(a: Array) -> tuple[Array, int, int]:
+    """Stacked matrices, flat, with the distances of their rows and columns; one of them is 1."""
+    turned = a.swapaxes(-1, -2)
+    if turned.flags.c_contiguous and not a.flags.c_contiguous:
+        return read_only(turned).reshape(-1), 1, a.shape[-2]
+    return read_only(a).reshape(-1), a.shape[-1], 1
+
+
+@serial
+def _copy(a, at, step, lines, length, to, row):
+    """to[row p + q] = a[at + step p + q] for p < lines, q < length; what is beside may be 0."""
+    whole = length - length % LANES
+    for p in range(lines):
+        for q in range(0, whole, LANES):
+            store(load(a, at + step * p + q, LANES), to, row * p + q, LANES)
+        if whole < length:
+            rest = load(a, at + step * p + whole, length - whole)
+            store(rest, to, row * p + whole, LANES)
+
+
+@serial
+def _pack_panel(b, at, rs, cs, K, N, panel):
+    """panel[WIDTH k + n] = b[at + k rs + n cs] for k < K, n < N <= WIDTH."""
+    if cs == 1:
+        _copy(b, at, rs, K, N, panel, WIDTH)
+        return
+    for n in range(0, N, LANES):
+        for k in range(0, K, LANES):
+            width = min(LANES, K - k)
+            transpose(b, at + n * cs + k, cs, N - n, width, panel, k * WIDTH + n, WIDTH)
+
+
+@serial
+def _copied(rs, cs):
+    """Whether lines of A lie so that they compete for the same few lines of the cache."""
+    return max(rs, cs) % 64 == 0
+
+
+@serial
+def _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns):
+    """Rows m and following and columns n and following of product s of the stack."""
+    panel = scratch((DEPTH + LANES) * WIDTH)
+    block = scratch(BLOCK if _copied(rs, cs) else 0)
+    for k in range(0, K, DEPTH):
+        depth, first = min(DEPTH, K - k), s * M * K + m * rs + k * cs
+        if not _copied(rs, cs):
+            left, start, step_m, step_k = a, first, rs, cs
+        elif cs == 1:
+            _copy(a, first, rs, rows, depth, block, DEPTH + LANES)
+            left, start, step_m, step_k = block, 0, DEPTH + LANES, 1
+        else:
+            _copy(a, first, cs, depth, rows, block, HEIGHT + LANES)
+            left, start, step_m, step_k = block, 0, 1, HEIGHT + LANES
+        for j in range(n, n + columns, WIDTH):
+            width = min(WIDTH, n + columns - j)
+            _pack_panel(b, s * K * N + k * b_rs + j * b_cs, b_rs, b_cs, depth, width, panel)
+            multiply(
+                c, (s * M + m) * N + j, N, left, start, step_m, step_k, panel, 0, WIDTH,
+                rows, depth, width, k > 0,
+            )  # fmt: skip
+
+
+@serial
+def _one(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
+    for s in range(S):
+        for m in range(0, M, HEIGHT):
+            rows = min(HEIGHT, M - m)
+            _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, 0, N)
+
+
+@parallel
+def _blocks(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
+    width = COLUMNS if _copied(rs, cs) else WIDTH
+    high, wide = (M + HEIGHT - 1) // HEIGHT, (N + width - 1) // width
+    for task in prange(S * high * wide):
+        s, place = divmod(np.int64(task), high * wide)
+        i, j = divmod(place, wide)
+        m, n = i * HEIGHT, j * width
+        rows, columns = min(HEIGHT, M - m), min(width, N - n)
+        _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns)

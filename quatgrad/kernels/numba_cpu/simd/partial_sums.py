@@ -1,0 +1,43 @@
+"""Sums that are made in parts: as many as the shape asks for, whatever the number of threads.
+
+So each number is always added in the same order, and its bits are the same on any machine with
+the same vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from quatgrad.arrays import Array
+from quatgrad.kernels.numba_cpu.jit import empty, parallel
+from quatgrad.kernels.numba_cpu.machine.cache import L1
+
+#: Numbers that a thread adds at a time: in cache.
+CHUNK = L1 // 2
+#: Parts of a sum of few numbers, and of one of more than SMALL.
+MANY, FEW, SMALL = 16, 8, 1 << 15
+
+
+def how_many(numbers: int) -> int:
+    """The number of parts for a sum of so many numbers."""
+    return MANY if numbers <= SMALL else FEW
+
+
+def total(parts: Array) -> Array:
+    """The sum over the first axis, first to last; 0 of no parts."""
+    if not len(parts):
+        return np.zeros(parts.shape[1:], parts.dtype)
+    y = empty(parts.shape[1:], parts.dtype)
+    _total(parts.reshape(len(parts), -1), y.reshape(-1))
+    return y
+
+
+@parallel
+def _total(parts, y):
+    for chunk in prange((len(y) + CHUNK - 1) // CHUNK):
+        start, end = chunk * CHUNK, min(len(y), (chunk + 1) * CHUNK)
+        y[start:end] = parts[0, start:end]
+        for k in range(1, len(parts)):
+            for n in range(start, end):
+                y[n] += parts[k, n]

@@ -1,0 +1,45 @@
+"""Sums, matrix products, the rectifier, and changes of dtype, as formulas."""
+
+from __future__ import annotations
+
+from quatgrad.arrays import BITS, Array, array_module
+from quatgrad.kernels.registry import register
+
+
+@register
+def add(a: Array, b: Array) -> Array:
+    """y = a + b, broadcasting."""
+    return upcast(a) + upcast(b)
+
+
+@register
+def matmul(a: Array, b: Array) -> Array:
+    """y = a b, matrices in the last two axes, the leading ones broadcast."""
+    return a @ b
+
+
+@register
+def relu(x: Array) -> Array:
+    """y = max(x, 0); NaN stays NaN."""
+    return array_module(x).maximum(x, 0)
+
+
+@register
+def relu_dx(g: Array, y: Array) -> Array:
+    """dx = g where y > 0, else 0."""
+    return array_module(g).where(y > 0, g, g.dtype.type(0))
+
+
+@register
+def cast_input(x: Array) -> Array:
+    """x as convolutions and their gradients read it: here x itself.
+
+    A rung that rounds the factors can round each once, for both products in which it stands.
+    """
+    return x
+
+
+@register
+def upcast(x: Array) -> Array:
+    """x; as float32 if it holds bfloat16 numbers: the upper 16 bits of float32, as uint16."""
+    return (x.astype("u4") * 2**16).view("f4") if x.dtype == BITS else x

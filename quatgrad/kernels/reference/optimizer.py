@@ -1,0 +1,61 @@
+"""The steps of the optimizers, as formulas.
+
+These kernels write to their arguments, alone of all: a parameter w and what the optimizer
+remembers of it. g is only read.
+"""
+
+from __future__ import annotations
+
+from quatgrad.arrays import Array, array_module
+from quatgrad.kernels.registry import register
+
+
+@register
+def sgd(
+    w: Array, g: Array, v: Array, lr: float | Array, momentum: float, nesterov: bool, decay: float
+) -> None:
+    """d = g + decay w;  v <- momentum v + d;  w <- w - lr (d + momentum v if nesterov else v)."""
+    d = g + decay * w
+    v[...] = momentum * v + d
+    w -= lr * (d + momentum * v if nesterov else v)
+
+
+@register
+def sgd_masked(
+    w: Array, g: Array, v: Array, alive: Array, lr: Array,
+    momentum: float, nesterov: bool, decay: float,
+) -> None:  # fmt: skip
+    """`sgd` of all parameters laid side by side; then w <- w where alive, else 0.
+
+    alive: unsigned integers of w's size, all bits set or none. lr: the number in an array.
+    """
+    sgd(w, g, v, lr, momentum, nesterov, decay)
+    bits = w.view(alive.dtype)
+    bits &= alive
+
+
+@register
+def adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    decay: float,
+    decoupled: bool,
+) -> None:
+    """m <- b1 m + (1 - b1) d,  v <- b2 v + (1 - b2) d^2,  w <- w - lr m^ / (sqrt(v^) + eps).
+
+    m^ = m / (1 - b1^t), v^ = v / (1 - b2^t) at step t = 1, 2, ...; d = g + decay w, or, decoupled,
+    d = g after w <- w - lr decay w.
+    """
+    b1, b2 = betas
+    if decoupled:
+        w *= 1 - lr * decay
+    d = g if decoupled else g + decay * w
+    m[...] = b1 * m + (1 - b1) * d
+    v[...] = b2 * v + (1 - b2) * (d * d)
+    w -= lr / (1 - b1**t) * m / (array_module(w).sqrt(v / (1 - b2**t)) + eps)
