@@ -24,7 +24,7 @@ import bench
 import numpy as np
 
 from quatgrad import data
-from quatgrad.data.made import make
+from quatgrad.data.synthetic import make
 
 RESULTS = Path(__file__).parent / "results"
 STEP = 0.1  # s of a training step in which the processor is idle

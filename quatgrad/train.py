@@ -209,7 +209,7 @@ def _measure(
 ) -> Epoch:
     """An epoch from the sums of its steps, and from images that are not trained on."""
     _check_finite(total, when)
-    name, split = dataset.watched
+    name, split = dataset.eval_split
     loss, accuracy = evaluate(model, split, dataset, _evaluated_at_once(batch_size))
     _check_finite(loss, when)
     n, measured = len(dataset.train), {f"{name}_loss": loss, f"{name}_accuracy": accuracy}

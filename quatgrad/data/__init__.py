@@ -45,18 +45,6 @@ _COLOUR: dict[str, tuple[Callable[..., Dataset], str]] = {
 _LOADERS = _GREY | _COLOUR
 DATASETS = tuple(_LOADERS)
 
-__all__ = [
-    "DATASETS",
-    "ENCODERS",
-    "STATISTICS",
-    "Dataset",
-    "Split",
-    "batches",
-    "load",
-    "num_batches",
-    "test_batches",
-]
-
 
 def load(
     name: str,

@@ -20,8 +20,8 @@ Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 class Split:
     """Raw images and their classes: `images` uint8 (N, H, W, C), `labels` int64 (N,).
 
-    Images stay bytes until a batch is made: a quarter of the memory of float32. Those that even
-    so do not fit in memory are `ImagesOnDisk`, which are read by `images[rows]`.
+    Images stay bytes until a batch is made: a quarter of the memory of float32. Images that still
+    do not fit in memory are `ImagesOnDisk`, which are read by `images[rows]`.
     Raises `DataError` for other dtypes, other ranks or unequal lengths.
     """
 
@@ -49,9 +49,9 @@ class Split:
 class Dataset:
     """A training and a test split, the names of the classes, and the way to the network.
 
-    validation  images held out of the training images, to choose by: `hold_out`; None: none are
-    encode    raw images uint8 (N, H, W, C) -> float32 (N, H', W', C'), what the network sees
-    augment   (raw images, generator) -> raw images, for training alone; None for no augmentation
+    encode      raw images uint8 (N, H, W, C) -> float32 (N, H', W', C'), what the network sees
+    augment     (raw images, generator) -> raw images, only in training; None: no augmentation
+    validation  images to choose epochs by, see `split_validation`; None: there are none
 
     Raises `DataError` for a label outside `range(num_classes)`.
     """
@@ -76,12 +76,12 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Training, test and, where there are any, validation images."""
+        """Training images, test images and validation images, if there are any."""
         return (self.train, self.test, *([self.validation] if self.validation else []))
 
     @property
-    def watched(self) -> tuple[str, Split]:
-        """What training may look at, epoch by epoch: the test images if none are held out."""
+    def eval_split(self) -> tuple[str, Split]:
+        """What training looks at after each epoch: the validation images, else the test images."""
         return ("validation", self.validation) if self.validation else ("test", self.test)
 
     @property
@@ -96,9 +96,9 @@ class Dataset:
         return height, width, channels
 
     def fingerprint(self) -> str:
-        """16 hex digits of SHA-256 that name the images and labels of its splits, in order.
+        """16 hex digits of SHA-256 over the images and labels of all splits, in order.
 
-        Of `ImagesOnDisk` it takes the checksums, and reads no image.
+        `ImagesOnDisk` are not read: their checksums stand for them.
         """
         sha = hashlib.sha256()
         for split in self.splits:
@@ -111,26 +111,26 @@ class Dataset:
     def subset(self, n: int, seed: int) -> Dataset:
         """The same dataset with `n` training images, spread evenly over the classes.
 
-        They are drawn from `generator(seed, "subset")` and kept in the order they had. With the
-        same seed, a smaller subset is part of every larger one. The test split stays whole.
+        They are drawn from `generator(seed, "subset")` and keep their order. With the same seed, a
+        smaller subset is part of every larger one. The test split stays whole.
 
-        Raises `OptionError` if `n` is below the number of classes or above what there is.
+        Raises `OptionError` if `n` is below the number of classes or above the number of images.
         """
         if not self.num_classes <= n <= len(self.train):
             raise OptionError(
-                f"a subset of {n} training images was asked of {self.name}: choose "
+                f"{self.name} has no subset of {n} training images: choose "
                 f"{self.num_classes} (one for each class) to {len(self.train)} (all there are)"
             )
         chosen = stratified(self.train.labels, n, generator(seed, "subset"))
         return replace(self, train=self.train.take(chosen))
 
-    def hold_out(self, share: float, seed: int) -> Dataset:
-        """The same dataset, of whose N training images round(share N) are for validation instead.
+    def split_validation(self, share: float, seed: int) -> Dataset:
+        """The same dataset; round(share N) of its N training images become validation images.
 
-        They are spread evenly over the classes, drawn from `generator(seed, "validation")`, and
-        keep the order they had, as those that stay do. The test split stays whole.
+        They are spread evenly over the classes and drawn from `generator(seed, "validation")`. All
+        images keep their order. The test split stays whole.
 
-        Raises `OptionError` if less than one image of each class would be held out, or stay.
+        Raises `OptionError` if one of the two parts would have less than one image of each class.
         """
         N = len(self.train)
         n = round(share * N)
@@ -147,22 +147,22 @@ class Dataset:
 
 
 def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices, ascending, of `n` of the `labels` (N,), as evenly over the classes as they allow.
+    """Ascending indices of `n` of the `labels` (N,), spread evenly over the classes.
 
     Shuffle, then deal like cards: the first image of every class, then the second of every
-    class, and so on until `n` are dealt. A class that runs out leaves its share to the others.
+    class, and so on until `n` are dealt. A class without any more images is left out.
     """
     order = rng.permutation(len(labels))
     by_class = np.argsort(labels[order], kind="stable")
     sizes = np.bincount(labels)
     first = np.cumsum(sizes) - sizes  # where each class starts in by_class
-    turn = np.empty(len(labels), dtype=np.int64)  # turn[k] = r: the r-th shuffled of its class
+    turn = np.empty(len(labels), dtype=np.int64)  # turn[k] = r: image k is the r-th of its class
     turn[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
     return np.sort(order[np.argsort(turn, kind="stable")[:n]])
 
 
 def _pieces(images: np.ndarray | ImagesOnDisk) -> Iterator[np.ndarray]:
-    """What stands for the images in a fingerprint, in pieces that a copy of costs no memory."""
+    """The bytes of the images, or their checksums, in pieces: a copy of one needs little memory."""
     stand_in = images.checksums if isinstance(images, ImagesOnDisk) else images
     return (stand_in[k : k + 1024] for k in range(0, len(stand_in), 1024))
 

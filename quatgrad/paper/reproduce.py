@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from quatgrad.data import made
+from quatgrad.data import synthetic
 from quatgrad.errors import OptionError, QuatgradError
 from quatgrad.lth.command import cli
 from quatgrad.lth.experiment import experiment as lottery
@@ -142,7 +142,7 @@ def made_data(dataset: str, out: Path) -> Path:
     if not folder.exists():
         unfinished = out / f"made-{dataset}.{os.getpid()}"
         train, test = TINY_IMAGES[dataset]
-        made.make(dataset, unfinished, train, test, TINY_CLASSES).rename(folder)
+        synthetic.make(dataset, unfinished, train, test, TINY_CLASSES).rename(folder)
     return folder
 
 

@@ -7,7 +7,7 @@
     interpolation  slerp squad mean_rotation distance
     maps       as_quaternions from_quaternions: feature maps seen as quaternions
     random     random: normal components; random_unit: uniform on the sphere |q| = 1
-    array      Quaternion: all this as operators and methods, and NumPy's functions
+    quaternion Quaternion: all this as operators and methods, and NumPy's functions
 
 Arrays of NumPy and of CuPy alike, float32 or float64, which is kept. A NaN gives NaN; what zero
 and infinity give, each function says. For Tensors, with gradients, see `quatgrad.ops.hamilton`.
@@ -27,7 +27,6 @@ from quatgrad.quaternion.algebra import (
     real,
     vector,
 )
-from quatgrad.quaternion.array import Quaternion
 from quatgrad.quaternion.functions import exp, from_polar, general_power, log, polar, power, sqrt
 from quatgrad.quaternion.interpolation import distance, mean_rotation, slerp, squad
 from quatgrad.quaternion.maps import as_quaternions, from_quaternions
@@ -39,6 +38,7 @@ from quatgrad.quaternion.matrices import (
     left_matrix,
     right_matrix,
 )
+from quatgrad.quaternion.quaternion import Quaternion
 from quatgrad.quaternion.random import random, random_unit
 from quatgrad.quaternion.rotations import (
     from_axis_angle,
@@ -51,49 +51,3 @@ from quatgrad.quaternion.rotations import (
     to_rotation_matrix,
     to_rotation_vector,
 )
-
-__all__ = [
-    "Quaternion",
-    "as_quaternions",
-    "complex_matrix",
-    "conjugate",
-    "distance",
-    "divide",
-    "dot",
-    "exp",
-    "from_axis_angle",
-    "from_complex_matrix",
-    "from_euler",
-    "from_left_matrix",
-    "from_polar",
-    "from_quaternions",
-    "from_right_matrix",
-    "from_rotation_matrix",
-    "from_rotation_vector",
-    "from_vector",
-    "general_power",
-    "inverse",
-    "left_matrix",
-    "log",
-    "matmul",
-    "mean_rotation",
-    "multiply",
-    "norm",
-    "norm2",
-    "normalize",
-    "polar",
-    "power",
-    "random",
-    "random_unit",
-    "real",
-    "right_matrix",
-    "rotate",
-    "slerp",
-    "sqrt",
-    "squad",
-    "to_axis_angle",
-    "to_euler",
-    "to_rotation_matrix",
-    "to_rotation_vector",
-    "vector",
-]

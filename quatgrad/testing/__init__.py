@@ -6,5 +6,3 @@ strategies  quaternions, quaternion_arrays, broadcasting_shapes, layouts: for hy
 """
 
 from quatgrad.testing.gradients import check_gradients, numerical_gradients, taylor_rate
-
-__all__ = ["check_gradients", "numerical_gradients", "taylor_rate"]

@@ -9,7 +9,7 @@ from quatgrad import quaternion as Q  # noqa: N812
 from quatgrad.arrays import Array
 from quatgrad.autograd import Tensor
 from quatgrad.kernels import kernel
-from quatgrad.testing.identity import Sides, identity, like
+from quatgrad.testing.identity_table import Sides, identity, like
 
 I = np.eye(4)[1]
 SAME = (1, 1), (1, 1)  # stride and padding of a 3x3 window that keep the size of a map

@@ -192,7 +192,7 @@ def test_unknown_or_unfit_statistics(home):
 def test_held_out_images_are_a_stratified_draw_and_no_image_is_lost(labels, share, seed):
     whole = make(labels)
     n = round(share * len(labels))
-    some = whole.hold_out(share, seed)
+    some = whole.split_validation(share, seed)
     drawn = stratified(whole.train.labels, n, generator(seed, "validation"))
     numbers = some.validation.images[:, 0, 0, 0]
     assert numbers.tolist() == drawn.tolist()
@@ -201,13 +201,13 @@ def test_held_out_images_are_a_stratified_draw_and_no_image_is_lost(labels, shar
     assert some.validation.labels.tolist() == [labels[k] for k in numbers]
     assert some.test is whole.test
     assert whole.validation is None
-    assert some.watched == ("validation", some.validation)
-    assert whole.watched == ("test", whole.test)
+    assert some.eval_split == ("validation", some.validation)
+    assert whole.eval_split == ("test", whole.test)
 
 
 def test_held_out_images_are_part_of_the_fingerprint():
     whole = make([0, 1, 2] * 4)
-    one, other = whole.hold_out(0.25, 0), whole.hold_out(0.25, 1)
+    one, other = whole.split_validation(0.25, 0), whole.split_validation(0.25, 1)
     prints = {d.fingerprint() for d in (whole, one, other, replace(one, validation=None))}
     assert len(prints) == 4
 
@@ -215,7 +215,7 @@ def test_held_out_images_are_part_of_the_fingerprint():
 @pytest.mark.parametrize("share", [0.1, 0.9])
 def test_too_few_images_held_out_or_left(share):
     with pytest.raises(OptionError, match=r"of the 12 training images of toy: .* 3 or more"):
-        make([0, 1, 2] * 4).hold_out(share, 0)
+        make([0, 1, 2] * 4).split_validation(share, 0)
 
 
 def test_a_validation_label_outside_the_classes_is_refused():

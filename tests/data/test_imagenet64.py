@@ -13,7 +13,7 @@ import pytest
 
 from quatgrad import data
 from quatgrad.data import convert, fetch
-from quatgrad.data.made import make
+from quatgrad.data.synthetic import make
 from quatgrad.errors import DataError
 
 TRAIN, TEST = 43, 9  # more than one piece, when PIECE is 3

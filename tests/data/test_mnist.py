@@ -8,7 +8,7 @@ import pytest
 
 from quatgrad import data
 from quatgrad.data import mnist
-from quatgrad.data.made import make
+from quatgrad.data.synthetic import make
 from quatgrad.errors import DataError, OptionError
 
 

@@ -18,7 +18,7 @@ LONG = replace(RECIPE, epochs=5, lr=0.3)
 
 
 def held_out():
-    return dataset().hold_out(0.25, 0)
+    return dataset().split_validation(0.25, 0)
 
 
 def run(directory, levels=1, recipe=LONG, **how):

@@ -298,7 +298,7 @@ def test_find_tickets_is_the_search_in_memory_bit_for_bit(tmp_path, algebra, cho
 
 
 def test_find_tickets_of_another_seed_and_of_validation_images(tmp_path):
-    images = dataset().hold_out(0.25, 0)
+    images = dataset().split_validation(0.25, 0)
     search = search_of(tmp_path, 1, lenet(seed=3), 3, progress=False)
     records = replace(search, dataset=images).run()
     levels = list(find_tickets(lenet(seed=3), images, RECIPE, Rule(0.6), 1, seed=3))

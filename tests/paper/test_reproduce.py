@@ -162,9 +162,9 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path, capsys):
 
 
 def test_images_of_ones_own_are_not_made(tmp_path, capsys):
-    from quatgrad.data import made
+    from quatgrad.data import synthetic
 
-    made.make("mnist", tmp_path / "data", 100, 50, 4)
+    synthetic.make("mnist", tmp_path / "data", 100, 50, 4)
     argv = ["run", "mnist-lenet-12", "--quiet", "--levels", "1", "--algebra", "real",
             "--out", str(tmp_path), "--data-dir", str(tmp_path / "data")]  # fmt: skip
     assert main(argv) == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quatgrad import kernels
 from quatgrad.testing import identities
-from quatgrad.testing.identities import IDENTITIES, ONE, error
+from quatgrad.testing.identity_table import IDENTITIES, ONE, Identity, draw, error
 from quatgrad.testing.strategies import layouts, quaternion_arrays
 
 ALL = pytest.mark.parametrize("one", IDENTITIES, ids=lambda one: f"{one.number}-{one.name}")
@@ -32,7 +32,7 @@ def test_identity(one, dtype, seed):
 def test_identity_on_edges_and_layouts_of_the_public_strategies(one, dtype, kind, data):
     rng, arguments = np.random.default_rng(0), []
     for name in inspect.signature(one.sides).parameters:
-        argument = identities.draw(name, rng, 6, dtype)
+        argument = draw(name, rng, 6, dtype)
         if name in "pqrklu":
             drawn = quaternion_arrays((6,), dtype, "unit" if name == "u" else kind)
             argument = data.draw(drawn.flatmap(layouts), label=name)
@@ -62,7 +62,7 @@ def test_an_error_is_seen_whatever_its_kind():
 
 @DTYPES
 def test_samples_meet_the_edges(dtype):
-    k = identities.draw("k", np.random.default_rng(0), 2000, dtype)
+    k = draw("k", np.random.default_rng(0), 2000, dtype)
     assert k.dtype == dtype
     assert (k[:, 0] == 0).any()
     assert (k[:, 1:] == 0).all(axis=1).any()
@@ -75,7 +75,7 @@ def test_samples_meet_the_edges(dtype):
 def test_the_command_prints_a_line_for_each_and_says_whether_all_hold(capsys, monkeypatch):
     assert identities.main(["--samples", "200"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(IDENTITIES) + 1
-    wrong = identities.Identity(99, "q = 2 q", 1.0, lambda q: [(q, 2 * q, 1)])
+    wrong = Identity(99, "q = 2 q", 1.0, lambda q: [(q, 2 * q, 1)])
     monkeypatch.setattr(identities, "IDENTITIES", [wrong])
     assert identities.main(["--samples", "200"]) == 1
     assert "<--" in capsys.readouterr().out

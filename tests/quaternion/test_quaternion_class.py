@@ -11,7 +11,7 @@ from bounds import DTYPES, ONE, I, J, K, close, normals, units
 from quatgrad import quaternion as alg
 from quatgrad.errors import DTypeError, ShapeError
 from quatgrad.quaternion import Quaternion
-from quatgrad.quaternion import array as module
+from quatgrad.quaternion import quaternion as module
 
 P, Q = Quaternion(1, 2, 3, 4), Quaternion(0, 1, 0, -2)
 

@@ -175,7 +175,11 @@ def load(options: Options, network: str) -> data.Dataset:
         raise OptionError(f"--encoder learned is for colour images; {options.dataset} is grey")
     dataset = data.load(options.dataset, options.data_dir, options.encoder_of(network),
                         options.subset, options.seed, options.statistics)  # fmt: skip
-    return dataset.hold_out(options.validation, options.seed) if options.validation else dataset
+    return (
+        dataset.split_validation(options.validation, options.seed)
+        if options.validation
+        else dataset
+    )
 
 
 def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> Module:

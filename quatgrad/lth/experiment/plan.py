@@ -102,13 +102,13 @@ def seconds_per_epoch(model: Module, dataset: Dataset, recipe: Recipe) -> float:
         step.take()  # waits for the device
         times.append(time.perf_counter() - began)
     training = statistics.median(times[1:] or times)
-    watched = dataset.watched[1]
-    some = watched.take(np.arange(min(len(watched), recipe.batch_size)))
+    images = dataset.eval_split[1]
+    some = images.take(np.arange(min(len(images), recipe.batch_size)))
     began = time.perf_counter()
     evaluate(model, some, dataset, recipe.batch_size)
     testing = (time.perf_counter() - began) / len(some)
     steps = num_batches(len(dataset.train), recipe.batch_size)
-    return training * steps + testing * len(watched)
+    return training * steps + testing * len(images)
 
 
 def text(told: dict[str, Any]) -> str:

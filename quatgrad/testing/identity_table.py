@@ -1,8 +1,8 @@
-"""What an identity of the table is, and how its error is measured.
+"""The table of identities: what an entry is, and how its error is measured.
 
 A test draws the arguments by their names (see `draw`), calls the identity, and compares the sides
-that come back: |left - right| <= eps (machine epsilon) (scale). `eps` is four times the worst error
-that a careful implementation shows; 0 means equal.
+that it returns: |left - right| <= eps (machine epsilon) (scale). The bound `eps` is four times the
+worst error of a careful implementation; 0 means that both sides are equal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ MAPS = "xgywv"
 
 @dataclass(frozen=True)
 class Identity:
-    """`number` in the published list, the `formula`, its bound in eps, and what computes both."""
+    """A `number` in the published list, the `formula`, its bound in eps, and a function for both
+    sides.
+    """
 
     number: int
     formula: str
@@ -57,18 +59,19 @@ def identity(number: int, formula: str, eps: float) -> Callable[[Any], Any]:
 
 
 def error(left: Array, right: Array, scale: Any = 1.0) -> float:
-    """max |left - right| / (machine epsilon scale), infinite where one is NaN or the dtype wrong.
+    """max |left - right| / (machine epsilon scale), infinite for a NaN or a wrong dtype.
 
-    A scale (...) belongs to the quaternions, vectors or matrices of the axes that follow.
+    A scale (...) has one number for each quaternion, vector or matrix.
     """
     if left.dtype != right.dtype or left.shape != right.shape:
         return np.inf
-    off = np.abs(np.float64(left) - np.float64(right))
+    difference = np.abs(np.float64(left) - np.float64(right))
     scale = np.float64(scale)
     if scale.ndim:
-        off = off.reshape(*scale.shape, -1).max(axis=-1, initial=0)
+        difference = difference.reshape(*scale.shape, -1).max(axis=-1, initial=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(off == 0, 0, off / (np.finfo(left.dtype).eps * scale))
+        allowed = np.finfo(left.dtype).eps * scale
+        ratio = np.where(difference == 0, 0, difference / allowed)
     return float(np.where(np.isnan(ratio), np.inf, ratio).max(initial=0))
 
 
@@ -79,7 +82,7 @@ def draw(name: str, rng: np.random.Generator, count: int, dtype: Any) -> Array:
     """`count` samples for an argument called `name`.
 
     p q r        quaternions over 30 decades (float32: 5): no zero among them
-    h            as many, of about 1e-300 to 1e300 (float32: 1e-36 to 1e36) as a whole
+    h            quaternions of size 1e-300 to 1e300 (float32: 1e-36 to 1e36)
     k l          of size about 1: unit, pure, real, half turns, near 1 and near -1
     u            unit
     s            real numbers (...); a b exponents in [-3, 3]
@@ -137,5 +140,5 @@ def real(x: Array) -> Array:
 
 
 def like(unit: Array, q: Array) -> Array:
-    """The one quaternion `unit` in the dtype and shape of q."""
+    """The quaternion `unit`, repeated, with the dtype and shape of q."""
     return np.broadcast_to(unit.astype(q.dtype), q.shape)

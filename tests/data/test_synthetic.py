@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from quatgrad import data
-from quatgrad.data.made import make
+from quatgrad.data.synthetic import make
 from quatgrad.errors import DataError, OptionError
 
 NAMES = ("mnist", "cifar10", "cifar100", "imagenet64")
