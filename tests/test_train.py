@@ -191,7 +191,7 @@ def test_it_counts_right_in_batches_of_any_size(size, right):
 
 def test_the_first_of_equal_logits_is_the_answer():
     logits, sums = np.array([[1, 1], [1, 1], [0, 2]], np.float32), np.zeros(2)
-    kernel("tally")(sums, logits, np.array([0, 1, 1]), np.float32(0.5))
+    kernel("accumulate_metrics")(sums, logits, np.array([0, 1, 1]), np.float32(0.5))
     assert sums.tolist() == [1.5, 2]
 
 
