@@ -20,7 +20,7 @@ def test_a_wrong_size(says, answer, hint):
 
 
 def dw(x, g):
-    return conv2d_dw(x, g, (3, 2), (1, 1), (0, 0))
+    return conv2d_dw(x, g, (3, 2, 2, 3), (1, 1), (0, 0))
 
 
 @pytest.mark.parametrize(("answer", "hint"), [
