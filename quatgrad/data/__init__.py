@@ -2,7 +2,7 @@
 
     dataset.py     Split and Dataset: what a dataset is; stratified subsets
     batches.py     the order of an epoch, and its batches
-    on_device.py   the same on a GPU, from images that lie there
+    on_device.py   the same on a GPU, with all images in its memory
     augment.py     pad, crop and flip
     encode.py      normalisation, and pixels -> quaternions
     digits.py      scikit-learn's 8x8 digits: no download
@@ -11,8 +11,9 @@
     imagenet64.py  ImageNet at 64x64, official files ...
     convert.py     ... converted once to plain ones
     disk.py        images that stay on the disk
-    pickles.py     reads their pickles without running them
-    fetch.py       where datasets lie, and downloads
+    pickles.py     reads pickles without running them
+    fetch.py       the folder of the datasets, and downloads
+    synthetic.py   small synthetic datasets in the official formats
 
 From a name to batches of (x, y), x float32 (B, H, W, C) and y int64 (B,):
 
@@ -32,7 +33,7 @@ from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
 from quatgrad.errors import OptionError, unknown
 
-# name -> (its loader, the encoder it has unless another is asked for)
+# name -> (its loader, its default encoder)
 _GREY: dict[str, tuple[Callable[..., Dataset], str]] = {
     "digits": (lambda data_dir, encoder: digits.load(encoder), "blocks"),
     "mnist": (mnist.load, "consecutive"),

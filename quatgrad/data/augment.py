@@ -1,4 +1,4 @@
-"""Random changes of the training images that leave their class as it is."""
+"""Random changes of training images that do not change their class."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ PAD = 4
 def draw_moves(n: int, generator: np.random.Generator, pad: int = PAD) -> np.ndarray:
     """(rows down, columns right, mirrored) for each of n images, int64 (n, 3).
 
-    The first two are uniform over -pad ... pad; one image in two is mirrored. Each image takes the
-    next three numbers of the generator's stream, so a stream read in small batches gives the
-    images that it gives in large ones.
+    The first two are uniform over -pad ... pad; half of the images are mirrored. Each image takes
+    the next three numbers of the generator, so the batch size changes nothing.
     """
-    u = generator.random((n, 3))  # row by row: exactly three 64-bit draws an image
+    u = generator.random((n, 3))  # row by row: exactly three 64-bit draws for each image
     moves = np.empty((n, 3), np.int64)
     moves[:, :2] = (u[:, :2] * (2 * pad + 1)).astype(np.int64) - pad
     moves[:, 2] = u[:, 2] < 0.5
@@ -24,9 +23,9 @@ def draw_moves(n: int, generator: np.random.Generator, pad: int = PAD) -> np.nda
 def pad_crop_flip(images: np.ndarray, generator: np.random.Generator, pad: int = PAD) -> np.ndarray:
     """y[n, i, j] = x0[n, i + r, j' + s] with j' = j, or W - 1 - j for a mirrored image.
 
-    `x0` is the image x in a frame of `pad` zeros on each side; r - pad, s - pad and who is
-    mirrored are those of `draw_moves`. Images move by at most `pad` pixels, and black comes in
-    from the side they left.
+    `x0` is the image x with `pad` zeros on each side; r - pad, s - pad and the mirrored images
+    come from `draw_moves`. Images move by at most `pad` pixels; the pixels that are left empty are
+    black.
 
     images: uint8 (N, H, W, C); result: a new array of the same shape and dtype.
 
@@ -38,7 +37,7 @@ def pad_crop_flip(images: np.ndarray, generator: np.random.Generator, pad: int =
     (r, s), mirrored = moves[:, :2].T + pad, moves[:, 2] == 1
 
     framed = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    rows = r[:, None] + np.arange(H)
-    columns = s[:, None] + np.arange(W)
+    rows = r[:, None] + np.arange(H)  # (N, H)
+    columns = s[:, None] + np.arange(W)  # (N, W)
     columns[mirrored] = columns[mirrored, ::-1]
     return framed[np.arange(N)[:, None, None], rows[:, :, None], columns[:, None, :]]

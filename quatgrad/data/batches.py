@@ -4,8 +4,8 @@ The draws of an epoch depend on (seed, epoch) alone. Image number k of an epoch 
 moved and mirrored in the same way, whatever the batch size; and epoch 17 can be replayed without
 the 16 before it, which is how a run that was stopped goes on with the same bits.
 
-Large batches are prepared by a thread of their own, while the network trains on the one before; on
-a GPU, where all images lie in its memory, by the GPU itself: see on_device.py.
+A thread prepares large batches while the network trains on the batch before. A GPU prepares its
+batches itself, if all images fit in its memory: see on_device.py.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from quatgrad.random import generator
 
 Batch = tuple[Array, Array]
 
-AHEAD = 2  # batches that are prepared while another is in use
-LARGE = 1 << 20  # bytes of an encoded batch: handing over a smaller one costs more than it saves
+PREFETCHED = 2  # batches that are prepared while another is in use
+LARGE = 1 << 20  # bytes of an encoded batch: for a smaller one the thread costs more than it saves
 
 
 def batches(
@@ -36,18 +36,18 @@ def batches(
     """Every training image once, in the random order of this epoch: (x, y) batch by batch.
 
     x: float32 (B, H', W', C'), augmented and encoded; y: int64 (B,). B is `size`; the last batch
-    has what is left. One image that is left alone joins the batch before it (B = size + 1):
-    batch norm has no variance to divide by in a batch of one. Both are NumPy arrays, or on a GPU
-    arrays there.
+    has the images that are left. If this is only one, it joins the batch before (B = size + 1),
+    because batch norm cannot divide by the variance of one image. x and y are arrays of NumPy, or
+    of CuPy on a GPU.
 
     The order is drawn from `generator(seed, "order", epoch)`, the augmentation from
-    `generator(seed, "augment", epoch)`, or by an `augment_seed` of its own. Raises `OptionError`
-    for a size below 1.
+    `generator(augment_seed, "augment", epoch)`; `augment_seed` is `seed` if not given. Raises
+    `OptionError` for a size below 1.
     """
     order = generator(seed, "order", epoch).permutation(len(dataset.train))
     draws = generator(seed if augment_seed is None else augment_seed, "augment", epoch)
     cuts = _cuts(len(order), size)
-    if on_device.takes(dataset.train, dataset.encode, dataset.augment):
+    if on_device.is_possible(dataset.train, dataset.encode, dataset.augment):
         moves = draw_moves(len(order), draws) if dataset.augment else None
         return on_device.batches(dataset.train, dataset.encode, order, moves, cuts)
 
@@ -57,23 +57,21 @@ def batches(
             images = dataset.augment(images, draws)
         return dataset.encode(images), dataset.train.labels[rows]
 
-    pieces = (batch(rows) for rows in np.split(order, cuts))
-    return _ahead(pieces) if size * _nbytes(dataset.train, dataset.encode) >= LARGE else pieces
+    made = (batch(rows) for rows in np.split(order, cuts))
+    return _prepared(made, size, dataset.train, dataset.encode)
 
 
 def test_batches(split: Split, encode: Encode, size: int) -> Iterator[Batch]:
     """Every image of the split once, in order and not augmented: (x, y) as in `batches`."""
-    inner = _cuts(len(split), size)
-    if on_device.takes(split, encode):
-        return on_device.batches(split, encode, np.arange(len(split)), None, inner)
-    cuts = [0, *inner, len(split)]
-    pieces = (
-        (encode(split.images[start:end]), split.labels[start:end]) for start, end in pairwise(cuts)
-    )
-    return _ahead(pieces) if size * _nbytes(split, encode) >= LARGE else pieces
+    cuts = _cuts(len(split), size)
+    if on_device.is_possible(split, encode):
+        return on_device.batches(split, encode, np.arange(len(split)), None, cuts)
+    pieces = (slice(*ends) for ends in pairwise([0, *cuts, len(split)]))
+    made = ((encode(split.images[piece]), split.labels[piece]) for piece in pieces)
+    return _prepared(made, size, split, encode)
 
 
-test_batches.__test__ = False  # type: ignore[attr-defined]  # it is no test of pytest's
+test_batches.__test__ = False  # type: ignore[attr-defined]  # not a test for pytest
 
 
 def num_batches(n: int, size: int) -> int:
@@ -91,24 +89,24 @@ def _cuts(n: int, size: int) -> range:
     return range(size, n - 1 if size > 1 else n, size)
 
 
-def _nbytes(split: Split, encode: Encode) -> int:
-    """Bytes of one encoded image."""
-    return encode(split.images[:1]).nbytes
+def _prepared(made: Iterator[Batch], size: int, split: Split, encode: Encode) -> Iterator[Batch]:
+    """The batches `made`; large ones are prepared by a thread."""
+    return _prefetched(made) if size * encode(split.images[:1]).nbytes >= LARGE else made
 
 
-def _ahead(pieces: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, of which a thread prepares the next `AHEAD` while one is in use.
+def _prefetched(made: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; a thread prepares the next `PREFETCHED` of them while one is in use.
 
-    What goes wrong in the thread is raised here, at the batch where it went wrong. The thread ends
-    with the last batch, or when this iterator is dropped.
+    An error in the thread is raised here, at its batch. The thread ends with the last batch, or
+    when this iterator is deleted.
     """
     with ThreadPoolExecutor(1, "quatgrad-batches") as thread:
         waiting: deque[Future[Batch | None]] = deque()
         try:
-            for _ in range(AHEAD):
-                waiting.append(thread.submit(next, pieces, None))
+            for _ in range(PREFETCHED):
+                waiting.append(thread.submit(next, made, None))
             while (batch := waiting.popleft().result()) is not None:
-                waiting.append(thread.submit(next, pieces, None))
+                waiting.append(thread.submit(next, made, None))
                 yield batch
         finally:
             for future in waiting:

@@ -20,7 +20,7 @@ import numpy as np
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import make_colour_encode
-from quatgrad.data.fetch import data_root, fetch_folder
+from quatgrad.data.fetch import data_root, fetch_folder, first_complete
 from quatgrad.data.pickles import read_pickle
 from quatgrad.errors import DataError
 
@@ -28,7 +28,7 @@ SHAPE = (32, 32, 3)
 
 
 class Layout(NamedTuple):
-    """Where the pieces of a dataset are."""
+    """The files of a dataset, and what is in them."""
 
     folder: str
     train: tuple[str, ...]
@@ -80,24 +80,19 @@ def load(
 ) -> Dataset:
     """CIFAR by `name` ("cifar10", "cifar100"): uint8 (N, 32, 32, 3), augmented by pad_crop_flip.
 
-    The encoder sees (x / 255 - mean) / std with the `STATISTICS` of that name for each colour,
-    None: the dataset's own. The files are looked for, or downloaded, by `ensure`.
+    The encoder sees (x / 255 - mean) / std, for each colour, with `STATISTICS[statistics]`; None:
+    those of the dataset. `ensure` finds or downloads the files.
 
-    Raises `DataError` if they are missing or damaged, `OptionError` for statistics that are
-    unknown or an encoder that does not take colour images.
+    Raises `DataError` if they are missing or damaged, `OptionError` for unknown statistics or an
+    encoder that does not take colour images.
     """
     layout = LAYOUTS[name]
-    # first: a wrong name should cost no download
-    encode = make_colour_encode(encoder, SHAPE, statistics or name)
-
+    encode = make_colour_encode(encoder, SHAPE, statistics or name)  # before any download
     folder = ensure(name, data_dir)
     class_names = _read_class_names(folder / layout.meta, layout)
-    parts = [_read_split(folder / file, layout) for file in layout.train]
-    train = Split(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-    )
-    test = _read_split(folder / layout.test, layout)
+    images, labels = zip(*(_read(folder / file, layout) for file in layout.train), strict=True)
+    train = Split(np.concatenate(images), np.concatenate(labels))
+    test = Split(*_read(folder / layout.test, layout))
     return Dataset(name, train, test, class_names, encode, pad_crop_flip)
 
 
@@ -109,10 +104,10 @@ def ensure(
 ) -> Path:
     """The folder with the files of `name`, for instance DIR/cifar-100-python.
 
-    DIR is found by `data_root`. Into the cache alone a missing dataset is downloaded (170 MB): who
-    names a folder means that folder.
+    `data_root` finds DIR. A missing dataset is downloaded (170 MB), but only into the cache, never
+    into a folder that the user named.
 
-    Raises `DataError` that says where it looked, and how to get the files.
+    Raises `DataError`, with the folder and how to get the files.
     """
     layout = LAYOUTS[name]
     root, given = data_root(data_dir)
@@ -120,10 +115,10 @@ def ensure(
     if not given and download and not folder.exists():
         return fetch_folder(layout.url, layout.md5, layout.folder, layout.files, root)
 
-    missing = [file for file in layout.files if not (folder / file).is_file()]
-    if missing:
-        raise DataError(f"{name}: {folder} lacks {', '.join(missing)}; {_advice(layout)}")
-    return folder
+    def lacking(folder: Path) -> list[str]:
+        return [file for file in layout.files if not (folder / file).is_file()]
+
+    return first_complete(name, [folder], lacking, _advice(layout))
 
 
 def _advice(layout: Layout) -> str:
@@ -137,8 +132,11 @@ def _advice(layout: Layout) -> str:
 # ------------------------------------------------------------------------------ reading the files
 
 
-def _read_split(path: Path, layout: Layout) -> Split:
-    """The images and labels of one file: rows of 3072 bytes, all red, all green, all blue."""
+def _read(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (N, 32, 32, 3) and labels int64 (N,) of one file.
+
+    It has rows of 3072 bytes: all red, then all green, then all blue.
+    """
     content = read_pickle(path, _advice(layout), "data", layout.labels_key)
     data, labels = content["data"], content[layout.labels_key]
 
@@ -152,8 +150,8 @@ def _read_split(path: Path, layout: Layout) -> Split:
         if type(label) is not int or not 0 <= label < layout.num_classes:
             raise _damaged(path, layout, f"{label!r} is not a class 0 ... {layout.num_classes - 1}")
 
-    images = np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return Split(images, np.array(labels, dtype=np.int64))
+    images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # (N, 32, 32, 3)
+    return np.ascontiguousarray(images), np.array(labels, dtype=np.int64)
 
 
 def _read_class_names(path: Path, layout: Layout) -> tuple[str, ...]:

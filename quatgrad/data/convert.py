@@ -7,10 +7,10 @@
                              of each image
         contents.json        sizes and SHA-256 sums of what was read and of what was written
 
-The SHA-256 of the images is not there, as it would take minutes to compare: `contents.json`
-vouches for the checksums, and they for each image whenever it is read. The folder appears by one
-rename, when all of it is on the disk. A conversion that is killed leaves a folder
-`.imagenet64-converting`, which the next one deletes.
+There is no SHA-256 of the images, because it would take minutes to compare. `contents.json` proves
+the checksums, and each image is compared with its checksum when it is read. The folder appears by
+one rename, when all of it is on the disk. If a conversion is killed, the next one deletes its
+folder `.imagenet64-converting`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Contents = dict[str, dict[str, dict[str, Any]]]
 
 
 class Batch(NamedTuple):
-    """What an official file holds: its images, or where they are; labels 0 ... 999."""
+    """An official file: its images, or the place of them in the file, and labels 0 ... 999."""
 
     path: Path
     data: InFile | np.ndarray
@@ -59,11 +59,11 @@ class Batch(NamedTuple):
 def convert(source: Path, target: Path) -> Path:
     """Convert the official files in `source` to the folder `target`, unless it is there already.
 
-    The memory that is needed does not grow with the number of images. Of several processes one
-    converts, and the others wait for it. Returns `target`.
+    The memory needed does not grow with the number of images. One process converts; others wait for
+    it. Returns `target`.
 
-    Raises `DataError` if a file is damaged or not what it should be, if the disk is full, or if
-    `target` was made of files of other sizes than those in `source`.
+    Raises `DataError` if a file is damaged or no official file, if the disk is full, or if `target`
+    was made from files with other sizes than the files in `source`.
     """
     try:
         if not target.is_dir():
@@ -81,10 +81,10 @@ def convert(source: Path, target: Path) -> Path:
 
 
 def read_split(folder: Path, which: str) -> Split:
-    """The split `which` of the converted files in `folder`; its images stay there.
+    """The split `which` of the converted files in `folder`; its images stay on the disk.
 
-    Raises `DataError`, which names the file and what is wrong with it, if one is missing, has
-    another size than it was written with or, images apart, another SHA-256.
+    Raises `DataError`, with the file and what is wrong, if a file is missing or its size or (not
+    for images) its SHA-256 has changed.
     """
     written = _read_contents(folder)["written"]
     labels, checksums = (
@@ -127,18 +127,19 @@ def _pieces(batch: Batch) -> Iterator[np.ndarray]:
                 rows = np.frombuffer(file.read(n * ROW), dtype=np.uint8)
             else:
                 rows = batch.data[k : k + n]
-            yield np.ascontiguousarray(rows.reshape(n, 3, 64, 64).transpose(0, 2, 3, 1))
+            images = rows.reshape(n, 3, 64, 64).transpose(0, 2, 3, 1)  # (n, 64, 64, 3)
+            yield np.ascontiguousarray(images)
 
 
 def _sums(batches: list[Batch]) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of each official file; the same file twice is refused."""
+    """Size and SHA-256 of each official file; `DataError` if two are the same."""
     sums: dict[str, dict[str, Any]] = {}
     for batch in tqdm(batches, "reading ImageNet64", unit="file", disable=None):
-        found = _sum(batch.path)
-        twin = next((name for name, other in sums.items() if other == found), None)
-        if twin:
-            raise _wrong(batch.path, f"it has the content of {twin}")
-        sums[batch.path.name] = found
+        size_and_sum = _sum(batch.path)
+        for name, other in sums.items():
+            if other == size_and_sum:
+                raise _wrong(batch.path, f"it has the content of {name}")
+        sums[batch.path.name] = size_and_sum
     return sums
 
 
@@ -212,13 +213,13 @@ def _sum(path: Path) -> dict[str, Any]:
 
 
 def _check_sources(source: Path, target: Path) -> None:
-    """The official files may be gone, but those that are there must be those that were read."""
-    for name, found in _read_contents(target)["read"].items():
+    """An official file may be gone. If it is there, it must have the size that was read."""
+    for name, was in _read_contents(target)["read"].items():
         path = source / name
-        if path.is_file() and path.stat().st_size != found["bytes"]:
+        if path.is_file() and path.stat().st_size != was["bytes"]:
             raise DataError(
                 f"{path} has {path.stat().st_size:,} bytes, but {target} was made when it had "
-                f"{found['bytes']:,}: delete {target} to convert it again"
+                f"{was['bytes']:,}: delete {target} to convert it again"
             )
 
 
@@ -238,7 +239,7 @@ def _read_contents(folder: Path) -> Contents:
 
 
 def _read_checked(path: Path, written: dict[str, dict[str, Any]]) -> np.ndarray:
-    """A small .npy file, after its size and SHA-256 were compared."""
+    """A small .npy file; its size and SHA-256 are compared first."""
     _check_size(path, written)
     came, meant = _sum(path)["sha256"], written[path.name]["sha256"]
     if came != meant:

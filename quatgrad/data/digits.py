@@ -19,9 +19,9 @@ TEST_IMAGES = 360  # 36 of each class; 1437 are left to train on
 def load(encoder: str = "blocks") -> Dataset:
     """The digits: 1437 training and 360 test images, uint8 (N, 8, 8, 1), encoded (N, 4, 4, 4).
 
-    The split is the same for everybody and every seed: 36 test images of each class, drawn from
-    `generator(0, "digits", "test")`. The encoder sees (x - mean) / std with the scalar mean and
-    standard deviation of the training pixels. No augmentation: a mirrored digit is no digit.
+    The split does not depend on a seed: 36 test images of each class, always drawn from
+    `generator(0, "digits", "test")`. The encoder sees (x - mean) / std with the mean and standard
+    deviation of all training pixels. No augmentation: a mirrored digit is no digit.
 
     Raises `OptionError` for an encoder that does not take grey images.
     """

@@ -1,4 +1,4 @@
-"""Images that stay on the disk: more of them than memory can hold."""
+"""Images that stay on the disk, because the memory cannot hold them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from quatgrad.errors import DataError
 
 
 class ImagesOnDisk:
-    """images[n] for n in an array or a slice: uint8 (N, H, W, C), read from `path` when asked for.
+    """images[n] for an array or a slice n: uint8 (N, H, W, C), read from `path` at that moment.
 
     path       a .npy file of uint8 (M, H, W, C)
-    checksums  uint32 (M,), the CRC-32 of each of its images; one that is read is compared with it
-    rows       which of the M images these are, int64 (N,); None: all
+    checksums  uint32 (M,), the CRC-32 of each image, which is compared when the image is read
+    rows       int64 (N,): the images that belong to this object, of the M in the file; None: all
 
-    They are read, not mapped: pages of a mapped file count as memory of the process until the
+    The file is read, not mapped: pages of a mapped file count as memory of the process until the
     system takes them back.
 
-    Raises `DataError` for a file that is no such array, and when a damaged image is read.
+    Raises `DataError` if the file has no such array, and when a damaged image is read.
     """
 
     dtype = np.dtype(np.uint8)
@@ -51,7 +51,7 @@ class ImagesOnDisk:
         return self._checksums[self._rows]
 
     def take(self, indices: np.ndarray, axis: int = 0) -> ImagesOnDisk:
-        """The images `indices`, in that order, none of which is read yet."""
+        """The images `indices`, in that order; nothing is read yet."""
         return ImagesOnDisk(self.path, self._checksums, self._rows[indices])
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
@@ -59,7 +59,7 @@ class ImagesOnDisk:
         images = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
         try:
             with open(self.path, "rb", buffering=0) as file:
-                for k in np.argsort(rows):  # forwards through the file, as disks like it
+                for k in np.argsort(rows):  # in the order of the file: faster on a disk
                     self._read(file, int(rows[k]), images[k].data)
         except OSError as error:
             raise DataError(f"{self.path} cannot be read any more: {error.strerror}") from error

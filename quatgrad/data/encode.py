@@ -4,8 +4,8 @@ An encoder takes normalised images, float (N, H, W, C), and returns what the net
 same dtype. A quaternion image has four channels, the components (1, i, j, k) of one quaternion
 for each pixel: the layout `[1 | i | j | k]` of every quaternion feature map, with Q = 1.
 
-Why encode at all: a quaternion weight ties the four numbers it multiplies, so they should be
-numbers that belong together: the colours of one pixel, or pixels that touch.
+A quaternion weight ties together the four numbers that it multiplies. So these should belong
+together: the colours of one pixel, or four pixels that touch.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from quatgrad.errors import OptionError, ShapeError, unknown
 def rgb_gray(x: np.ndarray) -> np.ndarray:
     """q = R + G i + B j + (0.299 R + 0.587 G + 0.114 B) k.
 
-    x: (N, H, W, 3) -> (N, H, W, 4). The fourth component is a luminance and no news: it is linear
-    in the other three. It gives the quaternion a use for its fourth place, and one filter tap can
-    then weigh brightness against colour. Grey is taken of the normalised colours.
+    x: (N, H, W, 3) -> (N, H, W, 4). The fourth component is the luminance of the normalised
+    colours. It is linear in the other three and adds no information, but it fills the fourth place
+    of the quaternion: one weight can then compare brightness with colour.
 
     Raises `ShapeError` unless x has three channels. Source: the paper's encoder; the grey weights
     are those of ITU-R BT.601.
@@ -57,9 +57,9 @@ def _with_grey(x: np.ndarray, red: float, green: float, blue: float) -> np.ndarr
 def zero_real(x: np.ndarray) -> np.ndarray:
     """q = 0 + R i + G j + B k.
 
-    x: (N, H, W, 3) -> (N, H, W, 4). A colour as a pure quaternion: a unit quaternion w turns it
-    as a rotation of colour space, w q w*, and the three colours enter on equal terms. One product
-    w q fills the real part too.
+    x: (N, H, W, 3) -> (N, H, W, 4). A colour as a pure quaternion: the three colours have equal
+    roles, and w q w* with a unit quaternion w is a rotation of the colour space. The product w q
+    alone has a real part too.
 
     Raises `ShapeError` unless x has three channels. Source: Sangwine, "Fourier transforms of
     colour images using quaternion or hypercomplex numbers" (1996); Gaudet and Maida, "Deep
@@ -74,8 +74,8 @@ def zero_real(x: np.ndarray) -> np.ndarray:
 def rgb(x: np.ndarray) -> np.ndarray:
     """y = x = (R, G, B): three real channels.
 
-    x: (N, H, W, 3) -> the same. For a real network, and for a quaternion network whose first
-    layer is real and learns the encoding.
+    x: (N, H, W, 3) -> the same. For a real network, or for a quaternion network with a real first
+    layer, which learns the encoding.
 
     Raises `ShapeError` unless x has three channels.
     """
@@ -89,12 +89,12 @@ def rgb(x: np.ndarray) -> np.ndarray:
 def blocks(x: np.ndarray) -> np.ndarray:
     """q[h, w] = x[2h, 2w] + x[2h, 2w+1] i + x[2h+1, 2w] j + x[2h+1, 2w+1] k.
 
-    x: (N, 2H, 2W, 1) -> (N, H, W, 4). A bijection: nothing is lost and nothing invented, and a
-    real network given q sees the same numbers as a quaternion one. The four pixels touch, and
-    pixels that touch are correlated, as the colour channels of one pixel are.
+    x: (N, 2H, 2W, 1) -> (N, H, W, 4). A bijection: nothing is lost or added, and a real network
+    sees the same numbers as a quaternion network. Pixels that touch are correlated, as the colours
+    of one pixel are.
 
-    Raises `ShapeError` unless x has one channel and even sides. Source: `consecutive` made as near
-    in both directions; it keeps the map's proportions.
+    Raises `ShapeError` unless x has one channel and even sides. Source: `consecutive`, changed so
+    that H and W shrink by the same factor.
     """
     _check_images(x, channels=1)
     N, rows, columns, _ = x.shape
@@ -105,7 +105,7 @@ def blocks(x: np.ndarray) -> np.ndarray:
         )
     q = array_module(x).empty((N, rows // 2, columns // 2, 4), dtype=x.dtype)
     for a, (u, v) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):  # faster than one transpose
-        q[..., a] = x[:, u::2, v::2, 0]
+        q[..., a] = x[:, u::2, v::2, 0]  # (N, H, W)
     return q
 
 
@@ -138,7 +138,7 @@ ENCODERS: dict[str, Encode] = {
     "consecutive": consecutive,
 }
 
-#: Those of one pixel's colours, to which they are linear.
+#: The encoders that are linear in the colours of one pixel.
 PIXELWISE = (rgb_gray, rgb_gray_paper, zero_real, rgb)
 
 Colour = tuple[float, float, float]
@@ -148,8 +148,8 @@ STATISTICS: dict[str, tuple[Colour, Colour]] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # CIFAR-10's mean, and the mean over its images of each image's deviation: widely copied, too
-    # small as a deviation of the pixels. The paper's code has it, for CIFAR-100 too.
+    # The mean of CIFAR-10, and the deviation within an image, averaged over the images. Widely
+    # copied, but too small for a deviation of the pixels. The paper uses it, also for CIFAR-100.
     "paper": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }

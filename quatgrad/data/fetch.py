@@ -1,4 +1,4 @@
-"""Where datasets lie, and how they get there: downloaded, checked, all files of them or nothing."""
+"""The folder of the datasets, and downloads: checked, and all files of a dataset or none."""
 
 from __future__ import annotations
 
@@ -19,22 +19,35 @@ TIMEOUT = 30  # seconds without an answer
 
 
 def data_root(data_dir: str | os.PathLike[str] | None) -> tuple[Path, bool]:
-    """The folder where datasets lie, and whether somebody named it.
+    """The folder of the datasets, and whether the user named it.
 
-    It is `data_dir` if given, else the environment variable QUATGRAD_DATA if set, else
-    ~/.cache/quatgrad.
+    It is `data_dir`, or else the environment variable QUATGRAD_DATA, or else ~/.cache/quatgrad.
     """
     named = data_dir or os.environ.get("QUATGRAD_DATA")
     return (Path(named).expanduser() if named else CACHE.expanduser()), bool(named)
 
 
+def first_complete(
+    name: str, folders: Sequence[Path], lacking: Callable[[Path], list[str]], advice: str
+) -> Path:
+    """The first of the `folders` that lacks no file of the dataset `name`.
+
+    If there is none: `DataError`, with the files that the most complete of them lacks.
+    """
+    gaps = {folder: lacking(folder) for folder in folders}
+    folder = min(gaps, key=lambda folder: len(gaps[folder]))
+    if gaps[folder]:
+        raise DataError(f"{name}: {folder} lacks {', '.join(gaps[folder])}; {advice}")
+    return folder
+
+
 def fetch_folder(url: str, md5: str, folder: str, files: Sequence[str], root: Path) -> Path:
     """Download the .tar.gz at `url` and unpack `folder`/`files` from it into `root`.
 
-    `root/folder`, which is returned, is whole or absent, even if the process is killed.
+    Returns `root/folder`. It is whole or absent, even if the process is killed.
 
     Raises `DataError`, which says how to do it by hand, if the network or the disk fails, if the
-    MD5 sum differs, or if the archive lacks one of the files.
+    MD5 sum is wrong, or if a file is not in the archive.
     """
     by_hand = (
         f"fetch {url} on a machine that can and unpack it with tar -xzf {_name(url)} -C {root}"
@@ -51,7 +64,7 @@ def fetch_folder(url: str, md5: str, folder: str, files: Sequence[str], root: Pa
 def fetch_files(url: str, md5: Mapping[str, str], folder: str, root: Path) -> Path:
     """Download the files `url`/NAME into `root/folder`; `md5` has the sum of each NAME.
 
-    Promises and errors are those of `fetch_folder`.
+    The folder is whole or absent, with the errors of `fetch_folder`.
     """
     by_hand = f"fetch {', '.join(md5)} from {url} on a machine that can, into {root / folder}"
 
@@ -97,14 +110,14 @@ def _download(url: str, target: Path, md5: str) -> None:
 
 def _check_md5(path: Path, expected: str) -> None:
     with open(path, "rb") as file:
-        # MD5 tells a damaged file, and is what the site publishes; it is no seal against fraud
+        # MD5 finds a damaged file, and the site publishes it; it is no proof against fraud
         came = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if came != expected:
         raise DataError(f"its MD5 sum is {came}, not {expected}: it came damaged, try again")
 
 
 def _unpack(archive: Path, folder: str, files: Sequence[str], target: Path) -> None:
-    """Copy `folder`/`files` alone, under names of ours: no path in the archive is obeyed."""
+    """Copy only `folder`/`files`, to names that we choose: a path in the archive has no effect."""
     with tarfile.open(archive) as tar:
         members = {member.name: member for member in tar}
         for name in files:

@@ -4,8 +4,8 @@ Read from the official downsampled ImageNet, as it unpacks:
 
     train_data_batch_1 ... train_data_batch_10, val_data
 
-At the first use they are converted to plain files (`convert`), from which each batch is read when
-it is needed: the images would take 15.7 GB of memory.
+At the first use they are converted to plain files (`convert`). Each batch is read from these when
+it is needed, because the images would take 15.7 GB of memory.
 
 Source: P. Chrabaszcz, I. Loshchilov and F. Hutter, "A downsampled variant of ImageNet as an
 alternative to the CIFAR datasets" (2017), arXiv:1707.08819.
@@ -21,7 +21,6 @@ from quatgrad.data import fetch
 from quatgrad.data.convert import ADVICE, CLASSES, SHAPE, SPLITS, convert, read_split
 from quatgrad.data.dataset import Dataset
 from quatgrad.data.encode import make_colour_encode
-from quatgrad.errors import DataError
 
 FILES = tuple(file for files in SPLITS.values() for file in files)
 
@@ -31,14 +30,13 @@ def load(
     encoder: str = "rgb_gray",
     statistics: str | None = None,
 ) -> Dataset:
-    """ImageNet64: uint8 (N, 64, 64, 3), not augmented, left on the disk until it is asked for.
+    """ImageNet64: uint8 (N, 64, 64, 3), not augmented; the images stay on the disk.
 
-    The encoder sees (x / 255 - mean) / std with the `STATISTICS` of that name for each colour;
-    None: x / 255, as the paper. Class k is number k + 1 of the official labels.
+    The encoder sees (x / 255 - mean) / std, for each colour, with `STATISTICS[statistics]`; None:
+    x / 255, as in the paper. Class k is number k + 1 of the official labels.
 
-    Raises `DataError` if the files are missing, damaged or of another size, or cannot be
-    converted; `OptionError` for statistics that are unknown or an encoder that does not take
-    colour images.
+    Raises `DataError` if the files are missing, damaged, of another size or cannot be converted;
+    `OptionError` for unknown statistics or an encoder that does not take colour images.
     """
     encode = make_colour_encode(encoder, SHAPE, statistics or "none")
     folder = ensure(data_dir)
@@ -50,20 +48,18 @@ def load(
 def ensure(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """The folder with the converted files; they are made first if there are none.
 
-    The official files are looked for in DIR/imagenet64 and in DIR itself, where `data_root` finds
-    DIR. The converted files are beside them, in `imagenet64-converted`, or, where we may not
-    write, in the cache. Once they are made, the official files may be deleted.
+    The official files must be in DIR/imagenet64 or in DIR itself; `data_root` finds DIR. The
+    converted files are beside them, in `imagenet64-converted`, or in the cache, if we may not write
+    there. Then the official files may be deleted.
     """
     root, _ = fetch.data_root(data_dir)
-    places = {source: _converted(source) for source in (root / "imagenet64", root)}
-    lacking = {
-        source: [file for file in FILES if not (source / file).is_file()] for source in places
-    }
-    for source, target in places.items():
-        if target.is_dir() or not lacking[source]:
-            return convert(source, target)
-    source = min(lacking, key=lambda source: len(lacking[source]))
-    raise DataError(f"imagenet64: {source} lacks {', '.join(lacking[source])}; {ADVICE}")
+
+    def lacking(folder: Path) -> list[str]:
+        is_converted = _converted(folder).is_dir()
+        return [file for file in FILES if not is_converted and not (folder / file).is_file()]
+
+    source = fetch.first_complete("imagenet64", [root / "imagenet64", root], lacking, ADVICE)
+    return convert(source, _converted(source))
 
 
 def _converted(source: Path) -> Path:

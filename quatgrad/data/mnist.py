@@ -19,7 +19,7 @@ import numpy as np
 
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import make_encode
-from quatgrad.data.fetch import data_root, fetch_files
+from quatgrad.data.fetch import data_root, fetch_files, first_complete
 from quatgrad.errors import DataError
 
 SHAPE = (28, 28, 1)
@@ -49,10 +49,10 @@ ADVICE = (
 
 
 def load(data_dir: str | os.PathLike[str] | None = None, encoder: str = "consecutive") -> Dataset:
-    """MNIST: uint8 (N, 28, 28, 1), encoded (N, 28, 7, 4); a mirrored digit is no digit: as it is.
+    """MNIST: uint8 (N, 28, 28, 1), encoded (N, 28, 7, 4). No augmentation: see `digits.load`.
 
-    The encoder sees (x / 255 - 0.1307) / 0.3081. The files are looked for, or downloaded, by
-    `ensure`. Files with the official number of images must have the official content.
+    The encoder sees (x / 255 - 0.1307) / 0.3081. `ensure` finds or downloads the files. Files with
+    the official number of images must have the official content.
 
     Raises `DataError` if they are missing, damaged or of another dataset, `OptionError` for an
     encoder that does not take grey images.
@@ -65,23 +65,21 @@ def load(data_dir: str | os.PathLike[str] | None = None, encoder: str = "consecu
 
 
 def ensure(data_dir: str | os.PathLike[str] | None = None, download: bool = True) -> Path:
-    """The folder with the four files: DIR/mnist, or DIR itself, where `data_root` finds DIR.
+    """The folder with the four files: DIR/mnist, or DIR itself; `data_root` finds DIR.
 
-    Into the cache alone missing files are downloaded (12 MB): who names a folder means that folder.
+    Missing files are downloaded (12 MB), but only into the cache, never into a folder that the user
+    named.
 
-    Raises `DataError` that says where it looked, and how to get the files.
+    Raises `DataError`, with the folder and how to get the files.
     """
     root, given = data_root(data_dir)
     if not given and download and not (root / "mnist").exists():
         return fetch_files(URL, DOWNLOADS, "mnist", root)
-    lacking = {
-        folder: [name for name in FILES if _find(folder, name) is None]
-        for folder in (root / "mnist", root)
-    }
-    folder = min(lacking, key=lambda folder: len(lacking[folder]))
-    if lacking[folder]:
-        raise DataError(f"mnist: {folder} lacks {', '.join(lacking[folder])}; {ADVICE}")
-    return folder
+
+    def lacking(folder: Path) -> list[str]:
+        return [name for name in FILES if _find(folder, name) is None]
+
+    return first_complete("mnist", [root / "mnist", root], lacking, ADVICE)
 
 
 def _find(folder: Path, name: str) -> Path | None:
@@ -99,7 +97,7 @@ def _read_split(folder: Path, images_file: str, labels_file: str) -> Split:
 
 
 def _read(folder: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The bytes (N, *shape) of a file, compared with the official ones if N is."""
+    """The bytes (N, *shape) of a file; if N is the official number, so is the content."""
     path = _find(folder, name)
     assert path is not None  # `ensure` found it
     content = _content(path)

@@ -1,9 +1,9 @@
 """Batches made on a GPU, from images that lie in its memory.
 
-All images are copied there once, as bytes: CIFAR's take 150 MB, ImageNet64's 16 GB. An epoch then
-copies its order and its moves, a megabyte, and a kernel takes, moves, mirrors, normalises and
-encodes the images of a batch in one pass. The draws are the CPU's, and so are the numbers but for
-the rounding of sums.
+All images are copied to it once, as bytes: 150 MB for CIFAR, 16 GB for ImageNet64. For an epoch
+only the order and the moves are copied, about a megabyte. One kernel takes the images of a batch,
+moves, mirrors, normalises and encodes them. The random draws are made on the CPU; results differ
+from the CPU's by the rounding of sums only.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from quatgrad.kernels.registry import kernel
 
 PIECE = 4096  # images that are copied at once
 
-_there: WeakKeyDictionary[Split, Array | None] = WeakKeyDictionary()
+_copies: WeakKeyDictionary[Split, Array | None] = WeakKeyDictionary()
 
 
-def takes(split: Split, encode: Encode, augment: Augment | None = None) -> bool:
-    """Can batches be made there: is there a GPU, with room, and a kernel that does all of it?"""
+def is_possible(split: Split, encode: Encode, augment: Augment | None = None) -> bool:
+    """Is there a GPU with enough memory, and can the kernel do this augmentation and encoding?"""
     known = isinstance(encode, partial) and encode.func is normalise_and_encode
     if get_backend() != "cupy" or not known or augment not in (None, pad_crop_flip):
         return False
@@ -39,40 +39,45 @@ def takes(split: Split, encode: Encode, augment: Augment | None = None) -> bool:
 def batches(
     split: Split, encode: Any, order: np.ndarray, moves: np.ndarray | None, cuts: Sequence[int]
 ) -> Iterator[tuple[Array, Array]]:
-    """(x, y) of the images `order`, moved by `moves` (`draw_moves`; None: not), cut at `cuts`."""
+    """(x, y) of the images `order`, in batches that end at `cuts`.
+
+    moves: int (N, 3) from `draw_moves`; None: the images do not move.
+    """
     images, labels = _images(split), asarray(split.labels[order])
     moves = np.zeros((len(order), 3)) if moves is None else moves
     rows, shifts = asarray(order), asarray(moves.astype(np.int32))
-    *how, after = _how(images, **encode.keywords)
-    for start, end in pairwise((0, *cuts, len(order))):
-        part = slice(start, end)
-        yield after(kernel("augment")(images, rows[part], shifts[part], *how)), labels[part]
+    *constants, finish = _split_encoding(split.images.shape[3], **encode.keywords)
+    for ends in pairwise((0, *cuts, len(order))):
+        batch = slice(*ends)
+        x = kernel("augment")(images, rows[batch], shifts[batch], *constants)  # (B, H, W, C')
+        yield finish(x), labels[batch]
 
 
-def _how(
-    images: Array, mean: Sequence[float], std: Sequence[float], encoder: Encode
+def _split_encoding(
+    channels: int, mean: Sequence[float], std: Sequence[float], encoder: Encode
 ) -> tuple[Array, Array, Array, Callable[[Array], Array]]:
-    """Mean, deviation and mix for the kernel, and what is left to do after it."""
-    one = np.eye(images.shape[3], dtype=np.float32)  # each colour by itself, in an image of a pixel
-    pixelwise = encoder in PIXELWISE
-    mix = encoder(one[:, None, None]).reshape(len(one), -1) if pixelwise else one
-    numbers = (asarray(np.array(a, dtype=np.float32)) for a in (mean, std, mix))
-    return *numbers, (lambda x: x) if pixelwise else encoder
+    """Mean (C,), deviation (C,) and matrix (C, C') for the kernel, and the rest of the encoding."""
+    matrix = np.eye(channels, dtype=np.float32)
+    is_linear = encoder in PIXELWISE
+    if is_linear:  # each colour alone, as an image of one pixel, gives a row of the matrix
+        matrix = encoder(matrix[:, None, None]).reshape(channels, -1)
+    constants = (asarray(np.array(a, dtype=np.float32)) for a in (mean, std, matrix))
+    return *constants, (lambda x: x) if is_linear else encoder
 
 
 def _images(split: Split) -> Array | None:
-    """The images of a split on the device; None, and a notice, if they do not fit."""
-    if split not in _there:
+    """The images of a split, on the device; None, and a notice, if they do not fit."""
+    if split not in _copies:
         try:
-            _there[split] = _copied(split)
+            _copies[split] = _copy(split)
         except MemoryError:
             size = np.prod(split.images.shape) / 1e9
             notice(f"{size:.1f} GB of images do not fit on the device: the CPU makes the batches")
-            _there[split] = None
-    return _there[split]
+            _copies[split] = None
+    return _copies[split]
 
 
-def _copied(split: Split) -> Array:
+def _copy(split: Split) -> Array:
     images = array_module(asarray(np.zeros(0))).empty(split.images.shape, np.uint8)
     for start in range(0, len(split), PIECE):
         part = slice(start, start + PIECE)

@@ -1,9 +1,9 @@
 """Read a pickle that came over the network as data, never as a program.
 
-A pickle is a program for a small machine, and one of its instructions calls any Python function
-by name: `pickle.load` of a file from elsewhere runs what its author likes. The readers here know
-five names, those that a NumPy array is stored with. Four of them stand for harmless classes of
-ours, so that not even NumPy's own constructors see unchecked input.
+A pickle is a program for a small machine. One of its instructions calls any Python function by its
+name, so `pickle.load` of a foreign file runs whatever its author wanted. The readers here know only
+the five names with which a NumPy array is stored. Four of them are replaced by harmless classes, so
+that even NumPy's own constructors see no unchecked input.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONG = 1 << 20  # bytes: `leave_long` loads shorter strings as usual
 
 
 class InFile(NamedTuple):
-    """An array of bytes in C order that was left where it is: at `offset` of the file."""
+    """An array of bytes in C order that was not read: it starts at `offset` of the file."""
 
     offset: int
     shape: tuple[int, ...]
@@ -34,19 +34,18 @@ def read_pickle(path: Path, advice: str, *keys: str, leave_long: bool = False) -
     """The values of `keys` in the dictionary in the pickle `path`.
 
     They are uint8 arrays (read-only), bytes, str, int, list or dict; Python 2 strings are read as
-    bytes. With `leave_long`, an array of `LONG` bytes or more is not read, but comes as `InFile`:
-    the memory needed does not grow with the images.
+    bytes. With `leave_long`, an array of `LONG` bytes or more is not read; it is an `InFile`, so
+    that the memory needed does not grow with the number of images.
 
     Raises `DataError`, which names the file and ends with `advice`, if the file cannot be read,
-    is damaged, is no dictionary with these keys, or asks for any other function or class: nothing
-    of what it asks for is imported or run.
+    is damaged, is not a dictionary with these keys, or names any other function or class. Such a
+    function or class is neither imported nor run.
     """
     try:
         with open(path, "rb") as file:
-            if leave_long:
-                content = _LeavingReader(_LeavingFile(file), encoding="bytes").load()
-            else:
-                content = _Reader(file, encoding="bytes").load()
+            reader = _LeavingReader if leave_long else _Reader
+            source: Any = _LeavingFile(file) if leave_long else file
+            content = reader(source, encoding="bytes").load()
         if not isinstance(content, dict):
             raise DataError(f"it holds a {type(content).__name__}, not a dictionary")
         values = {_text(key): value for key, value in content.items()}
@@ -64,7 +63,7 @@ def read_pickle(path: Path, advice: str, *keys: str, leave_long: bool = False) -
 
 
 class _Array:
-    """Stands for `numpy.ndarray`: takes the state of an array, to be looked at when asked for."""
+    """In place of `numpy.ndarray`: takes the state of an array, which `value` checks later."""
 
     def __init__(self, *arguments: Any) -> None:
         self.state: tuple = ()
@@ -73,7 +72,7 @@ class _Array:
         self.state = state
 
     def value(self) -> np.ndarray | InFile:
-        """The array, if it is one of bytes."""
+        """The array; `DataError` if it is not one of bytes."""
         _version, shape, dtype, is_fortran, raw = self.state
         if not (isinstance(dtype, _DType) and dtype.code in ("u1", b"u1")) or is_fortran:
             raise DataError("it holds an array that is not uint8 in C order")
@@ -85,7 +84,7 @@ class _Array:
 
 
 class _DType:
-    """Stands for `numpy.dtype`: remembers its code. The state is byte order: a byte has none."""
+    """In place of `numpy.dtype`: has its code. The state is the byte order: a byte has none."""
 
     def __init__(self, code: Any, *flags: Any) -> None:
         self.code = code
@@ -128,15 +127,15 @@ class _Reader(pickle.Unpickler):
 
 
 class _LeavingReader(pickle._Unpickler):
-    """The unpickler that is written in Python: it puts on its stack what the file's `read` returns,
-    so that `read` may return something that stands for the bytes.
+    """The unpickler that is written in Python: it puts on its stack whatever the file's `read`
+    returns, which may be a `_Left` in place of the bytes.
     """
 
     find_class = _find_class
 
 
 class _Left(NamedTuple):
-    """Stands for `size` bytes at `offset` of the file."""
+    """In place of `size` bytes at `offset` of the file."""
 
     offset: int
     size: int
@@ -150,7 +149,7 @@ class _LeavingFile:
         self.readline, self.readinto = file.readline, file.readinto  # type: ignore[attr-defined]
 
     def read(self, n: int) -> Any:
-        """The next `n` bytes, or what stands for them."""
+        """The next `n` bytes, or a `_Left` in place of them."""
         offset = self.file.tell()
         if offset + n > self.size:
             raise EOFError(f"{n} bytes are missing")

@@ -1,4 +1,4 @@
-"""Made images in the official formats: for tests, and to try an experiment without a download."""
+"""Synthetic images in the official formats: for tests, and for experiments without a download."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def make(
 ) -> Path:
     """x[h, w, c] = 128 + 64 cos(2 pi (u h / H + v w / W) + phi) + noise: each class has its waves.
 
-    u, v (0 ... 3 periods) and phi are drawn for each class and colour c; the noise is uniform, -32
-    to 32, for each pixel. A network learns them in a few steps; a class is as frequent as another.
+    u, v (0 ... 3 periods) and phi are drawn for each class and colour c; the noise of a pixel is
+    uniform, -32 to 32. All classes are equally frequent, and a network learns them in a few steps.
 
-    Writes `train` and `test` images of the dataset `name` ("mnist", "cifar10", "cifar100",
-    "imagenet64") into `directory` in the layout of the official files, and returns `directory`:
-    `data.load(name, directory)` reads them. `num_classes`: only so many of its classes occur.
+    Writes `train` and `test` images in the format of the dataset `name` ("mnist", "cifar10",
+    "cifar100", "imagenet64") into `directory`, and returns `directory`, from which
+    `data.load(name, directory)` reads them. `num_classes`: only the first so many classes occur.
 
     Raises `OptionError` for an unknown name or an impossible number, `DataError` if there are
     files of this dataset already.
@@ -45,7 +45,7 @@ def make(
     if not 1 <= used <= classes or train < len(files) - 1 or test < 1:
         raise OptionError(
             f"{name} can be made with 1 to {classes} classes, at least {len(files) - 1} training "
-            f"and 1 test images; {used}, {train} and {test} were asked"
+            f"and 1 test images; got {used}, {train} and {test}"
         )
     target = Path(directory) / folder
     try:

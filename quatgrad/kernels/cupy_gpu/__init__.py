@@ -4,13 +4,7 @@ They take what `reference` takes, any strides included, and give the same bits e
 not here comes from the gemm rung.
 """
 
-from quatgrad.kernels.cupy_gpu import (  # noqa: F401 - their kernels register themselves
-    activation,
-    augment,
-    conv_norm_act,
-    loss,
-    optimizer,
-)
+from quatgrad.kernels.cupy_gpu import activation, augment, conv_norm_act, loss, optimizer
 from quatgrad.kernels.registry import kernels_of
 
 globals().update(kernels_of("cupy_gpu"))  # so that `cupy_gpu.conv2d` is that kernel
