@@ -63,7 +63,7 @@ def measure(model: str, algebra: str, width: int, size: int, rounds: int) -> dic
         net = models.create(model, algebra, 10, 4, width, image_size=(size, size), seed=0)
         nets.append(net)
         steps.append(TrainStep(net, RECIPE.make_optimizer(net)))
-    weights = dict(nets[1].prunable_parameters())
+    weights = dict(nets[1].weight_parameters())
     ticket = Ticket(prune_by_magnitude(weights, full_masks(weights), 0.5), nets[1].state_dict())
     rewind(nets[1], ticket)
     rounds = max(5, rounds // (size // 4))

@@ -218,7 +218,7 @@ plt.show()
 # borrowed, each further one makes a new array; and what has been used is freed.
 
 # %%
-print(inspect.getsource(autograd._sweep))
+print(inspect.getsource(autograd.run_backward))
 
 # %% [markdown]
 # The same random graph of 200 operations in both, and then two graphs that would have stopped the

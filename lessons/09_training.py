@@ -57,7 +57,7 @@ def loss_of(net):
 
 for factor in (0, 0.1, 1, 3):
     net = network()
-    for _, w in net.prunable_parameters()[-1:]:  # the last layer
+    for _, w in net.weight_parameters()[-1:]:  # the last layer
         w.data = w.data * np.float32(factor)
     print(f"last layer times {factor:3}: loss {loss_of(net):.4f}")
 

@@ -106,7 +106,7 @@ class Plain(Block):
 def gradient_norms(net):
     """Length of dL/dw for each 3 x 3 convolution, from the first to the last."""
     cross_entropy(net(Tensor(images)), labels).backward()
-    weights = [w for name, w in net.prunable_parameters() if w.shape[:2] == (3, 3)]
+    weights = [w for name, w in net.weight_parameters() if w.shape[:2] == (3, 3)]
     return [float(np.linalg.norm(w.grad)) for w in weights]
 
 

@@ -32,6 +32,7 @@ from quatgrad import Parameter, Tensor, data, models
 from quatgrad.errors import InvariantError
 from quatgrad.lth import Ticket, check_pruned, full_masks, prune_by_magnitude, rewind
 from quatgrad.lth.prune.rule import _highest
+from quatgrad.lth.ticket.mask_constraint import MaskConstraint, set_mask
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Adam
 from quatgrad.train import evaluate
@@ -118,7 +119,7 @@ print(" -> ".join(map(str, counts)))
 # %%
 print(inspect.getsource(_highest))
 net = models.create("lenet-300-100", width=60, image_size=(4, 4))
-weights = dict(net.prunable_parameters())
+weights = dict(net.weight_parameters())
 theirs, ours = full_masks(weights), full_masks(weights)
 for _ in range(5):
     theirs = prune_by_magnitude(weights, theirs, keep=0.7)
@@ -163,14 +164,14 @@ def steps(net, optimizer, lr, epochs, masks=None):
     for images, labels in batches(epochs):
         optimizer.zero_grad()
         cross_entropy(net(Tensor(images)), labels).backward()
-        for name, w in net.prunable_parameters() if masks else ():
+        for name, w in net.weight_parameters() if masks else ():
             w.grad *= masks[name]
         optimizer.step(lr)
         yield
 
 
 def zero_once(net, masks):
-    for name, w in net.prunable_parameters():
+    for name, w in net.weight_parameters():
         w.data = w.data * masks[name]
 
 
@@ -181,7 +182,7 @@ for ax, (title, (make, lr)) in zip(axes, OPTIMIZERS.items(), strict=True):
     net = models.create("lenet-300-100", width=60, image_size=(4, 4))
     optimizer = make(net.parameters())
     list(steps(net, optimizer, lr, epochs=2))
-    weights = dict(net.prunable_parameters())
+    weights = dict(net.weight_parameters())
     masks = prune_by_magnitude(weights, full_masks(weights), keep=0.2)
     zero_once(net, masks)
     first, dead = next(iter(weights.items()))[1], ~next(iter(masks.values()))
@@ -212,14 +213,15 @@ plt.show()
 # ## One door
 #
 # Masks at each place where something might write a weight are masks forgotten at one of them. In
-# the package there is a single place: whatever writes to a parameter goes through `update`.
+# the package there is a single place: whatever writes to a parameter goes through `update`, and a
+# *constraint* can change what was written. A mask is one.
 
 # %%
 print(inspect.getsource(Parameter.update))
-print(inspect.getsource(Parameter._clear))
+print(inspect.getsource(MaskConstraint))
 
 # %% [markdown]
-# `_alive` is the mask as bits, all ones or all zeros for each weight, and `&=` keeps or clears
+# `alive` is the mask as bits, all ones or all zeros for each weight, and `&=` keeps or clears
 # them. Why no multiplication? Because `0 * inf` is not 0, and one more reason, smaller:
 
 # %%
@@ -227,7 +229,7 @@ with np.errstate(invalid="ignore"):
     print("0 * inf =", 0.0 * np.float64(np.inf), "   0 * -1 =", 0.0 * -1.0)
 
 w = Parameter([[1.0, 2.0], [3.0, 4.0]])
-w.prune(np.array([[True, False], [True, True]]))
+set_mask(w, np.array([[True, False], [True, True]]))
 w.data = [[-1.0, np.inf], [5.0, 6.0]]
 print(w.numpy())
 
@@ -240,7 +242,7 @@ print(w.numpy())
 net = models.create("lenet-300-100", width=60, image_size=(4, 4))
 old = SGD(net.parameters(), momentum=0.9)
 list(steps(net, old, 0.05, epochs=1))
-weights = dict(net.prunable_parameters())
+weights = dict(net.weight_parameters())
 ticket = Ticket(prune_by_magnitude(weights, full_masks(weights), keep=0.2), net.state_dict())
 rewind(net, ticket)
 for what, optimizer in (("old", old), ("new", SGD(net.parameters(), momentum=0.9))):

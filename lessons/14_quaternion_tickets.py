@@ -89,7 +89,7 @@ def whole(w, alive, keep):
 print(inspect.getsource(Rule.groups))
 net = create("quaternion", seed=0)
 train(net, digits, recipe, progress=False)
-trained = dict(net.prunable_parameters())
+trained = dict(net.weight_parameters())
 layer, dense = trained["1.weight"].numpy(), full_masks(trained)
 mask = prune(trained, dense, Rule(0.25, granularity="quaternion"))["1.weight"]
 assert np.array_equal(whole(layer, dense["1.weight"], 0.25), mask)
@@ -181,7 +181,7 @@ LEVELS, SEEDS, KEEP = 7, 3, 0.6
 def search(algebra, granularity, seed):
     """(weights, multiply-adds, test accuracy) of each level."""
     model = create(algebra, seed)
-    first, weights = model.state_dict(), dict(model.prunable_parameters())
+    first, weights = model.state_dict(), dict(model.weight_parameters())
     masks = full_masks(weights)
     for _ in range(LEVELS + 1):
         rewind(model, Ticket(masks, first))

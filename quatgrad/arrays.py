@@ -13,8 +13,8 @@ from quatgrad.errors import DTypeError
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the type checker knows only the first
 
-#: The dtype of maps of bfloat16 numbers, for which NumPy and CuPy have no type: that of their bits.
-BITS = np.dtype("uint16")
+#: The dtype of arrays of bfloat16 numbers: that of their bits, since NumPy has no bfloat16.
+BFLOAT16_BITS = np.dtype("uint16")
 
 
 def array_module(*arrays: Array) -> Any:
@@ -59,6 +59,11 @@ def new_array(data: Any) -> Array:
 def to_numpy(a: Array) -> np.ndarray:
     """The array `a` as a NumPy array on the host; copied only if it must move."""
     return a.get() if array_module(a) is not np else np.asarray(a)
+
+
+def dtype_of(a: Array) -> Any:
+    """float32 or float64: the dtype that a stands for. bfloat16 numbers stand for float32 ones."""
+    return np.dtype(np.float32) if a.dtype == BFLOAT16_BITS else a.dtype
 
 
 def check_dtype(dtype: Any, what: str) -> None:

@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quatgrad.arrays import BITS, Array, array_module, asarray, new_array, to_numpy
+from quatgrad.arrays import Array, array_module, asarray, dtype_of, new_array, to_numpy
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 
-#: The sum of two gradients, and an array's numbers where a fast rung keeps them otherwise. Both are
-#: plain here; quatgrad.ops attaches faster ones, as it attaches the operators of `Tensor`.
+#: The sum of two gradients, and the float32 numbers of an array that may hold bfloat16 ones. Both
+#: are plain here; quatgrad.ops attaches faster ones, as it attaches the operators of `Tensor`.
 add: Callable[[Array, Array], Array] = operator.add
-numbers: Callable[[Array], Array] = lambda a: a  # noqa: E731
+upcast: Callable[[Array], Array] = lambda a: a  # noqa: E731
 
 
 @contextmanager
@@ -70,7 +70,7 @@ class Tensor:
     @property
     def data(self) -> Array:
         """The value. Assigning writes it in place: the shape must fit, the dtype stays."""
-        view = numbers(self._array).view()
+        view = upcast(self._array).view()
         if isinstance(view, np.ndarray):
             view.flags.writeable = False
         return view
@@ -114,10 +114,10 @@ class Tensor:
             )
         xp = array_module(self._array)
         g = xp.ones_like(self.data) if g is None else _fitting(g, self, "backward's g")
-        _sweep(self if self._node is None else self._node, g, retain_graph)
+        run_backward(self if self._node is None else self._node, g, retain_graph)
 
-    def _receive(self, g: Array, owned: bool) -> None:
-        """A leaf's end of the sweep: add g to grad. A g that is not ours alone is copied."""
+    def accumulate_grad(self, g: Array, owned: bool) -> None:
+        """What backward does with a leaf: grad += g. The first g is copied unless it is `owned`."""
         if self.grad is not None:
             self.grad += g
         else:  # asarray: NumPy's sums of arrays without axes are scalars, which are no arrays
@@ -143,7 +143,7 @@ class Tensor:
     @property
     def dtype(self) -> Any:
         """float32 or float64."""
-        return np.dtype(np.float32) if self._array.dtype == BITS else self._array.dtype
+        return dtype_of(self._array)
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -202,58 +202,61 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """A leaf that learns, and that can be pruned.
+    """A leaf that learns.
 
-    Once `prune(mask)` has been called, the entries where `mask` is False are exactly 0, whatever
-    is written, and so are those of the gradient. `components` says how many tensors, stacked
-    along the first axis, make the value up (4 for a quaternion weight: its 1, i, j, k parts).
+    `constraint(array)`, if there is one, changes an array in place: the value after every write,
+    and the gradient whenever it has changed. Pruned entries stay 0 that way. `components` says
+    how many tensors, stacked along the first axis, make the value up (4 for a quaternion weight:
+    its 1, i, j, k parts).
     """
 
-    __slots__ = ("_alive", "_home", "components")
+    __slots__ = ("_constraint", "_grad_buffer", "components")
 
     def __init__(self, data: Any, components: int = 1):
         super().__init__(data, requires_grad=True)
         self.components = components
-        self._alive: Array | None = None  # for each entry all bits, or none
-        self._home: Array | None = None  # where gradients go: see arena.py
+        self._constraint: Callable[[Array], None] | None = None
+        self._grad_buffer: Array | None = None
 
     @property
-    def mask(self) -> Array | None:
-        """True where the entry is alive; None when nothing is pruned."""
-        return None if self._alive is None else self._alive != 0
+    def constraint(self) -> Callable[[Array], None] | None:
+        """What holds for the value and the gradient; assigning applies it to both at once."""
+        return self._constraint
 
-    def prune(self, mask: Any) -> None:
-        """Keep the entries where `mask` (bool, the value's shape) is True; None: keep all."""
-        if mask is not None:
-            mask = asarray(mask)
-            if mask.dtype != bool or mask.shape != self.shape:
-                raise ShapeError(
-                    f"a mask for a parameter of shape {self.shape} is a bool array of that "
-                    f"shape; got {mask.dtype} of shape {mask.shape}"
-                )
-            mask = -mask.astype(f"u{self.dtype.itemsize}")  # 1 -> all bits set
-        self._alive = mask
+    @constraint.setter
+    def constraint(self, f: Callable[[Array], None] | None) -> None:
+        self._constraint = f
         self.update(lambda array: None)
-        if self.grad is not None:
-            self._clear(self.grad)
+        if f and self.grad is not None:
+            f(self.grad)
 
     def update(self, write: Callable[[Array], Any]) -> None:
-        """`Tensor.update`; pruned entries are put back to 0 before anyone sees them."""
+        """`Tensor.update`; the constraint holds again before anyone sees the value."""
         super().update(write)
-        self._clear(self._array)
+        if self._constraint:
+            self._constraint(self._array)
 
-    def _receive(self, g: Array, owned: bool) -> None:
-        if self.grad is None and self._home is not None:
-            self._home[...], self.grad = g, self._home
+    def accumulate_grad(self, g: Array, owned: bool) -> None:
+        """`Tensor.accumulate_grad`, into the buffer of `rebind`; the constraint holds."""
+        if self.grad is None and self._grad_buffer is not None:
+            self._grad_buffer[...], self.grad = g, self._grad_buffer
         else:
-            super()._receive(g, owned)
-        self._clear(self.grad)
+            super().accumulate_grad(g, owned)
+        if self._constraint:
+            self._constraint(self.grad)
 
-    def _clear(self, array: Array) -> None:
-        if self._alive is not None:
-            # not array *= mask: 0 * inf is NaN, 0 * -1 is -0
-            bits = array.view(self._alive.dtype)
-            bits &= self._alive
+    def rebind(self, value: Array, grad: Array) -> None:
+        """Move the value and the gradient, which is there, into other memory, for good."""
+        value[...], grad[...] = self._array, self.grad
+        self._array, self._grad_buffer, self.grad = value, grad, grad
+
+    def is_bound_to(self, value: Array, grad: Array) -> bool:
+        """Are value and gradient still where `rebind` put them?"""
+        return self._array is value and (self.grad is None or self.grad is grad)
+
+    def mark_written(self) -> None:
+        """The value was written in the memory of `rebind`: a graph that used it is void."""
+        self._version += 1
 
 
 def _fitting(value: Any, like: Tensor, what: str) -> Array:
@@ -278,29 +281,29 @@ class Function:
             "y = a b"
 
             def forward(self, a, b):        # arrays in, array out
-                self.save(a, b)             # what backward will need, and no more
+                self.save_for_backward(a, b)             # what backward will need, and no more
                 return a * b
 
             def backward(self, g):          # g = dL/dy; one gradient for each input
                 a, b = self.saved
                 return g * b, g * a
 
-    Options are arguments of `__init__`. In `backward`, `self.needs[i]` says whether input i
-    wants a gradient (None is right where it does not), `self.shapes[i]` is its shape. `fresh`
-    says that backward makes new arrays that nobody else holds: the sweep may add to them and a
-    leaf may keep them, where others are copied. `takes_bits`: maps may come and go as a fast rung
-    stores them, which is not as numbers (`backend.BITS`); other operations are given numbers.
+    Options are arguments of `__init__`. In `backward`, `self.needs_input_grad[i]` says whether
+    input i wants a gradient (None is right where it does not), `self.shapes[i]` is its shape.
+    `owns_grads`: backward makes new arrays that nobody else holds, so they may be added to, and a
+    leaf may keep them; others are copied. `accepts_bfloat16`: inputs, output and gradients may be
+    bfloat16 numbers as a fast rung stores them; other operations get float32 numbers.
     """
 
     forward: Callable[..., Array]
     backward: Callable[[Array], Any]
-    fresh = False
-    takes_bits = False
+    owns_grads = False
+    accepts_bfloat16 = False
     saved: tuple[Any, ...] = ()
-    needs: tuple[bool, ...] = ()
+    needs_input_grad: tuple[bool, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
 
-    def save(self, *values: Any) -> None:
+    def save_for_backward(self, *values: Any) -> None:
         """Keep values until backward has run."""
         self.saved = values
 
@@ -308,11 +311,11 @@ class Function:
         """Compute the output and, where a gradient is wanted, join the graph."""
         if self.shapes:
             raise GraphError(f"{self} was called before: make a new one for each call")
-        tensors = _operands(self, inputs)
-        arrays = [t._array if self.takes_bits else numbers(t._array) for t in tensors]
+        tensors = _as_tensors(self, inputs)
+        arrays = [t._array if self.accepts_bfloat16 else upcast(t._array) for t in tensors]
         recording = _recording.get()
-        self.needs = tuple(recording and t.requires_grad for t in tensors)
-        self.shapes = tuple(a.shape for a in arrays)
+        self.needs_input_grad = tuple(recording and t.requires_grad for t in tensors)
+        self.shapes, self.dtype = tuple(a.shape for a in arrays), tensors[0].dtype
         try:
             y = self.forward(*arrays)
         except QuatgradError:
@@ -320,38 +323,45 @@ class Function:
         except ValueError as error:
             shapes = " and ".join(map(str, self.shapes))
             raise ShapeError(f"{self}: cannot work on shapes {shapes}: {error}") from error
-        xp = array_module(arrays[0])
         out = Tensor.__new__(Tensor)  # no copy: forward made this array for us
-        out._array = xp.asarray(y if any(self.needs) else numbers(y))  # as every leaf
-        out._version, out.grad = 0, None
-        if out.dtype != tensors[0].dtype or (y.dtype == BITS and not self.takes_bits):
-            raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
-        out.requires_grad = any(self.needs)
+        out._array, out._version, out.grad = self._check_result(y, arrays), 0, None
+        out.requires_grad = any(self.needs_input_grad)
         out._node = self if out.requires_grad else None
-        if out._node is None and any(xp.may_share_memory(y, a) for a in arrays):
-            out._array = out._array.copy()  # a leaf may be written to: it must not be a view
         if out.requires_grad:
             self._link(tensors)
         return out
 
+    def _check_result(self, y: Array, arrays: list[Array]) -> Array:
+        """forward's y as the output's array. Without a graph the output is a leaf, which may be
+        written to: it holds float32 numbers, and is no view of an input.
+        """
+        if self._dtype_of(y) != self.dtype:
+            raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
+        xp = array_module(arrays[0])
+        if any(self.needs_input_grad):
+            return xp.asarray(y)  # NumPy's sums over all axes are scalars
+        shared = any(xp.may_share_memory(y, a) for a in arrays)
+        return xp.asarray(upcast(y)).copy() if shared else xp.asarray(upcast(y))
+
+    def _dtype_of(self, a: Array) -> Any:
+        return dtype_of(a) if self.accepts_bfloat16 else a.dtype
+
     def _link(self, tensors: list[Tensor]) -> None:
-        self.dtype = tensors[0].dtype
         self.parents: tuple[Function | Tensor | None, ...] | None = tuple(
-            (t._node or t) if need else None for t, need in zip(tensors, self.needs, strict=True)
+            (t._node or t) if need else None
+            for t, need in zip(tensors, self.needs_input_grad, strict=True)
         )
         self.versions = [(t, t._version) for t in tensors if t._node is None]
 
     def gradients(self, g: Array) -> tuple[Array | None, ...]:
         """`backward(g)`, checked: one gradient for each input, of its shape and dtype."""
-        grads = self.backward(g if self.takes_bits else numbers(g))
+        grads = self.backward(g if self.accepts_bfloat16 else upcast(g))
         grads = grads if isinstance(grads, tuple) else (grads,)
-        kinds = (self.dtype, BITS) if self.takes_bits else (self.dtype,)
-        if len(grads) != len(self.needs):
-            raise GraphError(
-                f"{self}.backward gave {len(grads)} gradients for {len(self.needs)} inputs"
-            )
-        for i, (d, need, shape) in enumerate(zip(grads, self.needs, self.shapes, strict=True)):
-            if need and (d is None or d.shape != shape or d.dtype not in kinds):
+        needs = self.needs_input_grad
+        if len(grads) != len(needs):
+            raise GraphError(f"{self}.backward gave {len(grads)} gradients for {len(needs)} inputs")
+        for i, (d, need, shape) in enumerate(zip(grads, needs, self.shapes, strict=True)):
+            if need and (d is None or d.shape != shape or self._dtype_of(d) != self.dtype):
                 came = "None" if d is None else f"{d.dtype} of shape {d.shape}"
                 raise GraphError(
                     f"{self}.backward gave {came} for input {i}, "
@@ -381,7 +391,7 @@ class Function:
         return type(self).__name__
 
 
-def _operands(op: Function, inputs: tuple[Any, ...]) -> list[Tensor]:
+def _as_tensors(op: Function, inputs: tuple[Any, ...]) -> list[Tensor]:
     """Tensors of one dtype: numbers and lists take the dtype of the tensors they meet."""
     dtype = next((x.dtype for x in inputs if isinstance(x, Tensor)), None)
     out = []
@@ -398,7 +408,7 @@ def _operands(op: Function, inputs: tuple[Any, ...]) -> list[Tensor]:
     return out
 
 
-def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
+def run_backward(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
     """Send g from the root down to every leaf, each node once."""
     waiting = _count_uses(root)  # how many shares of its gradient each vertex still waits for
     arrived: dict[int, Array] = {id(root): g}
@@ -418,7 +428,7 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
             key = id(parent)
             first = key not in arrived
             arrived[key] = share if first else add(arrived[key], share)
-            if vertex.fresh or not first:  # else borrowed: it may be g itself, or a view
+            if vertex.owns_grads or not first:  # else borrowed: it may be g itself, or a view
                 owned.add(key)
             waiting[key] -= 1
             if waiting[key] == 0:
@@ -426,7 +436,7 @@ def _sweep(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
         if not retain_graph:
             vertex.free()
     for leaf, g, own in leaves:
-        leaf._receive(numbers(g), own)
+        leaf.accumulate_grad(upcast(g), own)
 
 
 def _count_uses(root: Function | Tensor) -> dict[int, int]:

@@ -6,7 +6,7 @@
     alive  [    all bits, or none where it is pruned  ]
 
 A ResNet-18 has 62 parameters: as many launches, several microseconds each, become one. A gradient
-of such a parameter lies in the arena too, and is overwritten by the next.
+of such a parameter lies in the buffer too, and is overwritten by the next.
 """
 
 from __future__ import annotations
@@ -21,34 +21,33 @@ from quatgrad.arrays import Array, array_module, asarray
 from quatgrad.autograd import Parameter
 from quatgrad.kernels.registry import kernel
 
-ALIGN = 64  # numbers: parts start where memory lines do, as cuDNN wants it
+ALIGN = 64  # numbers: parameters start where memory lines do, as cuDNN wants it
 
 
-class Arena:
+class FlatParameters:
     """Memory for parameters of one dtype, their gradients and their velocities."""
 
     def __init__(self, parameters: Sequence[Parameter], state: Sequence[dict[str, Any]]):
-        """Move them there, masks too; velocities start as those in `state`, or as 0.
+        """Move them there; velocities start as those in `state`, or as 0.
 
-        The gradients of all parameters are there; all are on the same device.
+        The gradients of all parameters are there; all are on the same device. A constraint, if
+        there is one, keeps entries or makes them 0: what it leaves of all bits is `alive`.
         """
-        arrays = [p.grad for p in parameters]
-        xp, dtype = array_module(*arrays), parameters[0].dtype
+        xp, dtype = array_module(*(p.grad for p in parameters)), parameters[0].dtype
         *starts, size = accumulate((-(-p.size // ALIGN) * ALIGN for p in parameters), initial=0)
         self.w, self.g, self.v = xp.zeros((3, size), dtype)
         self.alive = ~xp.zeros(size, f"u{dtype.itemsize}")
-        self.parts = []
+        self.places = []
         for p, memory, start in zip(parameters, state, starts, strict=True):
-            whole = (self.w, self.g, self.v, self.alive)
-            w, g, v, alive = (a[start : start + p.size].reshape(p.shape) for a in whole)
-            w[...], g[...] = p._array, p.grad
-            p._array, p._home, p.grad = w, g, g
+            flat = self.w, self.g, self.v, self.alive.view(dtype)
+            w, g, v, alive = (a[start : start + p.size].reshape(p.shape) for a in flat)
+            p.rebind(w, g)
             if "velocity" in memory:
                 v[...] = memory["velocity"]
-            if p._alive is not None:
-                alive[...] = p._alive
+            if p.constraint:
+                p.constraint(alive)
             memory["velocity"] = v
-            self.parts.append((w, g, v, p._alive))
+            self.places.append((w, g, v, p.constraint))
 
     def step(self, parameters: Sequence[Parameter], lr: float | Array, *numbers: Any) -> None:
         """`kernel("sgd_masked")`; for the graph, every value was overwritten."""
@@ -56,19 +55,16 @@ class Arena:
             lr = asarray(np.asarray(lr, self.w.dtype))
         kernel("sgd_masked")(self.w, self.g, self.v, self.alive, lr, *numbers)
         for p in parameters:
-            p._version += 1
+            p.mark_written()
 
-    def holds(self, parameters: Sequence[Parameter], state: Sequence[dict[str, Any]]) -> bool:
-        """Is everything still here, and as it was: values, gradients, velocities, masks?"""
+    def is_valid(self, parameters: Sequence[Parameter], state: Sequence[dict[str, Any]]) -> bool:
+        """Is everything still here, and as it was: values, gradients, velocities, constraints?"""
         return all(
-            p._array is w
-            and (p.grad is None or p.grad is g)
-            and memory.get("velocity") is v
-            and p._alive is alive
-            for p, memory, (w, g, v, alive) in zip(parameters, state, self.parts, strict=True)
+            p.is_bound_to(w, g) and memory.get("velocity") is v and p.constraint is constraint
+            for p, memory, (w, g, v, constraint) in zip(parameters, state, self.places, strict=True)
         )
 
 
-def fits(parameters: Sequence[Parameter]) -> bool:
-    """Can they live in an arena: gradients of all are there, and of one dtype?"""
+def is_possible(parameters: Sequence[Parameter]) -> bool:
+    """Can they be flat parameters: gradients of all are there, and of one dtype?"""
     return len({p.dtype for p in parameters}) == 1 and all(p.grad is not None for p in parameters)

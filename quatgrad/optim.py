@@ -6,8 +6,9 @@
         ...
         optimizer.step(rate(step))
 
-Parameters without a gradient are left alone. Writes go through `Parameter.update`, so pruned
-entries stay exactly 0; make a new optimizer after pruning, so that their momentum is 0 too.
+Parameters without a gradient are left alone. Writes go through `Parameter.update`, so constraints
+hold: pruned entries stay exactly 0. Make a new optimizer after pruning, so that their momentum is
+0 too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from quatgrad.arrays import Array, array_module, asarray, to_numpy
 from quatgrad.autograd import Parameter
 from quatgrad.backend import get_backend
 from quatgrad.errors import OptionError
-from quatgrad.flat_parameters import Arena, fits
+from quatgrad.flat_parameters import FlatParameters, is_possible
 from quatgrad.kernels.registry import kernel
 
 
@@ -60,14 +61,14 @@ class Optimizer:
         }
 
     def load_state_dict(self, memory: Mapping[str, np.ndarray]) -> None:
-        """Remember what `state_dict` gave, except for entries that have been pruned since."""
+        """Remember what `state_dict` gave, under the constraints that parameters have now."""
         self.state = [{} for _ in self.parameters]
         for key, a in memory.items():
             i, _, name = key.partition("/")
             p = self.parameters[int(i)]
-            if a.shape == p.shape and p.mask is not None:
-                a = np.where(to_numpy(p.mask), a, np.zeros((), a.dtype))
             self.state[int(i)][name] = int(a) if a.dtype.kind == "i" else asarray(a.copy())
+            if p.constraint and (a.shape, a.dtype) == (p.shape, p.dtype):
+                p.constraint(self.state[int(i)][name])
 
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
         """Change w in place; `state` is what is remembered for this parameter."""
@@ -93,16 +94,16 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise OptionError("SGD: nesterov needs a momentum above 0")
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
-        self.arena: Arena | None = None
+        self.flat: FlatParameters | None = None
 
     def step(self, lr: float | Array) -> None:
         """One update; on a GPU, where each launch takes its time, of all parameters at once."""
-        if get_backend() != "cupy" or not fits(self.parameters):
+        if get_backend() != "cupy" or not is_possible(self.parameters):
             super().step(lr)
             return
-        if self.arena is None or not self.arena.holds(self.parameters, self.state):
-            self.arena = Arena(self.parameters, self.state)
-        self.arena.step(self.parameters, lr, self.momentum, self.nesterov, self.weight_decay)
+        if self.flat is None or not self.flat.is_valid(self.parameters, self.state):
+            self.flat = FlatParameters(self.parameters, self.state)
+        self.flat.step(self.parameters, lr, self.momentum, self.nesterov, self.weight_decay)
 
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
         """The formulas of the class, in one pass over memory."""

@@ -52,8 +52,8 @@ class StepGraphs:
         (graph or step)(*arrays)
 
     def _forget_if_moved(self) -> None:
-        arena = getattr(self.optimizer, "arena", None)
-        if arena and not arena.holds(self.optimizer.parameters, self.optimizer.state):
+        flat = getattr(self.optimizer, "flat", None)
+        if flat and not flat.is_valid(self.optimizer.parameters, self.optimizer.state):
             self.recorded.clear()
 
     def _record(self, step: Step, *arrays: Array) -> None:

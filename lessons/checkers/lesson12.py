@@ -7,6 +7,7 @@ import numpy as np
 from checkers.judging import Wrong, agree, exercise
 from quatgrad import Parameter
 from quatgrad.lth.prune.rule import Rule, prune, survivors
+from quatgrad.lth.ticket.mask_constraint import set_mask
 from quatgrad.optim import SGD
 
 #: Each tells one more mistake from the rule.
@@ -113,7 +114,7 @@ def _pair(got):
 def _sgd(w0, v0, g, alive):
     """(w, v) of the package: one step of a pruned parameter, from the velocity v0."""
     w = Parameter(w0)
-    w.prune(alive)
+    set_mask(w, alive)
     optimizer = SGD([w], momentum=0.9)
     optimizer.load_state_dict({"0/velocity": v0})
     w.grad = g * alive

@@ -13,7 +13,7 @@ class Cube(Function):
     """y = x³; dx = 3 x² g."""
 
     def forward(self, x):
-        self.save(x)
+        self.save_for_backward(x)
         return x * x * x
 
     def backward(self, g):

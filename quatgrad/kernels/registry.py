@@ -16,7 +16,6 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from quatgrad.arrays import BITS, Array
 from quatgrad.backend import get_backend
 from quatgrad.errors import BackendError, unknown
 
@@ -60,16 +59,6 @@ def kernel(name: str) -> Kernel:
         if f := kernels_of(rung).get(name):
             return f
     raise BackendError(f"no kernel {name!r} on the rungs {', '.join(ladder())}")
-
-
-def add(a: Array, b: Array) -> Array:
-    """a + b on the best rung in force."""
-    return kernel("add")(a, b)
-
-
-def numbers(a: Array) -> Array:
-    """a, or the float32 numbers that it stands for if it holds the `BITS` of bfloat16."""
-    return kernel("upcast")(a) if a.dtype == BITS else a
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def find_tickets(
     leave `model` as it is: what it was trained to is what is pruned. `Search` is the same on
     disk, with more choices.
     """
-    start, weights = model.state_dict(), dict(model.prunable_parameters())
+    start, weights = model.state_dict(), dict(model.weight_parameters())
     masks = full_masks(weights)
     for level in range(levels + 1):
         ticket = Ticket(masks, start)

@@ -50,7 +50,7 @@ def costs(
     linear layers and convolutions, with the zeros of their padding.
     Errors: `GraphError` inside `no_grad()`; `OptionError` for layers that cannot be counted.
     """
-    weights = dict(model.prunable_parameters())
+    weights = dict(model.weight_parameters())
     y = _evaluate(model, input_shape)
     nodes = list(_graph(y))
     uses = _uses(weights, nodes)

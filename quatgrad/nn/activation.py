@@ -35,7 +35,7 @@ class ModReLU(Module):
         """x with every quaternion shortened by -b."""
         return ops.modrelu(x, self.bias)
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """Number of channels."""
         return str(4 * self.bias.size)
 
@@ -62,7 +62,7 @@ class Dropout(Module):
         self.draws.data = self.draws.data + 1
         return ops.dropout(x, self.p, rng, components=self.components)
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """Share of entries dropped."""
         return f"p={self.p}"
 

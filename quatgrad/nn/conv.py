@@ -59,7 +59,7 @@ class Convolution(Module):
         self.weight = Parameter(weight, components=self.components)
         self.bias = zeros(out_channels) if bias else None
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """Channels, window and bias, and the options that are not as usual."""
         *_, U, V, P, Q = self.weight.shape
         text = f"{self.components * self.groups * P} -> {self.components * Q}, {U}x{V}"

@@ -31,7 +31,7 @@ class Linear(Module):
         """x w + b."""
         return ops.linear(x, self.weight, self.bias)
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """Features and bias."""
         return f"{self.weight.shape[0]} -> {self.weight.shape[1]}{without_bias(self)}"
 
@@ -60,7 +60,7 @@ class QLinear(Module):
         """w x + b, weight on the left."""
         return ops.hamilton_linear(x, self.weight, self.bias)
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """Features and bias."""
         _, P, Q = self.weight.shape
         return f"{4 * P} -> {4 * Q}{without_bias(self)}"

@@ -66,7 +66,7 @@ class Module:
         """All parameters."""
         return [p for _, p in self.named_parameters()]
 
-    def prunable_parameters(self) -> list[tuple[str, Parameter]]:
+    def weight_parameters(self) -> list[tuple[str, Parameter]]:
         """The weights that multiply inputs: parameters of two or more axes.
 
         Biases and batch-norm parameters have one axis and are never pruned, as in the paper.
@@ -117,14 +117,14 @@ class Module:
 
     # ------------------------------------------------------------------------------- repr
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """What stands between the parentheses of a layer's repr."""
         return ""
 
     def __repr__(self) -> str:
         modules = [(name, m) for name, m in self.members() if isinstance(m, Module)]
         if not modules:
-            return f"{type(self).__name__}({self.describe()})"
+            return f"{type(self).__name__}({self.extra_repr()})"
         lines = [f"{name}: {module!r}".replace("\n", "\n  ") for name, module in modules]
         return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
 

@@ -39,7 +39,7 @@ class BatchNorm2d(Module):
             self.training, self.momentum, self.eps,
         )  # fmt: skip
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """Number of channels."""
         return str(self.shift.size)
 
@@ -91,6 +91,6 @@ class QBatchNorm2d(Module):
             self.training, self.momentum, self.eps,
         )  # fmt: skip
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """Number of channels."""
         return str(self.shift.size)

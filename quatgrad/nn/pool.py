@@ -19,7 +19,7 @@ class MaxPool2d(Module):
         """Largest entry of each window."""
         return ops.max_pool2d(x, self.size, self.stride, self.padding)
 
-    def describe(self) -> str:
+    def extra_repr(self) -> str:
         """Window, and stride and padding where they are not as usual."""
         stride = "" if self.stride == self.size else f", stride {self.stride}"
         return f"{self.size}{stride}" + (f", padding {self.padding}" if self.padding else "")

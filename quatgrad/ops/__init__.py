@@ -27,8 +27,9 @@ from collections.abc import Callable
 from typing import Any
 
 from quatgrad import autograd
+from quatgrad.arrays import BFLOAT16_BITS, Array
 from quatgrad.autograd import Tensor
-from quatgrad.kernels import registry
+from quatgrad.kernels.registry import kernel
 from quatgrad.ops import algebra as algebra
 from quatgrad.ops import arithmetic, reduce, shape
 from quatgrad.ops.activation import dropout, gelu, leaky_relu, modrelu, relu, sigmoid, softmax, tanh
@@ -93,13 +94,22 @@ def _comparison(name: str) -> Callable[[Tensor, Any], Any]:
     return compare
 
 
+def _add(a: Array, b: Array) -> Array:
+    return kernel("add")(a, b)
+
+
+def upcast(a: Array) -> Array:
+    """a, or the float32 numbers that it stands for if it holds bfloat16 ones."""
+    return kernel("upcast")(a) if a.dtype == BFLOAT16_BITS else a
+
+
 for _name, _method in OPERATORS.items():
     setattr(Tensor, _name, _method)
 for _method in METHODS:
     setattr(Tensor, _method.__name__, _method)
 for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, _name, _comparison(_name))
-autograd.add, autograd.numbers = registry.add, registry.numbers
+autograd.add, autograd.upcast = _add, upcast
 Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # == compares entries
 
 __all__ = [

@@ -19,11 +19,11 @@ from quatgrad.quaternion import norm
 class ReLU(Function):
     """y = max(x, 0); dy/dx = 1 for x > 0, else 0."""
 
-    fresh = True
+    owns_grads = True
 
     def forward(self, x):
         y = kernel("relu")(x)
-        self.save(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, g):
@@ -38,7 +38,7 @@ class LeakyReLU(Function):
         self.slope = slope
 
     def forward(self, x):
-        self.save(x > 0)
+        self.save_for_backward(x > 0)
         return array_module(x).where(x > 0, x, self.slope * x)
 
     def backward(self, g):
@@ -51,7 +51,7 @@ class GELU(Function):
 
     def forward(self, x):
         cdf = 0.5 * (1 + special(x).erf(x * math.sqrt(0.5)))
-        self.save(x, cdf)
+        self.save_for_backward(x, cdf)
         return x * cdf
 
     def backward(self, g):
@@ -65,7 +65,7 @@ class Sigmoid(Function):
 
     def forward(self, x):
         y = special(x).expit(x)  # neither overflows nor rounds small values to 0
-        self.save(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, g):
@@ -78,7 +78,7 @@ class Tanh(Function):
 
     def forward(self, x):
         y = array_module(x).tanh(x)
-        self.save(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, g):
@@ -95,7 +95,7 @@ class Softmax(Function):
     def forward(self, x):
         e = array_module(x).exp(x - x.max(axis=self.axis, keepdims=True))
         y = e / e.sum(axis=self.axis, keepdims=True)
-        self.save(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, g):
@@ -117,7 +117,7 @@ class ModReLU(Function):
         alive = (length > 0) & (length + b > 0)
         gain = array_module(x).where(alive, 1 + b / safe, 0).astype(x.dtype, copy=False)
         u = (x / safe[..., None, :]) * alive[..., None, :]
-        self.save(u, gain)
+        self.save_for_backward(u, gain)
         return (x * gain[..., None, :]).reshape(*lead, C)
 
     def backward(self, g):

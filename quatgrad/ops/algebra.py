@@ -33,7 +33,7 @@ class Norm(Function):
     """y = |q|; dq = g q / |q|, 0 at zero."""
 
     def forward(self, q):
-        self.save(q)
+        self.save_for_backward(q)
         return quaternion.norm(q)
 
     def backward(self, g):
@@ -46,7 +46,7 @@ class Inverse(Function):
 
     def forward(self, q):
         y = quaternion.inverse(q)
-        self.save(array_module(q).where((q == 0).all(axis=-1, keepdims=True), 0, y))
+        self.save_for_backward(array_module(q).where((q == 0).all(axis=-1, keepdims=True), 0, y))
         return y
 
     def backward(self, g):
@@ -60,7 +60,7 @@ class Normalize(Function):
 
     def forward(self, q):
         y = quaternion.normalize(q)
-        self.save(q, y)
+        self.save_for_backward(q, y)
         return y
 
     def backward(self, g):
@@ -90,7 +90,7 @@ class Intrinsic(Function):
 
     def forward(self, q):
         y = self.value(q)
-        self.save(q, y)
+        self.save_for_backward(q, y)
         return y
 
     def backward(self, g):
@@ -119,7 +119,7 @@ class Rotate(Function):
 
     def forward(self, q, v):
         y = quaternion.rotate(q, v)
-        self.save(q, v, y)
+        self.save_for_backward(q, v, y)
         return y
 
     def backward(self, g):
@@ -135,7 +135,7 @@ class MatMul(Function):
     """Y = A B, matrices of quaternions; dA = G B^H, dB = A^H G, B^H = conj(B)^T."""
 
     def forward(self, A, B):
-        self.save(A, B)
+        self.save_for_backward(A, B)
         return quaternion.matmul(A, B)
 
     def backward(self, g):

@@ -30,8 +30,8 @@ class Binary(Function):
     def backward(self, g):
         a, b = self.saved
         return (
-            unbroadcast(self.da(g, a, b), a.shape) if self.needs[0] else None,
-            unbroadcast(self.db(g, a, b), b.shape) if self.needs[1] else None,
+            unbroadcast(self.da(g, a, b), a.shape) if self.needs_input_grad[0] else None,
+            unbroadcast(self.db(g, a, b), b.shape) if self.needs_input_grad[1] else None,
         )
 
 
@@ -59,7 +59,7 @@ class Mul(Binary):
     """y = a b."""
 
     def forward(self, a, b):
-        self.save(a, b)
+        self.save_for_backward(a, b)
         return a * b
 
     def da(self, g, a, b):
@@ -73,7 +73,7 @@ class Div(Binary):
     """y = a / b."""
 
     def forward(self, a, b):
-        self.save(a, b)
+        self.save_for_backward(a, b)
         return a / b
 
     def da(self, g, a, b):
@@ -87,7 +87,7 @@ class Pow(Binary):
     """y = a^b; where a = 0, dy/da = 0 for b = 0 and dy/db = 0."""
 
     def forward(self, a, b):
-        self.save(a, b)
+        self.save_for_backward(a, b)
         return a**b
 
     def da(self, g, a, b):
@@ -114,7 +114,7 @@ class Exp(Function):
 
     def forward(self, x):
         y = array_module(x).exp(x)
-        self.save(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, g):
@@ -126,7 +126,7 @@ class Log(Function):
     """y = ln x; dy/dx = 1 / x."""
 
     def forward(self, x):
-        self.save(x)
+        self.save_for_backward(x)
         return array_module(x).log(x)
 
     def backward(self, g):
@@ -139,7 +139,7 @@ class Sqrt(Function):
 
     def forward(self, x):
         y = array_module(x).sqrt(x)
-        self.save(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, g):
@@ -151,7 +151,7 @@ class Abs(Function):
     """y = |x|; dy/dx = sign(x), 0 at 0."""
 
     def forward(self, x):
-        self.save(x)
+        self.save_for_backward(x)
         return abs(x)
 
     def backward(self, g):
@@ -167,7 +167,7 @@ class Clip(Function):
 
     def forward(self, x):
         y = array_module(x).clip(x, self.low, self.high)
-        self.save(x == y)
+        self.save_for_backward(x == y)
         return y
 
     def backward(self, g):
@@ -192,17 +192,21 @@ class Where(Function):
 class MatMul(Function):
     """y = a b, matrices in the last two axes, the leading ones broadcast."""
 
-    fresh = True
+    owns_grads = True
 
     def forward(self, a, b):
-        self.save(a, b)
+        self.save_for_backward(a, b)
         return kernel("matmul")(a, b)
 
     def backward(self, g):
         (a, b), product = self.saved, kernel("matmul")
         return (
-            unbroadcast(product(g, b.swapaxes(-1, -2)), a.shape) if self.needs[0] else None,
-            unbroadcast(product(a.swapaxes(-1, -2), g), b.shape) if self.needs[1] else None,
+            unbroadcast(product(g, b.swapaxes(-1, -2)), a.shape)
+            if self.needs_input_grad[0]
+            else None,
+            unbroadcast(product(a.swapaxes(-1, -2), g), b.shape)
+            if self.needs_input_grad[1]
+            else None,
         )
 
 

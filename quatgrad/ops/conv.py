@@ -33,7 +33,7 @@ class Conv(Function):
     """
 
     name = "conv2d"
-    fresh = True
+    owns_grads = True
     components = 1  # of a channel: each component of a map is cut into groups by itself
 
     def __init__(self, stride: Pair, padding: Pair, groups: int = 1):
@@ -41,7 +41,7 @@ class Conv(Function):
 
     def forward(self, x, w):
         xs, ws = self.operands(x), split(w, self.groups)
-        self.save(w, *xs)
+        self.save_for_backward(w, *xs)
         f = kernel("conv2d")
         return self.join([f(a, v, *self.how) for a, v in zip(xs, ws, strict=True)])
 
@@ -49,10 +49,10 @@ class Conv(Function):
         w, *xs = self.saved
         ws, gs = split(w, self.groups), self.operands(g)
         dx = dw = None
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             f, shape = kernel("conv2d_dx"), xs[0].shape
             dx = self.join([f(b, v, shape, *self.how) for b, v in zip(gs, ws, strict=True)])
-        if self.needs[1]:
+        if self.needs_input_grad[1]:
             f, shape = kernel("conv2d_dw"), ws[0].shape
             dw = join([f(a, b, shape, *self.how) for a, b in zip(xs, gs, strict=True)])
         return dx, dw
@@ -82,7 +82,7 @@ class ConvTranspose(Conv):
         self.output_padding = output_padding
 
     def forward(self, x, w):
-        self.save(x, w)
+        self.save_for_backward(x, w)
         H, W = transposed_size(x.shape[1:3], window_of(w), *self.how, self.output_padding)
         shape = len(x), H, W, w.shape[-1] // self.groups * self.components
         f, xs, ws = kernel("conv2d_dx"), self.split(x), split(w, self.groups)
@@ -93,10 +93,10 @@ class ConvTranspose(Conv):
         x, w = self.saved
         xs, ws, gs = self.split(x), split(w, self.groups), self.split(g)
         dx = dw = None
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             f, parts = kernel("conv2d"), zip(gs, ws, strict=True)
             dx = self.join([f(b, self.adjoint(v), *self.how) for b, v in parts])
-        if self.needs[1]:
+        if self.needs_input_grad[1]:
             f, shape = kernel("conv2d_dw"), ws[0].swapaxes(-1, -2).shape
             parts = zip(gs, xs, strict=True)
             dw = join([self.adjoint(f(b, a, shape, *self.how)) for b, a in parts])

@@ -26,7 +26,7 @@ class Hamilton(Binary):
     """y = p q, the Hamilton product; dp = g conj(q), dq = conj(p) g."""
 
     def forward(self, p, q):
-        self.save(p, q)
+        self.save_for_backward(p, q)
         return kernel("hamilton")(p, q)
 
     def da(self, g, p, q):
@@ -39,17 +39,17 @@ class Hamilton(Binary):
 class HamiltonLinear(Function):
     """y_q = sum_p w_pq x_p; dx_p = sum_q conj(w_pq) g_q, dw_pq = sum_n g_q conj(x_p)."""
 
-    fresh = True
+    owns_grads = True
 
     def forward(self, x, w):
-        self.save(x, w)
+        self.save_for_backward(x, w)
         return kernel("hamilton_linear")(x, w)
 
     def backward(self, g):
         x, w = self.saved
         return (
-            kernel("hamilton_linear_dx")(g, w) if self.needs[0] else None,
-            kernel("hamilton_linear_dw")(x, g) if self.needs[1] else None,
+            kernel("hamilton_linear_dx")(g, w) if self.needs_input_grad[0] else None,
+            kernel("hamilton_linear_dw")(x, g) if self.needs_input_grad[1] else None,
         )
 
 

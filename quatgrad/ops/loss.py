@@ -20,7 +20,7 @@ class CrossEntropy(Function):
 
     def forward(self, z):
         L, log_p = kernel("cross_entropy")(z, self.labels, self.smoothing)
-        self.save(log_p)
+        self.save_for_backward(log_p)
         return L
 
     def backward(self, g):
@@ -31,7 +31,7 @@ class MSE(Function):
     """L = mean (x - y)^2; dx = 2 (x - y) / M, dy = -dx."""
 
     def forward(self, x, y):
-        self.save(x - y)
+        self.save_for_backward(x - y)
         return ((x - y) ** 2).mean()
 
     def backward(self, g):

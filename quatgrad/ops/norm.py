@@ -16,14 +16,14 @@ class BatchNorm(Function):
     dx = scale / sqrt(var + eps) (g - mean(g) - z mean(g z)); dscale = sum g z, dshift = sum g.
     """
 
-    fresh = True
+    owns_grads = True
 
     def __init__(self, eps: float):
         self.eps = eps
 
     def forward(self, x, scale, shift):
         y, *self.statistics = kernel("batch_norm")(x, scale, shift, self.eps)
-        self.save(x, *self.statistics, scale)
+        self.save_for_backward(x, *self.statistics, scale)
         return y
 
     def backward(self, g):
@@ -37,7 +37,7 @@ class BatchNormEval(Function):
         self.mean, self.var, self.eps = mean.data.copy(), var.data.copy(), eps
 
     def forward(self, x, scale, shift):
-        self.save(x, scale)
+        self.save_for_backward(x, scale)
         return kernel("batch_norm_eval")(x, self.mean, self.var, scale, shift, self.eps)
 
     def backward(self, g):

@@ -35,7 +35,7 @@ class MaxPool(Pool):
     def forward(self, x):
         self.check(x.shape)
         y, winner = kernel("max_pool")(x, *self.how)
-        self.save(winner)
+        self.save_for_backward(winner)
         return y
 
     def backward(self, g):
@@ -62,7 +62,7 @@ class QuaternionMaxPool(Pool):
         xp = array_module(x)
         _, winner = kernel("max_pool")(norm(as_quaternions(x)), *self.how)
         winner = xp.concatenate([winner] * 4, axis=-1)  # all four components of a quaternion
-        self.save(winner)
+        self.save_for_backward(winner)
         (_, V), stride, padding = self.how
         n, i, j, c = xp.ogrid[tuple(slice(size) for size in winner.shape)]
         row, column = winner // V - padding[0], winner % V - padding[1]

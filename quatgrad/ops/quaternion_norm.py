@@ -37,7 +37,7 @@ class Whiten(Function):
         values, basis = xp.linalg.eigh(self.cov)
         roots = xp.sqrt(xp.maximum(values, 0) + self.eps)  # rounding makes zeros negative
         S = (basis / roots[:, None, :]) @ basis.swapaxes(1, 2)
-        self.save(x, gamma, S, roots, basis)
+        self.save_for_backward(x, gamma, S, roots, basis)
         A = xp.einsum("bdq,qdc->qbc", gamma, S).astype(x.dtype)
         y = xp.einsum("qbc,mcq->mbq", A, rows - self.mean.astype(x.dtype))
         return y.reshape(x.shape) + shift

@@ -56,7 +56,7 @@ class Var(Reduction):
         self.ddof = ddof
 
     def forward(self, x):
-        self.save(x)
+        self.save_for_backward(x)
         return x.var(axis=self.axis, keepdims=self.keepdims, ddof=self.ddof)
 
     def backward(self, g):
@@ -70,7 +70,7 @@ class Max(Reduction):
 
     def forward(self, x):
         y = x.max(axis=self.axis, keepdims=self.keepdims)
-        self.save(x, y)
+        self.save_for_backward(x, y)
         return y
 
     def backward(self, g):
@@ -87,7 +87,7 @@ class LogSumExp(Reduction):
         top = x.max(axis=self.axis, keepdims=True)
         top = xp.where(xp.isfinite(top), top, 0)  # all -inf: the sum is 0, its log -inf
         y = xp.log(xp.exp(x - top).sum(axis=self.axis, keepdims=True)) + top
-        self.save(x, y)
+        self.save_for_backward(x, y)
         return y if self.keepdims else y.reshape(x.sum(axis=self.axis).shape)
 
     def backward(self, g):

@@ -33,7 +33,7 @@ class RotationWeight(Function):
         last = xp.moveaxis(w, 0, -1)  # the algebra has its components last
         u, length = xp.moveaxis(normalize(last), -1, 0), norm(last)
         R = xp.tensordot(_table(w), u[:, None] * u, ((0, 1), (0, 1)))
-        self.save(u, length, R, s)
+        self.save_for_backward(u, length, R, s)
         W = xp.moveaxis(s * R, (0, 1), (-4, -2))
         return W.reshape(*W.shape[:-4], 4 * W.shape[-3], 4 * W.shape[-1])
 

@@ -20,8 +20,8 @@ class ConvNorm(Function):
     BatchNorm, Add and ReLU; without a shortcut, where y > 0 is found again from z.
     """
 
-    fresh = True
-    takes_bits = True
+    owns_grads = True
+    accepts_bfloat16 = True
 
     def __init__(self, stride: Pair, padding: Pair, eps: float, rectify: bool):
         self.block = Block(stride, padding, eps, rectify)
@@ -29,13 +29,13 @@ class ConvNorm(Function):
     def forward(self, x, w, scale, shift, shortcut=None):
         y, saved = kernel("conv_norm_act")(x, w, scale, shift, shortcut, self.block)
         self.statistics = saved.mean, saved.var
-        self.save(*saved, w, scale, shift)
+        self.save_for_backward(*saved, w, scale, shift)
         return y
 
     def backward(self, g):
         *saved, w, scale, shift = self.saved
-        parameters = w, scale, shift, self.block, self.needs[0]
-        return kernel("conv_norm_act_dx")(g, Saved(*saved), *parameters)[: len(self.needs)]
+        needs, dx = self.needs_input_grad, kernel("conv_norm_act_dx")
+        return dx(g, Saved(*saved), w, scale, shift, self.block, needs[0])[: len(needs)]
 
 
 def conv_norm(

@@ -8,6 +8,7 @@ from quatgrad import models, nn, use_backend
 from quatgrad.arrays import asarray, to_numpy
 from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu.graph import Graph
+from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
 from quatgrad.optim import SGD, Adam
 from quatgrad.step_graphs import StepGraphs
 from quatgrad.train import TrainStep
@@ -26,9 +27,9 @@ def batches(sizes):
 
 def trained(net, sizes, make=None):
     """State, sums and recorded shapes after steps with batches of these sizes, rates that fall."""
-    weights = dict(net.prunable_parameters())
+    weights = dict(net.weight_parameters())
     for w in weights.values():
-        w.prune(np.random.default_rng(1).random(w.shape) < 0.5)
+        set_mask(w, np.random.default_rng(1).random(w.shape) < 0.5)
     make = make or (lambda parameters: SGD(parameters, 0.9, nesterov=True, weight_decay=1e-3))
     step = TrainStep(net, make(net.parameters()))
     for k, (images, labels) in enumerate(batches(sizes)):
@@ -77,11 +78,11 @@ def test_a_graph_does_not_outlive_its_masks(solved):
     for images, labels in given[:3]:
         step(images, labels, 0.1)
     first = next(iter(step.graphs.recorded.values()))
-    w = dict(net.prunable_parameters())["2.weight"]
-    w.prune(np.random.default_rng(1).random(w.shape) < 0.5)
+    w = dict(net.weight_parameters())["2.weight"]
+    set_mask(w, np.random.default_rng(1).random(w.shape) < 0.5)
     for images, labels in given[3:]:
         step(images, labels, 0.1)
-        assert (to_numpy(w.data) == 0)[~to_numpy(w.mask)].all()
+        assert (to_numpy(w.data) == 0)[~to_numpy(mask_of(w))].all()
     assert next(iter(step.graphs.recorded.values())) not in (None, first)
 
 

@@ -35,7 +35,7 @@ def report(name, dtype, architecture, vector=1):
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("dtype", ["float32", "float64", cuda.BITS])
+@pytest.mark.parametrize("dtype", ["float32", "float64", cuda.BFLOAT16_BITS])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_source_compiles_and_nothing_spills(name, packed, dtype, architecture):

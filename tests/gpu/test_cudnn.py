@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from quatgrad import Tensor, models, nn, no_grad, ops
-from quatgrad.arrays import BITS, asarray, to_numpy
+from quatgrad.arrays import BFLOAT16_BITS, asarray, to_numpy
 from quatgrad.backend import PRECISIONS, get_precision, set_precision, use_precision
 from quatgrad.errors import OptionError
 from quatgrad.kernels import cupy_gpu, reference, use_kernels
@@ -329,7 +329,7 @@ def test_another_precision_reads_bits_as_numbers(solved):
     conv, norm = nn.Conv2d(8, 8, 3, bias=False, rng=rng), nn.BatchNorm2d(8)
     with use_precision("bf16"):
         y = nn.normed(conv, norm, x, ops.relu)
-    assert y._array.dtype == BITS
+    assert y._array.dtype == BFLOAT16_BITS
     found, expected = (nn.normed(conv, norm, v, ops.relu) for v in (y, y.detach()))
     np.testing.assert_array_equal(found.numpy(), expected.numpy())
     assert found._array.dtype == np.float32
@@ -377,7 +377,7 @@ def test_bits_are_numbers_for_all_who_ask(solved):
         z = nn.normed(conv, norm, y, ops.relu, plus=y)
         (z * z).mean().backward()
     for t in (y, z):
-        assert t._array.dtype == BITS
+        assert t._array.dtype == BFLOAT16_BITS
         assert t.dtype == t.data.dtype == t.numpy().dtype == t.detach().dtype == np.float32
         assert "float32" in repr(t)
         assert to_numpy((t >= 0) & (t < 100)).all()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from quatgrad.arrays import BITS, asarray, to_numpy
+from quatgrad.arrays import BFLOAT16_BITS, asarray, to_numpy
 from quatgrad.kernels import cupy_gpu, reference
 from quatgrad.kernels.cupy_gpu import cudnn, norm
 from quatgrad.kernels.registry import kernels_of
@@ -182,7 +182,7 @@ def test_a_sum_of_bits_and_numbers(device):
     rounded = to_numpy(reference.upcast(bits))
     np.testing.assert_array_equal(to_numpy(cupy_gpu.add(bits, asarray(b))), rounded + b)
     both = cupy_gpu.add(bits, bits)
-    assert both.dtype == BITS
+    assert both.dtype == BFLOAT16_BITS
     np.testing.assert_array_equal(to_numpy(reference.upcast(both)), 2 * rounded)
 
 

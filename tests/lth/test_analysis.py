@@ -219,7 +219,7 @@ def test_a_barrier_between_networks_that_do_not_fit():
     other, order = dict(one), np.random.default_rng(0).permutation(12)
     other |= {"1.weight": one["1.weight"][:, order], "1.bias": one["1.bias"][order],
               "3.weight": one["3.weight"][order]}  # fmt: skip
-    masks = {n: np.ones(w.shape, bool) for n, w in model.prunable_parameters()}
+    masks = {n: np.ones(w.shape, bool) for n, w in model.weight_parameters()}
     found = connectivity.line(model, Ticket(masks, one), Ticket(masks, other), dataset())
     assert found.losses[0] == pytest.approx(found.losses[-1], abs=1e-5)
     assert max(found.losses) > 1.1 * found.losses[0]
@@ -329,7 +329,7 @@ def test_without_the_networks_what_computes_nothing_is_not_known(directory):
 
 
 def test_collapse_is_said_once_for_each_network():
-    masks = {n: np.ones(w.shape, bool) for n, w in lenet().prunable_parameters()}
+    masks = {n: np.ones(w.shape, bool) for n, w in lenet().weight_parameters()}
     dense = describe({"level": 0}, masks, (lenet(), (4, 4, 4)))
     masks["3.weight"] = np.zeros_like(masks["3.weight"])
     cut = describe({"level": 1}, masks, (lenet(), (4, 4, 4)))

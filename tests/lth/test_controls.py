@@ -19,7 +19,7 @@ from quatgrad.lth.ticket.controls import CONTROLS
 def case(request):
     """A ticket, the components of its weights, and another network's first state."""
     model = network(request.param)
-    components = {name: w.components for name, w in model.prunable_parameters()}
+    components = {name: w.components for name, w in model.weight_parameters()}
     fresh = network(request.param, seed=1).state_dict()
     return Ticket(random_masks(model, 0.3), model.state_dict()), components, fresh
 

@@ -22,7 +22,7 @@ def make(name, algebra, **options):
 
 
 def weights(model):
-    return {n: w.numpy().astype(np.float64) for n, w in model.prunable_parameters()}
+    return {n: w.numpy().astype(np.float64) for n, w in model.weight_parameters()}
 
 
 def mlp(algebra, *sizes):
@@ -36,7 +36,7 @@ def mlp(algebra, *sizes):
 
 def edges(model, masks):
     """Layers of edges (input unit, output unit, weight's name and index), quaternions spread."""
-    for name, w in model.prunable_parameters():
+    for name, w in model.weight_parameters():
         found = []
         for index in np.argwhere(masks[name]):
             *a, p, q = index
@@ -136,7 +136,7 @@ def test_an_empty_convolution_cuts_its_branch_but_not_the_way_around():
 
 def test_a_unit_without_inputs_kills_what_it_sends_out_and_backwards():
     model = mlp("real", 4, 4, 4)
-    names = [n for n, _ in model.prunable_parameters()]
+    names = [n for n, _ in model.weight_parameters()]
     masks = {n: np.ones((4, 4), bool) for n in names}
     masks[names[0]][:, 2] = False  # hidden unit 2 receives nothing
     masks[names[1]][3, :] = False  # hidden unit 3 sends nothing

@@ -46,6 +46,7 @@ from quatgrad.lth.prune import counts, rule
 from quatgrad.lth.search import checkpoint, level_masks
 from quatgrad.lth.store import files
 from quatgrad.lth.ticket import controls
+from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
 from quatgrad.nn import Module
 from quatgrad.nn.module import Buffer
 from quatgrad.optim import SGD, Optimizer
@@ -78,7 +79,18 @@ def test_the_search_is_clean_without_a_bug(tmp_path):
 def around_the_door(monkeypatch):
     """Writes and gradients that do not know of masks, as where pruning came later."""
     monkeypatch.setattr(Parameter, "update", Tensor.update)
-    monkeypatch.setattr(Parameter, "_receive", Tensor._receive)
+    monkeypatch.setattr(Parameter, "accumulate_grad", Tensor.accumulate_grad)
+
+
+def prune_and_zero(monkeypatch):
+    """Masks that are applied once, by hand, when they are set."""
+
+    def set_and_apply(p, mask):
+        set_mask(p, mask)
+        if mask is not None:
+            p.constraint(p._array)
+
+    monkeypatch.setattr("quatgrad.lth.ticket.rewind.set_mask", set_and_apply)
 
 
 def test_momentum_of_the_level_before(tmp_path, monkeypatch):
@@ -95,13 +107,7 @@ def test_momentum_of_the_level_before(tmp_path, monkeypatch):
 def test_momentum_that_moves_a_pruned_weight(tmp_path, monkeypatch):
     """One optimizer for all levels, whose update writes around the mask."""
     around_the_door(monkeypatch)
-    honest = Parameter.prune
-
-    def prune_and_zero(self, mask):
-        honest(self, mask)
-        self._clear(self._array)
-
-    monkeypatch.setattr(Parameter, "prune", prune_and_zero)
+    prune_and_zero(monkeypatch)
     monkeypatch.setattr(Optimizer, "load_state_dict", lambda self, memory: None)
     search_ends("that is not 0", tmp_path, memory="kept")
 
@@ -118,18 +124,12 @@ def test_masks_applied_in_the_forward_pass_alone(tmp_path, monkeypatch):
 
     def masked_call(self, x):
         for p in vars(self).values():
-            if isinstance(p, Parameter):
-                p._clear(p._array)
+            if isinstance(p, Parameter) and p.constraint:
+                p.constraint(p._array)
         return call(self, x)
 
     monkeypatch.setattr(Module, "__call__", masked_call)
-    honest = Parameter.prune
-
-    def prune_and_zero(self, mask):
-        honest(self, mask)
-        self._clear(self._array)
-
-    monkeypatch.setattr(Parameter, "prune", prune_and_zero)
+    prune_and_zero(monkeypatch)
     search_ends("a gradient that is not 0|a velocity that is not 0", tmp_path)
 
 
@@ -141,18 +141,12 @@ def test_weight_decay_towards_the_first_weights(tmp_path, monkeypatch):
 
     monkeypatch.setattr(SGD, "rule", rule)
     monkeypatch.setattr(Parameter, "update", Tensor.update)
-    honest = Parameter.prune
-
-    def prune_and_zero(self, mask):
-        honest(self, mask)
-        self._clear(self._array)
-
-    monkeypatch.setattr(Parameter, "prune", prune_and_zero)
+    prune_and_zero(monkeypatch)
     search_ends("a value that is not 0", tmp_path)
 
 
 def test_masks_that_never_reach_the_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(Parameter, "prune", lambda self, mask: None)
+    monkeypatch.setattr("quatgrad.lth.ticket.rewind.set_mask", lambda p, mask: None)
     search_ends("does not", tmp_path)
 
 
@@ -163,8 +157,8 @@ def test_masks_multiplied_once_more_at_each_step(tmp_path, monkeypatch):
     def step(self, lr):
         honest(self, lr)
         for p in self.parameters:
-            if p.mask is not None:
-                p.prune(p.mask & np.roll(p.mask, 1))
+            if (mask := mask_of(p)) is not None:
+                set_mask(p, mask & np.roll(mask, 1))
 
     monkeypatch.setattr(SGD, "step", step)
     search_ends("does not carry the mask", tmp_path)
@@ -175,7 +169,7 @@ def test_batch_norm_parameters_are_pruned(tmp_path, monkeypatch):
 
     def load(self, state):
         honest(self, state)
-        self.bn.scale.prune(np.arange(self.bn.scale.size) > 0)
+        set_mask(self.bn.scale, np.arange(self.bn.scale.size) > 0)
 
     monkeypatch.setattr(Module, "load_state_dict", load)
     search_ends(r"bn\.scale", tmp_path)
@@ -366,7 +360,7 @@ def test_resuming_without_the_memory_of_the_optimizer(tmp_path, monkeypatch):
 def changes(control):
     """Does a control give another ticket?"""
     model = lenet()
-    weights = dict(model.prunable_parameters())
+    weights = dict(model.weight_parameters())
     ticket = Ticket(rule.prune_by_magnitude(weights, full_masks(weights), 0.5), model.state_dict())
     components = {n: w.components for n, w in weights.items()}
     new = control(ticket, components, lenet(seed=1).state_dict(), np.random.default_rng(0))
@@ -390,20 +384,20 @@ def test_a_control_that_changes_nothing():
 def negative_weights_that_move():
     """The share of them that an epoch changes; the dead units of a ReLU alone stand still."""
     model = lenet("real")
-    before = {n: w.numpy().copy() for n, w in model.prunable_parameters()}
+    before = {n: w.numpy().copy() for n, w in model.weight_parameters()}
     train(model, dataset(), replace(RECIPE, weight_decay=0.0), progress=False)
-    moved = [(w.numpy() != before[n])[before[n] < 0] for n, w in model.prunable_parameters()]
+    moved = [(w.numpy() != before[n])[before[n] < 0] for n, w in model.weight_parameters()]
     return np.concatenate(moved).mean()
 
 
 def test_all_negative_weights_are_frozen(monkeypatch):
     """gradient = where(w < eps, 0, gradient), without abs: half of the network never learns."""
     assert negative_weights_that_move() > 0.9
-    honest = Parameter._receive
+    honest = Parameter.accumulate_grad
 
     def receive(self, g, owned):
         honest(self, g, owned)
         self.grad[self._array < 1e-6] = 0
 
-    monkeypatch.setattr(Parameter, "_receive", receive)
+    monkeypatch.setattr(Parameter, "accumulate_grad", receive)
     assert negative_weights_that_move() == 0

@@ -117,7 +117,7 @@ def test_killed_after_any_step_it_chooses_the_same(tmp_path, monkeypatch):
 
 def test_a_checkpoint_keeps_the_states_that_may_be_chosen(tmp_path):
     model = lenet()
-    masks = {n: w.data != 0 for n, w in model.prunable_parameters()}
+    masks = {n: w.data != 0 for n, w in model.weight_parameters()}
     state, other = lenet(seed=1).state_dict(), lenet(seed=2).state_dict()
     rewind(model, Ticket(masks, model.state_dict()))
     saved = checkpoint.Checkpoint(tmp_path / "checkpoint.npz", "digest")

@@ -17,6 +17,7 @@ from quatgrad.lth.prune.rule import prune, survivors
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.store import files
 from quatgrad.lth.ticket.checks import check_pruning
+from quatgrad.lth.ticket.mask_constraint import set_mask
 from quatgrad.nn import Buffer
 from quatgrad.train import Recipe, train_steps
 
@@ -243,9 +244,9 @@ def test_what_is_remembered_of_pruned_weights_is_forgotten():
 
     optimizer = SGD(model.parameters(), momentum=0.9)
     memory = {f"{i}/velocity": np.ones(p.shape, "f") for i, p in enumerate(optimizer.parameters)}
-    masks = {n: np.arange(w.size).reshape(w.shape) % 2 == 0 for n, w in model.prunable_parameters()}
-    for name, w in model.prunable_parameters():
-        w.prune(masks[name])
+    masks = {n: np.arange(w.size).reshape(w.shape) % 2 == 0 for n, w in model.weight_parameters()}
+    for name, w in model.weight_parameters():
+        set_mask(w, masks[name])
     optimizer.load_state_dict(memory)
     for (name, p), state in zip(model.named_parameters(), optimizer.state, strict=True):
         np.testing.assert_array_equal(state["velocity"], masks.get(name, np.ones(p.shape)))

@@ -36,7 +36,7 @@ def test_there_are_387_points_on_20_curves():
 @pytest.mark.parametrize("key", CURVES, ids=" ".join)
 def test_the_rule_leaves_the_published_weights_to_the_last_bit(key):
     dataset, model, algebra = key
-    weights = blank(model.lower(), algebra, CLASSES[dataset]).prunable_parameters()
+    weights = blank(model.lower(), algebra, CLASSES[dataset]).weight_parameters()
     alive = [w.size // w.components for _, w in weights for _ in range(w.components)]
     total = sum(alive)
     for level, point in enumerate(CURVES[key]):
@@ -50,7 +50,7 @@ def test_the_rule_leaves_the_published_weights_to_the_last_bit(key):
 def test_pruning_random_weights_leaves_the_published_fractions(algebra):
     points = CURVES["CIFAR-100", "ResNet18", algebra][: 3 if algebra == "real" else 6]
     net = models.create("resnet18", algebra, 100, init="xavier")
-    weights = dict(net.prunable_parameters())
+    weights = dict(net.weight_parameters())
     masks = full_masks(weights)
     for point in points:
         if point is not points[0]:

@@ -136,7 +136,7 @@ def test_groups_of_unequal_size_are_compared_by_their_mean_square():
 
 # ---------------------------------------------------------------------------- which weights
 
-NAMES = [n for n, _ in network("real", "resnet8").prunable_parameters()]
+NAMES = [n for n, _ in network("real", "resnet8").weight_parameters()]
 
 
 def test_a_name_means_every_weight_whose_path_has_it():
@@ -256,7 +256,7 @@ def test_one_shot_masks_are_those_of_the_dense_network(tmp_path):
     run(tmp_path, 2, prune_from="dense")
     ends = [files.load_ticket(end_of(tmp_path, level)) for level in range(3)]
     model = lenet()
-    weights = dict(model.prunable_parameters())
+    weights = dict(model.weight_parameters())
     model.load_state_dict(ends[0].state)
     rule = Rule(0.6)
     left = rule.targets(full_masks(weights), components(weights), 2)

@@ -83,7 +83,7 @@ def test_a_run_begun_on_one_backend_goes_on_with_another(tmp_path):
 def test_a_record_says_what_was_done(tmp_path, algebra):
     reported = []
     records, model = run(tmp_path, 2, algebra, report=reported.append)
-    weights = dict(model.prunable_parameters())
+    weights = dict(model.weight_parameters())
     left = [w.size // w.components for w in weights.values() for _ in range(w.components)]
     total = sum(left)
     for level, r in enumerate(records):
@@ -261,7 +261,7 @@ def test_levels_that_cannot_prune_any_more_still_run(tmp_path, monkeypatch):
     """One weight of each component is left: the masks stay, and nothing divides by zero."""
     accuracies(monkeypatch, [0.5] * 12)
     records, model = run(tmp_path, levels=11, keep=0.1)
-    fewest = sum(w.components for _, w in model.prunable_parameters())
+    fewest = sum(w.components for _, w in model.weight_parameters())
     assert [r["weights_left"] for r in records[-2:]] == [fewest, fewest]
 
 

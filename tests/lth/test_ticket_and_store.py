@@ -86,7 +86,7 @@ def test_a_loaded_ticket_shares_nothing_with_the_saved_one(ticket, file):
 
 
 def test_density_counts_masks_alone(ticket):
-    assert ticket.weights_total == sum(w.size for _, w in network().prunable_parameters())
+    assert ticket.weights_total == sum(w.size for _, w in network().weight_parameters())
     assert ticket.density == ticket.weights_left / ticket.weights_total
 
 

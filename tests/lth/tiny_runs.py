@@ -28,12 +28,12 @@ def lenet(algebra="quaternion", seed=0):
 
 
 def dense_ticket(model):
-    return Ticket(full_masks(dict(model.prunable_parameters())), model.state_dict())
+    return Ticket(full_masks(dict(model.weight_parameters())), model.state_dict())
 
 
 def random_masks(model, keep=0.5, seed=0):
     rng = np.random.default_rng(seed)
-    return {name: rng.random(w.shape) < keep for name, w in model.prunable_parameters()}
+    return {name: rng.random(w.shape) < keep for name, w in model.weight_parameters()}
 
 
 def run(directory, levels=2, algebra="quaternion", seed=0, **options):

@@ -7,6 +7,7 @@ from blank_nets import blank
 from quatgrad import Tensor, models, nn, no_grad
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.lth import full_masks, prune_by_magnitude
+from quatgrad.lth.ticket.mask_constraint import set_mask
 from quatgrad.models.costs import costs
 
 ALGEBRAS = pytest.mark.parametrize("algebra", ["real", "quaternion"])
@@ -92,13 +93,13 @@ def test_a_shared_layer_is_counted_wherever_it_stands_and_stored_once():
 @ALGEBRAS
 def test_a_pruned_net_does_only_what_its_weights_alive_do(algebra):
     net = models.create("resnet8", algebra, 100, width=8, seed=1)
-    weights = dict(net.prunable_parameters())
+    weights = dict(net.weight_parameters())
     dense, masks = costs(net, (8, 8, 4)), full_masks(weights)
     assert costs(net, (8, 8, 4), masks) == dense
     for _ in range(3):
         masks = prune_by_magnitude(weights, masks, 0.5)
     for name, w in weights.items():
-        w.prune(masks[name])
+        set_mask(w, masks[name])
     c = costs(net, (8, 8, 4), masks)
     gone = sum((~m).sum() for m in masks.values())
     assert c.weights == dense.weights - gone

@@ -49,7 +49,7 @@ def test_a_quaternion_layer_has_exactly_a_quarter_of_the_weights_of_its_real_twi
 @ALGEBRAS
 def test_biases_and_batch_norm_are_not_prunable_and_start_neutral(name, algebra):
     net, _ = small(name, algebra)
-    names = {n for n, _ in net.prunable_parameters()}
+    names = {n for n, _ in net.weight_parameters()}
     for n, t in net.named_state():
         assert t.dtype == np.float32
         assert (n in names) == n.endswith("weight")
@@ -176,7 +176,7 @@ def test_xavier_holds_for_every_layer_and_the_head(name, algebra, classes):
     net, _ = small(
         name, algebra, num_classes=classes, init="xavier", width=64 if "res" in name else 48
     )
-    for key, w in net.prunable_parameters():
+    for key, w in net.weight_parameters():
         *window, P, Q = w.shape[w.components > 1 :]
         for component in w.numpy().reshape(w.components, -1):
             b = math.sqrt(6 / (math.prod(window) * (P + Q)))
@@ -208,7 +208,7 @@ def test_weights_are_those_of_the_seed(name, algebra):
 
 def test_no_two_layers_start_with_the_same_numbers():
     net, _ = small("resnet8")
-    firsts = [p.numpy().ravel()[0] for _, p in net.prunable_parameters()]
+    firsts = [p.numpy().ravel()[0] for _, p in net.weight_parameters()]
     assert len(set(firsts)) == len(firsts)
 
 

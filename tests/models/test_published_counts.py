@@ -21,7 +21,7 @@ def sizes(net):
 
 
 def prunable(net):
-    return sum(p.size for _, p in net.prunable_parameters())
+    return sum(p.size for _, p in net.weight_parameters())
 
 
 def test_there_are_twenty_resnets_and_seven_others():
@@ -33,7 +33,7 @@ def test_there_are_twenty_resnets_and_seven_others():
 def test_a_resnet_has_the_published_numbers_of_parameters(key):
     (model, algebra, classes), row = key, RESNETS[key]
     net = blank(model.lower(), algebra, classes, int(row["input_channels"]))
-    weights, everything = dict(net.prunable_parameters()), sizes(net)
+    weights, everything = dict(net.weight_parameters()), sizes(net)
     batch_norm = [n for n in everything if n.endswith(("scale", "shift"))]
     assert set(everything) == {*weights, *batch_norm, "head.bias"}
     counted = {
@@ -67,7 +67,7 @@ def predecessor(key, algebra):
 
 def convolutions(net):
     """How many weights and how many biases they have."""
-    names = [n for n, w in net.prunable_parameters() if w.ndim > 3]
+    names = [n for n, w in net.weight_parameters() if w.ndim > 3]
     size = sizes(net)
     return sum(size[n] for n in names), sum(size[n.replace("weight", "bias")] for n in names)
 

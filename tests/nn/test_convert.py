@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from quatgrad import Tensor, generator, models, nn, ops
 from quatgrad.kernels import reference
+from quatgrad.lth.ticket.mask_constraint import set_mask
 from quatgrad.nn import convert
 
 NETS = {
@@ -177,7 +178,7 @@ def test_a_subclass_with_a_forward_of_its_own_is_left_alone():
 
 def test_zeros_of_a_pruned_weight_stay_and_its_mask_does_not():
     layer = nn.QLinear(4, 4, rng=generator(0))
-    layer.weight.prune(np.array([True, False, True, False]).reshape(4, 1, 1))
+    set_mask(layer.weight, np.array([True, False, True, False]).reshape(4, 1, 1))
     twin = convert.to_real(layer)
     assert (twin.weight.data == 0).sum() == 8
     assert twin.weight.mask is None

@@ -210,7 +210,7 @@ def test_layers(make, given_, out, weight, text):
     assert y.shape == out
     assert layer.weight.shape == weight
     assert layer.weight.components == (4 if weight[0] == 4 else 1)
-    assert layer.describe() == text
+    assert layer.extra_repr() == text
     y.sum().backward()
     assert all(np.abs(p.grad).max() > 0 for p in layer.parameters())
 

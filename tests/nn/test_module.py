@@ -8,6 +8,7 @@ import pytest
 
 from quatgrad import Parameter, Tensor, generator, nn
 from quatgrad.errors import DTypeError, ShapeError
+from quatgrad.lth.ticket.mask_constraint import set_mask
 
 
 def parameter(*shape):
@@ -46,7 +47,7 @@ def test_lists_tuples_and_dicts_register_what_they_hold_in_the_order_of_assignme
     ]  # fmt: skip
     learned = [name for name, _ in Everything().named_parameters()]
     assert learned == [n for n in names if "running" not in n]
-    assert [n for n, _ in Everything().prunable_parameters()] == ["w", "layers.1.weight"]
+    assert [n for n, _ in Everything().weight_parameters()] == ["w", "layers.1.weight"]
     assert Everything().num_parameters() == 6 + 1 + 4 + 5 + 6 + 4
 
 
@@ -129,7 +130,7 @@ def test_state_round_trip():
 def test_loading_keeps_pruned_entries_at_zero():
     a = net()
     mask = np.zeros(a.modules[0].weight.shape, bool)
-    a.modules[0].weight.prune(mask)
+    set_mask(a.modules[0].weight, mask)
     a.load_state_dict(net().state_dict())
     assert (a.modules[0].weight.data == 0).all()
 

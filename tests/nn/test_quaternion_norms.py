@@ -57,7 +57,7 @@ def test_the_layer_starts_at_covariance_one_quarter_and_learns_any():
     shrunk = V @ np.linalg.inv(V + layer.eps * np.eye(4))  # eps takes this much
     np.testing.assert_allclose(covariances(layer(Tensor(x)).data), shrunk / 4, atol=1e-5)
     assert layer.scale.shape == (40,)
-    assert layer.prunable_parameters() == []
+    assert layer.weight_parameters() == []
 
 
 @given(seed=SEEDS)

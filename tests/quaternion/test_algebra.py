@@ -594,7 +594,7 @@ def same(a, b):
 @nets
 def test_a_quaternion_net_without_i_j_k_is_the_real_net_with_block_diagonal_weights(name):
     net, x = quaternion_net(name), images(name)
-    for _, p in net.prunable_parameters():
+    for _, p in net.weight_parameters():
         w = p.numpy().copy()
         w[1:] = 0
         p.data = w

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quatgrad.arrays import BITS, Array
+from quatgrad.arrays import BFLOAT16_BITS, Array
 from quatgrad.backend import get_precision
 from quatgrad.kernels.cupy_gpu import cudnn
 from quatgrad.kernels.cupy_gpu.pool import patches, unpatches
@@ -93,11 +93,11 @@ def pack_weight(w: Array, dtype: Any) -> Array:
     if w.ndim == 5:
         return expand_filter(w, dtype)
     w = w.transpose(3, 0, 1, 2)
-    return cudnn.to_bf16(w) if dtype == BITS else w
+    return cudnn.to_bf16(w) if dtype == BFLOAT16_BITS else w
 
 
 def _packed(w: Array, plan: cudnn.Problem) -> Array:
-    return pack_weight(w, BITS if plan.precision == "bf16" else w.dtype)
+    return pack_weight(w, BFLOAT16_BITS if plan.precision == "bf16" else w.dtype)
 
 
 def _packed_shape(w: Array) -> Shape:

@@ -6,7 +6,7 @@ what lies between and what goes out, forwards and back: half of what numbers tak
 
 from __future__ import annotations
 
-from quatgrad.arrays import BITS, Array
+from quatgrad.arrays import BFLOAT16_BITS, Array
 from quatgrad.kernels.cupy_gpu import conv
 from quatgrad.kernels.cupy_gpu.cudnn import to_bf16, upcast
 from quatgrad.kernels.cupy_gpu.norm import batch_norm_act, batch_norm_act_dx
@@ -20,7 +20,7 @@ def conv_norm_act(
 ) -> tuple[Array, Saved]:
     """`reference.conv_norm_act`; in bf16 the weight is rounded and expanded once for y and dx."""
     x = conv.cast_input(x)
-    packed = conv.pack_weight(w, BITS) if x.dtype == BITS else None
+    packed = conv.pack_weight(w, BFLOAT16_BITS) if x.dtype == BFLOAT16_BITS else None
     c = conv.convolve(x, w, block.stride, block.padding, keep=True, packed=packed)
     residual = _like(c, residual)
     y, mean, var = batch_norm_act(c, scale, shift, block.eps, block.relu, residual)
@@ -41,4 +41,4 @@ def conv_norm_act_dx(
 
 def _like(c: Array, a: Array | None) -> Array | None:
     """a as bits if c is, else as numbers."""
-    return None if a is None else to_bf16(a) if c.dtype == BITS else upcast(a)
+    return None if a is None else to_bf16(a) if c.dtype == BFLOAT16_BITS else upcast(a)

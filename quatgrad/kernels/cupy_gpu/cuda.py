@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.arrays import BITS, Array, array_module
+from quatgrad.arrays import BFLOAT16_BITS, Array, array_module
 from quatgrad.kernels.reference.quaternion import HAMILTON
 
 HERE = Path(__file__).parent
@@ -75,7 +75,7 @@ def options(dtype: Any, vector: int = 1) -> tuple[str, ...]:
     number, integer, element = {
         "float32": ("float", "unsigned", "float"),
         "float64": ("double", "unsigned long long", "double"),
-        BITS.name: ("float", "unsigned", "unsigned short"),
+        BFLOAT16_BITS.name: ("float", "unsigned", "unsigned short"),
     }[np.dtype(dtype).name]
     units = [(a, b) for a in range(4) for b in range(4) if HAMILTON[a, b].sum() < 0]
     negative = sum(1 << 4 * a + b for a, b in units)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quatgrad.arrays import BITS, Array, array_module
+from quatgrad.arrays import BFLOAT16_BITS, Array, array_module
 from quatgrad.backend import get_precision, notice
 from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch_for_packs
 from quatgrad.kernels.reference.patches import Pair
@@ -48,7 +48,7 @@ def plan(
     kind: str, like: Array, x: Shape, w: Shape, y: Shape, stride: Pair, padding: Pair
 ) -> Problem | None:
     """The problem, for arrays of the kind of `like`, if cuDNN solves it; else None."""
-    if like.dtype not in (np.float32, BITS) or not all((*x, *w, *y)):
+    if like.dtype not in (np.float32, BFLOAT16_BITS) or not all((*x, *w, *y)):
         return None
     shapes = tuple(x), tuple(w), tuple(y)
     problem = Problem(kind, *shapes, stride, padding, get_precision())
@@ -86,11 +86,11 @@ def rounds(x: Array) -> bool:
 
 def to_bf16(x: Array) -> Array:
     """x rounded to bfloat16, of which NumPy and CuPy have no type: its bits as uint16."""
-    if x.dtype == BITS:
+    if x.dtype == BFLOAT16_BITS:
         return x
     (x,) = contiguous(x)
-    y = array_module(x).empty(x.shape, BITS)
-    launch_for_packs("precision", "to_bf16", x.size, BITS, x, y)
+    y = array_module(x).empty(x.shape, BFLOAT16_BITS)
+    launch_for_packs("precision", "to_bf16", x.size, BFLOAT16_BITS, x, y)
     return y
 
 
@@ -98,14 +98,14 @@ def from_bf16(y: Array) -> Array:
     """The numbers whose bits `to_bf16` gave, as float32."""
     (y,) = contiguous(y)
     x = array_module(y).empty(y.shape, np.float32)
-    launch_for_packs("precision", "from_bf16", x.size, BITS, y, x)
+    launch_for_packs("precision", "from_bf16", x.size, BFLOAT16_BITS, y, x)
     return x
 
 
 @register
 def upcast(x: Array) -> Array:
     """x, as float32 if it is the bits of bfloat16."""
-    return from_bf16(x) if x.dtype == BITS else x
+    return from_bf16(x) if x.dtype == BFLOAT16_BITS else x
 
 
 def build(problem: Problem, **device: Any) -> Any:

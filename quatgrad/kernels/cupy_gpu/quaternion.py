@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.arrays import BITS, Array, array_module
+from quatgrad.arrays import Array, array_module, dtype_of
 from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch_for_each
 from quatgrad.kernels.registry import register
 
@@ -52,7 +52,7 @@ def expand_filter(w: Array, dtype: Any) -> Array:
 def fold_filter(W: Array) -> Array:
     """The adjoint of `expand_filter`: (4Q, U, V, 4P), numbers or bits -> (4, U, V, P, Q)."""
     Q, U, V, P = W.shape
-    w = array_module(W).empty((4, U, V, P // 4, Q // 4), "f4" if W.dtype == BITS else W.dtype)
+    w = array_module(W).empty((4, U, V, P // 4, Q // 4), dtype_of(W))
     _launch("fold", W.dtype, w.shape, (P, 1, U * V * P), *contiguous(W), w)
     return w
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quatgrad.arrays import BITS, Array, array_module
+from quatgrad.arrays import BFLOAT16_BITS, Array, array_module
 from quatgrad.kernels.registry import register
 
 
@@ -42,4 +42,4 @@ def cast_input(x: Array) -> Array:
 @register
 def upcast(x: Array) -> Array:
     """x; as float32 if it holds bfloat16 numbers: the upper 16 bits of float32, as uint16."""
-    return (x.astype("u4") * 2**16).view("f4") if x.dtype == BITS else x
+    return (x.astype("u4") * 2**16).view("f4") if x.dtype == BFLOAT16_BITS else x

@@ -164,7 +164,7 @@ def duration(seconds: float) -> str:
 
 def apply(control: Control, fresh: Module, seed: int, ticket: Ticket, level: int) -> Ticket:
     """The control of a ticket, with draws of the level."""
-    components = {name: w.components for name, w in fresh.prunable_parameters()}
+    components = {name: w.components for name, w in fresh.weight_parameters()}
     rng = generator(seed, "control", level)
     return control(ticket, components, fresh.state_dict(), rng)
 

@@ -80,7 +80,7 @@ def _expected(stage: Stage, search: Search, epoch: float, options: Options) -> d
 def stage_bytes(model: Module, level: int, options: Options) -> int:
     """start (dense alone) + end + masks + memory, at most: a tenth goes by compression."""
     state = sum(a.nbytes for a in model.state_dict().values())
-    weights = sum(w.data.nbytes for _, w in model.prunable_parameters())
+    weights = sum(w.data.nbytes for _, w in model.weight_parameters())
     pruned = int(weights * (1 - options.keep**level))
     memory = sum(p.data.nbytes for p in model.parameters()) * (
         2 if options.optimizer == "adam" else 1

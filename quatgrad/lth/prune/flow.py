@@ -52,7 +52,7 @@ def synflow_gradients(model: nn.Module, shape: tuple[int, ...]) -> dict[str, np.
 
     Source: Tanaka et al., arXiv:2006.05467.
     """
-    weights = {n: w.numpy().astype(np.float64) for n, w in model.prunable_parameters()}
+    weights = {n: w.numpy().astype(np.float64) for n, w in model.weight_parameters()}
     _, gradients = flow(model, shape, {name: abs(w) for name, w in weights.items()})
     return {name: np.sign(w) * gradients[name] for name, w in weights.items()}
 
@@ -74,7 +74,7 @@ def _positive(model: nn.Module, values: Arrays) -> tuple[nn.Module, dict[str, Pa
 
     `deepcopy` asks its memo first: there the new layers wait (see `nn.convert`).
     """
-    names = {id(w): name for name, w in model.prunable_parameters()}
+    names = {id(w): name for name, w in model.weight_parameters()}
     weights: dict[str, Parameter] = {}
     memo: dict[int, object] = {}
     for _, layer in model.named_modules():

@@ -146,7 +146,7 @@ class Level:
             {}
             if self.stage.parents
             else {
-                "components": {name: w.components for name, w in model.prunable_parameters()},
+                "components": {name: w.components for name, w in model.weight_parameters()},
                 "statistics": [name for name, t in model.named_state() if isinstance(t, Buffer)],
             }
         )

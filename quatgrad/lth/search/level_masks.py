@@ -43,7 +43,7 @@ def next_masks(
     are rewound to, `initial` that before all training. The model is put into the state that is
     ranked, and stays there. Invariants are asserted.
     """
-    weights = dict(model.prunable_parameters())
+    weights = dict(model.weight_parameters())
     old, times = protocol.prunings(last.masks, level)
     state = {"last": last.state, "dense": dense, "start": first}[protocol.prune_from]
     # A network pruned at once has the same draws at every level: its masks are nested.
@@ -92,7 +92,7 @@ def loss_gradients(model: Module, dataset: Dataset, seed: int) -> dict[str, np.n
         (cross_entropy(model(Tensor(x)), y) * (len(part) / n)).backward()
     slopes = {
         name: np.zeros(w.shape) if w.grad is None else to_numpy(w.grad).copy()
-        for name, w in model.prunable_parameters()
+        for name, w in model.weight_parameters()
     }
     for p in model.parameters():
         p.grad = None

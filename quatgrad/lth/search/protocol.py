@@ -139,7 +139,7 @@ class Protocol:
 
     def check(self, model: Module, recipe: Recipe) -> None:
         """Raise `OptionError` where the protocol does not fit the network or the recipe."""
-        self.rule.own_rates(dict(model.prunable_parameters()))
+        self.rule.own_rates(dict(model.weight_parameters()))
         self.recipe(recipe, 1, 1)
 
     def recipe(self, dense: Recipe, level: int, batches: int) -> Recipe:

@@ -157,7 +157,7 @@ class Search:
         """The ticket that a level starts from, and the epochs that it has behind it."""
         model, protocol = self.model, self.protocol
         if not level:
-            full = full_masks(dict(model.prunable_parameters()))
+            full = full_masks(dict(model.weight_parameters()))
             return Ticket(full, _kept(stage.path / "start.npz", model)), []
         dense, before = stage.parent("dense"), read_end(stage.parent("before"))
         start = read_start(dense)
@@ -197,7 +197,7 @@ class Search:
         path, model = early_path(dense, len(history)), self.model
         with lock(dense, wait=True):
             if not path.exists():
-                rewind(model, Ticket(full_masks(dict(model.prunable_parameters())), start))
+                rewind(model, Ticket(full_masks(dict(model.weight_parameters())), start))
                 optimizer = self.recipe.make_optimizer(model)
                 seeds = self.seed_of("order"), self.seed_of("augment")
                 label = f"{self.label} dense again" if self.progress else None

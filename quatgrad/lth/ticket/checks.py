@@ -11,6 +11,7 @@ from quatgrad.arrays import array_module, asarray, to_numpy
 from quatgrad.errors import InvariantError
 from quatgrad.lth.prune.counts import Counts
 from quatgrad.lth.prune.rule import Masks, Rule
+from quatgrad.lth.ticket.mask_constraint import mask_of
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
@@ -31,13 +32,13 @@ def check_pruned(model: Module, ticket: Ticket, optimizer: Optimizer | None = No
     """Pruned weights, their gradients and their momenta are exactly 0; nothing else is masked."""
     state = {id(p): s for p, s in zip(*_of(optimizer), strict=True)}
     for name, p in model.named_parameters():
-        mask = ticket.masks.get(name)
+        mask, own = ticket.masks.get(name), mask_of(p)
         if mask is None:
-            if p.mask is not None:
+            if own is not None:
                 raise InvariantError(f"{name} is not prunable, but it has a mask")
             continue
         alive = asarray(mask)  # on a GPU all is compared there
-        if p.mask is None or p.mask.shape != mask.shape or (p.mask != alive).any():
+        if own is None or own.shape != mask.shape or (own != alive).any():
             raise InvariantError(f"{name} does not carry the mask of the ticket")
         arrays = {"value": p.data, "gradient": p.grad, **state.get(id(p), {})}
         for what, a in arrays.items():

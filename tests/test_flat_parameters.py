@@ -1,11 +1,12 @@
-"""Parameters in an arena step as they do apart, through pruning, rewinding and checkpoints."""
+"""Flat parameters step as they do apart, through pruning, rewinding and checkpoints."""
 
 import numpy as np
 import pytest
 
 from quatgrad import models, optim
 from quatgrad.autograd import Parameter
-from quatgrad.flat_parameters import ALIGN, Arena
+from quatgrad.flat_parameters import ALIGN, FlatParameters
+from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 
@@ -13,9 +14,9 @@ X = np.random.default_rng(0).standard_normal((4, 8, 8, 4)).astype(np.float32)
 LABELS = np.array([0, 1, 2, 3])
 
 
-@pytest.fixture(params=[False, True], ids=["apart", "arena"])
-def arena(request, monkeypatch):
-    """Optimizers use an arena, on the CPU too, or do not."""
+@pytest.fixture(params=[False, True], ids=["apart", "flat"])
+def flat(request, monkeypatch):
+    """Optimizers use flat parameters, on the CPU too, or do not."""
     if request.param:
         monkeypatch.setattr(optim, "get_backend", lambda: "cupy")
     return request.param
@@ -42,8 +43,8 @@ def net_input():
 
 
 def prune(net, seed):
-    for w in dict(net.prunable_parameters()).values():
-        w.prune(np.random.default_rng(seed).random(w.shape) < 0.5)
+    for w in dict(net.weight_parameters()).values():
+        set_mask(w, np.random.default_rng(seed).random(w.shape) < 0.5)
 
 
 def life(net):
@@ -58,7 +59,7 @@ def life(net):
     net.load_state_dict(start)
     optimizer.load_state_dict(memory)
     step(net, optimizer)
-    optimizer = sgd(net)  # a new one for parameters that live in the old one's arena
+    optimizer = sgd(net)  # a new one for parameters that live in the old one's memory
     step(net, optimizer)
     step(net, optimizer, lr=float("inf"))
     return net, optimizer, net.state_dict() | optimizer.state_dict()
@@ -74,24 +75,24 @@ def test_the_same_bits_as_apart(monkeypatch):
         np.testing.assert_array_equal(a, together[name], err_msg=name)
 
 
-def test_pruned_entries_stay_zero(arena):
+def test_pruned_entries_stay_zero(flat):
     net = network()
     prune(net, 0)
     optimizer = sgd(net)
     for _ in range(2):
         step(net, optimizer)
-    for name, w in net.prunable_parameters():
-        gone = ~w.mask
+    for name, w in net.weight_parameters():
+        gone = ~mask_of(w)
         assert gone.any(), name
         for a in (w.data, w.grad):
             assert not a[gone].view(np.uint32).any(), name  # not even -0
     with np.errstate(invalid="ignore"):
         step(net, optimizer, lr=float("nan"))
-    assert all((w.data[~w.mask] == 0).all() for _, w in net.prunable_parameters())
+    assert all((w.data[~mask_of(w)] == 0).all() for _, w in net.weight_parameters())
 
 
-def test_memory_that_was_left_is_not_written(arena):
-    """The optimizer of the last level does not step on, in its arena, what is no longer there."""
+def test_memory_that_was_left_is_not_written(flat):
+    """The optimizer of the last level does not step on what is no longer in its memory."""
     net = network()
     old, new = sgd(net), sgd(net)
     for optimizer in (old, new, old):
@@ -106,19 +107,19 @@ def test_parts_are_aligned_and_overwriting_is_noticed():
     for p in parameters:
         p.grad = 2 * p.data
     state = [{} for _ in parameters]
-    arena = Arena(parameters, state)
-    assert arena.w.size == 4 * ALIGN
-    np.testing.assert_array_equal(arena.w[: ALIGN + 1], [1] * 3 + [0] * (ALIGN - 3) + [1])
+    flat = FlatParameters(parameters, state)
+    assert flat.w.size == 4 * ALIGN
+    np.testing.assert_array_equal(flat.w[: ALIGN + 1], [1] * 3 + [0] * (ALIGN - 3) + [1])
     np.testing.assert_array_equal(parameters[1].grad, 2)
-    assert arena.holds(parameters, state)
-    parameters[2].prune(np.zeros(1, bool))
-    assert not arena.holds(parameters, state)
+    assert flat.is_valid(parameters, state)
+    set_mask(parameters[2], np.zeros(1, bool))
+    assert not flat.is_valid(parameters, state)
 
 
-def test_without_all_gradients_each_steps_by_itself(arena):
+def test_without_all_gradients_each_steps_by_itself(flat):
     used, unused = Parameter([1.0]), Parameter([1.0])
     optimizer = SGD([used, unused], 0.9)
     (used * used).backward()
     optimizer.step(0.1)
-    assert optimizer.arena is None
+    assert optimizer.flat is None
     assert (used.item(), unused.item()) == (pytest.approx(0.8), 1)
