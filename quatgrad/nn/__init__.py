@@ -18,33 +18,3 @@ from quatgrad.nn.module import Buffer, Module
 from quatgrad.nn.norm import BatchNorm2d, QBatchNorm2d, QVarianceNorm2d
 from quatgrad.nn.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d, QMaxPool2d
 from quatgrad.nn.unit import normed
-
-__all__ = [
-    "AvgPool2d",
-    "BatchNorm2d",
-    "Buffer",
-    "Conv2d",
-    "ConvTranspose2d",
-    "Dropout",
-    "Flatten",
-    "GlobalAvgPool2d",
-    "LearnedEncoder",
-    "Linear",
-    "MaxPool2d",
-    "ModReLU",
-    "Module",
-    "QBatchNorm2d",
-    "QConv2d",
-    "QConvTranspose2d",
-    "QDropout",
-    "QLinear",
-    "QMaxPool2d",
-    "QVarianceNorm2d",
-    "ReLU",
-    "RotationConv2d",
-    "RotationLinear",
-    "Sequential",
-    "convert",
-    "init",
-    "normed",
-]

@@ -111,13 +111,3 @@ for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, _name, _comparison(_name))
 autograd.add, autograd.upcast = _add, upcast
 Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # == compares entries
-
-__all__ = [
-    "absolute", "avg_pool2d", "batch_norm", "broadcast_to", "clip", "concatenate", "conv2d",
-    "conv_norm", "conv_transpose2d", "cross_entropy", "dropout", "exp", "flatten", "gelu",
-    "getitem", "global_avg_pool2d", "hamilton", "hamilton_conv2d", "hamilton_conv_transpose2d",
-    "hamilton_linear", "leaky_relu", "linear", "log", "logsumexp", "matmul", "max", "max_pool2d",
-    "mean", "modrelu", "mse_loss", "pad", "power", "quaternion_max_pool2d", "relu", "reshape",
-    "rotation_conv2d", "rotation_linear", "rotation_weight", "sigmoid", "softmax", "sqrt",
-    "stack", "sum", "tanh", "transpose", "var", "variance_norm", "where", "whitening_norm",
-]  # fmt: skip

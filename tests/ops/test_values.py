@@ -1,5 +1,6 @@
 """Values of every op against NumPy or the formula, extremes included, and what errors say."""
 
+import inspect
 import math
 
 import numpy as np
@@ -300,7 +301,9 @@ def test_value_shape_and_dtype(name, dtype):
 
 def test_every_public_op_has_a_value():
     aliases = {"absolute": "abs", "power": "pow"}
-    missing = {n for n in ops.__all__ if aliases.get(n, n) not in VALUES}
+    public = {n for n, f in vars(ops).items() if inspect.isfunction(f) and n[0] != "_"}
+    assert len(public) > 40
+    missing = {n for n in public if aliases.get(n, n) not in VALUES}
     assert not missing
 
 
