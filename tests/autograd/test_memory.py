@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from quatgrad import Parameter, Tensor, no_grad, ops
+from quatgrad.kernels.registry import kernel
 
 MIB = 2**20
 DEPTH = 20
