@@ -32,6 +32,7 @@ from quatgrad import __version__
 from quatgrad.lth.command import cli
 from quatgrad.lth.search import checkpoint, level_masks
 from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_done
 from quatgrad.train import TrainStep
 
 OPTIONS = ["--preset", "smoke", "--epochs", "3", "--levels", "3", "--memory", "kept", "--late", "1",
@@ -101,7 +102,7 @@ def outcome(out: Path) -> dict[str, Any]:
         if path.suffix == ".npz":
             left[name] = files.digest(files.read_arrays(path))
         elif path.name == "record.json":
-            left[name] = timeless(json.loads(files.read_sealed(path)))
+            left[name] = timeless(json.loads(files.read_sealed(path, read_done(path.parent))))
         elif path.name in ("levels.csv", "done", "checks.json"):  # times, and counts of checks
             left[name] = "there"
         else:

@@ -98,9 +98,9 @@ with tempfile.TemporaryDirectory() as folder:
     protocol = Protocol(LEVELS, KEEP, floor=0)
     records = Search(create(0), digits, recipe, Path(folder), protocol, progress=False).run()
 for record, (ticket, accuracy, state) in zip(records, found, strict=True):
-    assert record["accuracy"] == accuracy
-    assert record["ticket"] == ticket.digest()
-    assert record["trained"] == digest(state)
+    assert record.accuracy == accuracy
+    assert record.ticket == ticket.digest()
+    assert record.trained == digest(state)
 print("equal, bit for bit:", len(records), "tickets and what they were trained to")
 
 # %% [markdown]

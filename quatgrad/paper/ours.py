@@ -9,7 +9,8 @@ from typing import Any
 from quatgrad import models
 from quatgrad.errors import RunError
 from quatgrad.lth.experiment.options import NETWORKS, resolve
-from quatgrad.lth.store import files
+from quatgrad.lth.results.run import Run
+from quatgrad.lth.store.records import Record
 from quatgrad.paper.curves import Curve, Point
 from quatgrad.paper.published import half_width
 
@@ -32,20 +33,16 @@ def read_run(directory: Path) -> list[Curve]:
     A curve has the levels that all trials of the network have finished. Raises `RunError` where
     there is no run, no dense real network to measure by, or a damaged file.
     """
-    if not (directory / "config.json").exists():
-        raise RunError(f"{directory} holds no run: it has no config.json; name a run's directory")
-    record = files.read_json(directory / "config.json")
-    if not {"options", "first run as"} <= record.keys():
-        raise RunError(f"{directory} was run by another version of quatgrad; run it again")
-    config, label = record["options"], f"{directory}, preset {record['first run as']['preset']}"
+    run = Run(directory)
+    config, label = run.config.options, f"{directory}, preset {run.config.first_run.preset}"
     scaled, made = ", ".join(smaller(config)), (directory / MADE).exists()
-    runs = {network: _trials(directory, network) for network in NETWORKS["all"]}
+    runs = {n: [t[n] for t in run.trials.values() if n in t] for n in NETWORKS["all"]}
     if not runs["real"]:
         raise RunError(f"{directory} has no real network: 100 % is its dense size; run it first")
     dense = runs["real"][0][0]
     return [
-        Curve(config["dataset"], config["model"], network, "ours", label,
-              tuple(_point(config["model"], levels, dense)
+        Curve(run.config.dataset, run.config.model, network, "ours", label,
+              tuple(_point(run.config.model, levels, dense)
                     for levels in zip(*trials, strict=False)), scaled, made)
         for network, trials in runs.items() if trials
     ]  # fmt: skip
@@ -77,30 +74,25 @@ def counted(model: str) -> str:
     return "parameters" if model.startswith(("lenet", "conv")) else "weights"
 
 
-def _trials(directory: Path, network: str) -> list[list[dict[str, Any]]]:
-    """The records of each trial that has finished a level, in the order of the trials."""
-    folders = sorted(directory.glob("trial*"), key=lambda p: int(p.name.removeprefix("trial")))
-    return [records for f in folders if (records := files.read_records(f / network))]
-
-
-def _point(model: str, levels: tuple[dict[str, Any], ...], dense: dict[str, Any]) -> Point:
+def _point(model: str, levels: tuple[Record, ...], dense: Record) -> Point:
     """One level of all trials; counts that differ between trials are averaged too."""
-    accuracies = [100 * r["accuracy"] for r in levels]
+    accuracies = [100 * r.accuracy for r in levels]
     mean, n = statistics.fmean(accuracies), len(accuracies)
     half = half_width(statistics.stdev(accuracies), n) if n > 1 else None
-    if any(r["costs"] is None for r in levels):
+    counts = [r.costs for r in levels if r.costs]
+    if len(counts) < n or not dense.costs:
         raise RunError(f"the parameters of this {model} were not counted: it has other layers")
-    costs = {k: round(statistics.fmean(r["costs"][k] for r in levels)) for k in levels[0]["costs"]}
+    costs = {
+        k: round(statistics.fmean(getattr(c, k) for c in counts))
+        for k in ("weights", "parameters", "multiply_adds", "bytes")
+    }
     return Point(
-        level=levels[0]["level"],
-        fraction=levels[0]["weights_left"] / levels[0]["weights_total"],
-        x=100 * costs[counted(model)] / dense["costs"][counted(model)],
+        level=levels[0].level,
+        fraction=levels[0].density,
+        x=100 * costs[counted(model)] / getattr(dense.costs, counted(model)),
         accuracy=mean,
         low=None if half is None else mean - half,
         high=None if half is None else mean + half,
         trials=n,
-        weights=costs["weights"],
-        parameters=costs["parameters"],
-        multiply_adds=costs["multiply_adds"],
-        bytes=costs["bytes"],
+        **costs,
     )

@@ -11,7 +11,7 @@ from quatgrad import Tensor, models, quaternion, use_backend
 from quatgrad.arrays import asarray, to_numpy
 from quatgrad.backend import get_backend
 from quatgrad.lth.command import cli
-from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 from quatgrad.train import Recipe, train
@@ -69,16 +69,16 @@ def test_lottery_tickets_agree_with_the_cpu(solved, tmp_path, precision):
         options = ["--preset", "smoke", "--quiet", "--backend", backend, "--out", str(out)]
         options += ["--precision", precision]
         assert cli.main(options) == 0
-        found.append({p.name: files.read_records(p) for p in out.glob("*/trial0/*")})
+        found.append({p.name: read_records(p) for p in out.glob("*/trial0/*")})
     on_device, on_cpu = found
     assert on_device.keys() == on_cpu.keys() == {"real", "quaternion"}
     for algebra, records in on_device.items():
         for mine, true in zip(records, on_cpu[algebra], strict=True):
-            assert (mine["backend"], mine["precision"]) == ("cupy", precision)
-            assert mine["checks"] == true["checks"]
-            assert mine["weights_left"] == true["weights_left"]
+            assert (mine.backend, mine.precision) == ("cupy", precision)
+            assert mine.checks == true.checks
+            assert mine.weights_left == true.weights_left
             accurate = 0.1 if precision == "bf16" else 0.02
-            assert mine["accuracy"] == pytest.approx(true["accuracy"], abs=accurate)
+            assert mine.accuracy == pytest.approx(true.accuracy, abs=accurate)
 
 
 @pytest.mark.parametrize(

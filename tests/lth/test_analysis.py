@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import asdict, replace
 
+import level_records
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from quatgrad.lth.analysis import connectivity, mask_stats, plots
 from quatgrad.lth.analysis.analysis import analyse, collapses, describe
 from quatgrad.lth.analysis.overlap import expanded, overlap
 from quatgrad.lth.results.curve import area, matching, sparsest
-from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 from quatgrad.nn import BatchNorm2d
 from quatgrad.train import evaluate, train
 
@@ -147,8 +148,7 @@ def test_a_quaternion_mask_as_that_of_its_real_twin():
 
 
 def records(*levels):
-    return [{"level": i, "weights_left": w, "weights_total": levels[0][0], "accuracy": a}
-            for i, (w, a) in enumerate(levels)]  # fmt: skip
+    return level_records.records(levels[0][0], *levels)
 
 
 def test_the_area_is_the_mean_over_the_logarithm():
@@ -276,9 +276,9 @@ def test_an_analysis_is_numbers_and_pictures_beside_the_run(directory):
         ["analysis.json", *(f"{p}.{kind}" for p in pictures for kind in ("png", "svg"))]
     )
     for name, levels in found["levels"].items():
-        for level, record in zip(levels, files.read_records(directory / "trial0" / name),
+        for level, record in zip(levels, read_records(directory / "trial0" / name),
                                  strict=True):  # fmt: skip
-            assert level["weights_left"] == record["weights_left"]
+            assert level["weights_left"] == record.weights_left
             assert 0 < level["effective"] <= level["weights_left"]
     assert found["warnings"] == []
     assert set(found["overlaps"]) == {"real", "quaternion", "real and quaternion"}
@@ -295,7 +295,7 @@ def test_pictures_draw_the_numbers():
     masks = random_masks(network("quaternion"), 0.3)
     full = {n: np.ones_like(m) for n, m in masks.items()}
     model = (network("quaternion"), (4, 4, 4))
-    levels = [describe({"level": i}, m, model) for i, m in enumerate((full, masks))]
+    levels = [describe(i, m, model) for i, m in enumerate((full, masks))]
     percent = 100 * levels[1]["density"]
     found = np.array(levels[1]["quaternions"]["found"]) / sum(levels[1]["quaternions"]["found"])
     lines = drawn(plots.quaternions("quaternion", levels))
@@ -330,11 +330,11 @@ def test_without_the_networks_what_computes_nothing_is_not_known(directory):
 
 def test_collapse_is_said_once_for_each_network():
     masks = {n: np.ones(w.shape, bool) for n, w in lenet().weight_parameters()}
-    dense = describe({"level": 0}, masks, (lenet(), (4, 4, 4)))
+    dense = describe(0, masks, (lenet(), (4, 4, 4)))
     masks["3.weight"] = np.zeros_like(masks["3.weight"])
-    cut = describe({"level": 1}, masks, (lenet(), (4, 4, 4)))
+    cut = describe(1, masks, (lenet(), (4, 4, 4)))
     assert (cut["effective"], cut["cut"]) == (0, True)
-    unknown = describe({"level": 2}, masks)
+    unknown = describe(2, masks)
     assert collapses({"real": [dense, cut, cut], "half": [dense], "quaternion": [unknown]}) == [
         "real, level 1: no path leads from input to output",
         "quaternion, level 2: nothing is left of 3.weight",

@@ -14,7 +14,7 @@ from quatgrad.errors import OptionError
 from quatgrad.lth.command import cli
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment.options import PRESETS, Options, resolve
-from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ["--preset", "smoke", "--quiet"]
@@ -59,7 +59,7 @@ FILES = [
 
 
 def records_of(directory, network):
-    return files.read_records(directory / "trial0" / network)
+    return read_records(directory / "trial0" / network)
 
 
 def contents(directory):
@@ -84,9 +84,9 @@ def test_a_run_leaves_records_table_and_pictures(call, out):
     assert [row["level"] for row in rows] == ["0", "1", "2"]
     for algebra in ("real", "quaternion"):
         for row, record in zip(rows, records_of(directory, algebra), strict=True):
-            assert float(row[f"{algebra}_accuracy"]) == record["accuracy"]
-            assert int(row[f"{algebra}_weights_left"]) == record["weights_left"]
-            assert f"{record['accuracy']:.2%}" in printed
+            assert float(row[f"{algebra}_accuracy"]) == record.accuracy
+            assert int(row[f"{algebra}_weights_left"]) == record.weights_left
+            assert f"{record.accuracy:.2%}" in printed
     assert "level |" in printed
     assert "Widest gap at equal weights" in printed
     assert printed.count(" s\n") == 6
@@ -131,13 +131,13 @@ def test_trials_have_seeds_of_their_own_and_give_means(call, out):
     assert "+-" in printed
     folder = directory_of(out)
     for network in ("real", "quaternion", "half"):
-        first, second = (files.read_records(folder / f"trial{i}" / network) for i in (0, 1))
-        assert first[0]["ticket"] != second[0]["ticket"]
+        first, second = (read_records(folder / f"trial{i}" / network) for i in (0, 1))
+        assert first[0].ticket != second[0].ticket
         with open(folder / "comparison.csv") as f:
             row = list(csv.DictReader(f))[1]
-        mean = (first[1]["accuracy"] + second[1]["accuracy"]) / 2
+        mean = (first[1].accuracy + second[1].accuracy) / 2
         assert float(row[f"{network}_accuracy"]) == pytest.approx(mean)
-        half = abs(first[1]["accuracy"] - second[1]["accuracy"]) / 2
+        half = abs(first[1].accuracy - second[1].accuracy) / 2
         assert float(row[f"{network}_interval"]) == pytest.approx(12.7062 * half, rel=1e-4)
     assert call("--levels", 1, "--algebra", "real")[1].count("from the record") == 2
 
@@ -145,7 +145,7 @@ def test_trials_have_seeds_of_their_own_and_give_means(call, out):
 def test_half_the_width_is_a_quarter_of_the_weights(call, out):
     call("--levels", 0, "--algebra", "all", "--model", "resnet8", "--width", 16)
     folder = directory_of(out) / "trial0"
-    weights = {p.name: files.read_records(p)[0]["weights_total"] for p in folder.iterdir()}
+    weights = {p.name: read_records(p)[0].weights_total for p in folder.iterdir()}
     assert weights["half"] == pytest.approx(weights["real"] / 4, rel=0.02)
     assert weights["quaternion"] == pytest.approx(weights["real"] / 4, rel=0.03)
 
@@ -153,12 +153,12 @@ def test_half_the_width_is_a_quarter_of_the_weights(call, out):
 def test_records_say_what_a_pruned_network_costs(call, out):
     call("--levels", 1)
     for network, factor in (("real", 1), ("quaternion", 4)):
-        for r in files.read_records(directory_of(out) / "trial0" / network):
-            costs = r["costs"]
-            assert costs["weights"] == r["weights_left"]
-            assert costs["weights"] < costs["parameters"]
-            assert costs["weights"] <= costs["multiply_adds"] <= factor * costs["weights"]
-            assert costs["bytes"] < 4 * costs["parameters"] + r["weights_total"] / 8 + 1
+        for r in read_records(directory_of(out) / "trial0" / network):
+            costs = r.costs
+            assert costs.weights == r.weights_left
+            assert costs.weights < costs.parameters
+            assert costs.weights <= costs.multiply_adds <= factor * costs.weights
+            assert costs.bytes < 4 * costs.parameters + r.weights_total / 8 + 1
 
 
 def test_the_first_invocation_is_on_record(call, out):

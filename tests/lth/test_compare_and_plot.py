@@ -5,22 +5,21 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from level_records import records
 from matplotlib import rcParams, style
 
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth.results import compare, plot
 
 
-def records(total, *levels):
-    return [
-        {"level": i, "weights_left": left, "weights_total": total, "accuracy": accuracy}
-        for i, (left, accuracy) in enumerate(levels)
-    ]
+def curves_of(**runs):
+    """The means of one trial."""
+    return compare.mean([runs])
 
 
 REAL = records(1000, (1000, 0.9), (100, 0.7), (10, 0.1))
 QUATERNION = records(250, (250, 0.8), (25, 0.5))
-RUNS = {"real": REAL, "quaternion": QUATERNION}
+RUNS = curves_of(real=REAL, quaternion=QUATERNION)
 
 
 def test_one_row_for_each_level():
@@ -37,9 +36,9 @@ def test_one_row_for_each_level():
 
 
 def test_an_accuracy_of_0_is_no_missing_level():
-    rows = compare.rows({"real": records(10, (10, 0.0))})
+    rows = compare.rows(curves_of(real=records(10, (10, 0.0))))
     assert rows[0]["real_accuracy"] == 0.0
-    assert "0.00%" in compare.text_table({"real": records(10, (10, 0.0))})
+    assert "0.00%" in compare.text_table(curves_of(real=records(10, (10, 0.0))))
 
 
 def test_the_table_on_the_screen():
@@ -60,10 +59,10 @@ def test_the_mean_of_trials_and_its_interval():
     trials = [{"real": records(10, (10, a), (5, 0.2))} for a in (0.5, 0.51, 0.52)]
     trials[1]["real"] = trials[1]["real"][:1]  # it ended earlier
     (level,) = compare.mean(trials)["real"]
-    assert level["accuracy"] == pytest.approx(0.51)
-    assert level["interval"] == pytest.approx(4.302653 * 0.01 / math.sqrt(3))
-    assert level["trials"] == 3
-    assert "interval" not in compare.mean(trials[:1])["real"][0]
+    assert level.accuracy == pytest.approx(0.51)
+    assert level.interval == pytest.approx(4.302653 * 0.01 / math.sqrt(3))
+    assert level.trials == 3
+    assert compare.mean(trials[:1])["real"][0].interval is None
 
 
 def test_the_table_of_trials_has_intervals():
@@ -85,21 +84,21 @@ def test_accuracy_at_equal_weights_is_interpolated_in_the_logarithm():
 
 
 def test_at_a_number_of_weights_that_the_real_run_had_it_is_its_accuracy():
-    runs = {"real": REAL, "quaternion": records(100, (100, 0.6), (10, 0.2))}
+    runs = curves_of(real=REAL, quaternion=records(100, (100, 0.6), (10, 0.2)))
     assert compare.equal_weights(runs) == [(100, 0.7, 0.6), (10, 0.1, 0.2)]
 
 
 def test_outside_the_real_run_nothing_is_made_up():
-    runs = {"real": REAL[:1], "quaternion": QUATERNION}
+    runs = curves_of(real=REAL[:1], quaternion=QUATERNION)
     assert compare.equal_weights(runs) == []
     assert "add --levels" in compare.verdict(runs)
-    runs = {"real": REAL[:2], "quaternion": records(250, (250, 0.8), (99, 0.5))}
+    runs = curves_of(real=REAL[:2], quaternion=records(250, (250, 0.8), (99, 0.5)))
     assert [w for w, _, _ in compare.equal_weights(runs)] == [250]
 
 
 def test_levels_with_equally_many_weights_divide_by_nothing():
     """When one weight of each tensor is left, the levels that follow have as many."""
-    runs = {"real": records(9, (9, 0.9), (3, 0.5), (3, 0.4)), "quaternion": records(3, (3, 0.2))}
+    runs = curves_of(real=records(9, (9, 0.9), (3, 0.5), (3, 0.4)), quaternion=records(3, (3, 0.2)))
     ((weights, real, quaternion),) = compare.equal_weights(runs)
     assert (weights, quaternion) == (3, 0.2)
     assert real in (0.4, 0.5)
@@ -111,14 +110,14 @@ def test_the_verdict_names_the_largest_difference_and_its_price():
         "(50.0% against 33.9%).\nEach of its weights is multiplied in four places: there it spends "
         "about four times the multiply-adds."
     )
-    worse = {"real": REAL, "quaternion": records(250, (250, 0.1))}
+    worse = curves_of(real=REAL, quaternion=records(250, (250, 0.1)))
     assert "points behind" in compare.verdict(worse)
 
 
 def test_100_percent_is_the_dense_real_network():
     assert compare.full_size(RUNS) == 1000
     assert compare.full_size(dict(reversed(RUNS.items()))) == 1000
-    assert compare.full_size({"quaternion": QUATERNION}) == 250
+    assert compare.full_size(curves_of(quaternion=QUATERNION)) == 250
 
 
 def curves(figure):
@@ -130,7 +129,7 @@ def test_the_curves_are_the_records_in_percent_of_the_dense_real_network():
     found = curves(plot.figure(RUNS, "title", chance=0.1))
     np.testing.assert_allclose(found["real"], [(100, 0.9), (10, 0.7), (1, 0.1)])
     np.testing.assert_allclose(found["quaternion"], [(25, 0.8), (2.5, 0.5)])
-    alone = curves(plot.figure({"quaternion": QUATERNION}, "title", chance=0.1))
+    alone = curves(plot.figure(curves_of(quaternion=QUATERNION), "title", chance=0.1))
     np.testing.assert_allclose(alone["quaternion"], [(100, 0.8), (10, 0.5)])
 
 
@@ -146,7 +145,7 @@ def test_fewer_weights_are_to_the_right_and_chance_is_drawn():
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
-@pytest.mark.parametrize("runs", [RUNS, {"real": REAL[:1]}], ids=["both", "one point"])
+@pytest.mark.parametrize("runs", [RUNS, curves_of(real=REAL[:1])], ids=["both", "one point"])
 def test_equal_figures_are_equal_files(tmp_path, kind, runs):
     for name in ("a", "b"):
         plot.save(plot.figure(runs, "t", 0.1), tmp_path / f"{name}.{kind}")

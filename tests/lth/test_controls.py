@@ -10,6 +10,7 @@ from tiny_runs import lenet, network, random_masks, run, search_of, timeless
 from quatgrad.errors import RunError
 from quatgrad.lth import Ticket
 from quatgrad.lth.command.cli import main
+from quatgrad.lth.search.search import ControlOf
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import Stage, read_start
 from quatgrad.lth.ticket.controls import CONTROLS
@@ -86,7 +87,7 @@ def test_transplanted_has_the_weights_of_one_seed_and_the_masks_of_another(tmp_p
         assert masks[0] == masks[1] != masks[2]
         assert ours.parents["dense"] == level(trial, "quaternion").parents["dense"]
         ticket = Ticket(ours.end().masks, read_start(ours.parent("dense")))
-        assert ours.record()["ticket"] == ticket.digest()
+        assert ours.record().ticket == ticket.digest()
     two = {path: os.readlink(path) for path in folder.glob("trial*/*/level_*")}
     assert main([*command, "3", "--control", "transplanted"]) == 0
     assert {path: os.readlink(path) for path in two} == two
@@ -115,12 +116,12 @@ def test_reinitialised_has_no_epochs_and_no_memory_behind_it(tmp_path):
         return new
 
     source = search_of(tmp_path / "run", 1, lenet(), how=ours)
-    more = {"source": source, "control": change, "from_scratch": True,
-            "stages": tmp_path / "run" / "stages"}  # fmt: skip
+    change_all = ControlOf(source, change, from_scratch=True)
+    more = {"control": change_all, "stages": tmp_path / "run" / "stages"}
     control, _ = run(tmp_path / "control", 1, **more, **ours)
     assert seen == [(True, False)]
-    assert control[1]["epochs"][0] != records[0]["epochs"][0] == records[1]["epochs"][0]
-    assert len(control[1]["epochs"]) == len(records[1]["epochs"])
+    assert control[1].epochs[0] != records[0].epochs[0] == records[1].epochs[0]
+    assert len(control[1].epochs) == len(records[1].epochs)
 
 
 def test_signs_have_one_size_in_each_tensor(case):
@@ -146,16 +147,17 @@ def test_a_search_with_the_masks_of_another_shares_its_dense_level(tmp_path):
         return ticket
 
     source = search_of(tmp_path / "run", 2, lenet("quaternion"))
-    more = {"source": source, "control": change, "stages": tmp_path / "run" / "stages"}
+    more = {"control": ControlOf(source, change), "stages": tmp_path / "run" / "stages"}
     same, _ = run(tmp_path / "control", 3, **more)  # 3: there are no more than 2
     assert timeless(same[:1]) == timeless(records[:1])
     assert [level for level, _ in seen] == [1, 2]
-    assert [r["trained"] for r in same] == [r["trained"] for r in records]  # nothing was changed
+    assert [r.trained for r in same] == [r.trained for r in records]  # nothing was changed
 
 
 def test_a_source_without_a_level(tmp_path):
+    control = ControlOf(search_of(tmp_path / "nothing", 1, lenet()))
     with pytest.raises(RunError, match="no finished level"):
-        run(tmp_path / "control", 1, source=search_of(tmp_path / "nothing", 1, lenet()))
+        run(tmp_path / "control", 1, control=control)
 
 
 def test_the_command_trains_controls_and_keeps_them_beside_the_run(tmp_path, capsys):

@@ -44,7 +44,7 @@ from quatgrad.errors import InvariantError
 from quatgrad.lth import Ticket, full_masks
 from quatgrad.lth.prune import counts, rule
 from quatgrad.lth.search import checkpoint, level_masks
-from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 from quatgrad.lth.ticket import controls
 from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
 from quatgrad.nn import Module
@@ -62,12 +62,12 @@ def search_ends(match, tmp_path, levels=2, **options):
     options.setdefault("model", network("quaternion"))
     with caught(match):
         run(tmp_path, levels, **options)
-    assert len(files.read_records(tmp_path)) <= levels
+    assert len(read_records(tmp_path)) <= levels
 
 
 def test_the_search_is_clean_without_a_bug(tmp_path):
     records, _ = run(tmp_path, levels=2)
-    assert [r["checks"] for r in records] == [
+    assert [r.checks for r in records] == [
         ["start", "pruned", "pruned", "unchanged"],
         *[["pruning", "start", "pruned", "pruned", "unchanged"]] * 2,
     ]
@@ -350,8 +350,8 @@ def test_resuming_without_the_memory_of_the_optimizer(tmp_path, monkeypatch):
         killed_in_level_1(directory, monkeypatch)
         if bug:
             monkeypatch.setattr(Optimizer, "load_state_dict", lambda self, memory: None)
-        trained[bug] = run(directory, 1)[0][1]["trained"]
-    assert trained[False] == whole[1]["trained"] != trained[True]
+        trained[bug] = run(directory, 1)[0][1].trained
+    assert trained[False] == whole[1].trained != trained[True]
 
 
 # ------------------------------------------------------------------- what needs a comparison

@@ -12,6 +12,7 @@ from quatgrad.lth.command.cli import main
 from quatgrad.lth.results import compare
 from quatgrad.lth.search import checkpoint, selection
 from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 from quatgrad.train import Epoch, TrainState, TrainStep, evaluate, train_steps
 
 LONG = replace(RECIPE, epochs=5, lr=0.3)
@@ -33,8 +34,12 @@ def epochs(*pairs):
 
 def test_points_are_the_first_of_the_best():
     history = epochs((0.9, 0.1), (0.5, 0.8), (0.7, 0.4), (0.7, 0.3), (0.6, 0.3))
-    assert selection.choose(history) == {"last": 5, "best": 1, "early-stop": 1}
-    assert selection.choose(history, behind=1) == {"last": 5, "best": 3, "early-stop": 4}
+    assert selection.select_epochs(history) == {"last": 5, "best": 1, "early-stop": 1}
+    assert selection.select_epochs(history, start_epoch=1) == {
+        "last": 5,
+        "best": 3,
+        "early-stop": 4,
+    }
 
 
 def test_points_are_what_training_by_hand_finds(tmp_path):
@@ -52,16 +57,16 @@ def test_points_are_what_training_by_hand_finds(tmp_path):
     best = max(range(5), key=lambda e: history[e].validation_accuracy)
     stop = min(range(5), key=lambda e: history[e].validation_loss)
     for point, e in (("last", 4), ("best", best), ("early-stop", stop)):
-        found = record["points"][point]
-        assert found["epoch"] == e + 1
-        assert (found["loss"], found["accuracy"]) == tested[e]
-        assert found["validation_accuracy"] == history[e].validation_accuracy
-        assert found["validation_loss"] == history[e].validation_loss
+        found = record.selection[point]
+        assert found.epoch == e + 1
+        assert (found.loss, found.accuracy) == tested[e]
+        assert found.validation_accuracy == history[e].validation_accuracy
+        assert found.validation_loss == history[e].validation_loss
     assert {best, stop} != {4}  # or the test would show nothing
-    assert record["accuracy"] == record["points"]["last"]["accuracy"]
-    assert record["validation_accuracy"] == history[4].validation_accuracy
-    assert record["trained"] == files.digest(states[-1])
-    assert all("test_accuracy" not in e for e in record["epochs"])
+    assert record.accuracy == record.selection["last"].accuracy
+    assert record.validation_accuracy == history[4].validation_accuracy
+    assert record.trained == files.digest(states[-1])
+    assert all("test_accuracy" not in e for e in record.plain()["epochs"])
 
 
 def test_test_images_are_looked_at_when_all_is_chosen_and_once_a_point(tmp_path, monkeypatch):
@@ -74,20 +79,21 @@ def test_test_images_are_looked_at_when_all_is_chosen_and_once_a_point(tmp_path,
     monkeypatch.setattr(loop, "evaluate", watched)
     monkeypatch.setattr(selection, "evaluate", watched)
     (record,) = run(tmp_path, 0)
-    different = {p["epoch"] for p in record["points"].values()}
+    different = {p.epoch for p in record.selection.values()}
     assert seen == ["validation"] * 5 + ["test"] * len(different)
 
 
 def test_without_validation_images_a_record_is_as_it_was(tmp_path):
     (record,) = search_of(tmp_path, 0, lenet(), progress=False).run()
-    assert not {"points", "validation_accuracy"} & record.keys()
-    assert {*record["epochs"][0]} == {"train_loss", "train_accuracy", "test_loss",
+    plain = record.plain()
+    assert not {"points", "validation_accuracy"} & plain.keys()
+    assert {*plain["epochs"][0]} == {"train_loss", "train_accuracy", "test_loss",
                                       "test_accuracy", "seconds"}  # fmt: skip
 
 
 def test_epochs_behind_a_late_rewinding_are_not_chosen(tmp_path):
     for record in run(tmp_path, 2, late=3)[1:]:
-        assert {p["epoch"] for p in record["points"].values()} <= {4, 5}
+        assert {p.epoch for p in record.selection.values()} <= {4, 5}
 
 
 class Killed(BaseException):
@@ -96,7 +102,7 @@ class Killed(BaseException):
 
 def test_killed_after_any_step_it_chooses_the_same(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole")
-    assert any(r["points"]["best"]["epoch"] < 5 for r in whole)
+    assert any(r.selection["best"].epoch < 5 for r in whole)
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     honest = TrainStep.__call__
     for steps in range(1, 30, 2):  # 3 steps an epoch, 5 epochs, 2 levels
@@ -170,16 +176,16 @@ def test_the_command_tells_all_points_with_intervals(call, tmp_path):
     assert "150 training, 50 validation, 360 test images" in printed
     assert "epochs that the validation images choose:" in printed
     (folder,) = tmp_path.glob("digits-*")
-    records = [files.read_records(folder / f"trial{t}" / "real") for t in (0, 1)]
-    mean = compare.mean([{"real": r} for r in records])["real"][1]["points"]["best"]
-    ours = [r[1]["points"]["best"] for r in records]
-    assert mean["accuracy"] == pytest.approx((ours[0]["accuracy"] + ours[1]["accuracy"]) / 2)
-    assert mean["epoch"] == (ours[0]["epoch"] + ours[1]["epoch"]) / 2
-    assert mean["interval"] == compare.half_width([p["accuracy"] for p in ours])
-    assert f"{mean['accuracy']:.2%} +- {mean['interval']:.2%}, epoch {mean['epoch']:.3g}" in printed
+    records = [read_records(folder / f"trial{t}" / "real") for t in (0, 1)]
+    mean = compare.mean([{"real": r} for r in records])["real"][1].selection["best"]
+    ours = [r[1].selection["best"] for r in records]
+    assert mean.accuracy == pytest.approx((ours[0].accuracy + ours[1].accuracy) / 2)
+    assert mean.epoch == (ours[0].epoch + ours[1].epoch) / 2
+    assert mean.interval == compare.half_width([p.accuracy for p in ours])
+    assert f"{mean.accuracy:.2%} +- {mean.interval:.2%}, epoch {mean.epoch:.3g}" in printed
     with open(folder / "comparison.csv") as f:
         row = list(csv.DictReader(f))[1]
-    assert float(row["real_best_accuracy"]) == mean["accuracy"]
+    assert float(row["real_best_accuracy"]) == mean.accuracy
     assert float(row["real_early-stop_epoch"]) >= 1
     assert main(["show", folder.name, "--out", str(tmp_path)]) == 0
     assert main(["verify", folder.name, "--out", str(tmp_path)]) == 0

@@ -16,6 +16,7 @@ from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.prune.rule import prune, survivors
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 from quatgrad.lth.ticket.checks import check_pruning
 from quatgrad.lth.ticket.mask_constraint import set_mask
 from quatgrad.nn import Buffer
@@ -139,17 +140,17 @@ RULES = [
 @pytest.mark.parametrize("choice", RULES, ids=str)
 def test_a_search_by_another_rule(tmp_path, choice):
     records, _ = run(tmp_path, 2, **choice)
-    assert records[2]["weights_left"] < records[1]["weights_left"] < records[0]["weights_left"]
+    assert records[2].weights_left < records[1].weights_left < records[0].weights_left
     again, _ = run(tmp_path / "again", 2, **choice)
     assert timeless(again) == timeless(records)
 
 
 def test_a_global_search(tmp_path):
     records, _ = run(tmp_path, 3, scope="global")
-    left = records[0]["weights_total"]
+    left = records[0].weights_total
     for record in records[1:]:
         left = survivors(left, 0.6)
-        assert record["weights_left"] == left
+        assert record.weights_left == left
 
 
 # ---------------------------------------------------------------------------- rewinding
@@ -194,11 +195,11 @@ def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_pat
     tickets = starts_of(monkeypatch)
     records, _ = run(tmp_path, 2, late=1)
     late = files.load_ticket(tmp_path / "level_00" / "epoch_01.npz").state
-    assert files.digest(late) not in (files.digest(tickets[0].state), records[0]["trained"])
+    assert files.digest(late) not in (files.digest(tickets[0].state), records[0].trained)
     for ticket, record in zip(tickets[1:], records[1:], strict=True):
         assert files.digest(ticket.state) == files.digest(late)
-        assert record["epochs"][0] == records[0]["epochs"][0]  # behind it when it starts
-        assert len(record["epochs"]) == len(records[0]["epochs"])
+        assert record.epochs[0] == records[0].epochs[0]  # behind it when it starts
+        assert len(record.epochs) == len(records[0].epochs)
 
 
 # ---------------------------------------------------------------------------- two passes
@@ -207,7 +208,7 @@ def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_pat
 def test_masks_of_a_first_pass(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
     records, _ = run(tmp_path, 2, masks="finetuned", scope="global")
-    first = files.read_records(tmp_path / "finetuned")
+    first = read_records(tmp_path / "finetuned")
     assert [len(first), len(records), len(tickets)] == [3, 3, 3 + 2]  # the dense level is shared
     assert timeless(records[:1]) == timeless(first[:1])
     for mine, theirs in zip(ends(tmp_path, 2), ends(tmp_path / "finetuned", 2), strict=True):
@@ -215,15 +216,18 @@ def test_masks_of_a_first_pass(tmp_path, monkeypatch):
     for ticket in tickets[3:]:
         for name, a in ticket.state.items():
             np.testing.assert_array_equal(a, tickets[0].state[name])
-    assert records[2]["trained"] != first[2]["trained"]
+    assert records[2].trained != first[2].trained
 
 
 def test_both_passes_are_reported(tmp_path):
     seen = []
-    run(tmp_path, 1, masks="finetuned", report=seen.append)
-    assert [(r["level"], r.get("pass"), r["resumed"]) for r in seen] == [
-        (0, "fine-tuned", False), (1, "fine-tuned", False), (0, None, True), (1, None, False),
-    ]  # fmt: skip
+    run(tmp_path, 1, masks="finetuned", report=lambda *report: seen.append(report))
+    assert [(r.level, first_pass, resumed) for r, resumed, first_pass in seen] == [
+        (0, True, False),
+        (1, True, False),
+        (0, False, True),
+        (1, False, False),
+    ]
 
 
 # ---------------------------------------------------------------------------- memory
@@ -269,10 +273,10 @@ def test_an_optimizer_restored_to_what_it_was_after_some_epochs(tmp_path, monkey
 def test_state_and_memory_restored_without_pruning_is_the_dense_run(tmp_path):
     """With every mask full, a level that goes on from epoch 1 ends with the bits of level 0."""
     records, _ = run(tmp_path, 1, memory="restored", late=1, keep=0.999999)
-    assert records[1]["weights_left"] == records[0]["weights_left"]
-    assert records[1]["trained"] == records[0]["trained"]
+    assert records[1].weights_left == records[0].weights_left
+    assert records[1].trained == records[0].trained
     others, _ = run(tmp_path / "new", 1, late=1, keep=0.999999)
-    assert others[1]["trained"] != others[0]["trained"]
+    assert others[1].trained != others[0].trained
 
 
 # ---------------------------------------------------------------------------- rate and order
@@ -312,7 +316,7 @@ def test_fine_tuning_keeps_the_last_rate_and_rewinding_the_rate_starts_anew(tmp_
 def test_the_last_rate_of_cosine_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(OptionError, match="cosine ends at 0"):
         run(tmp_path, 1, rate="last")
-    assert not files.read_records(tmp_path)
+    assert not read_records(tmp_path)
 
 
 def test_the_order_of_the_images_is_the_same_or_fresh_at_each_level(tmp_path, monkeypatch):
@@ -329,7 +333,7 @@ def test_the_order_of_the_images_is_the_same_or_fresh_at_each_level(tmp_path, mo
 def test_every_method_runs(tmp_path, method):
     how = {k: v for k, v in METHODS[method].items() if k != "control"}
     records, _ = run(tmp_path, 1, recipe=replace(RECIPE, schedule="step"), **how)
-    assert records[1]["weights_left"] < records[0]["weights_left"]
+    assert records[1].weights_left < records[0].weights_left
 
 
 def test_a_method_stands_between_the_preset_and_what_is_given():

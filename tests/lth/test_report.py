@@ -10,7 +10,8 @@ from quatgrad.lth.analysis.connectivity import Line
 from quatgrad.lth.command import report
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment import experiment, runs
-from quatgrad.lth.experiment.verify import start_of
+from quatgrad.lth.results.run import Run
+from quatgrad.lth.search.start import start_of
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import Stage, read_record
 
@@ -27,7 +28,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def directory(made, tmp_path):
-    return runs.directories(Path(shutil.copytree(made, tmp_path / "runs", symlinks=True)))[0]
+    return runs.runs_in(Path(shutil.copytree(made, tmp_path / "runs", symlinks=True)))[0].path
 
 
 @pytest.fixture
@@ -92,17 +93,17 @@ def test_the_line_starts_at_the_ticket_that_the_level_was_trained_from(directory
     """With the epochs behind it, and on to the end of the recipe."""
     seen = []
     monkeypatch.setattr(report, "stability", lambda *a, **k: seen.append((*a, k)))
-    options = experiment.options_of(directory)
+    options = experiment.options_of(Run(directory))
     folder = directory / "trial0" / "real"
     for level in (0, 1):
         report.two_orders(options, folder, level, None, experiment.load(options, "real"))
         _, ticket, _, recipe, more = seen.pop()
         stage = Stage.load(files.level_path(folder, level).resolve())
-        assert ticket.digest() == stage.record()["ticket"]
+        assert ticket.digest() == stage.record().ticket
         assert ticket.digest() == start_of(stage, stage.end().masks).digest()
         assert recipe == options.recipe()
-        behind = read_record(files.level_path(folder, 0))["epochs"][:level]
-        assert [e.train_loss for e in more["history"]] == [e["train_loss"] for e in behind]
+        behind = read_record(files.level_path(folder, 0)).epochs[:level]
+        assert [e.train_loss for e in more["history"]] == [e.train_loss for e in behind]
 
 
 def test_a_layer_that_collapsed_is_a_warning(call, directory):
@@ -122,7 +123,7 @@ def test_what_is_wrong_is_one_clear_line(call, directory, monkeypatch):
         code, printed, err = call(*arguments)
         assert (code, printed, err.count("\n")) == (2, "", 1)
         assert text in err
-    other = experiment.load(experiment.options_of(directory), "real").subset(100, 0)
+    other = experiment.load(experiment.options_of(Run(directory)), "real").subset(100, 0)
     monkeypatch.setattr(report, "load", lambda options, network: other)
     assert "--data-dir" in call()[2]
     monkeypatch.undo()

@@ -235,7 +235,7 @@ SEARCHES = [
 @pytest.mark.parametrize("choice", SEARCHES, ids=str)
 def test_a_search_by_every_part_of_a_rule_and_in_pieces(tmp_path, choice):
     whole, _ = run(tmp_path / "whole", 2, **choice)
-    left = [r["weights_left"] for r in whole]
+    left = [r.weights_left for r in whole]
     assert left[2] < left[1] < left[0]
     for levels in (1, 2):
         pieces, _ = run(tmp_path / "pieces", levels, **choice)
@@ -245,7 +245,7 @@ def test_a_search_by_every_part_of_a_rule_and_in_pieces(tmp_path, choice):
 def test_at_once_and_level_by_level_leave_equally_many(tmp_path):
     for scope in SCOPES:
         found = [
-            [r["weights_left"] for r in run(tmp_path / scope / f, 3, prune_from=f, scope=scope)[0]]
+            [r.weights_left for r in run(tmp_path / scope / f, 3, prune_from=f, scope=scope)[0]]
             for f in ("last", "dense", "start")
         ]
         assert found[0] == found[1] == found[2]

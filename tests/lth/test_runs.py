@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from level_records import record
 from tiny_runs import end_of, run
 
 from quatgrad.files import lock
@@ -17,8 +18,9 @@ from quatgrad.lth.experiment import experiment, garbage, runs
 from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.experiment.plan import amount
 from quatgrad.lth.experiment.verify import verify
+from quatgrad.lth.results.run import Run
 from quatgrad.lth.store import files
-from quatgrad.lth.store.stage import Stage
+from quatgrad.lth.store.stage import Stage, read_records
 
 SMOKE = ["--preset", "smoke", "--quiet", "--levels", "1"]
 
@@ -53,11 +55,12 @@ def call(out, capsys):
 
 def first(out):
     """The run with the control."""
-    return next(p for p in runs.directories(out) if (p / "trial0" / "real-shuffled").exists())
+    found = (run.path for run in runs.runs_in(out))
+    return next(p for p in found if (p / "trial0" / "real-shuffled").exists())
 
 
 def second(out):
-    return next(p for p in runs.directories(out) if p != first(out))
+    return next(p for p in [r.path for r in runs.runs_in(out)] if p != first(out))
 
 
 # ---------------------------------------------------------------------------- plan and branch
@@ -73,7 +76,7 @@ def test_plan_tells_what_is_on_record_and_writes_nothing(call, out):
     code, told = call("plan", *SMOKE, "--control", "shuffled", "--json")
     assert (code, told["to go"]) == (0, {"stages": 0, "hours": 0, "bytes": 0})
     assert told["run"] == str(first(out))
-    assert told["stages"].keys() == {p.resolve().name for p in runs.links(first(out))}
+    assert told["stages"].keys() == {p.resolve().name for p in Run(first(out)).links}
     code, told = call("plan", *SMOKE, "--levels", 2, "--memory", "kept", "--late", 1, "--json")
     assert told["to go"]["stages"] == 4  # a level 1 and 2 of both networks: dense ones are there
     assert 0 < told["to go"]["hours"] < 0.01
@@ -104,8 +107,8 @@ def test_branch_trains_a_control_beside_a_run(call, out):
     code, printed, err = call("branch", directory.name, "--control", "signs", "--quiet")
     assert (code, err) == (0, "")
     assert printed.count("from the record") == 3  # the network's two levels, and the dense again
-    assert files.read_records(directory / "trial0" / "real-signs")[1]["weights_left"]
-    assert runs.directories(out) == sorted([first(out), directory])
+    assert read_records(directory / "trial0" / "real-signs")[1].weights_left
+    assert [r.path for r in runs.runs_in(out)] == sorted([first(out), directory])
 
 
 def test_branch_says_what_it_needs(call, out):
@@ -123,7 +126,7 @@ def test_branch_says_what_it_needs(call, out):
 def test_the_options_of_a_run_can_be_read_back(tmp_path, given):
     options = resolve({"preset": "smoke", "out": str(tmp_path)} | given)
     directory = experiment.open_directory(options, experiment.load(options, "real"))
-    again = experiment.options_of(directory)
+    again = experiment.options_of(Run(directory))
     assert again.control == options.control or list(again.control) == list(options.control)
     assert again.config("") == options.config("")
     assert (again.levels, again.trials) == (options.levels, options.trials)
@@ -140,12 +143,13 @@ def test_list_and_show(call, out):
         second(out).name: {"real"},
     }
     assert {s["networks"]["real"]["accuracy"] for s in found} == {
-        files.read_records(first(out) / "trial0" / "real")[0]["accuracy"]
+        read_records(first(out) / "trial0" / "real")[0].accuracy
     }
     _, printed, _ = call("list")
     assert len(printed.splitlines()) == 5
     _, told = call("show", first(out).name, "--json")
-    assert told["trials"][0]["real"] == files.read_records(first(out) / "trial0" / "real")
+    records = read_records(first(out) / "trial0" / "real")
+    assert told["trials"][0]["real"] == [r.plain() for r in records]
     assert set(told["stages"].values()) <= {p.name for p in (out / "stages").iterdir()}
     _, printed, _ = call("show", first(out))
     assert "real-shuffled: % left" in printed
@@ -160,7 +164,7 @@ def test_a_level_in_training_is_listed(call, out):
 
 
 def test_a_run_without_levels_is_listed(call, out):
-    for path in runs.links(second(out)):
+    for path in Run(second(out)).links:
         path.unlink()
     assert f"{second(out).name}  no level is finished" in call("list")[1]
 
@@ -219,7 +223,8 @@ def test_run_answers_in_json(call, out, capsys):
     printed = capsys.readouterr()
     told = json.loads(printed.out)
     assert told["run"] == str(first(out))
-    assert told["trials"][0]["real"] == files.read_records(first(out) / "trial0" / "real")
+    records = read_records(first(out) / "trial0" / "real")
+    assert told["trials"][0]["real"] == [r.plain() for r in records]
     assert "from the record" in printed.err
 
 
@@ -249,9 +254,12 @@ def test_verify_proves_every_rule_and_rewinding(tmp_path, choice):
 def verified(directory):
     config = directory / "config.json"
     if not config.exists():
-        files.write_json(config, {"options": {}})
+        options = {"data": "", "dataset": "blobs", "model": "lenet"}
+        first = {"preset": "smoke", "overrides": {}}
+        known = {"options": options, "first run as": first, "classes": 3}
+        files.write_json(config, known)
     wrong = f"{config} is not that of a run of this name"
-    told = verify(directory)
+    told = verify(Run(directory))
     return told | {"wrong": [w for w in told["wrong"] if w != wrong]}
 
 
@@ -267,9 +275,9 @@ def reseal(path, end=None, **record):
         files.save_ticket(path / "end.npz", end)
         record |= {"end": end.digest(), "trained": files.digest(end.state),
                    "weights_left": end.weights_left}  # fmt: skip
-    said = files.read_json(path / "record.json")
+    said = json.loads((path / "record.json").read_text())
     files.write_json(path / "record.json", said | record)
-    files.seal(path)
+    files.finalize(path)
 
 
 def lie_a_revived_weight(path, end):
@@ -304,17 +312,17 @@ def lie_another_end(path, end):
 
 
 def lie_another_rule(path, end):
-    said = files.read_json(path / "stage.json")
+    said = json.loads((path / "stage.json").read_text())
     said["parameters"]["keep"] = 0.7
     files.write_json(path / "stage.json", said)
-    files.seal(path)
+    files.finalize(path)
 
 
 def lie_something_missing(path, end):
-    record = files.read_json(path / "record.json")
+    record = json.loads((path / "record.json").read_text())
     del record["made from"]
     files.write_json(path / "record.json", record)
-    files.seal(path)
+    files.finalize(path)
 
 
 def lie_no_lie_but_damage(path, end):
@@ -329,7 +337,7 @@ LIES = [
     (lie_another_parent, "its parents ended otherwise"),
     (lie_another_end, "is not what record.json was written of"),
     (lie_another_rule, "is not that of a stage of this name"),
-    (lie_something_missing, "something is missing or of another kind: KeyError('made from')"),
+    (lie_something_missing, "Object missing required field `made from`"),
     (lie_no_lie_but_damage, "checks.json is damaged"),
 ]
 
@@ -363,7 +371,7 @@ def test_gc_removes_what_no_run_needs_and_only_if_told(call, out):
     stages = {p.name for p in (out / "stages").iterdir()}
     assert call("gc", "--json") == (0, {"garbage": {}, "left": []})
     other = second(out)
-    needed = {p.resolve().name for p in runs.links(other)}
+    needed = {p.resolve().name for p in Run(other).links}
     shutil.rmtree(first(out))
     for dry in ((), ("--dry-run",)):
         code, printed, _ = call("gc", *dry)
@@ -424,14 +432,13 @@ def test_the_time_to_go_is_that_of_the_levels_still_to_come(capsys):
     """Two networks, three levels each and a control's: 12 reports; the mean of those trained."""
     options = resolve({"preset": "smoke", "control": ("signs",)})
     clock = experiment.Clock(options)
-    record = {"level": 0, "weights_left": 10, "weights_total": 20, "accuracy": 0.5}
     for seconds, resumed in ((400.0, False), (0.0, True), (200.0, False)):
-        clock.report("real", record | {"seconds": seconds, "resumed": resumed})
+        clock.report("real", record(0, 10, 20, 0.5, seconds=seconds), resumed)
     assert clock.left() == (12 - 3) * 300
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("400.0 s, at most 1 h 13 min to go")
     assert lines[1].endswith("from the record, at most 1 h 07 min to go")
     assert lines[2].endswith("200.0 s, at most 45 min to go")
     clock.reported = 12
-    clock.report("real", record | {"seconds": 1.0, "resumed": False})
+    clock.report("real", record(0, 10, 20, 0.5, seconds=1.0), False)
     assert capsys.readouterr().out.endswith("1.0 s\n")

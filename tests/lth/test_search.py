@@ -16,8 +16,9 @@ from quatgrad.lth import Rule, Ticket, check_start, find_tickets, rewind
 from quatgrad.lth.prune.rule import survivors
 from quatgrad.lth.search.search import LEVELS_BELOW_FLOOR
 from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 from quatgrad.random import generator
-from quatgrad.train import Epoch, Recipe, train
+from quatgrad.train import Epoch, Recipe, TrainState, train
 
 LEVEL = import_module("quatgrad.lth.search.level")
 ALGEBRAS = ["real", "quaternion"]
@@ -45,15 +46,15 @@ def test_the_same_seed_twice_gives_the_same_bits(tmp_path, algebra, make):
 def test_another_seed_gives_other_numbers(tmp_path, algebra):
     first, _ = run(tmp_path / "0", 0, algebra, seed=0)
     other, _ = run(tmp_path / "1", 0, algebra, seed=1)
-    assert first[0]["ticket"] != other[0]["ticket"]
-    assert first[0]["trained"] != other[0]["trained"]
+    assert first[0].ticket != other[0].ticket
+    assert first[0].trained != other[0].trained
 
 
 def test_the_seed_orders_the_batches_even_from_the_same_start(tmp_path):
     one, _ = run(tmp_path / "0", 0, model=lenet(), seed=0)
     two, _ = run(tmp_path / "1", 0, model=lenet(), seed=1)
-    assert one[0]["ticket"] == two[0]["ticket"]
-    assert one[0]["trained"] != two[0]["trained"]
+    assert one[0].ticket == two[0].ticket
+    assert one[0].trained != two[0].trained
 
 
 @pytest.mark.parametrize("algebra", ALGEBRAS)
@@ -73,7 +74,7 @@ def test_a_run_begun_on_one_backend_goes_on_with_another(tmp_path):
     with use_backend("numpy"):
         run(tmp_path, levels=0)
     records, _ = run(tmp_path, levels=1)
-    assert [r["backend"] for r in records] == ["numpy", "numba"]
+    assert [r.backend for r in records] == ["numpy", "numba"]
 
 
 # ---------------------------------------------------------------------------- its records
@@ -82,28 +83,28 @@ def test_a_run_begun_on_one_backend_goes_on_with_another(tmp_path):
 @pytest.mark.parametrize("algebra", ALGEBRAS)
 def test_a_record_says_what_was_done(tmp_path, algebra):
     reported = []
-    records, model = run(tmp_path, 2, algebra, report=reported.append)
+    records, model = run(tmp_path, 2, algebra, report=lambda *report: reported.append(report))
     weights = dict(model.weight_parameters())
     left = [w.size // w.components for w in weights.values() for _ in range(w.components)]
     total = sum(left)
     for level, r in enumerate(records):
         if level:
             left = [survivors(n, 0.6) for n in left]
-        assert (r["level"], r["weights_left"], r["weights_total"]) == (level, sum(left), total)
-        assert len(r["epochs"]) == RECIPE.epochs
-        last = r["epochs"][-1]
-        assert r["accuracy"] == last["test_accuracy"]
-        assert r["loss"] == last["test_loss"]
-        assert (r["train_accuracy"], r["train_loss"]) == (
-            last["train_accuracy"], last["train_loss"],
+        assert (r.level, r.weights_left, r.weights_total) == (level, sum(left), total)
+        assert len(r.epochs) == RECIPE.epochs
+        last = r.epochs[-1]
+        assert r.accuracy == last.test_accuracy
+        assert r.loss == last.test_loss
+        assert (r.train_accuracy, r.train_loss) == (
+            last.train_accuracy, last.train_loss,
         )  # fmt: skip
-        assert 0 <= r["accuracy"] <= 1
-        assert r["seconds"] > sum(e["seconds"] for e in r["epochs"]) > 0
-        assert r["backend"] == "numba"
-        assert r["checks"][-4:] == ["start", "pruned", "pruned", "unchanged"]
-        assert ("pruning" in r["checks"]) == (level > 0)
-    assert reported == [r | {"resumed": False} for r in records]
-    assert records == files.read_records(tmp_path)
+        assert 0 <= r.accuracy <= 1
+        assert r.seconds > sum(e.seconds for e in r.epochs) > 0
+        assert r.backend == "numba"
+        assert r.checks[-4:] == ["start", "pruned", "pruned", "unchanged"]
+        assert ("pruning" in r.checks) == (level > 0)
+    assert reported == [(r, False, False) for r in records]
+    assert records == read_records(tmp_path)
 
 
 def test_the_digests_of_a_record_are_those_of_the_files(tmp_path):
@@ -111,11 +112,11 @@ def test_the_digests_of_a_record_are_those_of_the_files(tmp_path):
     start = files.read_arrays(tmp_path / "level_00" / "start.npz")
     assert files.digest(start) == files.digest(lenet().state_dict())
     for r in records:
-        end = files.load_ticket(end_of(tmp_path, r["level"]))
-        assert Ticket(end.masks, start).digest() == r["ticket"]
-        assert files.digest(end.state) == r["trained"]
-        assert end.weights_left == r["weights_left"]
-    assert files.digest(model.state_dict()) == records[-1]["trained"]
+        end = files.load_ticket(end_of(tmp_path, r.level))
+        assert Ticket(end.masks, start).digest() == r.ticket
+        assert files.digest(end.state) == r.trained
+        assert end.weights_left == r.weights_left
+    assert files.digest(model.state_dict()) == records[-1].trained
 
 
 def test_level_0_is_dense_and_every_level_starts_from_the_first_weights(tmp_path, monkeypatch):
@@ -157,7 +158,7 @@ def test_invariants_are_checked_in_every_epoch(tmp_path, monkeypatch):
     check = "quatgrad.lth.search.level_masks.check_pruning"
     monkeypatch.setattr(check, lambda *a: calls.append("pruning"))
     records, _ = run(tmp_path, levels=1)
-    assert calls == [name for r in records for name in r["checks"]]
+    assert calls == [name for r in records for name in r.checks]
 
 
 # ---------------------------------------------------------------------------- going on
@@ -168,8 +169,8 @@ def test_one_level_and_then_two_is_two_at_once(tmp_path, algebra):
     run(tmp_path / "once", 2, algebra)
     reported = []
     for levels in (0, 1, 2):
-        run(tmp_path / "steps", levels, algebra, report=reported.append)
-    assert [(r["level"], r["resumed"]) for r in reported] == [
+        run(tmp_path / "steps", levels, algebra, report=lambda *report: reported.append(report))
+    assert [(r.level, resumed) for r, resumed, _ in reported] == [
         (0, False), (0, True), (1, False), (0, True), (1, True), (2, False),
     ]  # fmt: skip
     assert files_of(tmp_path / "steps") == files_of(tmp_path / "once")
@@ -191,14 +192,14 @@ def test_a_network_that_draws_as_it_trains_goes_on_with_the_same_bits(tmp_path):
 
 def test_a_finished_search_answers_from_its_record(tmp_path, monkeypatch):
     records, model = run(tmp_path)
-    monkeypatch.setattr(LEVEL, "train", no_training)
+    monkeypatch.setattr(LEVEL, "train_steps", no_training)
     again, same = run(tmp_path)
     assert again == records
     assert files.digest(same.state_dict()) == files.digest(model.state_dict())
     fewer, at_1 = run(tmp_path, levels=1)
     assert fewer == records[:2]
-    assert files.digest(at_1.state_dict()) == records[1]["trained"]
-    assert files.read_records(tmp_path) == records  # level 2 is still there
+    assert files.digest(at_1.state_dict()) == records[1].trained
+    assert read_records(tmp_path) == records  # level 2 is still there
     assert run(tmp_path)[0] == records
 
 
@@ -212,13 +213,13 @@ def test_a_network_that_does_not_fit_its_directory_is_refused(tmp_path):
 
 
 def accuracies(monkeypatch, values):
-    """A `train` that does nothing and ends each level with the next of the accuracies."""
+    """A `train_steps` that does nothing and ends each level with the next of the accuracies."""
     values = iter(values)
 
     def fake(*args, **kwargs):
-        return [Epoch(1.0, 0.5, 1.0, next(values), 0.0)]
+        yield TrainState([Epoch(1.0, 0.5, 1.0, next(values), 0.0)])
 
-    monkeypatch.setattr(LEVEL, "train", fake)
+    monkeypatch.setattr(LEVEL, "train_steps", fake)
 
 
 @pytest.mark.parametrize(
@@ -239,8 +240,8 @@ def test_it_ends_two_levels_after_the_accuracy_fell_below_the_floor(
     assert LEVELS_BELOW_FLOOR == 2
     accuracies(monkeypatch, values)
     records, _ = run(tmp_path, levels=6, floor=floor)
-    assert [r["accuracy"] for r in records] == values[:ran]
-    monkeypatch.setattr(LEVEL, "train", no_training)
+    assert [r.accuracy for r in records] == values[:ran]
+    monkeypatch.setattr(LEVEL, "train_steps", no_training)
     assert run(tmp_path, levels=6, floor=floor)[0] == records
 
 
@@ -253,8 +254,8 @@ def test_what_a_command_answers_does_not_depend_on_the_commands_before(tmp_path,
     assert (len(short), len(long)) == (4, 6)
     again, model = run(tmp_path, levels=5, floor=0.2)
     assert again == short
-    assert files.read_records(tmp_path) == long
-    assert files.digest(model.state_dict()) == short[-1]["trained"]
+    assert read_records(tmp_path) == long
+    assert files.digest(model.state_dict()) == short[-1].trained
 
 
 def test_levels_that_cannot_prune_any_more_still_run(tmp_path, monkeypatch):
@@ -262,7 +263,7 @@ def test_levels_that_cannot_prune_any_more_still_run(tmp_path, monkeypatch):
     accuracies(monkeypatch, [0.5] * 12)
     records, model = run(tmp_path, levels=11, keep=0.1)
     fewest = sum(w.components for _, w in model.weight_parameters())
-    assert [r["weights_left"] for r in records[-2:]] == [fewest, fewest]
+    assert [r.weights_left for r in records[-2:]] == [fewest, fewest]
 
 
 def test_no_bar_is_drawn_where_nobody_looks(tmp_path, capsys):
@@ -292,9 +293,9 @@ def test_find_tickets_is_the_search_in_memory_bit_for_bit(tmp_path, algebra, cho
     levels = list(find_tickets(model, dataset(), RECIPE, rule, 2))
     assert len(levels) == len(records) == 3
     for record, (ticket, accuracy, state) in zip(records, levels, strict=True):
-        assert record["ticket"] == ticket.digest()
-        assert record["accuracy"] == accuracy
-        assert record["trained"] == files.digest(state)
+        assert record.ticket == ticket.digest()
+        assert record.accuracy == accuracy
+        assert record.trained == files.digest(state)
 
 
 def test_find_tickets_of_another_seed_and_of_validation_images(tmp_path):
@@ -302,5 +303,5 @@ def test_find_tickets_of_another_seed_and_of_validation_images(tmp_path):
     search = search_of(tmp_path, 1, lenet(seed=3), 3, progress=False)
     records = replace(search, dataset=images).run()
     levels = list(find_tickets(lenet(seed=3), images, RECIPE, Rule(0.6), 1, seed=3))
-    assert [r["ticket"] for r in records] == [x.ticket.digest() for x in levels]
-    assert [r["validation_accuracy"] for r in records] == [x.accuracy for x in levels]
+    assert [r.ticket for r in records] == [x.ticket.digest() for x in levels]
+    assert [r.validation_accuracy for r in records] == [x.accuracy for x in levels]

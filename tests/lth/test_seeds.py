@@ -10,6 +10,7 @@ from tiny_runs import dataset, lenet, search_of
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment.verify import verify
+from quatgrad.lth.results.run import Run
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import read_end, read_start
 
@@ -95,7 +96,7 @@ def test_the_command_holds_a_seed_in_all_trials_and_moves_the_others(tmp_path, c
         masks[own] = [files.digest(read_end(t / "real" / "level_01").masks) for t in trials]
         shuffled[own] = [files.digest(read_end(t / "real-shuffled" / "level_01").masks)
                          for t in trials]  # fmt: skip
-        assert verify(folder)["wrong"] == []
+        assert verify(Run(folder))["wrong"] == []
     assert starts["init"][0] == starts["init"][1]
     assert starts["prune"] == starts[""]
     assert len({*starts[""], *starts["init"]}) == 3

@@ -19,9 +19,10 @@ from quatgrad.kernels.registry import kernels_of
 from quatgrad.lth import Search
 from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.search import checkpoint
+from quatgrad.lth.search.search import ControlOf
 from quatgrad.lth.search.signals import Interrupted
 from quatgrad.lth.store import files
-from quatgrad.lth.store.stage import Stage, read_end, read_record
+from quatgrad.lth.store.stage import Stage, read_end, read_record, read_records
 from quatgrad.train import Recipe, train, train_steps
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def test_keys_stay_what_they_are():
     assert plan(many, "quaternion")[1].name == "level_01-resnet8-quaternion-bd009c08a554"
     source = search_of(Path("x"), 2, None)
     source = replace(source, dataset=Named(), stages=Path("runs/stages"))
-    control = replace(source, source=source, branch={"control": "shuffled"})
+    control = replace(source, control=ControlOf(source, name="shuffled"))
     assert control.plan()[1].name == "control_01-7ac62ffc0d16"
 
 
@@ -179,7 +180,7 @@ def test_a_directory_links_to_its_stages_and_a_stage_says_what_it_is(tmp_path):
         "checks.json", "done", "end.npz", "record.json", "stage.json",
     ]  # fmt: skip
     assert sorted(set(os.listdir(dense)) - set(os.listdir(level))) == ["start.npz"]
-    said = files.read_json(level / "stage.json")
+    said = json.loads((level / "stage.json").read_text())
     assert said["parents"] == {"before": dense.name, "dense": dense.name}
     assert said["parameters"] == {"keep": 0.6, "level": 1}
     assert json.loads((level / "done").read_text()).keys() == set(os.listdir(level)) - {"done"}
@@ -188,7 +189,7 @@ def test_a_directory_links_to_its_stages_and_a_stage_says_what_it_is(tmp_path):
 def test_checks_say_what_when_and_how_often(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     run(tmp_path, 1)
-    checks = files.read_json(tmp_path / "level_01" / "checks.json")
+    checks = json.loads((tmp_path / "level_01" / "checks.json").read_text())
     meaning = checks.pop("meaning")
     steps = RECIPE.epochs * 3  # 48 images in batches of 16, saved after each
     assert checks == {
@@ -198,7 +199,7 @@ def test_checks_say_what_when_and_how_often(tmp_path, monkeypatch):
     }
     assert meaning.keys() == {"pruning", "start", "pruned", "unchanged"}
     assert all(len(text) > 20 for text in meaning.values())
-    dense = files.read_json(tmp_path / "level_00" / "checks.json")
+    dense = json.loads((tmp_path / "level_00" / "checks.json").read_text())
     assert dense["start"] == {"start": 1}
 
 
@@ -244,7 +245,7 @@ def test_killed_after_any_step_it_goes_on_with_the_next(tmp_path, monkeypatch, c
         with monkeypatch.context() as m:
             assert len(run_counted(m, directory, choice)) == total - steps
         assert files_of(directory) == files_of(tmp_path / "whole"), steps
-    assert timeless(files.read_records(directory)) == timeless(whole)
+    assert timeless(read_records(directory)) == timeless(whole)
 
 
 def run_counted(m, directory, choice):
@@ -317,17 +318,17 @@ def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
 
 
 def test_a_signal_while_a_level_is_written_lets_it_finish(tmp_path, monkeypatch):
-    honest = files.seal
+    honest = files.finalize
 
     def signalled(directory):
         signal.raise_signal(signal.SIGTERM)
         honest(directory)
 
-    monkeypatch.setattr(files, "seal", signalled)
+    monkeypatch.setattr(files, "finalize", signalled)
     with pytest.raises(Interrupted) as stopped:
         run(tmp_path, 1)
     assert stopped.value.saved == "a finished level"
-    assert len(files.read_records(tmp_path)) == 1
+    assert len(read_records(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -353,7 +354,7 @@ def test_a_thread_has_no_signals_and_runs_all_the_same(tmp_path):
     thread = Thread(target=run, args=(tmp_path, 0))
     thread.start()
     thread.join()
-    assert len(files.read_records(tmp_path)) == 1
+    assert len(read_records(tmp_path)) == 1
 
 
 # ---------------------------------------------------------------------------- a full disk
@@ -448,6 +449,6 @@ run(Path(sys.argv[1]), 1, stages=Path({str(tmp_path / "stages")!r}), score=sys.a
     ends = [read_end(tmp_path / score / "level_00").digest() for score in ("magnitude", "random")]
     assert ends[0] == ends[1]
     assert len(list((tmp_path / "stages").glob("dense-*"))) == 1
-    assert timeless(files.read_records(tmp_path / "random")) == timeless(
+    assert timeless(read_records(tmp_path / "random")) == timeless(
         run(tmp_path / "alone", 1, score="random")[0]
     )

@@ -15,7 +15,7 @@ from quatgrad.errors import OptionError
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment import runs, sweep
 from quatgrad.lth.experiment.options import resolve
-from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 
 needs_dask = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed")
 needs_submitit = pytest.mark.skipif(not find_spec("submitit"), reason="submitit is not installed")
@@ -75,7 +75,7 @@ def test_no_workers():
 def test_a_job_says_where_it_ran_or_what_is_wrong(tmp_path, capsys):
     options = resolve({"preset": "smoke", "levels": 0, "out": str(tmp_path), "quiet": True})
     (directory,) = [sweep.Job(options)()["run"]]
-    assert [str(p) for p in runs.directories(tmp_path)] == [directory]
+    assert [str(p) for p in [r.path for r in runs.runs_in(tmp_path)]] == [directory]
     assert capsys.readouterr().out == ""
     wrong = resolve({"preset": "smoke", "lr": 1e10, "out": str(tmp_path), "quiet": True})
     assert "training diverged" in sweep.Job(wrong)()["error"]
@@ -101,8 +101,8 @@ VARY = ["--vary", "seed=0,1", "--vary", "algebra=real,quaternion", "--vary",
 def searches(out):
     """Every search of every run: its records without times, and its last end."""
     return {
-        str(path.relative_to(out)): timeless(files.read_records(path))
-        for run in runs.directories(out)
+        str(path.relative_to(out)): timeless(read_records(path))
+        for run in [r.path for r in runs.runs_in(out)]
         for path in run.glob("trial*/*")
     }
 
@@ -145,7 +145,7 @@ def test_local_processes_by_submitit(tmp_path, capsys):
                               "--out", tmp_path)  # fmt: skip
     assert code == 0, err
     assert "2 of 2 runs are finished" in printed
-    assert len(runs.directories(tmp_path)) == 2
+    assert len([r.path for r in runs.runs_in(tmp_path)]) == 2
 
 
 @needs_submitit

@@ -1,6 +1,7 @@
 """Files: whole or not at all, undamaged or named; runs that are killed and go on."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from level_records import record
 from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, random_masks, run, timeless
 
 from quatgrad.errors import RunError
@@ -19,6 +21,7 @@ from quatgrad.lth import Ticket, rewind
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.search import checkpoint
 from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 from quatgrad.train import evaluate, train
 
 ROOT = Path(__file__).parents[2]
@@ -292,27 +295,27 @@ def test_preparing_leaves_nothing_behind(tmp_path):
 # ---------------------------------------------------------------------------- records
 
 
-RECORDS = [{"level": i, "accuracy": 0.1 * i, "epochs": [{"loss": 1 / 3}]} for i in range(3)]
+RECORDS = [record(i, 1, 1, 0.1 * i, loss=1 / 3) for i in range(3)]
 
 
 @pytest.fixture
 def recorded(tmp_path):
-    for record in RECORDS:
-        path = files.level_path(tmp_path, record["level"])
+    for made in RECORDS:
+        path = files.level_path(tmp_path, made.level)
         path.mkdir()
-        files.write_json(path / "record.json", record)
-        files.seal(path)
+        made.write(path / "record.json")
+        files.finalize(path)
     return tmp_path
 
 
 def test_records_come_back_as_they_were(recorded, tmp_path):
-    assert files.read_records(tmp_path / "nothing") == []
-    assert files.read_records(recorded) == RECORDS
+    assert read_records(tmp_path / "nothing") == []
+    assert read_records(recorded) == RECORDS
 
 
 def test_a_level_counts_from_the_moment_it_is_done(recorded):
     (recorded / "level_01" / files.DONE).unlink()
-    assert files.read_records(recorded) == RECORDS[:1]
+    assert read_records(recorded) == RECORDS[:1]
 
 
 @pytest.mark.parametrize(("name", "damage"), [
@@ -330,17 +333,17 @@ def test_damaged_records_are_named(recorded, name, damage):
     path = recorded / "level_01" / name
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(RunError, match=r"level_01/(record\.json|done) is damaged"):
-        files.read_records(recorded)
+        read_records(recorded)
 
 
 def test_records_that_are_missing_or_cannot_be_read_are_named(recorded):
     path = recorded / "level_01" / "record.json"
     path.unlink()
     with pytest.raises(RunError, match=r"record\.json is missing"):
-        files.read_records(recorded)
+        read_records(recorded)
     path.mkdir()
     with pytest.raises(RunError, match=r"record\.json cannot be read \(Is a directory"):
-        files.read_records(recorded)
+        read_records(recorded)
 
 
 def test_a_link_is_relative_and_moves_with_its_folder(tmp_path):
@@ -513,10 +516,10 @@ def test_the_kill_test_itself_finds_no_difference(tmp_path):
     command = [sys.executable, ROOT / "experiments" / "kill_test.py", "--kills", "3", "--result"]
     ended = subprocess.run([*command, result], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    told = files.read_json(result)
+    told = json.loads((result).read_text())
     assert (told["kills"], told["different"], told["finished levels lost"]) == (3, [], [])
     assert sum(told["killed in"].values()) == 3
-    recorded = files.read_json(ROOT / "experiments" / "results" / "kill-test.json")
+    recorded = json.loads((ROOT / "experiments" / "results" / "kill-test.json").read_text())
     assert recorded["kills"] >= 100
     assert (recorded["different"], recorded["finished levels lost"]) == ([], [])
 

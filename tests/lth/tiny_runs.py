@@ -42,7 +42,7 @@ def run(directory, levels=2, algebra="quaternion", seed=0, **options):
     recipe = options.pop("recipe", RECIPE)
     how = {"keep": 0.6, "floor": 0.0} | options
     others = {"progress": False}
-    names = ("label", "report", "progress", "source", "control", "from_scratch", "stages", "what")
+    names = ("label", "report", "progress", "control", "stages", "what")
     others |= {k: how.pop(k) for k in names if k in how}
     search = search_of(directory, levels, model, seed, how, recipe, **others)
     return search.run(), model
@@ -55,18 +55,19 @@ def search_of(directory, levels, model, seed=0, how=None, recipe=RECIPE, **other
 
 
 def timeless(records):
-    """Records without what may differ between two runs of the same."""
-    records = [{k: v for k, v in r.items() if k not in ("seconds", "resumed")} for r in records]
-    for r in records:
+    """Records, as they stand in files, without what may differ between two runs of the same."""
+    plain = [{k: v for k, v in r.plain().items() if k != "seconds"} for r in records]
+    for r in plain:
         r["epochs"] = [{k: v for k, v in e.items() if k != "seconds"} for e in r["epochs"]]
-    return records
+    return plain
 
 
 def files_of(directory):
     """What a search left: its levels without times, and the digests of their arrays by name."""
     from quatgrad.lth.store import files
+    from quatgrad.lth.store.stage import read_records
 
-    records = files.read_records(directory)
+    records = read_records(directory)
     return {"records": timeless(records)} | {
         f"{level}/{p.name}": files.digest(files.read_arrays(p))
         for level in range(len(records))

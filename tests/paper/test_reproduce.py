@@ -8,7 +8,6 @@ from paper_runs import write_run
 from quatgrad import models
 from quatgrad.errors import OptionError
 from quatgrad.lth.experiment.experiment import create
-from quatgrad.lth.store import files
 from quatgrad.paper import experiments
 from quatgrad.paper.experiments import EXPERIMENTS, IMAGES, SCALES, cost, options
 from quatgrad.paper.published import published
@@ -147,7 +146,7 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path, capsys):
     assert names == {f"{p}.{kind}" for p in pictures for kind in ("png", "svg")} | {
         "verify.txt", "verify.json",
     }  # fmt: skip
-    found = files.read_json(out / "verify.json")
+    found = json.loads((out / "verify.json").read_text())
     assert [(c["algebra"], c["trials"], c["made"]) for c in found["curves"]] == [
         ("real", 2, True), ("quaternion", 2, True), ("half", 2, True),
     ]  # fmt: skip
@@ -168,5 +167,5 @@ def test_images_of_ones_own_are_not_made(tmp_path, capsys):
     argv = ["run", "mnist-lenet-12", "--quiet", "--levels", "1", "--algebra", "real",
             "--out", str(tmp_path), "--data-dir", str(tmp_path / "data")]  # fmt: skip
     assert main(argv) == 0
-    (curve,) = files.read_json(tmp_path / "mnist-lenet-12-tiny" / "verify.json")["curves"]
+    (curve,) = json.loads((tmp_path / "mnist-lenet-12-tiny" / "verify.json").read_text())["curves"]
     assert (curve["made"], curve["scaled"], len(curve["levels"])) == (False, "epochs 1 for 20", 2)

@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import pytest
 from paper_runs import write_level, write_run
 
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_records
 from quatgrad.paper import verify
 from quatgrad.paper.measure import jitter
 from quatgrad.paper.ours import MADE, published_preset, read_run
@@ -82,7 +84,7 @@ def test_what_is_no_run_is_refused(tmp_path):
         read_run(write_run(tmp_path / "run", {"quaternion": [[0.5]]}))
     run = write_run(tmp_path / "other", {"real": [[0.5]]})
     folder = run / "trial0" / "real"
-    write_level(folder, files.read_records(folder)[0] | {"costs": None})
+    write_level(folder, msgspec.structs.replace(read_records(folder)[0], costs=None))
     with pytest.raises(RunError, match="not counted"):
         read_run(run)
 

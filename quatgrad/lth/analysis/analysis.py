@@ -21,9 +21,11 @@ from quatgrad.lth.analysis.connectivity import Line
 from quatgrad.lth.analysis.overlap import Overlap, expanded, overlap
 from quatgrad.lth.prune.flow import connected
 from quatgrad.lth.prune.rule import Masks
-from quatgrad.lth.results.curve import Record, area, matching, sparsest
+from quatgrad.lth.results.curve import area, matching, sparsest
 from quatgrad.lth.results.plot import save
+from quatgrad.lth.results.run import Run
 from quatgrad.lth.store import files
+from quatgrad.lth.store.records import Record
 from quatgrad.lth.store.stage import read_end
 from quatgrad.nn import Module
 
@@ -32,24 +34,25 @@ Network = tuple[Module, tuple[int, int, int]]
 Levels = list[tuple[Record, Masks]]  # one for each finished level
 
 
-def read(directory: Path) -> list[dict[str, Levels]]:
+def read(run: Run) -> list[dict[str, Levels]]:
     """For each trial of a run, the levels of each network and control by name."""
-    trials = []
-    for folder in sorted(directory.glob("trial*"), key=lambda p: int(p.name[5:])):
-        runs = {}
-        for path in sorted(folder.iterdir()):
-            records = files.read_records(path) if path.is_dir() else []
-            ends = [read_end(files.level_path(path, r["level"])) for r in records]
-            if records:
-                runs[path.name] = [(r, end.masks) for r, end in zip(records, ends, strict=True)]
-        trials.append(runs)
-    if not any(trials):
-        raise RunError(f"{directory} has no finished level to analyse; run it first")
+    trials = [
+        {
+            name: [
+                (record, read_end(files.level_path(run.search_path(number, name), level)).masks)
+                for level, record in enumerate(records)
+            ]
+            for name, records in sorted(trial.items())
+        }
+        for number, trial in run.trials.items()
+    ]
+    if not trials:
+        raise RunError(f"{run.path} has no finished level to analyse; run it first")
     return trials
 
 
 def analyse(
-    directory: str | Path,
+    run: str | Path | Run,
     networks: Mapping[str, Network] | None = None,
     tolerance: float = 0.01,
     lines: Mapping[str, Line] | None = None,
@@ -66,10 +69,12 @@ def analyse(
         curves    of each network: area, and the sparsest level that matches
         lines     those given, each with its barrier
     """
-    directory = Path(directory)
-    trials = read(directory)
+    run = run if isinstance(run, Run) else Run(Path(run))
+    trials = read(run)
     described = {
-        name: [describe(record, masks, (networks or {}).get(name)) for record, masks in levels]
+        name: [
+            describe(record.level, masks, (networks or {}).get(name)) for record, masks in levels
+        ]
         for name, levels in trials[0].items()
     }
     found = {
@@ -79,7 +84,7 @@ def analyse(
         "curves": curves(trials, tolerance),
         "lines": {name: asdict(x) | {"barrier": x.barrier} for name, x in (lines or {}).items()},
     }
-    folder = directory / "analysis"
+    folder = run.path / "analysis"
     files.prepare_directory(folder)
     files.write_json(folder / "analysis.json", found)
     drawn = {"lines": plots.line(lines)} if lines else {}
@@ -89,7 +94,7 @@ def analyse(
     return found
 
 
-def describe(record: Record, masks: Masks, network: Network | None = None) -> dict[str, Any]:
+def describe(level: int, masks: Masks, network: Network | None = None) -> dict[str, Any]:
     """One ticket in numbers.
 
     effective     weights alive on a path from a pixel to a class; None without the network
@@ -105,7 +110,7 @@ def describe(record: Record, masks: Masks, network: Network | None = None) -> di
     alive = connected(*network, masks) if network else None
     effective = sum(int(m.sum()) for m in alive.values()) if alive else None
     return {
-        "level": record["level"],
+        "level": level,
         "weights_left": left,
         "density": left / total,
         "effective": effective,
@@ -186,8 +191,8 @@ def curves(trials: Sequence[Mapping[str, Levels]], tolerance: float) -> dict[str
     found = {}
     for name in dict.fromkeys(name for runs in trials for name in runs):
         members = [[r for r, _ in runs[name]] for runs in trials if name in runs]
-        low = max(min(r["weights_left"] for r in records) for records in members)
-        high = min(records[0]["weights_left"] for records in members)
+        low = max(min(r.weights_left for r in records) for records in members)
+        high = min(records[0].weights_left for records in members)
         matches = matching(members, tolerance)
         areas = [area(records, low, high) for records in members] if low < high else []
         found[name] = {

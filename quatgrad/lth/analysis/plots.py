@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 
 from quatgrad.lth.analysis.connectivity import Line
 from quatgrad.lth.results.plot import style
+from quatgrad.lth.store.records import Record
 
 Levels = Sequence[Mapping[str, Any]]
 
@@ -154,7 +155,7 @@ def overlaps(found: Mapping[str, Levels], levels: Mapping[str, Levels]) -> Figur
 
 @styled
 def matching(
-    curves: Mapping[str, Any], accuracies: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
+    curves: Mapping[str, Any], accuracies: Mapping[str, Sequence[Sequence[Record]]]
 ) -> Figure:
     """Accuracy less that of the dense network; a star at the sparsest level that matches it.
 
@@ -163,7 +164,7 @@ def matching(
     fig = Figure()
     ax = fig.add_subplot()
     for name, curve in curves.items():
-        full = accuracies[name][0][0]["weights_total"] if name in accuracies else None
+        full = accuracies[name][0][0].weights_total if name in accuracies else None
         if full is None:
             continue
         x = [100 * m["weights_left"] / full for m in curve["matching"]]

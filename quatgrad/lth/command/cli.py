@@ -80,8 +80,8 @@ def branch(arguments: list[str]) -> int:
     given, as_json = _given(p, arguments)
     if "control" not in given:
         raise OptionError(f"branch trains a control beside a run: --control {'|'.join(CONTROLS)}")
-    directory = runs.find(given.pop("run"), given.pop("out", "runs"))
-    first = experiment.options_of(directory)
+    run = runs.find(given.pop("run"), given.pop("out", "runs"))
+    directory, first = run.path, experiment.options_of(run)
     here: dict[str, Any] = {"out": str(directory.parent), "quiet": False, "plot": None}
     options = replace(first, **(here | spelled_out(given)))
     if options.config("") != first.config(""):
@@ -93,7 +93,7 @@ def _run(options: Options, as_json: bool) -> int:
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
         directory, trials = experiment.run(options)
     if as_json:
-        print(json.dumps({"run": str(directory), "trials": trials}, indent=1))
+        print(json.dumps({"run": str(directory), "trials": runs.plain(trials)}, indent=1))
     return 0
 
 
@@ -107,24 +107,23 @@ def planned(arguments: list[str]) -> int:
 def listed(arguments: list[str]) -> int:
     """list: every run in --out."""
     given, as_json = _given(_small("list", ""), arguments)
-    found = [runs.summary(path) for path in runs.directories(Path(given["out"]))]
+    found = [runs.summary(run) for run in runs.runs_in(Path(given["out"]))]
     return _tell(found, runs.list_text(found), as_json)
 
 
 def show(arguments: list[str]) -> int:
     """show RUN: options, table, stages."""
     given, as_json = _given(_small("show", "one"), arguments)
-    directory = runs.find(given["run"], given["out"])
-    told = runs.show(directory)
-    return _tell(told, runs.show_text(directory, told), as_json)
+    run = runs.find(given["run"], given["out"])
+    return _tell(runs.show(run), runs.show_text(run), as_json)
 
 
 def compared(arguments: list[str]) -> int:
     """compare RUN ...: their networks side by side."""
     given, as_json = _given(_small("compare", "many"), arguments)
-    paths = [runs.find(run, given["out"]) for run in given["runs"]]
-    found = runs.side_by_side(paths)
-    return _tell(compare.rows(found), runs.side_by_side_text(paths, found), as_json)
+    compared = [runs.find(run, given["out"]) for run in given["runs"]]
+    found = runs.side_by_side(compared)
+    return _tell(compare.rows(found), runs.side_by_side_text(compared, found), as_json)
 
 
 def plotted(arguments: list[str]) -> int:
@@ -132,13 +131,13 @@ def plotted(arguments: list[str]) -> int:
     p = _small("plot", "one")
     p.add_argument("--plot", metavar="FILE", help="draw it there (.png or .svg), not in the run")
     given, as_json = _given(p, arguments)
-    directory = runs.find(given["run"], given["out"])
+    run = runs.find(given["run"], given["out"])
     files = (
         [Path(given["plot"])]
         if "plot" in given
-        else [directory / "accuracy.png", directory / "accuracy.svg"]
+        else [run.path / "accuracy.png", run.path / "accuracy.svg"]
     )
-    runs.draw(directory, files)
+    runs.draw(run, files)
     told = [str(path) for path in files]
     return _tell(told, "\n".join(told), as_json)
 
@@ -155,9 +154,9 @@ def analysed(arguments: list[str]) -> int:
     p.add_argument("--data-dir", metavar="DIR", help="where the images lie now")
     p.add_argument("--backend", choices=tuple(BACKENDS), help="what computes, if not as in the run")
     given, as_json = _given(p, arguments)
-    directory = runs.find(given.pop("run"), given.pop("out"))
-    found = report.report(directory, **given)
-    return _tell(found, report.text(directory, found), as_json)
+    run = runs.find(given.pop("run"), given.pop("out"))
+    found = report.report(run, **given)
+    return _tell(found, report.text(run.path, found), as_json)
 
 
 def verified(arguments: list[str]) -> int:

@@ -12,16 +12,10 @@ from quatgrad.data import Dataset, num_batches
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth.analysis.analysis import analyse
 from quatgrad.lth.analysis.connectivity import Line, stability
-from quatgrad.lth.experiment.experiment import (
-    create,
-    load,
-    options_of,
-    records_of,
-    run_path,
-    trial_path,
-)
+from quatgrad.lth.experiment.experiment import create, load, options_of, run_path
 from quatgrad.lth.experiment.options import Options
-from quatgrad.lth.experiment.verify import protocol_of, start_of
+from quatgrad.lth.results.run import Run
+from quatgrad.lth.search.start import protocol_of, start_of
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import Stage, read_record
 from quatgrad.nn import Module
@@ -29,7 +23,7 @@ from quatgrad.train import Epoch
 
 
 def report(
-    directory: Path, tolerance: float = 0.01, connectivity: Sequence[int] = (), **where: Any
+    run: Run, tolerance: float = 0.01, connectivity: Sequence[int] = (), **where: Any
 ) -> dict[str, Any]:
     """`analyse` of a run on record; `where`: a data_dir and a backend that are not the run's.
 
@@ -39,15 +33,15 @@ def report(
     """
     if not tolerance >= 0:
         raise OptionError(f"--tolerance is a difference of accuracies, at least 0; got {tolerance}")
-    options = replace(options_of(directory), **where)
+    options = replace(options_of(run), **where)
     set_backend(options.backend)
     set_precision(options.precision)
-    names = list(records_of(directory, 0))
+    names = list(run.records(0))
     seen = {network: load(options, network) for network in {n.partition("-")[0] for n in names}}
     for dataset in seen.values():
-        if run_path(options, dataset).name != directory.resolve().name:
+        if run_path(options, dataset).name != run.path.resolve().name:
             raise RunError(
-                f"the images that were found are not those that {directory} was trained "
+                f"the images that were found are not those that {run.path} was trained "
                 "on: say where they are with --data-dir"
             )
     networks = {}
@@ -57,13 +51,13 @@ def report(
         networks[name] = (create(options, kind, dataset, options.seed), dataset.input_shape)
     lines = {
         f"{name}, level {level}": two_orders(
-            options, trial_path(directory, 0) / name, level, networks[name][0], seen[name]
+            options, run.search_path(0, name), level, networks[name][0], seen[name]
         )
         for level in connectivity
         for name in names
         if "-" not in name
     }
-    return analyse(directory, networks, tolerance, lines)
+    return analyse(run, networks, tolerance, lines)
 
 
 def two_orders(
@@ -71,7 +65,7 @@ def two_orders(
 ) -> Line:
     """The line between two trainings of the ticket of a level in the directory of its search."""
     path = files.level_path(directory, level)
-    if level < 0 or not files.is_sealed(path):
+    if level < 0 or not files.is_final(path):
         raise OptionError(
             f"--connectivity {level}: {directory} has no finished level {level}; "
             "quatgrad-lth show lists those there are"
@@ -82,8 +76,7 @@ def two_orders(
         protocol = protocol_of(stage)
         batches = num_batches(len(dataset.train), recipe.batch_size)
         recipe = protocol.recipe(recipe, level, batches)
-        dense = read_record(stage.parent("dense"))["epochs"]
-        history = [Epoch(**e) for e in dense[: protocol.late]]
+        history = read_record(stage.parent("dense")).epochs[: protocol.late]
     return stability(model, ticket, dataset, recipe, history=history)
 
 

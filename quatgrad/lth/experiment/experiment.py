@@ -13,11 +13,12 @@ from typing import Any
 from quatgrad import data, models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
-from quatgrad.lth.experiment.options import NETWORKS, Options, overrides, resolve
+from quatgrad.lth.experiment.options import Options, overrides, resolve
 from quatgrad.lth.results import compare, plot
-from quatgrad.lth.search.search import Search
+from quatgrad.lth.results.run import Run
+from quatgrad.lth.search.search import ControlOf, Search
 from quatgrad.lth.store import files
-from quatgrad.lth.store.stage import Record
+from quatgrad.lth.store.records import Config, FirstRun, Record
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
@@ -41,7 +42,7 @@ def prepare(options: Options) -> dict[str, data.Dataset]:
     return datasets
 
 
-def run(options: Options) -> tuple[Path, list[compare.Runs]]:
+def run(options: Options) -> tuple[Path, list[compare.Trial]]:
     """One experiment: every network of the options, each trial; table and pictures on record.
 
     Returns its directory, and for each trial the records of each network.
@@ -57,7 +58,7 @@ def run(options: Options) -> tuple[Path, list[compare.Runs]]:
     clock = Clock(options)
     for _, search in searches(options, datasets, directory, clock):
         search.run()
-    trials = [records_of(directory, trial) for trial in range(options.trials)]
+    trials = [Run(directory).records(trial) for trial in range(options.trials)]
     conclude(options, dataset, directory, trials)
     return directory, trials
 
@@ -77,7 +78,7 @@ def searches(
         label = f"{name}, trial {trial}" if options.trials > 1 else name
         return Search(
             create(options, network, datasets[network], own.get("init", seed)), datasets[network],
-            recipe, trial_path(directory, trial) / name, plan, seed, label,
+            recipe, Run(directory).search_path(trial, name), plan, seed, label,
             partial(clock.report, label), not options.quiet, what=options.what(network),
             stages=Path(options.out) / "stages", seeds=own, **others,
         )  # fmt: skip
@@ -87,8 +88,9 @@ def searches(
         init = own.get("init", seed) + CONTROL_SEED
         fresh = create(options, network, datasets[network], init)
         change = partial(apply, CONTROLS[kind], fresh, own.get("prune", seed))
-        return search(trial, network, kind, source=source, control=change,
-                      branch={"control": kind}, from_scratch=kind in FROM_SCRATCH)  # fmt: skip
+        return search(
+            trial, network, kind, control=ControlOf(source, change, kind, kind in FROM_SCRATCH)
+        )
 
     late = [kind for kind in options.control if kind in FROM_ANOTHER_SEED]
     trials = list(itertools.product(range(options.trials), options.networks))
@@ -110,18 +112,6 @@ def donor(trial: int) -> int:
     return trial - 1 if trial else 1
 
 
-def trial_path(directory: Path, trial: int) -> Path:
-    """Where the searches of a trial are."""
-    return directory / f"trial{trial}"
-
-
-def records_of(directory: Path, trial: int) -> compare.Runs:
-    """What a trial has on record, network by network, in the order of pictures."""
-    known = [n + c for c in ("", *(f"-{c}" for c in CONTROLS)) for n in NETWORKS["all"]]
-    folder = trial_path(directory, trial)
-    return {n: records for n in known if (records := files.read_records(folder / n))}
-
-
 @dataclass
 class Clock:
     """Reports levels, and from those trained so far guesses how long the others will take."""
@@ -130,18 +120,17 @@ class Clock:
     reported: int = 0
     seconds: list[float] = field(default_factory=list)
 
-    def report(self, label: str, record: Record) -> None:
+    def report(self, label: str, record: Record, resumed: bool, first_pass: bool = False) -> None:
         """One line for a finished level."""
         self.reported += 1
-        percent = 100 * record["weights_left"] / record["weights_total"]
-        source = "from the record" if record["resumed"] else f"{record['seconds']:.1f} s"
-        if not record["resumed"]:
-            self.seconds.append(record["seconds"])
+        source = "from the record" if resumed else f"{record.seconds:.1f} s"
+        if not resumed:
+            self.seconds.append(record.seconds)
         line = (
-            f"  {label:>10}  level {record['level']:2d}  {record['weights_left']:>11,} weights "
-            f"({percent:6.2f} %)  test accuracy {record['accuracy']:7.2%}  {source}"
+            f"  {label:>10}  level {record.level:2d}  {record.weights_left:>11,} weights "
+            f"({100 * record.density:6.2f} %)  test accuracy {record.accuracy:7.2%}  {source}"
         )
-        line += f", {record['pass']}" if "pass" in record else ""
+        line += ", fine-tuned" if first_pass else ""
         if (left := self.left()) > 60:
             line += f", at most {duration(left)} to go"
         print(line, flush=True)
@@ -206,51 +195,39 @@ def open_directory(options: Options, dataset: data.Dataset) -> Path:
     files.prepare_directory(directory)
     path = directory / "config.json"
     if not path.exists():
-        first = {"preset": options.preset, "overrides": overrides(options)}
-        known = {"options": config, "first run as": first, "classes": dataset.num_classes}
-        files.write_json(path, known)
-    elif files.read_json(path).get("options") != config:
+        first = FirstRun(options.preset, overrides(options))
+        Config(options=config, first_run=first, classes=dataset.num_classes).write(path)
+    elif Config.read(path).options != config:
         raise RunError(f"{path} was changed by hand; delete its directory, run again")
     return directory
 
 
-def options_of(directory: Path) -> Options:
-    """The options that a run directory was first run with; `RunError` if there is no run."""
-    path = directory / "config.json"
-    if not path.exists():
-        raise RunError(f"{directory} holds no run: it has no config.json; name a run's directory")
-    said = files.read_json(path)
-    if not {"options", "first run as"} <= said.keys():
-        raise RunError(f"{directory} was run by another version of quatgrad; run it again")
-    config, first = said["options"], said["first run as"]
-    options = resolve({"preset": first["preset"], "model": config["model"]} | first["overrides"])
-    if options.config(config["data"]) != config:
-        raise RunError(f"{path} was changed by hand, or its preset since; run it again")
+def options_of(run: Run) -> Options:
+    """The options that a run was first run with; `RunError` if there is no run."""
+    config, first = run.config.options, run.config.first_run
+    given = {"preset": first.preset, "model": config["model"]} | first.overrides
+    try:
+        options = resolve(given)
+        same = options.config(str(config["data"])) == config
+    except (OptionError, TypeError) as error:
+        raise RunError(f"{run.path / 'config.json'} was changed by hand: {error}") from error
+    if not same:
+        raise RunError(
+            f"{run.path / 'config.json'} was changed by hand, or its preset since; run it again"
+        )
     return options
 
 
-def tables(runs: compare.Runs) -> list[str]:
-    """The networks in a table, and one for each control; then that of validation images, if any."""
-    kinds = dict.fromkeys(name.partition("-")[2] for name in runs)
-    of_kinds = [
-        compare.text_table({n: r for n, r in runs.items() if n.partition("-")[2] == kind})
-        for kind in kinds
-    ]
-    points = compare.points_table(runs)
-    return [*of_kinds, points] if points else of_kinds
-
-
 def conclude(
-    options: Options, dataset: data.Dataset, directory: Path, trials: list[compare.Runs]
+    options: Options, dataset: data.Dataset, directory: Path, trials: list[compare.Trial]
 ) -> None:
     """Table, verdict, CSV and pictures."""
     runs = compare.mean(trials)
-    print("\n" + "\n\n".join(tables(runs)))
+    print("\n" + "\n\n".join(compare.tables(runs)))
     if {"real", "quaternion"} <= runs.keys():
         print("\n" + compare.verdict(runs))
     files.write_csv(directory / "comparison.csv", compare.rows(runs))
-    title = f"{options.model} on {options.dataset}: lottery tickets"
-    figure = plot.figure(runs, title, 1 / dataset.num_classes)
+    figure = plot.figure(runs, Run(directory).config.title, 1 / dataset.num_classes)
     pictures = [directory / "accuracy.png", directory / "accuracy.svg"]
     for path in pictures + ([Path(options.plot)] if options.plot else []):
         plot.save(figure, path)

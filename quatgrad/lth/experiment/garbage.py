@@ -8,8 +8,9 @@ from pathlib import Path
 
 from quatgrad.errors import RunError
 from quatgrad.files import lock, temporary_files
-from quatgrad.lth.experiment.runs import directories, links
+from quatgrad.lth.experiment.runs import runs_in
 from quatgrad.lth.store import files
+from quatgrad.lth.store.records import StageFile
 
 #: A temporary file that is older belongs to nobody: writing one takes seconds.
 OLD = 3600.0
@@ -18,15 +19,15 @@ OLD = 3600.0
 def garbage(out: Path) -> list[Path]:
     """Stages that are not linked from a run, nor a parent of one that is; old temporary files."""
     needed: set[str] = set()
-    waiting = [p.resolve().name for run in directories(out) for p in links(run)]
+    waiting = [p.resolve().name for run in runs_in(out) for p in run.links]
     while waiting:
         name = waiting.pop()
-        said = out / "stages" / name / "stage.json"
-        if name not in needed and said.exists():
-            waiting += files.read_json(said)["parents"].values()
+        stage_file = out / "stages" / name / "stage.json"
+        if name not in needed and stage_file.exists():
+            waiting += StageFile.read(stage_file).parents.values()
         needed.add(name)
     stages = [p for p in sorted((out / "stages").glob("*")) if p.name not in needed]
-    runs = [p for run in directories(out) for p in (run, *run.glob("trial*/*/"))]
+    runs = [p for run in runs_in(out) for p in (run.path, *run.path.glob("trial*/*/"))]
     temporary = [
         p for folder in (*runs, *(out / "stages").glob("*")) for p in temporary_files(folder)
     ]

@@ -34,7 +34,8 @@ def plan(options: Options) -> dict[str, Any]:
     measured: dict[str, float] = {}
     for trial, search in searches(options, datasets, directory, Clock(options)):
         network = search.directory.name.partition("-")[0]
-        for stage in [*_first_pass(search), *search.plan()]:
+        first_pass = search.first_pass.plan() if search.first_pass else []
+        for stage in [*first_pass, *search.plan()]:
             if network not in measured and not stage.done:
                 measured[network] = seconds_per_epoch(
                     search.model, search.dataset, options.recipe()
@@ -57,18 +58,13 @@ def plan(options: Options) -> dict[str, Any]:
     }
 
 
-def _first_pass(search: Search) -> list[Stage]:
-    masks = search.masks_from
-    return masks.plan() if masks and masks is not search.source else []
-
-
 def _expected(stage: Stage, search: Search, epoch: float, options: Options) -> dict[str, Any]:
     """What a stage takes, or what it took."""
-    level = stage.parameters.get("level", 0)
+    level, control = stage.level, search.control
     if stage.done:
         return {"level": level, "done": True, "hours": 0.0, "bytes": size(stage.path)}
-    behind = 0 if not level or search.from_scratch else options.late
-    epochs = options.epochs - behind
+    from_start = level == 0 or (control is not None and control.from_scratch)
+    epochs = options.epochs - (0 if from_start else options.late)
     return {
         "level": level,
         "done": False,

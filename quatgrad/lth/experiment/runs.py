@@ -2,69 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from quatgrad.errors import RunError
-from quatgrad.lth.experiment.experiment import records_of, tables
 from quatgrad.lth.results import compare, plot
-from quatgrad.lth.store import files
-from quatgrad.lth.store.stage import Record
+from quatgrad.lth.results.run import Run
 
 
-def find(run: str, out: str) -> Path:
-    """The directory of a run: a path to it, or its name in `out`. `RunError` if it is none."""
+def find(run: str, out: str) -> Run:
+    """A run, by the path of its directory or its name in `out`. `RunError` if it is none."""
     for path in (Path(run), Path(out) / run):
         if (path / "config.json").exists():
-            return path
+            return Run(path)
     raise RunError(
         f"{run} is no run, and there is none of that name in {out}: quatgrad-lth list "
         "shows what is there"
     )
 
 
-def directories(out: Path) -> list[Path]:
+def runs_in(out: Path) -> list[Run]:
     """Every run in `out`."""
-    return sorted(p.parent for p in out.glob("*/config.json"))
+    return [Run(p.parent) for p in sorted(out.glob("*/config.json"))]
 
 
-def trials(directory: Path) -> list[compare.Runs]:
-    """The records of each trial of a run, in order."""
-    count = len(list(directory.glob("trial*")))
-    return [runs for trial in range(count) if (runs := records_of(directory, trial))]
-
-
-def links(directory: Path) -> list[Path]:
-    """The links of a run to its stages, those of first passes too."""
-    found = [*directory.glob("trial*/*/level_*"), *directory.glob("trial*/*/finetuned/level_*")]
-    return sorted(p for p in found if p.is_symlink())
-
-
-def summary(directory: Path) -> Record:
+def summary(run: Run) -> dict[str, Any]:
     """A run in short: its options, and for each network how far it came."""
-    all_of_it = trials(directory)
-    merged = compare.mean(all_of_it)
     networks = {
         name: {
-            "trials": sum(name in runs for runs in all_of_it),
-            "levels": len(records) - 1,
-            "accuracy": records[0]["accuracy"],
-            "last accuracy": records[-1]["accuracy"],
-            "percent left": 100 * records[-1]["weights_left"] / records[-1]["weights_total"],
+            "trials": sum(name in trial for trial in run.trials.values()),
+            "levels": len(levels) - 1,
+            "accuracy": levels[0].accuracy,
+            "last accuracy": levels[-1].accuracy,
+            "percent left": levels[-1].percent_left,
         }
-        for name, records in merged.items()
+        for name, levels in compare.mean([*run.trials.values()]).items()
     }
-    unfinished = [p.resolve().name for p in links(directory) if not files.is_sealed(p)]
-    config = files.read_json(directory / "config.json")["options"]
     return {
-        "run": directory.name,
-        "options": config,
+        "run": run.path.name,
+        "options": run.config.options,
         "networks": networks,
-        "unfinished": unfinished,
+        "unfinished": run.unfinished,
     }
 
 
-def list_text(found: list[Record]) -> str:
+def list_text(found: list[dict[str, Any]]) -> str:
     """One line for each network of each run."""
     if not found:
         return "no runs here"
@@ -85,55 +68,58 @@ def list_text(found: list[Record]) -> str:
     return "\n".join(lines)
 
 
-def show(directory: Path) -> Record:
+def show(run: Run) -> dict[str, Any]:
     """A run in full: its options, every record, and the stage that each is of."""
-    stages = {str(p.relative_to(directory)): p.resolve().name for p in links(directory)}
-    return summary(directory) | {"trials": trials(directory), "stages": stages}
+    stages = {str(p.relative_to(run.path)): p.resolve().name for p in run.links}
+    return summary(run) | {"trials": plain([*run.trials.values()]), "stages": stages}
 
 
-def show_text(directory: Path, told: Record) -> str:
+def plain(trials: Sequence[compare.Trial]) -> list[dict[str, list[dict[str, Any]]]]:
+    """The records of trials as JSON has them."""
+    return [{name: [r.plain() for r in trial[name]] for name in trial} for trial in trials]
+
+
+def show_text(run: Run) -> str:
     """The same for people: options, table, stages."""
-    options = ", ".join(f"{k} {v}" for k, v in told["options"].items())
-    found = "\n\n".join(tables(compare.mean(told["trials"]))) or "no level is finished"
-    stages = [f"  {link}  {stage}" for link, stage in told["stages"].items()]
-    return "\n".join([f"{directory}: {options}", "", found, "", "Stages:", *stages])
+    options = ", ".join(f"{k} {v}" for k, v in run.config.options.items())
+    tables = compare.tables(compare.mean([*run.trials.values()]))
+    stages = [f"  {p.relative_to(run.path)}  {p.resolve().name}" for p in run.links]
+    found = "\n\n".join(tables) or "no level is finished"
+    return "\n".join([f"{run.path}: {options}", "", found, "", "Stages:", *stages])
 
 
-def side_by_side(paths: list[Path]) -> compare.Runs:
+def side_by_side(runs: Sequence[Run]) -> compare.Curves:
     """The networks of several runs by "1 real", "2 real", ..., each the mean of its trials."""
     found = {
-        f"{number} {network}": records
-        for number, path in enumerate(paths, 1)
-        for network, records in compare.mean(trials(path)).items()
+        f"{number} {name}": levels
+        for number, run in enumerate(runs, 1)
+        for name, levels in compare.mean([*run.trials.values()]).items()
     }
     if not found:
-        raise RunError(f"{', '.join(map(str, paths))}: no level is finished, nothing to compare")
+        paths = ", ".join(str(run.path) for run in runs)
+        raise RunError(f"{paths}: no level is finished, nothing to compare")
     return found
 
 
-def side_by_side_text(paths: list[Path], found: compare.Runs) -> str:
+def side_by_side_text(runs: Sequence[Run], found: compare.Curves) -> str:
     """What the numbers mean, and how each run differs from the first; the table."""
-    options = [files.read_json(path / "config.json")["options"] for path in paths]
-    lines = []
-    for number, (path, own) in enumerate(zip(paths, options, strict=True), 1):
+    first, lines = runs[0].config.options, []
+    for number, run in enumerate(runs, 1):
+        own = run.config.options
         differs = [
             f"{k} {own.get(k, 'default')}"
-            for k in sorted({*own, *options[0]})
-            if own.get(k) != options[0].get(k)
+            for k in sorted({*own, *first})
+            if own.get(k) != first.get(k)
         ]
-        lines.append(f"{number}: {path.name}" + (f" ({', '.join(differs)})" if differs else ""))
+        lines.append(f"{number}: {run.path.name}" + (f" ({', '.join(differs)})" if differs else ""))
     return "\n".join([*lines, "", compare.text_table(found)])
 
 
-def draw(directory: Path, paths: list[Path]) -> None:
+def draw(run: Run, paths: list[Path]) -> None:
     """The picture of a run, once more, into files."""
-    runs, said = compare.mean(trials(directory)), files.read_json(directory / "config.json")
-    if not runs:
-        raise RunError(f"{directory}: no level is finished, nothing to draw")
-    if "classes" not in said:
-        raise RunError(f"{directory} was run by another version of quatgrad; run it again")
-    options: dict[str, Any] = said["options"]
-    title = f"{options['model']} on {options['dataset']}: lottery tickets"
-    figure = plot.figure(runs, title, 1 / said["classes"])
+    config, curves = run.config, compare.mean([*run.trials.values()])
+    if not curves:
+        raise RunError(f"{run.path}: no level is finished, nothing to draw")
+    figure = plot.figure(curves, config.title, 1 / config.classes)
     for path in paths:
         plot.save(figure, path)

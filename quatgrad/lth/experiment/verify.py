@@ -9,30 +9,28 @@ from typing import Any
 import numpy as np
 
 from quatgrad.errors import InvariantError, QuatgradError, RunError
-from quatgrad.lth.experiment.runs import links
 from quatgrad.lth.prune.rule import Masks
-from quatgrad.lth.search.level import early_path
-from quatgrad.lth.search.protocol import Protocol
+from quatgrad.lth.results.run import Run
+from quatgrad.lth.search.start import protocol_of, start_of
 from quatgrad.lth.store import files
-from quatgrad.lth.store.stage import Record, Stage, read_end, read_record, read_start
+from quatgrad.lth.store.records import Record
+from quatgrad.lth.store.stage import Stage, read_done, read_end, read_record
 from quatgrad.lth.ticket.checks import check_pruning
 from quatgrad.lth.ticket.ticket import Ticket, digest
-from quatgrad.nn import Buffer
-
-#: Of the parameters of a level, those that are not of its protocol.
-NO_PROTOCOL = ("level", "control", "seed_prune")
 
 
-def verify(run: Path) -> dict[str, Any]:
+def verify(run: Run) -> dict[str, Any]:
     """Check the run: how often each thing was found right, and a line for everything wrong."""
     right: Counter[str] = Counter()
     wrong: list[str] = []
-    config = files.read_json(run / "config.json")
-    if not run.name.endswith(files.config_key(config["options"])):
-        wrong.append(f"{run / 'config.json'} is not that of a run of this name")
+    try:
+        if not run.path.name.endswith(files.config_key(run.config.options)):
+            wrong.append(f"{run.path / 'config.json'} is not that of a run of this name")
+    except RunError as error:
+        wrong.append(f"{error}: it is not that of a run of this name")
     unfinished = []
-    for folder in sorted({p.resolve() for p in links(run)}):
-        if not files.is_sealed(folder):
+    for folder in sorted({p.resolve() for p in run.links}):
+        if not files.is_final(folder):
             unfinished.append(folder.name)
             continue
         try:
@@ -42,7 +40,7 @@ def verify(run: Path) -> dict[str, Any]:
         except (KeyError, TypeError, ValueError) as error:
             wrong.append(f"{folder.name}: something is missing or of another kind: {error!r}")
     return {
-        "run": run.name,
+        "run": run.path.name,
         "right": dict(sorted(right.items())),
         "wrong": wrong,
         "unfinished": unfinished,
@@ -53,14 +51,15 @@ def _stage(folder: Path, right: Counter[str]) -> None:
     """Raise for what is wrong with one stage; count what is right."""
     stage = Stage.load(folder)
     right["keys that follow from content and parents"] += 1
-    for name in files.read_json(folder / files.DONE):
-        files.read_sealed(folder / name)
+    checksums = read_done(folder)
+    for name in checksums:
+        files.read_sealed(folder / name, checksums)
         right["files with the checksum they were finished with"] += 1
     record, end = read_record(folder), read_end(folder)
-    if record["made from"] != stage.made_from():
+    if record.made_from != stage.made_from():
         raise RunError("its parents ended otherwise when it was made")
     found = (end.digest(), digest(end.state), end.weights_left, end.weights_total)
-    if found != tuple(record[k] for k in ("end", "trained", "weights_left", "weights_total")):
+    if found != (record.end, record.trained, record.weights_left, record.weights_total):
         raise RunError("end.npz is not what record.json was written of")
     right["records that agree with what was trained"] += 1
     _zeros(end)
@@ -86,13 +85,13 @@ def _masks(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> N
             raise InvariantError("a weight of the dense network is masked")
     elif "masks" in stage.parents:
         source = read_end(stage.parent("masks"))
-        if record["weights_left"] != source.weights_left:
+        if record.weights_left != source.weights_left:
             raise InvariantError("it has not as many weights as the masks that it took")
         if stage.kind == "level" and digest(masks) != digest(source.masks):
             raise InvariantError("its masks are not those that it took")
     else:
-        components = read_record(stage.parent("dense"))["components"]
-        protocol, level = protocol_of(stage), stage.parameters["level"]
+        components = read_record(stage.parent("dense")).components or {}
+        protocol, level = protocol_of(stage), stage.level
         old, times = protocol.prunings(read_end(stage.parent("before")).masks, level)
         check_pruning(old, masks, components, protocol.rule, times)
     right["masks that only shrink, by the rule's count"] += 1
@@ -105,46 +104,15 @@ def _start(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> N
     """
     if stage.kind == "control":
         return
-    if start_of(stage, masks).digest() != record["ticket"]:
+    if start_of(stage, masks).digest() != record.ticket:
         raise InvariantError("it did not start from mask x rewind state")
     right["starts that are mask x rewind state, bit for bit"] += 1
 
 
-def start_of(stage: Stage, masks: Masks) -> Ticket:
-    """The ticket with these masks that a stage, not of a control, was trained from."""
-    if not stage.parents:
-        return Ticket(masks, read_start(stage.path))
-    dense, end = stage.parent("dense"), read_end(stage.parent("before"))
-    protocol, early = protocol_of(stage), Ticket({}, read_start(dense))
-    if protocol.late:
-        early = files.load_ticket(early_path(dense, protocol.late))
-    memory = {"new": {}, "kept": end.optimizer_state, "restored": early.optimizer_state}[
-        protocol.memory
-    ]
-    network: Any = _Names(end.state, read_record(dense)["statistics"])
-    return Ticket(masks, protocol.state(network, early.state, end.state), memory)
-
-
-def protocol_of(stage: Stage) -> Protocol:
-    """The protocol that a level was made by."""
-    known = {k: v for k, v in stage.parameters.items() if k not in NO_PROTOCOL}
-    return Protocol(levels=0, **known)
-
-
-def text(told: dict[str, Any]) -> str:
+def text(found: dict[str, Any]) -> str:
     """What was found, as lines."""
-    lines = [f"  {count:5} {what}" for what, count in told["right"].items()]
-    lines += [f"  WRONG  {line}" for line in told["wrong"]]
-    lines += [f"  not finished: {name}" for name in told["unfinished"]]
-    end = f"{len(told['wrong'])} wrong" if told["wrong"] else "all of it as it says"
-    return "\n".join([f"{told['run']}: {end}", *lines])
-
-
-class _Names:
-    """What `Protocol.state` asks of a network: names, and which of them are statistics."""
-
-    def __init__(self, state: Any, statistics: list[str]):
-        self.state, self.statistics = state, statistics
-
-    def named_state(self) -> list[tuple[str, Any]]:
-        return [(n, Buffer(a) if n in self.statistics else a) for n, a in self.state.items()]
+    lines = [f"  {count:5} {what}" for what, count in found["right"].items()]
+    lines += [f"  WRONG  {line}" for line in found["wrong"]]
+    lines += [f"  not finished: {name}" for name in found["unfinished"]]
+    end = f"{len(found['wrong'])} wrong" if found["wrong"] else "all of it as it says"
+    return "\n".join([f"{found['run']}: {end}", *lines])

@@ -5,44 +5,79 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from scipy import stats
 
-from quatgrad.lth.search.selection import POINTS
-
-Record = dict[str, Any]
-Runs = Mapping[str, Sequence[Record]]  # network -> records of its levels
+from quatgrad.lth.store.records import POINTS, Record, Selected
 
 
-def mean(trials: Sequence[Runs]) -> Runs:
-    """Records whose accuracy is the mean over trials; `interval` is +- of it at 95 %.
+@dataclass(frozen=True)
+class SelectedMean:
+    """Means over trials of an epoch that validation images selected; `interval` of the accuracy."""
 
-    t s / sqrt(n) with Student's t of n - 1 degrees of freedom; none for one trial. A level counts
-    where all trials that have the network have it.
+    epoch: float
+    accuracy: float
+    interval: float | None
+
+
+@dataclass(frozen=True)
+class LevelMean:
+    """A level of a network: the mean accuracy of its trials.
+
+    interval   +- of it at 95 %, t s / sqrt(n) with Student's t of n - 1 degrees of freedom; None
+               for one trial
+    selection  the same of each epoch that validation images selected, if any
     """
+
+    level: int
+    weights_left: int
+    weights_total: int
+    accuracy: float
+    interval: float | None = None
+    trials: int = 1
+    selection: Mapping[str, SelectedMean] = field(default_factory=dict)
+
+    @property
+    def percent_left(self) -> float:
+        """Weights left, in % of the network's own."""
+        return 100 * self.weights_left / self.weights_total
+
+
+Trial = Mapping[str, Sequence[Record]]  # network -> records of its levels
+Curves = Mapping[str, Sequence[LevelMean]]  # network -> its levels
+
+
+def mean(trials: Sequence[Trial]) -> Curves:
+    """Means over trials. A level counts where all trials that have the network have it."""
     merged = {}
-    for name in dict.fromkeys(name for runs in trials for name in runs):
-        levels = zip(*(runs[name] for runs in trials if name in runs), strict=False)
+    for name in dict.fromkeys(name for trial in trials for name in trial):
+        levels = zip(*(trial[name] for trial in trials if name in trial), strict=False)
         merged[name] = [_merge(records) for records in levels]
     return merged
 
 
-def _merge(records: Sequence[Record]) -> Record:
-    accuracies = [r["accuracy"] for r in records]
-    merged = records[0] | {"accuracy": statistics.fmean(accuracies), "trials": len(records)}
-    if all("points" in r for r in records):
-        merged["points"] = {p: _point([r["points"][p] for r in records]) for p in POINTS}
-    half = half_width(accuracies)
-    return merged if half is None else merged | {"interval": half}
+def _merge(records: Sequence[Record]) -> LevelMean:
+    first, accuracies = records[0], [r.accuracy for r in records]
+    selections = [r.selection for r in records if r.selection]
+    complete = len(selections) == len(records)
+    return LevelMean(
+        first.level,
+        first.weights_left,
+        first.weights_total,
+        statistics.fmean(accuracies),
+        half_width(accuracies),
+        len(records),
+        {p: _selected([s[p] for s in selections]) for p in POINTS} if complete else {},
+    )
 
 
-def _point(found: Sequence[Record]) -> Record:
-    """The means of a point, and its accuracy's interval."""
-    mean_of = {key: statistics.fmean(f[key] for f in found) for key in found[0]}
-    half = half_width([f["accuracy"] for f in found])
-    return mean_of if half is None else mean_of | {"interval": half}
+def _selected(members: Sequence[Selected]) -> SelectedMean:
+    accuracies = [s.accuracy for s in members]
+    epoch = statistics.fmean(s.epoch for s in members)
+    return SelectedMean(epoch, statistics.fmean(accuracies), half_width(accuracies))
 
 
 def half_width(values: Sequence[float]) -> float | None:
@@ -53,63 +88,74 @@ def half_width(values: Sequence[float]) -> float | None:
     return float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(values) / math.sqrt(n)
 
 
-def full_size(runs: Runs) -> int:
+def full_size(runs: Curves) -> int:
     """Prunable weights of the dense real network: 100 % on the paper's axis.
 
     A quaternion network has exactly a quarter in its quaternion layers, so its curve starts a
     little above 25 %. Where the real one was not run, 100 % is the first that was.
     """
-    return runs["real" if "real" in runs else next(iter(runs))][0]["weights_total"]
+    return runs["real" if "real" in runs else next(iter(runs))][0].weights_total
 
 
-def rows(runs: Runs) -> list[dict[str, Any]]:
+def rows(runs: Curves) -> list[dict[str, Any]]:
     """One row for each level: what is left and the accuracy, for each network."""
     table = []
-    for level in range(max(len(records) for records in runs.values())):
-        row: dict[str, Any] = {"level": level}
-        for algebra, records in runs.items():
-            r = records[level] if level < len(records) else None
-            row[f"{algebra}_percent_left"] = r and 100 * r["weights_left"] / r["weights_total"]
-            row[f"{algebra}_weights_left"] = r and r["weights_left"]
-            row[f"{algebra}_accuracy"] = r and r["accuracy"]
-            if any("interval" in r for r in records):
-                row[f"{algebra}_interval"] = r and r["interval"]
-            if all("points" in r for r in records):
+    for number in range(max(len(levels) for levels in runs.values())):
+        row: dict[str, Any] = {"level": number}
+        for name, levels in runs.items():
+            level = levels[number] if number < len(levels) else None
+            row[f"{name}_percent_left"] = level and level.percent_left
+            row[f"{name}_weights_left"] = level and level.weights_left
+            row[f"{name}_accuracy"] = level and level.accuracy
+            if any(x.interval is not None for x in levels):
+                row[f"{name}_interval"] = level and level.interval
+            if all(x.selection for x in levels):
                 for point in POINTS[1:]:
-                    row[f"{algebra}_{point}_epoch"] = r and r["points"][point]["epoch"]
-                    row[f"{algebra}_{point}_accuracy"] = r and r["points"][point]["accuracy"]
+                    row[f"{name}_{point}_epoch"] = level and level.selection[point].epoch
+                    row[f"{name}_{point}_accuracy"] = level and level.selection[point].accuracy
         table.append(row)
     return table
 
 
-def text_table(runs: Runs) -> str:
+def tables(runs: Curves) -> list[str]:
+    """The networks in a table, and one for each control; then that of validation images, if any."""
+    kinds = dict.fromkeys(name.partition("-")[2] for name in runs)
+    of_kinds = [
+        text_table({n: r for n, r in runs.items() if n.partition("-")[2] == kind}) for kind in kinds
+    ]
+    points = points_table(runs)
+    return [*of_kinds, points] if points else of_kinds
+
+
+def text_table(runs: Curves) -> str:
     """The table on the screen: level, % of its own weights left, weights left, accuracy."""
-    wide = any("interval" in r for records in runs.values() for r in records)
+    wide = any(x.interval is not None for levels in runs.values() for x in levels)
     head, sizes = "level", {name: max(len(name), 10) for name in runs}
     for name, size in sizes.items():
         head += f" | {name:>{size}}: % left {'weights':>10} {'accuracy':>9}"
         head += f" {'+-':>7}" if wide else ""
     lines = [head, "".join("+" if c == "|" else "-" for c in head)]
-    for row in rows(runs):
-        line = f"{row['level']:5d}"
+    for number in range(max(len(levels) for levels in runs.values())):
+        line = f"{number:5d}"
         for name, size in sizes.items():
-            accuracy, percent = row[f"{name}_accuracy"], row[f"{name}_percent_left"]
-            if accuracy is None:
+            if number >= len(runs[name]):
                 line += f" | {'':{size + 29 + 8 * wide}}"
                 continue
-            line += f" | {percent:{size + 8}.2f} {row[f'{name}_weights_left']:10,d} {accuracy:9.2%}"
-            line += f" {row[f'{name}_interval']:7.2%}" if wide else ""
+            x = runs[name][number]
+            line += f" | {x.percent_left:{size + 8}.2f} {x.weights_left:10,d} {x.accuracy:9.2%}"
+            if wide:
+                line += f" {x.interval:7.2%}" if x.interval is not None else f" {'':7}"
         lines.append(line)
     return "\n".join(lines)
 
 
-def points_table(runs: Runs) -> str:
+def points_table(runs: Curves) -> str:
     """Test accuracy at the epochs that validation images choose; "" where none were held out."""
     rows = [
-        [name, str(r["level"]), *(_cell(r["points"][point]) for point in POINTS)]
-        for name, records in runs.items()
-        for r in records
-        if "points" in r
+        [name, str(level.level), *(_cell(level.selection[point]) for point in POINTS)]
+        for name, levels in runs.items()
+        for level in levels
+        if level.selection
     ]
     if not rows:
         return ""
@@ -122,30 +168,30 @@ def points_table(runs: Runs) -> str:
     return "\n".join(["Test accuracy at the epochs that the validation images choose:", *lines])
 
 
-def _cell(point: Record) -> str:
-    half = f" +- {point['interval']:.2%}" if "interval" in point else ""
-    return f"{point['accuracy']:.2%}{half}, epoch {point['epoch']:.3g}"
+def _cell(selected: SelectedMean) -> str:
+    half = f" +- {selected.interval:.2%}" if selected.interval is not None else ""
+    return f"{selected.accuracy:.2%}{half}, epoch {selected.epoch:.3g}"
 
 
-def equal_weights(runs: Runs) -> list[tuple[int, float, float]]:
+def equal_weights(runs: Curves) -> list[tuple[int, float, float]]:
     """(weights, real accuracy, quaternion accuracy) at each quaternion level the real run spans.
 
     The real accuracy is interpolated linearly in the logarithm of the number of weights. At
     equal weights a quaternion network spends four times the multiply-adds.
     """
-    real = [(math.log(r["weights_left"]), r["accuracy"]) for r in runs["real"]][::-1]
+    real = [(math.log(x.weights_left), x.accuracy) for x in runs["real"]][::-1]
     points = []
-    for r in runs["quaternion"]:
-        x = math.log(r["weights_left"])
+    for level in runs["quaternion"]:
+        x = math.log(level.weights_left)
         for (x0, y0), (x1, y1) in pairwise(real):
             if x0 <= x <= x1:
                 y = y0 + (y1 - y0) * ((x - x0) / (x1 - x0) if x1 > x0 else 1)
-                points.append((r["weights_left"], y, r["accuracy"]))
+                points.append((level.weights_left, y, level.accuracy))
                 break
     return points
 
 
-def verdict(runs: Runs) -> str:
+def verdict(runs: Curves) -> str:
     """Where the quaternion network is furthest from the real one of equal weights."""
     points = equal_weights(runs)
     if not points:

@@ -1,6 +1,6 @@
 """One number of a curve of accuracy against weights: its area, and how far it holds the dense one.
 
-Records are those of a search, one for each level: `weights_left`, `accuracy`.
+Records are those of a search, one for each level.
 """
 
 from __future__ import annotations
@@ -8,14 +8,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from quatgrad.errors import OptionError
 from quatgrad.lth.results.compare import half_width
-
-Record = dict[str, Any]
+from quatgrad.lth.store.records import Record
 
 
 def area(records: Sequence[Record], low: float, high: float) -> float:
@@ -25,7 +23,7 @@ def area(records: Sequence[Record], low: float, high: float) -> float:
     Only areas between the same limits compare. Raises `OptionError` where the records do not span
     them.
     """
-    levels = {r["weights_left"]: r["accuracy"] for r in records}  # of equal sizes the last
+    levels = {r.weights_left: r.accuracy for r in records}  # of equal sizes the last
     w, y = (np.array(x, np.float64) for x in zip(*sorted(levels.items()), strict=True))
     if not w[0] <= low < high <= w[-1]:
         raise OptionError(
@@ -57,12 +55,12 @@ def matching(trials: Sequence[Sequence[Record]], tolerance: float = 0.01) -> lis
     """Every level that all trials have, against their dense networks."""
     found = []
     for records in zip(*trials, strict=False):
-        gaps = [r["accuracy"] - t[0]["accuracy"] for r, t in zip(records, trials, strict=True)]
+        gaps = [r.accuracy - t[0].accuracy for r, t in zip(records, trials, strict=True)]
         gap, half = statistics.fmean(gaps), half_width(gaps)
         found.append(
             Match(
-                records[0]["level"],
-                records[0]["weights_left"],
+                records[0].level,
+                records[0].weights_left,
                 gap,
                 half,
                 gap >= -tolerance,

@@ -11,7 +11,7 @@ from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from quatgrad.errors import OptionError
-from quatgrad.lth.results.compare import Runs, full_size
+from quatgrad.lth.results.compare import Curves, full_size
 from quatgrad.lth.store.files import write_file
 
 #: The first colours of the package's style; a shape each, for grey print.
@@ -40,19 +40,18 @@ def style(name: str) -> dict[str, Any]:
 
 
 @context("quatgrad.style")
-def figure(runs: Runs, title: str, chance: float) -> Figure:
+def figure(runs: Curves, title: str, chance: float) -> Figure:
     """Accuracy against weights left, in % of the dense real network, fewer to the right."""
     full = full_size(runs)
     fig = Figure(figsize=(7, 4.4))
     ax = fig.add_subplot()
-    for algebra, records in runs.items():
-        x = [100 * r["weights_left"] / full for r in records]
-        y = [r["accuracy"] for r in records]
-        ax.plot(x, y, **style(algebra))
+    for name, levels in runs.items():
+        x = [100 * level.weights_left / full for level in levels]
+        ax.plot(x, [level.accuracy for level in levels], **style(name))
         low, high = (
-            [r["accuracy"] + sign * r.get("interval", 0) for r in records] for sign in (-1, 1)
+            [level.accuracy + sign * (level.interval or 0) for level in levels] for sign in (-1, 1)
         )
-        ax.fill_between(x, low, high, color=style(algebra)["color"], alpha=0.2, linewidth=0)
+        ax.fill_between(x, low, high, color=style(name)["color"], alpha=0.2, linewidth=0)
     ax.axhline(chance, color="0.6", linewidth=0.8, linestyle=":")
     ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-4, 3),
                 textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip

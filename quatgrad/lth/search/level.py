@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from quatgrad import __version__
@@ -18,7 +17,8 @@ from quatgrad.lth.search import selection
 from quatgrad.lth.search.checkpoint import Checkpoint
 from quatgrad.lth.search.signals import Interrupted
 from quatgrad.lth.store import files
-from quatgrad.lth.store.stage import Record, Stage
+from quatgrad.lth.store.records import Checks, CostsRecord, Record
+from quatgrad.lth.store.stage import Stage, early_path
 from quatgrad.lth.ticket.checks import check_pruned, check_pruning, check_start, check_unchanged
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket, digest
@@ -39,18 +39,13 @@ MEANING = {
 }
 
 
-def early_path(dense: Path, epochs: int) -> Path:
-    """Where a dense stage keeps its network and optimizer as they were after some epochs."""
-    return dense / f"epoch_{epochs:02d}.npz"
-
-
 @dataclass
 class Level:
-    """A ticket in training, in the folder of its stage, until a signal is on the list `asked`.
+    """A ticket in training, in the folder of its stage, until a signal is in `stop_requests`.
 
     `seeds` are those of order and augmentation. `checks` counts what was asserted, and when: at
     the start, whenever it might be saved, at the end. A level that goes on from a checkpoint goes
-    on counting. `kept` are its states that validation images may choose: `points`.
+    on counting. `snapshots` are its states that validation images may select.
     """
 
     model: Module
@@ -59,9 +54,9 @@ class Level:
     seeds: tuple[int, int]
     stage: Stage
     ticket: Ticket
-    asked: list[int]
+    stop_requests: list[int]
     checks: Counter[str] = field(default_factory=Counter)
-    kept: selection.Kept = field(default_factory=dict)
+    snapshots: selection.Snapshots = field(default_factory=dict)
 
     def train(
         self, history: list[Epoch], label: str, progress: bool, remember: bool, early: int
@@ -73,7 +68,7 @@ class Level:
         """
         began = time.perf_counter()
         model, ticket, ticket_digest = self.model, self.ticket, self.ticket.digest()
-        self.early, self.behind = early, len(history)
+        self.early, self.start_epoch = early, len(history)
         optimizer = self.recipe.make_optimizer(model)
         rewind(model, ticket)
         optimizer.load_state_dict(ticket.optimizer_state)
@@ -82,8 +77,8 @@ class Level:
         self.checkpoint = Checkpoint(self.stage.checkpoint, ticket_digest)
         state = TrainState(history)
         if found := self.checkpoint.load(model, ticket.masks, optimizer):
-            state, counted, self.kept = found
-            began -= sum(e.seconds for e in state.history[self.behind :]) + state.seconds
+            state, counted, self.snapshots = found
+            began -= sum(e.seconds for e in state.history[self.start_epoch :]) + state.seconds
             self.checks.update(counted)
         name = label if progress else None
         args = model, self.dataset, self.recipe, optimizer, self.seeds, state, name
@@ -94,9 +89,8 @@ class Level:
         self.checks["end unchanged"] += 1
         memory = optimizer.state_dict() if remember else {}
         end = Ticket(ticket.masks, model.state_dict(), memory)
-        record = self.record(state.history, ticket_digest, end)
-        record["seconds"] = time.perf_counter() - began
-        self.stage.finish(end, record, self.told())
+        record = self.record(state.history, ticket_digest, end, time.perf_counter() - began)
+        self.stage.finish(end, record, self.summary())
 
     @property
     def pruned(self) -> bool:
@@ -106,7 +100,7 @@ class Level:
     def after(self, state: TrainState, optimizer: Optimizer) -> None:
         """What follows a step or an epoch: asserting, keeping, saving."""
         last = state.epoch == self.recipe.epochs
-        save = self.checkpoint.due() or (bool(self.asked) and not last)
+        save = self.checkpoint.due() or (bool(self.stop_requests) and not last)
         if save or not state.batch:
             check_pruned(self.model, self.ticket, optimizer)
             self.checks["end pruned" if last else "checkpoint pruned"] += 1
@@ -118,7 +112,9 @@ class Level:
     def keep(self, history: Sequence[Epoch], optimizer: Optimizer) -> None:
         """Keep the network of an epoch that somebody may want to report, or to rewind to."""
         if self.dataset.validation:
-            self.kept = selection.keep(self.kept, self.model, history, self.behind)
+            self.snapshots = selection.update_snapshots(
+                self.snapshots, self.model, history, self.start_epoch
+            )
         if len(history) == self.early:
             early = Ticket({}, self.model.state_dict(), optimizer.state_dict())
             files.save_ticket(early_path(self.stage.path, self.early), early)
@@ -126,81 +122,75 @@ class Level:
     def save(self, state: TrainState, optimizer: Optimizer) -> None:
         """Write a checkpoint, and stop there if a signal wants it."""
         masks, checks = self.ticket.masks, self.checks
-        self.checkpoint.save(self.model, masks, optimizer, state, checks, self.kept)
-        if self.asked:
+        self.checkpoint.save(self.model, masks, optimizer, state, checks, self.snapshots)
+        if self.stop_requests:
             where = f"epoch {state.epoch + 1}, after {state.batch} batches"
-            raise Interrupted(self.asked[0], f"{self.stage.name} in {where}")
+            raise Interrupted(self.stop_requests[0], f"{self.stage.name} in {where}")
 
-    def told(self) -> dict[str, Any]:
-        """`checks.json`: when -> what -> how often; and what that means."""
-        told: dict[str, Any] = {"start": {}, "checkpoint": {}, "end": {}, "meaning": MEANING}
+    def summary(self) -> Checks:
+        """When -> what was asserted -> how often; and what that means."""
+        counts: dict[str, dict[str, int]] = {"start": {}, "checkpoint": {}, "end": {}}
         for key, count in sorted(self.checks.items()):
             when, what = key.split()
-            told[when][what] = count
-        return told
+            counts[when][what] = count
+        return Checks(**counts, meaning=MEANING)
 
-    def record(self, history: Sequence[Epoch], ticket_digest: str, end: Ticket) -> Record:
+    def record(
+        self, history: Sequence[Epoch], ticket_digest: str, end: Ticket, seconds: float
+    ) -> Record:
         """What was measured, and the digests of what it was measured on."""
-        ticket, model = self.ticket, self.model
-        network = (
-            {}
-            if self.stage.parents
-            else {
-                "components": {name: w.components for name, w in model.weight_parameters()},
-                "statistics": [name for name, t in model.named_state() if isinstance(t, Buffer)],
-            }
-        )
-        return network | {
-            "level": self.stage.parameters.get("level", 0),
-            "weights_left": ticket.weights_left,
-            "weights_total": ticket.weights_total,
-            "costs": _costs(model, self.dataset, ticket),
+        model, dense = self.model, not self.stage.parents
+        weights, state = model.weight_parameters(), model.named_state()
+        return Record(
+            level=self.stage.level,
+            weights_left=self.ticket.weights_left,
+            weights_total=self.ticket.weights_total,
+            costs=_costs(model, self.dataset, self.ticket),
             **self.measured(history, end),
-            "train_accuracy": history[-1].train_accuracy,
-            "train_loss": history[-1].train_loss,
-            "backend": get_backend(),
-            "precision": get_precision(),
-            "version": __version__,
-            "ticket": ticket_digest,
-            "trained": digest(end.state),
-            "end": end.digest(),
-            "made from": self.stage.made_from(),
-            "epochs": [_measured(epoch) for epoch in history],
-            "checks": [
+            train_accuracy=history[-1].train_accuracy,
+            train_loss=history[-1].train_loss,
+            backend=get_backend(),
+            precision=get_precision(),
+            version=__version__,
+            ticket=ticket_digest,
+            trained=digest(end.state),
+            end=end.digest(),
+            made_from=self.stage.made_from(),
+            epochs=list(history),
+            checks=[
                 *(["pruning"] if self.pruned else []),
                 "start",
                 *("pruned" for _ in history),
                 "unchanged",
             ],
-        }
+            seconds=seconds,
+            components={name: w.components for name, w in weights} if dense else None,
+            statistics=[name for name, t in state if isinstance(t, Buffer)] if dense else None,
+        )
 
     def measured(self, history: Sequence[Epoch], end: Ticket) -> dict[str, Any]:
-        """Test accuracy and loss at the end; and with validation images, at all `points`."""
+        """Test accuracy and loss at the end; with validation images, of all selected epochs."""
         last = history[-1]
         if not self.dataset.validation:
             return {"accuracy": last.test_accuracy, "loss": last.test_loss}
-        found = selection.measure(
-            self.model, self.dataset, end, self.kept, history, self.behind, self.recipe.batch_size
-        )
+        selected = selection.measure(
+            self.model, self.dataset, end, self.snapshots, history, self.start_epoch,
+            self.recipe.batch_size,
+        )  # fmt: skip
         return {
-            "accuracy": found["last"]["accuracy"],
-            "loss": found["last"]["loss"],
+            "accuracy": selected["last"].accuracy,
+            "loss": selected["last"].loss,
             "validation_accuracy": last.validation_accuracy,
             "validation_loss": last.validation_loss,
-            "points": found,
+            "selection": selected,
         }
 
 
-def _measured(epoch: Epoch) -> dict[str, float]:
-    """What of an epoch there is: without validation images as it always was."""
-    return {name: value for name, value in asdict(epoch).items() if value is not None}
-
-
-def _costs(model: Module, dataset: Dataset, ticket: Ticket) -> dict[str, int] | None:
+def _costs(model: Module, dataset: Dataset, ticket: Ticket) -> CostsRecord | None:
     """What the pruned network costs; None for layers whose multiplications nobody counts."""
     try:
         counted = asdict(costs(model, dataset.input_shape, ticket.masks))
     except OptionError:
         return None
     del counted["uses"]
-    return counted
+    return CostsRecord(**counted)

@@ -15,9 +15,10 @@ from quatgrad.lth.prune.flow import synflow_gradients
 from quatgrad.lth.prune.rule import Arrays, Masks, prune
 from quatgrad.lth.prune.scores import GRADIENTS
 from quatgrad.lth.search.protocol import Protocol
+from quatgrad.lth.search.start import LevelStart
 from quatgrad.lth.ticket.checks import check_pruning, check_start
 from quatgrad.lth.ticket.rewind import rewind
-from quatgrad.lth.ticket.ticket import State, Ticket
+from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.random import generator
@@ -27,25 +28,15 @@ IMAGES_OF_A_CLASS, AT_ONCE = 10, 100
 
 
 def next_masks(
-    model: Module,
-    dataset: Dataset,
-    protocol: Protocol,
-    seed: int,
-    level: int,
-    last: Ticket,
-    dense: State,
-    first: State,
-    initial: State,
+    model: Module, dataset: Dataset, protocol: Protocol, seed: int, level: int, start: LevelStart
 ) -> Masks:
     """The masks of a level, from the network that `Protocol.prune_from` names, by its rule.
 
-    `last` is the end of the level before, `dense` that of level 0, `first` the state that levels
-    are rewound to, `initial` that before all training. The model is put into the state that is
-    ranked, and stays there. Invariants are asserted.
+    The model is put into the state that is ranked, and stays there. Invariants are asserted.
     """
     weights = dict(model.weight_parameters())
-    old, times = protocol.prunings(last.masks, level)
-    state = {"last": last.state, "dense": dense, "start": first}[protocol.prune_from]
+    old, times = protocol.prunings(start.previous.masks, level)
+    state = start.ranked()
     # A network pruned at once has the same draws at every level: its masks are nested.
     rng = generator(seed, "prune", level if protocol.prune_from == "last" else 0)
     components = {name: w.components for name, w in weights.items()}
@@ -57,7 +48,7 @@ def next_masks(
         check_start(model, ticket)
         slopes = gradients(rule.score, model, dataset, seed)
         goal = between(before, left, done / protocol.rounds)
-        masks = prune(weights, masks, rule, initial, rng, slopes, goal)
+        masks = prune(weights, masks, rule, start.init_state, rng, slopes, goal)
     check_pruning(old, masks, components, rule, times)
     return masks
 

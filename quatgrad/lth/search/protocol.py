@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from quatgrad.errors import OptionError
 from quatgrad.lth.prune.rule import Masks, Rule
 from quatgrad.lth.ticket.ticket import State
-from quatgrad.nn import Buffer, Module
+from quatgrad.nn import Module
 from quatgrad.optim import SCHEDULES
 from quatgrad.random import generator
 from quatgrad.train import Recipe
@@ -128,14 +129,21 @@ class Protocol:
         """Which weights go at each level."""
         return Rule(self.keep, self.score, self.granularity, self.scope, self.exclude, self.keep_of)
 
-    def state(self, model: Module, start: State, end: State) -> State:
-        """The state a level is rewound to, of the first state and the last level's end."""
+    def state(self, statistics: Collection[str], start: State, end: State) -> State:
+        """The state a level is rewound to, of the first state and the last level's end.
+
+        `statistics` are the names of running statistics.
+        """
         if self.rewind == "start":
             return start
         if self.rewind == "none":
             return end
-        kept = _not_reset(model)
-        return {name: end[name] if name in kept else start[name] for name in start}
+        return {
+            name: end[name]
+            if name in statistics or name.rpartition(".")[2] == "bias"
+            else start[name]
+            for name in start
+        }
 
     def check(self, model: Module, recipe: Recipe) -> None:
         """Raise `OptionError` where the protocol does not fit the network or the recipe."""
@@ -176,12 +184,3 @@ class Protocol:
         if level == 0 or self.order == "same":
             return seed
         return int(generator(seed, "order of level", level).integers(2**62))
-
-
-def _not_reset(model: Module) -> set[str]:
-    """Running statistics, and the biases of layers: what the published reset forgot."""
-    return {
-        name
-        for name, t in model.named_state()
-        if isinstance(t, Buffer) or name.rpartition(".")[2] == "bias"
-    }

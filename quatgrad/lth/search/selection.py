@@ -11,60 +11,63 @@ once each, and nothing is chosen by what comes out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from quatgrad.data import Dataset
+from quatgrad.lth.store.records import Selected
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import State, Ticket
 from quatgrad.nn import Module
 from quatgrad.train import Epoch, evaluate
 
-POINTS = ("last", "best", "early-stop")
 #: Number of an epoch, from 1 -> the network's state after it.
-Kept = Mapping[int, State]
+Snapshots = Mapping[int, State]
 
 
-def choose(history: Sequence[Epoch], behind: int = 0) -> dict[str, int]:
-    """The number of the epoch of each point, from 1; not among the first `behind`, which are those
-    of the dense network that this one was rewound to.
+def select_epochs(history: Sequence[Epoch], start_epoch: int = 0) -> dict[str, int]:
+    """The number, from 1, of each selected epoch.
+
+    The first `start_epoch` epochs, of the dense network that this one was rewound to, cannot be
+    selected.
     """
-    own = range(behind, len(history))
+    own = range(start_epoch, len(history))
     measured = [(e.validation_accuracy or 0.0, e.validation_loss or 0.0) for e in history]
     best = max(own, key=lambda n: measured[n][0])
     stop = min(own, key=lambda n: measured[n][1])
     return {"last": len(history), "best": best + 1, "early-stop": stop + 1}
 
 
-def keep(kept: Kept, model: Module, history: Sequence[Epoch], behind: int) -> Kept:
-    """The states of the epochs that are ahead so far, the model being in that of the last."""
-    ahead = choose(history, behind)
-    numbers = {ahead["best"], ahead["early-stop"]}
-    return {n: kept[n] if n in kept else model.state_dict() for n in sorted(numbers)}
+def update_snapshots(
+    snapshots: Snapshots, model: Module, history: Sequence[Epoch], start_epoch: int
+) -> Snapshots:
+    """The states of the best epochs so far; the model has the state of the last epoch."""
+    selected = select_epochs(history, start_epoch)
+    numbers = {selected["best"], selected["early-stop"]}
+    return {n: snapshots[n] if n in snapshots else model.state_dict() for n in sorted(numbers)}
 
 
 def measure(
     model: Module,
     dataset: Dataset,
     end: Ticket,
-    kept: Kept,
+    snapshots: Snapshots,
     history: Sequence[Epoch],
-    behind: int,
+    start_epoch: int,
     batch_size: int,
-) -> dict[str, dict[str, Any]]:
-    """For each point its epoch, validation and test accuracy and loss. The model ends at `end`."""
-    chosen = choose(history, behind)
-    states, tested = {**kept, len(history): end.state}, {}
-    for n in sorted(set(chosen.values())):
+) -> dict[str, Selected]:
+    """Test accuracy and loss of each selected epoch. The model ends at `end`."""
+    selected = select_epochs(history, start_epoch)
+    states, tested = {**snapshots, len(history): end.state}, {}
+    for n in sorted(set(selected.values())):
         rewind(model, Ticket(end.masks, states[n]))
         tested[n] = evaluate(model, dataset.test, dataset, batch_size)
     rewind(model, end)
     return {
-        point: {
-            "epoch": n,
-            "accuracy": tested[n][1],
-            "loss": tested[n][0],
-            "validation_accuracy": history[n - 1].validation_accuracy,
-            "validation_loss": history[n - 1].validation_loss,
-        }
-        for point, n in chosen.items()
+        point: Selected(
+            epoch=n,
+            accuracy=tested[n][1],
+            loss=tested[n][0],
+            validation_accuracy=history[n - 1].validation_accuracy or 0.0,
+            validation_loss=history[n - 1].validation_loss or 0.0,
+        )
+        for point, n in selected.items()
     }

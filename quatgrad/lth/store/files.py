@@ -95,7 +95,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compress: bool = 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """What `write_arrays` wrote; `RunError` if the file is missing or damaged."""
-    return parse_arrays(_read(path), path)
+    return parse_arrays(read(path), path)
 
 
 def parse_arrays(content: bytes, path: Path) -> dict[str, np.ndarray]:
@@ -129,31 +129,22 @@ def write_json(path: Path, value: Any) -> None:
     write_file(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file; `RunError` if it is damaged."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
-
-
-def seal(directory: Path) -> None:
+def finalize(directory: Path) -> None:
     """Call a directory finished: the checksums of its files, in a file `done`, written last."""
     unfinished = ("checkpoint.npz", DONE, LOCK)
     paths = sorted(p for p in directory.iterdir() if p.name not in unfinished)
     write_json(directory / DONE, {p.name: _sha256(p.read_bytes()) for p in paths})
 
 
-def is_sealed(directory: Path) -> bool:
+def is_final(directory: Path) -> bool:
     """Is the directory finished?"""
     return (directory / DONE).exists()
 
 
-def read_sealed(path: Path) -> bytes:
+def read_sealed(path: Path, checksums: Mapping[str, str]) -> bytes:
     """A file of a finished directory; `RunError` if it is not the file that was finished."""
-    content = _read(path)
-    done = read_json(path.parent / DONE)
-    if not isinstance(done, dict) or done.get(path.name) != _sha256(content):
+    content = read(path)
+    if checksums.get(path.name) != _sha256(content):
         raise RunError(
             f"{path} is damaged (its checksum is wrong); delete its directory, run again"
         )
@@ -163,14 +154,6 @@ def read_sealed(path: Path) -> bytes:
 def level_path(directory: Path, level: int) -> Path:
     """Where the directory of a search has its level: a link to a stage."""
     return directory / f"level_{level:02d}"
-
-
-def read_records(directory: Path) -> list[dict[str, Any]]:
-    """The records of the finished levels of a search, in order; none if it has not started."""
-    records: list[dict[str, Any]] = []
-    while is_sealed(path := level_path(directory, len(records))):
-        records.append(json.loads(read_sealed(path / "record.json")))
-    return records
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -192,7 +175,8 @@ def content_key(value: Any) -> str:
     return _sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """A file; `RunError` if it is missing or cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -18,7 +18,6 @@ part of a key, so that a new option does not move old stages; nor is where it wa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -26,12 +25,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from quatgrad.errors import RunError
 from quatgrad.files import lock, temporary_files
 from quatgrad.lth.store import files
+from quatgrad.lth.store.records import Checks, Record, StageFile, parse
 from quatgrad.lth.ticket.ticket import State, Ticket
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Stage:
     @staticmethod
     def load(path: Path) -> Stage:
         """The stage at `path`, by its stage.json; `RunError` if its name is not that of it."""
-        said = files.read_json(path / "stage.json")
-        stage = Stage(path.parent, said["kind"], said["parameters"], said["parents"])
+        stored = StageFile.read(path / "stage.json")
+        stage = Stage(path.parent, stored.kind, stored.parameters, stored.parents)
         kind = stage.name.removesuffix(stage.key)
         label = path.name.removeprefix(kind).removesuffix(f"-{stage.key}")
         stage = replace(stage, label="" if label == stage.key else label)
@@ -61,6 +61,13 @@ class Stage:
                 "directory, run again"
             )
         return stage
+
+    @property
+    def file(self) -> StageFile:
+        """What its stage.json says."""
+        return msgspec.convert(
+            {"kind": self.kind, "parameters": self.parameters, "parents": self.parents}, StageFile
+        )
 
     @cached_property
     def key(self) -> str:
@@ -76,6 +83,11 @@ class Stage:
         return "-".join(part for part in (kind, self.label, self.key) if part)
 
     @property
+    def level(self) -> int:
+        """0 for a dense stage, then 1, 2, ..."""
+        return self.parameters.get("level", 0)
+
+    @property
     def path(self) -> Path:
         """Its folder."""
         return self.folder / self.name
@@ -83,10 +95,10 @@ class Stage:
     @property
     def done(self) -> bool:
         """Is it finished?"""
-        return files.is_sealed(self.path)
+        return files.is_final(self.path)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Nobody else works on it during the block; what a killed process left is removed."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -97,11 +109,10 @@ class Stage:
         with lock(self.path, wait=True):
             for path in temporary_files(self.path):
                 path.unlink()
-            said = {"kind": self.kind, "parameters": self.parameters, "parents": self.parents}
             path = self.path / "stage.json"
             if not path.exists():
-                files.write_json(path, said)
-            elif files.read_json(path) != json.loads(json.dumps(said)):
+                self.file.write(path)
+            elif StageFile.read(path) != self.file:
                 raise RunError(f"{path} was changed by hand; delete its directory, run again")
             if self.done:
                 self.checkpoint.unlink(missing_ok=True)
@@ -112,12 +123,12 @@ class Stage:
         """Where it stands, while it is trained."""
         return self.path / "checkpoint.npz"
 
-    def finish(self, end: Ticket, record: Record, checks: Any) -> None:
+    def finish(self, end: Ticket, record: Record, checks: Checks) -> None:
         """Write what came out, and last that it is finished."""
         files.save_ticket(self.path / "end.npz", end)
-        files.write_json(self.path / "record.json", record)
-        files.write_json(self.path / "checks.json", checks)
-        files.seal(self.path)
+        record.write(self.path / "record.json")
+        checks.write(self.path / "checks.json")
+        files.finalize(self.path)
         self.checkpoint.unlink(missing_ok=True)
 
     def parent(self, role: str) -> Path:
@@ -127,7 +138,7 @@ class Stage:
     def record(self) -> Record:
         """What was measured; `RunError` if a parent was run again since, to another end."""
         record = read_record(self.path)
-        if record["made from"] != self.made_from():
+        if record.made_from != self.made_from():
             raise RunError(
                 f"{self.path} was made from stages that have been run again since, to "
                 "another end; delete its directory, run again"
@@ -136,29 +147,58 @@ class Stage:
 
     def made_from(self) -> dict[str, str]:
         """The digests of what its parents ended with."""
-        return {role: read_record(self.parent(role))["end"] for role in self.parents}
+        return {role: read_record(self.parent(role)).end for role in self.parents}
 
     def end(self) -> Ticket:
         """Its masks, and what they were trained to."""
         return read_end(self.path)
 
 
+def early_path(dense: Path, epochs: int) -> Path:
+    """Where a dense stage keeps its network and optimizer as they were after some epochs."""
+    return dense / f"epoch_{epochs:02d}.npz"
+
+
+def read_done(path: Path) -> dict[str, str]:
+    """The checksums of the files of the finished stage at `path`, by name."""
+    return parse(files.read(path / files.DONE), path / files.DONE, dict[str, str])
+
+
 def read_record(path: Path) -> Record:
     """What was measured in the stage at `path`; `RunError` if it is damaged or not finished."""
-    return json.loads(files.read_sealed(path / "record.json"))
+    return parse(*_finished(path / "record.json"), Record)
+
+
+def read_records(directory: Path) -> list[Record]:
+    """The records of the finished levels of a search, in order; none if it has not started."""
+    records: list[Record] = []
+    while files.is_final(path := files.level_path(directory, len(records))):
+        record = read_record(path)
+        if record.level != len(records):
+            raise RunError(
+                f"{path / 'record.json'} is damaged: its `level` is {record.level}; delete its "
+                "directory, run again"
+            )
+        records.append(record)
+    return records
 
 
 def read_start(path: Path) -> State:
     """The state before all training, of the dense stage at `path`; `RunError` as above."""
-    return files.parse_arrays(files.read_sealed(path / "start.npz"), path / "start.npz")
+    return files.parse_arrays(*_finished(path / "start.npz"))
 
 
 def read_end(path: Path) -> Ticket:
     """The masks of the stage at `path`, and what they were trained to; `RunError` as above."""
-    return Ticket.of(files.parse_arrays(files.read_sealed(path / "end.npz"), path / "end.npz"))
+    return Ticket.of(files.parse_arrays(*_finished(path / "end.npz")))
 
 
-def chosen(options: Any, without: Container[str] = ()) -> dict[str, Any]:
+def _finished(path: Path) -> tuple[bytes, Path]:
+    """A file of a finished stage, and its path."""
+    return files.read_sealed(path, read_done(path.parent)), path
+
+
+def non_default(options: Any, without: Container[str] = ()) -> dict[str, Any]:
     """The fields of a dataclass that differ from their default."""
     return {
         f.name: getattr(options, f.name)

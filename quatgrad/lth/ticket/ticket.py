@@ -49,7 +49,7 @@ class Ticket:
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray]) -> Ticket:
         """The ticket whose `arrays` these are."""
-        return Ticket(*(part(arrays, kind) for kind in ("mask/", "state/", "memory/")))
+        return Ticket(*(strip_prefix(arrays, kind) for kind in ("mask/", "state/", "memory/")))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it as arrays by name: mask/..., state/..., memory/..."""
@@ -57,7 +57,7 @@ class Ticket:
         return {kind + name: a for kind, part in kinds.items() for name, a in part.items()}
 
 
-def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def strip_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The arrays whose name starts with the prefix, without it."""
     return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
 

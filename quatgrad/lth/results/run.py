@@ -1,0 +1,61 @@
+"""A run directory, read: its options, and the records of each trial and network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from quatgrad.errors import RunError
+from quatgrad.lth.results.compare import Trial
+from quatgrad.lth.results.plot import LINES, STYLE
+from quatgrad.lth.store import files
+from quatgrad.lth.store.records import Config
+from quatgrad.lth.store.stage import read_records
+
+#: Every network and its controls, in the order of pictures.
+NAMES = tuple(network + control for control in ("", *(f"-{c}" for c in LINES)) for network in STYLE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run in a directory. Its files are read when they are needed, once."""
+
+    path: Path
+
+    @cached_property
+    def config(self) -> Config:
+        """What was run; `RunError` if there is no run, or config.json is damaged."""
+        path = self.path / "config.json"
+        if not path.exists():
+            raise RunError(
+                f"{self.path} holds no run: it has no config.json; name a run's directory"
+            )
+        return Config.read(path)
+
+    def search_path(self, trial: int, name: str) -> Path:
+        """Where the search of a network, or of its control, is."""
+        return self.path / f"trial{trial}" / name
+
+    def records(self, trial: int) -> Trial:
+        """What a trial has on record, network by network, in the order of pictures."""
+        found = {name: read_records(self.search_path(trial, name)) for name in NAMES}
+        return {name: records for name, records in found.items() if records}
+
+    @cached_property
+    def trials(self) -> dict[int, Trial]:
+        """The trials that have finished a level, by their number."""
+        folders = (p.name.removeprefix("trial") for p in self.path.glob("trial*"))
+        numbers = sorted(int(n) for n in folders if n.isascii() and n.isdigit() and len(n) < 10)
+        return {n: records for n in numbers if (records := self.records(n))}
+
+    @property
+    def links(self) -> list[Path]:
+        """Its links to stages, those of first passes too."""
+        patterns = ("trial*/*/level_*", "trial*/*/finetuned/level_*")
+        return sorted(p for pattern in patterns for p in self.path.glob(pattern) if p.is_symlink())
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of its stages in training."""
+        return [p.resolve().name for p in self.links if not files.is_final(p)]

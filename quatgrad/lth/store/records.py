@@ -1,0 +1,247 @@
+"""What stands in the JSON files of a run, typed, and the one reader of them, which checks it.
+
+    config.json      `Config`         what was run
+    stage.json       `StageFile`      what a stage is
+    record.json      `Record`         what was measured
+    checks.json      `Checks`         what was asserted
+    done             name -> SHA-256  of the files of a finished stage
+    checkpoint.npz   `Progress`       where a level stands, beside its arrays
+
+A file that was edited, or that an older or newer version wrote otherwise, is one `RunError` with
+its name and that of the field.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from quatgrad.errors import RunError
+from quatgrad.lth.store import files
+from quatgrad.train import Epoch
+
+T = TypeVar("T")
+#: An option or parameter: nothing is nested in it.
+Value = str | int | float | bool | None | list[str]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Positive = Annotated[int, Meta(ge=1, le=2**53)]
+Level = Annotated[int, Meta(ge=0, le=9999)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+#: The name of a folder: no path.
+Name = Annotated[str, Meta(pattern=r"^[\w.+-]+$", max_length=200)]
+
+#: The epochs that are reported where images are held out: see search/selection.py.
+POINTS = ("last", "best", "early-stop")
+
+
+def parse(content: bytes, path: Path, kind: type[T], finite: bool = True) -> T:
+    """JSON as a value of that type; `RunError` names `path` and the field that is wrong."""
+    try:
+        value = json.loads(content, parse_constant=_refuse if finite else float)
+    except (ValueError, RecursionError) as error:  # of JSON and Unicode; nested too deep
+        raise _wrong(path, error) from error
+    return convert(value, path, kind)
+
+
+def convert(value: Any, path: Path, kind: type[T]) -> T:
+    """A value of JSON, from the file at `path`, as that type."""
+    try:
+        return msgspec.convert(value, kind)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(path, error) from error
+
+
+def _wrong(path: Path, error: Exception) -> RunError:
+    line = " ".join(str(error).split())
+    line = line if len(line) <= 200 else f"{line[:200]} ..."
+    return RunError(
+        f"{path} is damaged, or written by another version of quatgrad ({line}); delete its "
+        "directory, run again"
+    )
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A JSON file; where its keys have other names than its fields, `field(name=...)` says so."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The file at `path`; `RunError` if it is missing, damaged or not of this kind."""
+        return parse(files.read(path), path, cls)
+
+    def write(self, path: Path) -> None:
+        """The file at `path`, whole or not at all."""
+        files.write_json(path, self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """As it stands in the file, its keys in order."""
+        return msgspec.to_builtins(self, order="sorted")
+
+
+class FirstRun(Struct, frozen=True, forbid_unknown_fields=True):
+    """The preset of a run, and the options that were not the preset's."""
+
+    preset: str
+    overrides: dict[str, Value]
+
+
+class Config(File, frozen=True, kw_only=True):
+    """config.json: what was run. `options` are those that change the numbers."""
+
+    options: dict[str, Value]
+    first_run: FirstRun = field(name="first run as")
+    classes: Positive
+
+    def __post_init__(self) -> None:
+        for name in ("data", "dataset", "model"):
+            if not isinstance(self.options.get(name), str):
+                raise ValueError(f"Object missing required field `options.{name}`, a text")
+
+    @property
+    def dataset(self) -> str:
+        """The name of the images."""
+        return str(self.options["dataset"])
+
+    @property
+    def model(self) -> str:
+        """The name of the network."""
+        return str(self.options["model"])
+
+    @property
+    def title(self) -> str:
+        """What its picture is called."""
+        return f"{self.model} on {self.dataset}: lottery tickets"
+
+
+class StageFile(File, frozen=True, kw_only=True):
+    """stage.json: kind, parameters, and the names of the stages that it is made from by role."""
+
+    kind: Literal["dense", "level", "control"]
+    parameters: dict[str, Value]
+    parents: dict[str, Name]
+
+    def __post_init__(self) -> None:
+        needed = {"dense", "before"} if self.kind != "dense" else set()
+        if not needed <= self.parents.keys() <= needed | {"masks"}:
+            raise ValueError(f"`parents` of a {self.kind} stage; got {', '.join(self.parents)}")
+        level = self.parameters.get("level")
+        if ("level" in self.parameters) != (self.kind != "dense"):
+            raise ValueError("`parameters.level` is for all stages but the dense one")
+        if level is not None and not (type(level) is int and 0 < level <= 9999):
+            raise ValueError(f"`parameters.level` is a number from 1; got {level!r}")
+
+
+class CostsRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the pruned network costs: `models.costs.Costs`."""
+
+    weights: Count
+    parameters: Count
+    multiply_adds: Count
+    activation_bytes: Count
+    bytes: Count
+
+
+class Selected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An epoch, from 1, that validation images chose, and what was measured of its network."""
+
+    epoch: Positive
+    accuracy: Fraction
+    loss: float
+    validation_accuracy: Fraction
+    validation_loss: float
+
+
+class Record(File, frozen=True, kw_only=True):
+    """record.json: what was measured at a level, and digests of what it was measured on.
+
+    ticket, trained, end: digests of the ticket that it started from, of the state that it was
+    trained to, and of that with its masks. made_from: the digests of what its parents ended with.
+    components and statistics: of the dense network, c of each weight, and what is a `Buffer`.
+    checks: what was asserted, in that order. Accuracy and loss are of the test images.
+    """
+
+    level: Level
+    weights_left: Positive
+    weights_total: Positive
+    costs: CostsRecord | None
+    accuracy: Fraction
+    loss: float
+    validation_accuracy: Fraction | None = None
+    validation_loss: float | None = None
+    selection: dict[str, Selected] | None = field(name="points", default=None)
+    train_accuracy: Fraction
+    train_loss: float
+    backend: str
+    precision: str
+    version: str
+    ticket: str
+    trained: str
+    end: str
+    made_from: dict[str, str] = field(name="made from")
+    epochs: Annotated[list[Epoch], Meta(min_length=1)]
+    checks: list[str]
+    seconds: float
+    components: dict[str, Positive] | None = None
+    statistics: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights_left > self.weights_total:
+            raise ValueError("`weights_left` is more than `weights_total`")
+        if self.selection is not None and self.selection.keys() != set(POINTS):
+            raise ValueError(f"`points` are {', '.join(POINTS)}")
+        if self.level == 0 and (self.components is None or self.statistics is None):
+            raise ValueError("Object missing required field `components` or `statistics`")
+        if not {*(self.components or {}).values()} <= {1, 4}:
+            raise ValueError("`components` are 1 or 4")
+
+    @property
+    def density(self) -> float:
+        """The share of the weights that is left."""
+        return self.weights_left / self.weights_total
+
+    @property
+    def steering_accuracy(self) -> float:
+        """The accuracy that may end a search: of validation images, where there are any."""
+        return self.accuracy if self.validation_accuracy is None else self.validation_accuracy
+
+    def plain(self) -> dict[str, Any]:
+        """As it stands in the file; what was not measured in an epoch is not there."""
+        plain = File.plain(self)
+        plain["epochs"] = [
+            {name: value for name, value in epoch.items() if value is not None}
+            for epoch in plain["epochs"]
+        ]
+        return plain
+
+
+class Checks(File, frozen=True, kw_only=True):
+    """checks.json: what was asserted at the start, at each checkpoint, at the end: how often."""
+
+    start: dict[str, Count]
+    checkpoint: dict[str, Count]
+    end: dict[str, Count]
+    meaning: dict[str, str]
+
+
+class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The epoch in progress: `train.Part` without its device."""
+
+    batches: Count
+    sums: list[float]
+    seconds: float
+
+
+class Progress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a checkpoint tells beside its arrays; `start` is the digest of the ticket."""
+
+    start: str
+    epochs: list[Epoch]
+    part: Part
+    checks: dict[str, Count]
