@@ -30,12 +30,22 @@ def test_links_and_pictures_lead_somewhere():
     assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
 
 
-def test_the_map_of_the_house_is_true():
-    house = re.search(r"## The house\n\n((?:    .*\n)+)", README).group(1)
+def test_the_map_of_the_house_is_true_and_complete():
+    house = re.search(r"## The house\n\n(?:.+\n)+\n((?:    .*\n)+)", README).group(1)
+    above, named = {}, set()  # indent -> the folder that the lines of this indent are in
     for line in house.splitlines():
         indent, name = re.match(r"( +)(\S+)", line).groups()
-        parent = ROOT / ("quatgrad" if len(indent) > 4 else "")
-        assert (parent / name).exists(), line
+        if name != "#":
+            path = above.get(len(indent) - 2, ROOT) / name
+            above[len(indent)] = path
+            named.add(path)
+            assert path.exists(), line
+    package = ROOT / "quatgrad"
+    rooms = [*package.iterdir(), *(package / "kernels").iterdir(), *(package / "lth").iterdir()]
+    for path in rooms:
+        is_room = path.is_dir() and any(path.glob("*.py"))
+        if is_room or (path.suffix == ".py" and path.name != "__init__.py"):
+            assert path in named, f"{path} is not on the map"
 
 
 def test_the_operation_shown_is_the_one_in_the_code():

@@ -114,9 +114,9 @@ class ModReLU(Function):
         x = x.reshape(*lead, 4, C // 4)
         length = norm(x.swapaxes(-1, -2))
         safe = length + (length == 0)
-        alive = (length > 0) & (length + b > 0)
-        gain = array_module(x).where(alive, 1 + b / safe, 0).astype(x.dtype, copy=False)
-        u = (x / safe[..., None, :]) * alive[..., None, :]
+        active = (length > 0) & (length + b > 0)
+        gain = array_module(x).where(active, 1 + b / safe, 0).astype(x.dtype, copy=False)
+        u = (x / safe[..., None, :]) * active[..., None, :]
         self.save_for_backward(u, gain)
         return (x * gain[..., None, :]).reshape(*lead, C)
 
