@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from bench import about, normal, torch_twin
 
-from quatgrad import Tensor, data, generator, models
+from quatgrad import Tensor, autograd, data, generator, models
 from quatgrad.arrays import asarray, to_numpy
 from quatgrad.backend import (
     BACKENDS,
@@ -48,7 +48,7 @@ from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.registry import kernel, kernels_of
 from quatgrad.models import resnet
 from quatgrad.nn import Module
-from quatgrad.ops import cross_entropy, upcast
+from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 from quatgrad.train import TrainStep
 
@@ -163,7 +163,7 @@ def results(
         y = tuple(args[k] for k in IN_PLACE[name])
     parts = y if isinstance(y, tuple) else (y,)
     parts = [b for a in parts for b in (a if isinstance(a, tuple) else (a,))]
-    return [to_numpy(upcast(a)) for a in parts if a is not None]
+    return [to_numpy(autograd.upcast(a)) for a in parts if a is not None]
 
 
 def moved(a: Any, move: Callable[[Any], Any]) -> Any:

@@ -76,9 +76,9 @@ class Block(Module):
 
 
 # %% [markdown]
-# The package's is the same, written with `normed`, which is `then(norm(conv(x)) + plus)`: a fast
-# rung does all of it in one step. `ResNet` stacks any block that it is given: three stages of 9
-# blocks, with 16, 32 and 64 channels, are ResNet-56.
+# The package's is the same, written with `conv_norm_act`: it is `activation(norm(conv(x)) +
+# residual)`, and a fast rung does all of it in one step. `ResNet` stacks any block: three stages of
+# 9 blocks, with 16, 32 and 64 channels, are ResNet-56.
 
 # %%
 print(inspect.getsource(BasicBlock.forward))

@@ -315,7 +315,7 @@ class Function:
         arrays = [t._array if self.accepts_bfloat16 else upcast(t._array) for t in tensors]
         recording = _recording.get()
         self.needs_input_grad = tuple(recording and t.requires_grad for t in tensors)
-        self.shapes, self.dtype = tuple(a.shape for a in arrays), tensors[0].dtype
+        self.shapes = tuple(a.shape for a in arrays)
         try:
             y = self.forward(*arrays)
         except QuatgradError:
@@ -323,6 +323,7 @@ class Function:
         except ValueError as error:
             shapes = " and ".join(map(str, self.shapes))
             raise ShapeError(f"{self}: cannot work on shapes {shapes}: {error}") from error
+        self.dtype = tensors[0].dtype
         out = Tensor.__new__(Tensor)  # no copy: forward made this array for us
         out._array, out._version, out.grad = self._check_result(y, arrays), 0, None
         out.requires_grad = any(self.needs_input_grad)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from quatgrad.autograd import Tensor
 from quatgrad.models.algebra import Layers
-from quatgrad.nn import BatchNorm2d, GlobalAvgPool2d, Module, Sequential, normed
+from quatgrad.nn import BatchNorm2d, GlobalAvgPool2d, Module, Sequential, conv_norm_act
 from quatgrad.ops import relu
 
 
@@ -25,8 +25,8 @@ class BasicBlock(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Two convolutions and the way around them."""
-        y = normed(self.conv1, self.bn1, x, relu)
-        return normed(self.conv2, self.bn2, y, relu, plus=self.shortcut(x))
+        y = conv_norm_act(self.conv1, self.bn1, x, relu)
+        return conv_norm_act(self.conv2, self.bn2, y, relu, residual=self.shortcut(x))
 
 
 class Bottleneck(Module):
@@ -45,9 +45,9 @@ class Bottleneck(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Three convolutions and the way around them."""
-        y = normed(self.conv1, self.bn1, x, relu)
-        y = normed(self.conv2, self.bn2, y, relu)
-        return normed(self.conv3, self.bn3, y, relu, plus=self.shortcut(x))
+        y = conv_norm_act(self.conv1, self.bn1, x, relu)
+        y = conv_norm_act(self.conv2, self.bn2, y, relu)
+        return conv_norm_act(self.conv3, self.bn3, y, relu, residual=self.shortcut(x))
 
 
 class ResNet(Module):
@@ -78,7 +78,7 @@ class ResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, H, W, C) -> logits (N, classes)."""
-        x = normed(self.stem, self.bn, x, relu)
+        x = conv_norm_act(self.stem, self.bn, x, relu)
         for stage in self.stages:
             x = stage(x)
         return self.head(self.pool(x))
@@ -90,7 +90,7 @@ class Projection(Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """To where the block arrives."""
         conv, bn = self.modules
-        return normed(conv, bn, x)
+        return conv_norm_act(conv, bn, x)
 
 
 def _shortcut(layers: Layers, P: int, Q: int, stride: int) -> Module:

@@ -5,6 +5,7 @@ conv         Conv2d QConv2d ConvTranspose2d QConvTranspose2d RotationConv2d
 norm         BatchNorm2d QVarianceNorm2d QBatchNorm2d
 activation   ReLU ModReLU Dropout QDropout
 pool         MaxPool2d QMaxPool2d AvgPool2d GlobalAvgPool2d
+conv_norm_act  convolution, norm, residual and activation in one step
 layers       Sequential LearnedEncoder Flatten
 convert      to_quaternion to_real: a network over the other algebra
 """
@@ -12,9 +13,9 @@ convert      to_quaternion to_real: a network over the other algebra
 from quatgrad.nn import convert, init
 from quatgrad.nn.activation import Dropout, ModReLU, QDropout, ReLU
 from quatgrad.nn.conv import Conv2d, ConvTranspose2d, QConv2d, QConvTranspose2d, RotationConv2d
+from quatgrad.nn.conv_norm_act import conv_norm_act
 from quatgrad.nn.layers import Flatten, LearnedEncoder, Sequential
 from quatgrad.nn.linear import Linear, QLinear, RotationLinear
 from quatgrad.nn.module import Buffer, Module
 from quatgrad.nn.norm import BatchNorm2d, QBatchNorm2d, QVarianceNorm2d
 from quatgrad.nn.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d, QMaxPool2d
-from quatgrad.nn.unit import normed

@@ -7,7 +7,7 @@ import numpy as np
 from quatgrad import ops
 from quatgrad.autograd import Tensor
 from quatgrad.errors import OptionError
-from quatgrad.nn.linear import quaternions, zeros
+from quatgrad.nn.features import quaternions, zeros
 from quatgrad.nn.module import Buffer, Module
 from quatgrad.random import generator
 

@@ -7,15 +7,15 @@ import numpy as np
 from quatgrad import ops
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.nn import init
-from quatgrad.nn.init import unit
-from quatgrad.nn.linear import quaternions, without_bias, zeros
+from quatgrad.nn.features import quaternions, without_bias, zeros
+from quatgrad.nn.init import unit_quaternions
 from quatgrad.nn.module import Module
-from quatgrad.ops.window import (
+from quatgrad.ops.conv_shapes import (
     Size,
-    check_border,
     check_groups,
     check_options,
     check_output_padding,
+    check_padding_mode,
     pair,
 )
 
@@ -49,7 +49,7 @@ class Convolution(Module):
         self.stride, self.padding, self.dilation = pair(stride), pair(padding), pair(dilation)
         self.groups, self.padding_mode = groups, padding_mode
         check_options(name, pair(size), self.stride, self.padding, self.dilation)
-        check_border(name, padding_mode)
+        check_padding_mode(name, padding_mode)
         if self.components == 4:
             P, Q = quaternions(name, P, Q)
         check_groups(name, groups, P, Q)
@@ -184,7 +184,7 @@ class RotationConv2d(Convolution):
     ):
         super().__init__(
             in_channels, out_channels, size, stride, padding, bias, dilation, 1, padding_mode,
-            rng=rng, init=unit,
+            rng=rng, init=unit_quaternions,
         )  # fmt: skip
         self.scale = Parameter(init(rng, self.weight.shape[1:]))
 

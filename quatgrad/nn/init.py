@@ -109,7 +109,7 @@ def polar(rng: np.random.Generator, shape: Shape, power: float, cube: bool = Fal
     return w.astype(np.float32)
 
 
-def unit(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+def unit_quaternions(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """|w| = 1, uniform on the sphere: uniform rotations x -> w x w^-1. Not scaled by any fan."""
     w = rng.standard_normal(shape)
     return (w / np.sqrt((w * w).sum(axis=0))).astype(np.float32)

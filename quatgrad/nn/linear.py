@@ -6,9 +6,9 @@ import numpy as np
 
 from quatgrad import ops
 from quatgrad.autograd import Parameter, Tensor
-from quatgrad.errors import ShapeError
 from quatgrad.nn import init
-from quatgrad.nn.init import unit
+from quatgrad.nn.features import quaternions, without_bias, zeros
+from quatgrad.nn.init import unit_quaternions
 from quatgrad.nn.module import Module
 
 
@@ -83,30 +83,9 @@ class RotationLinear(QLinear):
         rng: np.random.Generator,
         init: init.Initialiser = init.xavier,
     ):
-        super().__init__(in_features, out_features, bias, rng=rng, init=unit)
+        super().__init__(in_features, out_features, bias, rng=rng, init=unit_quaternions)
         self.scale = Parameter(init(rng, self.weight.shape[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
         """s w x w^-1 + b."""
         return ops.rotation_linear(x, self.weight, self.scale, self.bias)
-
-
-def zeros(features: int) -> Parameter:
-    """A bias at its start."""
-    return Parameter(np.zeros(features, np.float32))
-
-
-def quaternions(layer: str, *features: int) -> list[int]:
-    """Numbers of quaternions in numbers of real features, or `ShapeError` if 4 does not divide."""
-    for n in features:
-        if n % 4 or n < 4:
-            raise ShapeError(
-                f"{layer}: a quaternion takes 4 real features, so their number must be a "
-                f"multiple of 4; got {' -> '.join(map(str, features))}"
-            )
-    return [n // 4 for n in features]
-
-
-def without_bias(layer: Module) -> str:
-    """What a layer's description says of its bias."""
-    return "" if vars(layer)["bias"] is not None else ", no bias"

@@ -11,7 +11,7 @@ import numpy as np
 
 from quatgrad import ops
 from quatgrad.autograd import Parameter, Tensor
-from quatgrad.nn.linear import quaternions
+from quatgrad.nn.features import quaternions
 from quatgrad.nn.module import Buffer, Module
 
 #: Γ[b, c] of a symmetric matrix -> the row of its ten numbers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from quatgrad import ops
 from quatgrad.autograd import Tensor
 from quatgrad.nn.module import Module
-from quatgrad.ops.window import Size
+from quatgrad.ops.conv_shapes import Size
 
 
 class MaxPool2d(Module):

@@ -7,7 +7,7 @@
     conv         linear conv2d conv_transpose2d
     pool         max_pool2d avg_pool2d global_avg_pool2d quaternion_max_pool2d
     norm         batch_norm
-    unit         conv_norm: convolution, batch norm, sum and rectifier in one
+    conv_norm_act   convolution, batch norm, residual and activation in one
     loss         cross_entropy mse_loss
     algebra      exp, log, sqrt, powers, rotations of quaternions: ops.algebra.exp, ...
 
@@ -29,12 +29,13 @@ from typing import Any
 from quatgrad import autograd
 from quatgrad.arrays import BFLOAT16_BITS, Array
 from quatgrad.autograd import Tensor
-from quatgrad.kernels.registry import kernel
+from quatgrad.kernels import registry
 from quatgrad.ops import algebra as algebra
 from quatgrad.ops import arithmetic, reduce, shape
 from quatgrad.ops.activation import dropout, gelu, leaky_relu, modrelu, relu, sigmoid, softmax, tanh
 from quatgrad.ops.arithmetic import absolute, clip, exp, log, matmul, power, sqrt, where
 from quatgrad.ops.conv import conv2d, conv_transpose2d, linear
+from quatgrad.ops.conv_norm_act import conv_norm_act
 from quatgrad.ops.hamilton import (
     hamilton,
     hamilton_conv2d,
@@ -57,7 +58,6 @@ from quatgrad.ops.shape import (
     stack,
     transpose,
 )
-from quatgrad.ops.unit import conv_norm
 
 OPERATORS = {
     "__add__": arithmetic.add,
@@ -95,12 +95,12 @@ def _comparison(name: str) -> Callable[[Tensor, Any], Any]:
 
 
 def _add(a: Array, b: Array) -> Array:
-    return kernel("add")(a, b)
+    return registry.kernel("add")(a, b)
 
 
-def upcast(a: Array) -> Array:
+def _upcast(a: Array) -> Array:
     """a, or the float32 numbers that it stands for if it holds bfloat16 ones."""
-    return kernel("upcast")(a) if a.dtype == BFLOAT16_BITS else a
+    return registry.kernel("upcast")(a) if a.dtype == BFLOAT16_BITS else a
 
 
 for _name, _method in OPERATORS.items():
@@ -109,5 +109,5 @@ for _method in METHODS:
     setattr(Tensor, _method.__name__, _method)
 for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, _name, _comparison(_name))
-autograd.add, autograd.upcast = _add, upcast
+autograd.add, autograd.upcast = _add, _upcast
 Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # == compares entries

@@ -12,17 +12,17 @@ from quatgrad.autograd import Function, Tensor
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import matmul
-from quatgrad.ops.shape import pad
-from quatgrad.ops.window import (
+from quatgrad.ops.conv_shapes import (
     Size,
-    check_border,
     check_channels,
+    check_padding_mode,
     check_transposed,
     check_window,
     pair,
     transposed_size,
     window_of,
 )
+from quatgrad.ops.shape import pad
 
 
 class Conv(Function):
@@ -170,7 +170,7 @@ def convolve(
     """`conv2d` and `hamilton_conv2d` after the check of the channels: `op` makes the difference."""
     stride, padding, dilation = pair(stride), pair(padding), pair(dilation)
     check_window(op.name, x.shape, window_of(w), stride, padding, dilation)
-    check_border(op.name, padding_mode)
+    check_padding_mode(op.name, padding_mode)
     if padding_mode != "zeros" or dilation != (1, 1):
         widths = (0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)
         x, padding = pad(x, widths, mode=padding_mode), (0, 0)

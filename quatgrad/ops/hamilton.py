@@ -18,7 +18,7 @@ from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import Binary
 from quatgrad.ops.conv import Conv, ConvTranspose, convolve, convolve_transpose
-from quatgrad.ops.window import Size, check_channels
+from quatgrad.ops.conv_shapes import Size, check_channels
 from quatgrad.quaternion import conjugate
 
 

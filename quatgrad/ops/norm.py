@@ -74,8 +74,8 @@ def batch_norm(
     op = BatchNorm(eps)
     y = op(x, scale, shift)
     mean, var = op.statistics
-    follow(running_mean, mean, momentum)
-    follow(running_var, var, momentum, M / (M - 1))
+    update_running_stats(running_mean, mean, momentum)
+    update_running_stats(running_var, var, momentum, M / (M - 1))
     return y
 
 
@@ -88,6 +88,8 @@ def check_rows(op: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def follow(running: Tensor, batch: Array, momentum: float, times: float = 1.0) -> None:
-    """r <- (1 - momentum) r + momentum times b."""
-    running.update(lambda r: kernel("update_running_stats")(r, batch, momentum, times))
+def update_running_stats(
+    running: Tensor, batch: Array, momentum: float, correction: float = 1.0
+) -> None:
+    """r <- (1 - momentum) r + momentum correction b."""
+    running.update(lambda r: kernel("update_running_stats")(r, batch, momentum, correction))

@@ -7,8 +7,8 @@ from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.registry import kernel
+from quatgrad.ops.conv_shapes import Size, check_window, pair
 from quatgrad.ops.reduce import mean
-from quatgrad.ops.window import Size, check_window, pair
 from quatgrad.quaternion import as_quaternions, norm
 
 

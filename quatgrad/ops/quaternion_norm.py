@@ -9,7 +9,7 @@ from __future__ import annotations
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import ShapeError
-from quatgrad.ops.norm import check_rows, follow
+from quatgrad.ops.norm import check_rows, update_running_stats
 from quatgrad.ops.shape import concatenate
 
 
@@ -90,8 +90,8 @@ def whitening_norm(
     op = Whiten(eps)
     y = op(x, gamma, shift)
     M = x.size // x.shape[-1]
-    follow(running_mean, op.mean.reshape(-1).astype(x.dtype), momentum)
-    follow(running_cov, (op.cov * (M / (M - 1))).astype(x.dtype), momentum)
+    update_running_stats(running_mean, op.mean.reshape(-1).astype(x.dtype), momentum)
+    update_running_stats(running_cov, (op.cov * (M / (M - 1))).astype(x.dtype), momentum)
     return y
 
 
@@ -117,8 +117,8 @@ def variance_norm(
         mean = x.mean(rows)
         centred = x - mean
         var = (centred * centred).mean(rows).reshape(4, -1).sum(0)
-        follow(running_mean, mean.data, momentum)
-        follow(running_var, var.data * (M / (M - 1)), momentum)
+        update_running_stats(running_mean, mean.data, momentum)
+        update_running_stats(running_var, var.data * (M / (M - 1)), momentum)
     else:
         centred, var = x - running_mean.detach(), running_var.detach()
     factor = scale / (var + eps).sqrt()

@@ -12,7 +12,7 @@ from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.reference import HAMILTON
 from quatgrad.ops.conv import conv2d, linear
-from quatgrad.ops.window import Size
+from quatgrad.ops.conv_shapes import Size
 from quatgrad.quaternion import norm, normalize
 
 #: u x conj(u) = sum K[a,d,b,c] u_a u_d x_b e_c: of e_a e_b conj(e_d) what is symmetric in a and d.

@@ -14,7 +14,7 @@ from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.ops.arithmetic import unbroadcast
 
 #: How a map goes on past its border -> what numpy.pad calls it.
-BORDERS = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 class Reshape(Function):
@@ -72,7 +72,7 @@ class Pad(Function):
         return g[tuple(slice(before, before + n) for (before, _), n in inside)]
 
 
-class Continue(Function):
+class PadMode(Function):
     """x, continued past its ends along each axis: y[i] = x[index[i]]; each g goes where it is from.
 
     `index` is what `numpy.pad` makes of the numbers 0, 1, ... of an axis, so widths may be larger
@@ -102,7 +102,7 @@ class Continue(Function):
         """(axis, index) for every axis that has a border."""
         sizes = zip(self.widths, self.shapes[0], strict=True)
         return [
-            (axis, np.pad(np.arange(n), width, mode=BORDERS[self.mode]))  # type: ignore[call-overload]
+            (axis, np.pad(np.arange(n), width, mode=PADDING_MODES[self.mode]))  # type: ignore[call-overload]
             for axis, (width, n) in enumerate(sizes)
             if any(width)
         ]
@@ -173,9 +173,9 @@ def pad(
     "replicate": those entries repeated, 0 0 | 0 1 2 | 2 2; "circular": x over again,
     1 2 | 0 1 2 | 0 1. As numpy.pad's constant, reflect, edge, wrap. Errors: `OptionError`.
     """
-    if mode not in BORDERS:
-        raise OptionError(f"pad: {unknown('mode', mode, BORDERS)}")
-    return (Pad(widths, value) if mode == "zeros" else Continue(widths, mode))(x)
+    if mode not in PADDING_MODES:
+        raise OptionError(f"pad: {unknown('mode', mode, PADDING_MODES)}")
+    return (Pad(widths, value) if mode == "zeros" else PadMode(widths, mode))(x)
 
 
 def check_widths(shape: tuple[int, ...], widths: Sequence[tuple[int, int]]) -> None:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import cudnn_on_cpu
@@ -26,7 +27,6 @@ from quatgrad.errors import OptionError
 from quatgrad.kernels import cupy_gpu, reference, use_kernels
 from quatgrad.kernels.cupy_gpu import cudnn
 from quatgrad.kernels.reference import out_size
-from quatgrad.nn import unit
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 
@@ -296,7 +296,8 @@ def test_units_give_the_same_numbers(solved, monkeypatch, algebra, precision):
         with cupy_on_cpu.counted() as together:
             one = trained()
         with monkeypatch.context() as m, cupy_on_cpu.counted() as apart:
-            m.setattr(unit, "_as_one", lambda *args: False)
+            fused = import_module("quatgrad.nn.conv_norm_act")
+            m.setattr(fused, "_is_fusable", lambda *args: False)
             two = trained()
     if precision == "bf16":
         a, b = (np.concatenate([v.ravel() for v in state.values()]) for state in (one, two))
@@ -316,7 +317,7 @@ def test_a_unit_reads_its_weight_once(solved, algebra):
     conv = (nn.Conv2d if algebra == "real" else nn.QConv2d)(8, 8, 3, bias=False, rng=rng)
     x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
     with use_precision("bf16"), cupy_on_cpu.counted() as counts:
-        nn.normed(conv, nn.BatchNorm2d(8), x, ops.relu).sum().backward()
+        nn.conv_norm_act(conv, nn.BatchNorm2d(8), x, ops.relu).sum().backward()
     assert [p.kind for p in solved] == ["forward", "dx", "dw"]
     assert counts["kernel expand"] == (algebra == "quaternion")
     assert counts["kernel to_bf16"] == 2 + (algebra == "real")  # x and g
@@ -328,9 +329,9 @@ def test_another_precision_reads_bits_as_numbers(solved):
     x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
     conv, norm = nn.Conv2d(8, 8, 3, bias=False, rng=rng), nn.BatchNorm2d(8)
     with use_precision("bf16"):
-        y = nn.normed(conv, norm, x, ops.relu)
+        y = nn.conv_norm_act(conv, norm, x, ops.relu)
     assert y._array.dtype == BFLOAT16_BITS
-    found, expected = (nn.normed(conv, norm, v, ops.relu) for v in (y, y.detach()))
+    found, expected = (nn.conv_norm_act(conv, norm, v, ops.relu) for v in (y, y.detach()))
     np.testing.assert_array_equal(found.numpy(), expected.numpy())
     assert found._array.dtype == np.float32
 
@@ -340,9 +341,9 @@ def test_a_leaf_holds_numbers(solved):
     x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32))
     conv, norm = nn.Conv2d(8, 8, 3, bias=False, rng=rng), nn.BatchNorm2d(8)
     with use_precision("bf16"):
-        y = nn.normed(conv, norm, x, ops.relu)
+        y = nn.conv_norm_act(conv, norm, x, ops.relu)
         with no_grad():
-            z = nn.normed(conv, norm, x, ops.relu)
+            z = nn.conv_norm_act(conv, norm, x, ops.relu)
     assert z._array.dtype == np.float32
     np.testing.assert_array_equal(z.numpy(), y.numpy())
     z.data = y  # which is bits
@@ -358,10 +359,10 @@ def test_lower_rungs_take_bits(solved, rung):
     x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
     conv, norm = nn.Conv2d(8, 8, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(8)
     with use_precision("bf16"):
-        y = nn.normed(conv, norm, x, ops.relu)
+        y = nn.conv_norm_act(conv, norm, x, ops.relu)
     with use_kernels(rung):
-        found = nn.normed(conv, norm, y, ops.relu, plus=y)
-        expected = nn.normed(conv, norm, y.detach(), ops.relu, plus=y.detach())
+        found = nn.conv_norm_act(conv, norm, y, ops.relu, residual=y)
+        expected = nn.conv_norm_act(conv, norm, y.detach(), ops.relu, residual=y.detach())
         np.testing.assert_array_equal(found.numpy(), expected.numpy())
         (found + y).sum().backward()
     assert np.isfinite(to_numpy(x.grad)).all()
@@ -373,8 +374,8 @@ def test_bits_are_numbers_for_all_who_ask(solved):
     x = Tensor(rng.standard_normal((2, 5, 5, 8)).astype(np.float32), requires_grad=True)
     conv, norm = nn.QConv2d(8, 8, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(8)
     with use_precision("bf16"):
-        y = nn.normed(conv, norm, x, ops.relu)
-        z = nn.normed(conv, norm, y, ops.relu, plus=y)
+        y = nn.conv_norm_act(conv, norm, x, ops.relu)
+        z = nn.conv_norm_act(conv, norm, y, ops.relu, residual=y)
         (z * z).mean().backward()
     for t in (y, z):
         assert t._array.dtype == BFLOAT16_BITS
@@ -383,8 +384,8 @@ def test_bits_are_numbers_for_all_who_ask(solved):
         assert to_numpy((t >= 0) & (t < 100)).all()
     assert x.grad.dtype == conv.weight.grad.dtype == norm.scale.grad.dtype == np.float32
     found, x.grad = to_numpy(x.grad), None
-    y = nn.normed(conv, norm, x, ops.relu)
-    (nn.normed(conv, norm, y, ops.relu, plus=y) ** 2).mean().backward()
+    y = nn.conv_norm_act(conv, norm, x, ops.relu)
+    (nn.conv_norm_act(conv, norm, y, ops.relu, residual=y) ** 2).mean().backward()
     true = to_numpy(x.grad)
     assert 0 < np.linalg.norm(found - true) < 0.2 * np.linalg.norm(true)  # a rectifier flips
 
@@ -397,6 +398,6 @@ def test_a_unit_is_what_it_stands_for(solved):
     others = [(nn.Conv2d(8, 8, 3, rng=rng), norm, ops.relu), (plain, norm, ops.tanh),
               (plain, nn.BatchNorm2d(8).eval(), None), (plain, nn.QVarianceNorm2d(8), None),
               (nn.Conv2d(8, 8, 3, bias=False, groups=2, rng=rng), norm, None)]  # fmt: skip
-    assert str(nn.normed(plain, norm, x, ops.relu)._node) == "ConvNorm"
+    assert str(nn.conv_norm_act(plain, norm, x, ops.relu)._node) == "ConvNormAct"
     for conv, other, then in others:
-        assert str(nn.normed(conv, other, x, then)._node) != "ConvNorm"
+        assert str(nn.conv_norm_act(conv, other, x, then)._node) != "ConvNormAct"

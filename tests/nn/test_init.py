@@ -48,7 +48,7 @@ LAWS = [
     (init.polar_glorot, (4,), 2 / (ROWS + COLUMNS)),
     (init.polar_he, (4,), 2 / ROWS),
     (init.polar_predecessor, (4,), 1 / (2 * ROWS)),
-    (init.unit, (4,), 1.0),
+    (init.unit_quaternions, (4,), 1.0),
 ]
 
 
@@ -67,7 +67,7 @@ def test_measured_variances_are_within_one_percent_of_their_law(f, lead, power):
 
 def test_every_initialiser_has_a_law():
     named = {f for by_name in init.INITIALISERS.values() for f in by_name.values()}
-    assert named | {init.unit} == {f for f, *_ in LAWS}
+    assert named | {init.unit_quaternions} == {f for f, *_ in LAWS}
 
 
 @pytest.mark.parametrize("window", [(), (3, 3)])

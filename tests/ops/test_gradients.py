@@ -29,6 +29,7 @@ from quatgrad.ops.arithmetic import (
     Where,
 )
 from quatgrad.ops.conv import Conv, ConvTranspose
+from quatgrad.ops.conv_norm_act import ConvNormAct
 from quatgrad.ops.hamilton import Hamilton, HamiltonConv, HamiltonConvTranspose, HamiltonLinear
 from quatgrad.ops.loss import MSE, CrossEntropy
 from quatgrad.ops.norm import BatchNorm, BatchNormEval
@@ -36,8 +37,7 @@ from quatgrad.ops.pool import AvgPool, MaxPool, Pool, QuaternionMaxPool
 from quatgrad.ops.quaternion_norm import Whiten
 from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
 from quatgrad.ops.rotation import RotationWeight
-from quatgrad.ops.shape import BroadcastTo, Concatenate, Continue, GetItem, Pad, Reshape, Transpose
-from quatgrad.ops.unit import ConvNorm
+from quatgrad.ops.shape import BroadcastTo, Concatenate, GetItem, Pad, PadMode, Reshape, Transpose
 from quatgrad.testing import check_gradients, taylor_rate
 
 # ------------------------------------------------------------------------------- inputs
@@ -74,8 +74,8 @@ def batch_norm(x, scale, shift):
     return BatchNorm(1e-5)(x, scale, shift)
 
 
-def conv_norm(*inputs, rectify=False):
-    return ConvNorm((2, 1), (1, 0), 1e-3, rectify)(*inputs)
+def conv_norm_act(*inputs, relu=False):
+    return ConvNormAct((2, 1), (1, 0), 1e-3, relu)(*inputs)
 
 
 def batch_norm_eval(x, scale, shift):
@@ -312,12 +312,12 @@ CASES = {
         (batch_norm, normal(2, 1), normal(1), normal(1)),
         (batch_norm, 3 + 0.5 * normal(7, 2), positive(2), normal(2)),
     ],
-    ConvNorm: [
-        (conv_norm, normal(2, 5, 4, 3), normal(3, 2, 3, 2), normal(2), normal(2)),
-        (conv_norm, normal(2, 5, 4, 4), normal(4, 3, 2, 1, 1), normal(4), normal(4)),
-        (lambda *a: conv_norm(*a, rectify=True),
+    ConvNormAct: [
+        (conv_norm_act, normal(2, 5, 4, 3), normal(3, 2, 3, 2), normal(2), normal(2)),
+        (conv_norm_act, normal(2, 5, 4, 4), normal(4, 3, 2, 1, 1), normal(4), normal(4)),
+        (lambda *a: conv_norm_act(*a, relu=True),
          normal(2, 5, 4, 3), normal(3, 2, 3, 2), normal(2), normal(2)),
-        (lambda *a: conv_norm(*a, rectify=True),
+        (lambda *a: conv_norm_act(*a, relu=True),
          normal(2, 5, 4, 4), normal(4, 3, 2, 1, 1), normal(4), normal(4), normal(2, 3, 3, 4)),
     ],
     BatchNormEval: [
@@ -368,7 +368,7 @@ CASES = {
         (lambda x: ops.pad(x, ((1, 0), (2, 3))), normal(2, 3)),
         (lambda x: ops.pad(x, ((0, 1),), value=7.0), normal(3)),
     ],
-    Continue: [
+    PadMode: [
         (lambda x: ops.pad(x, ((1, 0), (0, 0), (2, 1)), mode="reflect"), normal(2, 2, 3)),
         (lambda x: ops.pad(x, ((2, 3), (0, 1)), mode="replicate"), normal(2, 3)),
         (lambda x: ops.pad(x, ((0, 1), (1, 2)), mode="circular"), normal(3, 2)),

@@ -162,9 +162,9 @@ def batch_norm(training):
     return f
 
 
-def conv_norm(x, w, scale, shift, *shortcut):
+def conv_norm_act(x, w, scale, shift, *residual):
     state = [Tensor(np.full(6, v, x.dtype)) for v in (0.5, 2)]
-    return ops.conv_norm(x, w, scale, shift, *state, (2, 2), (1, 1), 0.1, 1e-5, True, *shortcut)
+    return ops.conv_norm_act(x, w, scale, shift, *state, (2, 2), (1, 1), 0.1, 1e-5, True, *residual)
 
 
 def entropy(z, t):
@@ -272,10 +272,10 @@ VALUES = {
     "batch_norm": (batch_norm(True), norm, MAP, MAP[0, 0, 0], MAP[0, 0, 1]),
     "batch_norm eval": (batch_norm(False), lambda x, s, b: s * (x - 0.5) / np.sqrt(2 + 1e-5) + b,
                         MAP, MAP[0, 0, 0], MAP[0, 0, 1]),
-    "conv_norm": (conv_norm, lambda x, w, s, b: np.maximum(norm(conv(x, w, 2, 1), s, b), 0),
+    "conv_norm_act": (conv_norm_act, lambda x, w, s, b: np.maximum(norm(conv(x, w, 2, 1), s, b), 0),
                   MAP, W, B6, B6[::-1]),
-    "conv_norm and shortcut": (
-        conv_norm, lambda x, w, s, b, r: np.maximum(norm(conv(x, w, 2, 1), s, b) + r, 0),
+    "conv_norm_act and residual": (
+        conv_norm_act, lambda x, w, s, b, r: np.maximum(norm(conv(x, w, 2, 1), s, b) + r, 0),
         MAP, W, B6, B6[::-1], MAP[:, 2:, 1:, 2:]),
     "dropout": (lambda x: ops.dropout(x, 0.3, np.random.default_rng(0)),
                 lambda x: x * (np.random.default_rng(0).random(x.shape, np.float32) >= 0.3) / 0.7,
@@ -470,13 +470,14 @@ def t(*shape):
         (lambda: ops.batch_norm(t(2, 3), t(4), t(4), t(4), t(4), True), ShapeError,
          "expected 4 channels; .* has 3"),
         (lambda: ops.batch_norm(t(1, 3), t(3), t(3), t(3), t(3), True), ShapeError, r"\.eval\(\)"),
-        (lambda: conv_norm(t(1, 5, 5, 3), t(3, 3, 3, 6), t(4), t(4)), ShapeError,
+        (lambda: conv_norm_act(t(1, 5, 5, 3), t(3, 3, 3, 6), t(4), t(4)), ShapeError,
          "a norm of 4 channels follows a convolution that gives 6"),
-        (lambda: conv_norm(t(0, 5, 5, 3), t(3, 3, 3, 6), t(6), t(6)), ShapeError, r"\.eval\(\)"),
-        (lambda: conv_norm(t(1, 5, 5, 3), t(3, 3, 3, 6), t(6), t(6), t(1, 5, 5, 6)), ShapeError,
-         r"shortcut of shape \(1, 5, 5, 6\) is added to maps of shape \(1, 3, 3, 6\)"),
-        (lambda: ops.conv_norm(t(1, 5, 5, 3), t(3, 3, 3, 6), *[t(6)] * 4, (1, 1), (1, 1), 0.1, 1e-5,
-                               False, t(1, 5, 5, 6)), OptionError, "give rectify=True"),
+        (lambda: conv_norm_act(t(0, 5, 5, 3), t(3, 3, 3, 6), t(6), t(6)), ShapeError,
+         r"\.eval\(\)"),
+        (lambda: conv_norm_act(t(1, 5, 5, 3), t(3, 3, 3, 6), t(6), t(6), t(1, 5, 5, 6)), ShapeError,
+         r"residual of shape \(1, 5, 5, 6\) is added to maps of shape \(1, 3, 3, 6\)"),
+        (lambda: ops.conv_norm_act(t(1, 5, 5, 3), t(3, 3, 3, 6), *[t(6)] * 4, (1, 1), (1, 1), 0.1,
+                                   1e-5, False, t(1, 5, 5, 6)), OptionError, "give relu=True"),
         (lambda: ops.dropout(t(3), 1.0, None), OptionError, "0 <= p < 1; got 1.0"),
         (lambda: ops.matmul(t(2, 3), t(4, 5)), ShapeError, r"MatMul: .* \(2, 3\) and \(4, 5\)"),
         (lambda: ops.matmul(t(2, 3), 2.0), ShapeError, "MatMul"),

@@ -6,7 +6,7 @@ from quatgrad.arrays import Array
 from quatgrad.autograd import Tensor
 from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.kernels.reference import Pair, out_size
-from quatgrad.ops.shape import BORDERS
+from quatgrad.ops.shape import PADDING_MODES
 
 Size = int | tuple[int, int]
 
@@ -53,10 +53,10 @@ def _in(groups: int) -> str:
     return f" in {groups} groups" if groups > 1 else ""
 
 
-def check_border(op: str, mode: str) -> None:
+def check_padding_mode(op: str, mode: str) -> None:
     """Raise `OptionError` unless `mode` is a way to continue a map past its border."""
-    if mode not in BORDERS:
-        raise OptionError(f"{op}: {unknown('padding mode', mode, BORDERS)}")
+    if mode not in PADDING_MODES:
+        raise OptionError(f"{op}: {unknown('padding mode', mode, PADDING_MODES)}")
 
 
 def check_output_padding(op: str, stride: Pair, extra: Pair) -> None:

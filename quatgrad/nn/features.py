@@ -1,0 +1,30 @@
+"""What layers share: biases, and numbers of features in quaternions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quatgrad.autograd import Parameter
+from quatgrad.errors import ShapeError
+from quatgrad.nn.module import Module
+
+
+def zeros(features: int) -> Parameter:
+    """A bias at its start."""
+    return Parameter(np.zeros(features, np.float32))
+
+
+def quaternions(layer: str, *features: int) -> list[int]:
+    """Numbers of quaternions in numbers of real features, or `ShapeError` if 4 does not divide."""
+    for n in features:
+        if n % 4 or n < 4:
+            raise ShapeError(
+                f"{layer}: a quaternion takes 4 real features, so their number must be a "
+                f"multiple of 4; got {' -> '.join(map(str, features))}"
+            )
+    return [n // 4 for n in features]
+
+
+def without_bias(layer: Module) -> str:
+    """What a layer's description says of its bias."""
+    return "" if vars(layer)["bias"] is not None else ", no bias"

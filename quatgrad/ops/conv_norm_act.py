@@ -1,0 +1,92 @@
+"""A convolution, batch norm, and perhaps a residual and an activation, as one operation."""
+
+from __future__ import annotations
+
+import math
+
+from quatgrad.autograd import Function, Tensor
+from quatgrad.errors import OptionError, ShapeError
+from quatgrad.kernels.reference import Pair, out_size
+from quatgrad.kernels.reference.conv_norm_act import Block, Saved
+from quatgrad.kernels.registry import kernel
+from quatgrad.ops.conv_shapes import check_channels, check_window, window_of
+from quatgrad.ops.norm import check_rows, update_running_stats
+
+
+class ConvNormAct(Function):
+    """y = scale z + shift, z the normalised conv(x, w), of quaternions if w is; or max(y, 0).
+
+    A fifth input is a residual: y = max(scale z + shift + residual, 0). Gradients as in Conv,
+    BatchNorm, Add and ReLU; without a residual, where y > 0 is found again from z.
+    """
+
+    owns_grads = True
+    accepts_bfloat16 = True
+
+    def __init__(self, stride: Pair, padding: Pair, eps: float, relu: bool):
+        self.block = Block(stride, padding, eps, relu)
+
+    def forward(self, x, w, scale, shift, residual=None):
+        y, saved = kernel("conv_norm_act")(x, w, scale, shift, residual, self.block)
+        self.statistics = saved.mean, saved.var
+        self.save_for_backward(*saved, w, scale, shift)
+        return y
+
+    def backward(self, g):
+        *saved, w, scale, shift = self.saved
+        needs, dx = self.needs_input_grad, kernel("conv_norm_act_dx")
+        return dx(g, Saved(*saved), w, scale, shift, self.block, needs[0])[: len(needs)]
+
+
+def conv_norm_act(
+    x: Tensor,
+    w: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    stride: Pair,
+    padding: Pair,
+    momentum: float,
+    eps: float,
+    relu: bool,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """`conv2d` or `hamilton_conv2d` without a bias, `batch_norm` in training, and `relu`.
+
+    x (N, H, W, P), w (U, V, P, Q) or (4, U, V, P / 4, Q / 4), scale and shift (Q,) -> (N, I, J, Q).
+    A residual, of the shape of y, is added before the rectifier, which must then be there.
+    """
+    components = 4 if w.ndim == 5 else 1
+    check_channels("conv_norm_act", x, w, components=components)
+    check_window("conv_norm_act", x.shape, window_of(w), stride, padding)
+    size = out_size(x.shape[1:3], window_of(w), stride, padding)
+    shape = len(x), *size, components * w.shape[-1]
+    _check(shape, scale, shift, residual, relu)
+    op = ConvNormAct(stride, padding, eps, relu)
+    y = op(x, w, scale, shift) if residual is None else op(x, w, scale, shift, residual)
+    (mean, var), M = op.statistics, math.prod(shape[:-1])
+    update_running_stats(running_mean, mean, momentum)
+    update_running_stats(running_var, var, momentum, M / (M - 1))
+    return y
+
+
+def _check(
+    shape: tuple[int, ...], scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool
+) -> None:
+    """Raise unless the norm, and what is added, fit maps of this shape."""
+    for parameter in (scale, shift):
+        if parameter.shape != shape[-1:]:
+            raise ShapeError(
+                f"conv_norm_act: a norm of {parameter.size} channels follows a convolution that "
+                f"gives {shape[-1]}"
+            )
+    check_rows("batch_norm", shape)
+    if residual is None:
+        return
+    if not relu:
+        raise OptionError("conv_norm_act: a residual is added before a rectifier: give relu=True")
+    if residual.shape != shape:
+        raise ShapeError(
+            f"conv_norm_act: a residual of shape {residual.shape} is added to maps of shape {shape}"
+        )
