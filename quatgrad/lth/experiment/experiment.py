@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 from quatgrad import data, models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
@@ -18,7 +20,7 @@ from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.search.search import ControlOf, Search
 from quatgrad.lth.store import files
-from quatgrad.lth.store.records import Config, FirstRun, Record
+from quatgrad.lth.store.records import Config, FirstRun, Record, convert
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
@@ -206,15 +208,14 @@ def options_of(run: Run) -> Options:
     """The options that a run was first run with; `RunError` if there is no run."""
     config, first = run.config.options, run.config.first_run
     given = {"preset": first.preset, "model": config["model"]} | first.overrides
+    path = run.path / "config.json"
     try:
-        options = resolve(given)
-        same = options.config(str(config["data"])) == config
-    except (OptionError, TypeError) as error:
-        raise RunError(f"{run.path / 'config.json'} was changed by hand: {error}") from error
-    if not same:
-        raise RunError(
-            f"{run.path / 'config.json'} was changed by hand, or its preset since; run it again"
-        )
+        options = convert(to_builtins(resolve(given)), path, Options)
+        options.recipe(), options.protocol()  # raise what is wrong with them
+    except (OptionError, TypeError) as error:  # a name that is no option
+        raise RunError(f"{path} was changed by hand ({error}); run it again") from error
+    if options.config(str(config["data"])) != config:
+        raise RunError(f"{path} was changed by hand, or its preset since; run it again")
     return options
 
 

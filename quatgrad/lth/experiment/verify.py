@@ -52,7 +52,7 @@ def _stage(folder: Path, right: Counter[str]) -> None:
     stage = Stage.load(folder)
     right["keys that follow from content and parents"] += 1
     checksums = read_done(folder)
-    for name in checksums:
+    for name in sorted({*checksums, "stage.json", "record.json", "checks.json", "end.npz"}):
         files.read_sealed(folder / name, checksums)
         right["files with the checksum they were finished with"] += 1
     record, end = read_record(folder), read_end(folder)

@@ -144,7 +144,12 @@ def is_final(directory: Path) -> bool:
 def read_sealed(path: Path, checksums: Mapping[str, str]) -> bytes:
     """A file of a finished directory; `RunError` if it is not the file that was finished."""
     content = read(path)
-    if checksums.get(path.name) != _sha256(content):
+    if path.name not in checksums:
+        raise RunError(
+            f"{path.parent / DONE} is damaged (it has no checksum of {path.name}); delete its "
+            "directory, run again"
+        )
+    if checksums[path.name] != _sha256(content):
         raise RunError(
             f"{path} is damaged (its checksum is wrong); delete its directory, run again"
         )
