@@ -166,9 +166,9 @@ check.order(order)
 # %% [markdown]
 # ## The sweep, built
 #
-# Nobody has to find the order in advance. It is enough to know how many shares each node still
-# waits for: as many as there are arrows that lead to it. Count them first. Then take a node that
-# waits for nothing, send its shares, count down, and whoever now waits for nothing is ready too.
+# We need not find the order in advance. It is enough to know how many shares each node still waits
+# for: one for each arrow that leads to it. Count them first. Then take a node that waits for
+# nothing, send its shares, and count down. Now other nodes wait for nothing, and they are next.
 
 
 # %%
@@ -221,8 +221,8 @@ plt.show()
 print(inspect.getsource(autograd.run_backward))
 
 # %% [markdown]
-# The same random graph of 200 operations in both, and then two graphs that would have stopped the
-# last lesson's engine:
+# The same random graph of 200 operations in both, and then two graphs that are too much for the
+# engine of the last lesson:
 
 # %%
 rng = np.random.default_rng(0)
@@ -250,8 +250,8 @@ print("60 diamonds, and 100 000 nodes in a row: done")
 # arrows has the longest path from the root to a leaf? So many operations must wait for one
 # another, however many processors there are.
 #
-# **Exercise 3.** Write it. `count_uses` is there, and the loop is that of `sweep`, with another
-# thing to send down. No recursion: that would walk every path again.
+# **Exercise 3.** Write it. Use `count_uses` and the same loop as in `sweep`, but send lengths in
+# place of slopes. No recursion: it would walk every path again.
 
 
 # %%

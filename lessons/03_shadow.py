@@ -120,8 +120,8 @@ check.axes(axes)
 # %% [markdown]
 # ## Built
 #
-# For any two shapes that is a few lines: drop the axes that were not there, and squeeze those that
-# were 1.
+# For any two shapes this takes a few lines: sum over the axes that are new, and over the axes that
+# had length 1.
 
 
 # %%
@@ -142,7 +142,7 @@ for shape in [(2, 3, 5, 4), (3, 1, 4), (1, 5, 1), (4,), ()]:
     assert np.allclose(gather(g, shape), arithmetic.unbroadcast(g, shape))
 
 # %% [markdown]
-# The package's own does it with one sum. Every operation of two arrays ends with it:
+# The package does the same with one sum. Every operation of two arrays ends with it:
 
 # %%
 print(inspect.getsource(arithmetic.unbroadcast))

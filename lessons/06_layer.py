@@ -17,8 +17,8 @@
 # **Where do three quarters of the parameters go?**
 #
 # A linear layer from 8 features to 8 has 64 weights: each output listens to each input, and every
-# connection has a number of its own. The quaternion layer of the same size has 16. Yet each of its
-# outputs still listens to each input. Nothing was cut out. So where are the other 48?
+# connection has its own number. The quaternion layer of the same size has 16 weights. But each
+# output still listens to each input: no connection is missing. So where are the other 48?
 
 # %%
 import inspect
@@ -186,7 +186,7 @@ print("dw has shape", layer.weight.grad.shape, "from a gradient of", (images.T @
 
 # %% [markdown]
 # And `dx` is `g Wᵀ`. But what is the transpose of this picture? Mirror it at its diagonal: the
-# blocks of `r` stay, and those of `i`, `j`, `k` change their sign. It is the picture of the
+# blocks of `r` stay, and the blocks of `i`, `j`, `k` change their sign. This is the picture of the
 # conjugate weight, with inputs and outputs exchanged: `dx_p = Σ_q w̄_pq g_q`.
 #
 # **Exercise 3.** Write `dx`, from `block_matrix`.

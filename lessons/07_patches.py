@@ -71,9 +71,9 @@ print(slide(ramp, edge))
 # %% [markdown]
 # ## The same, as a matrix
 #
-# Each output is a sum of nine products of what the window sees with the weights. That is a row
-# times a column. So copy what each window sees into a row of its own: the **patches**. All the
-# outputs are then one matrix product.
+# Each output is a sum of nine products, of the pixels in the window with the weights. That is a row
+# times a column. So copy the pixels of each window into a row: the **patches**. Then all outputs
+# are one matrix product.
 
 # %%
 patches = sliding_window_view(ramp, (3, 3)).reshape(4, 9)
@@ -202,8 +202,8 @@ ones = np.ones((1, 4, 4, 3, 3, 1))  # 16 patches
 print(reference.unpatches(ones, (1, 6, 6, 1), (1, 1), (0, 0))[0, :, :, 0].astype(int))
 
 # %% [markdown]
-# What is copied gets the sum of its copies' gradients: lesson 3's shadow once more. So each
-# patch is added back to where it was taken from.
+# A pixel that was copied gets the sum of the gradients of its copies, as in lesson 3. So each patch
+# is added back to the place that it was taken from.
 #
 # **Exercise 3.** Write this for one image. Go over the places, and put each patch back.
 

@@ -16,9 +16,10 @@
 #
 # **How fast can the same sum be?**
 #
-# The last two lessons ended at a formula: a quaternion convolution is a sum of products. A formula
-# says what to compute, not how. In this lesson one layer is computed in seven ways, and measured.
-# The slowest takes about half a minute, the fastest about a thousandth of a second.
+# The last two lessons ended with a formula: a quaternion convolution is a sum of products. A
+# formula says what to compute, but not how. In this lesson we compute one layer in seven ways and
+# measure each. The slowest takes about half a minute, the fastest about a thousandth of a second.
+# Each way is a **rung** of a ladder: it computes the same as the rung below, but faster.
 #
 # The layer has a window of 3 × 3, 32 quaternions in and 32 out, on 8 maps of 16 × 16 pixels.
 # Each Hamilton product takes 16 multiplications:
@@ -53,10 +54,10 @@ print(f"{work / 1e6:.0f} million multiplications")
 # %% [markdown]
 # ## How to measure
 #
-# Run it once without looking: a first run loads and compiles things. Then take the **best** of
-# a few runs. Other programs can only make a run slower, never faster, so the best is the one that
-# was disturbed least. And compare each result with the same sum in float64, because a fast wrong
-# answer is easy.
+# Run it once without measuring, because the first run loads and compiles things. Then take the
+# **best** of a few runs. Other programs can make a run slower, but never faster, so the best run
+# was disturbed least. And compare each result with the same sum in float64: a fast wrong answer is
+# easy.
 
 # %%
 truth = reference.conv2d(x.astype(float), w.astype(float), *how)
@@ -77,13 +78,13 @@ def climb(name, f, share=1, right=truth):
 # %% [markdown]
 # ## First rung: loops
 #
-# The formula as a Python program, for one of the outputs. The whole layer has
-# 65,536 of them, and we do not wait for the others.
+# The formula as a Python program, for one output. The whole layer has 65,536 outputs; we do not
+# wait for the others.
 
 # %%
 TABLE = [(a, b, c, int(HAMILTON[a, b, c])) for a, b, c in np.argwhere(HAMILTON).tolist()]
 patches = reference.patches(x, (U, U), *how)
-window = patches[0, 5, 5].reshape(U, U, 4, P).tolist()  # what the window sees at one place
+window = patches[0, 5, 5].reshape(U, U, 4, P).tolist()  # the inputs of the window at one place
 weight = w.tolist()
 
 
@@ -102,12 +103,12 @@ climb("Python loops", one_output, share=1 / (N * H * H * Q), right=truth[0, 5, 5
 
 # %% [markdown]
 # For each multiplication Python looks up names and indices, and makes a new number object. The
-# multiplication itself is a hundredth of that time.
+# multiplication itself takes only a hundredth of the time.
 #
 # ## Second rung: einsum
 #
-# `einsum` runs the loops in C. It does not know that most of the sign table is zero, and makes 64
-# multiplications for 16. Here it computes one row of pixels.
+# `einsum` runs the loops in C. It does not know that most of the sign table is zero, so it makes 64
+# multiplications in place of 16. Here it computes one row of pixels.
 
 # %%
 row = patches[0, 0].reshape(H, U, U, 4, P)
@@ -123,9 +124,9 @@ climb("einsum", einsum, share=1 / (N * H), right=truth[0, 0])
 # %% [markdown]
 # ## Third rung: loops, compiled
 #
-# Numba translates a Python function into machine code. With lesson 6's matrix, which has no
-# zeros, and lesson 7's patches, three loops do. They are ordered so that the innermost goes
-# along the memory: then one instruction multiplies 8 or 16 neighbours at once.
+# Numba translates a Python function into machine code. With the matrix of lesson 6, which has no
+# zeros, and the patches of lesson 7, three loops are enough. The innermost loop goes along the
+# memory: then one instruction multiplies 8 or 16 neighbours at once.
 
 
 # %%
@@ -147,13 +148,14 @@ climb("loops, compiled", lambda: product(rows, columns).reshape(truth.shape))
 # %% [markdown]
 # ## Fourth rung: a matrix product
 #
-# The same three loops, by people who have spent years on them (a BLAS). The work is cut into small
-# blocks: a number that has been fetched from memory is used many times before it is let go. And
-# all cores take part. The times below include making the patches and the matrix.
+# A BLAS is a library with the same three loops, written by people who have spent years on them.
+# They cut the work into small blocks: a number that was loaded from memory is used many times
+# before it is replaced. And all cores work together. The times below include making the patches and
+# the matrix.
 #
-# A BLAS must know the processor. One that takes it for an older one uses half of it, so on a CPU
-# the package has a product of its own: blocks, with Numba. (If the machine has other work, all of
-# these get slower, the BLAS most: its threads wait for one another.)
+# A BLAS must know the processor. If it believes that the processor is an older one, it uses only
+# half of it. So the package has its own product for CPUs: blocks, with Numba. (If the machine has
+# other work, all of these get slower, and the BLAS most, because its threads wait for one another.)
 
 # %%
 for name, rung in (("matrix product", "numpy"), ("matrix product, Numba", "numba")):
@@ -161,15 +163,15 @@ for name, rung in (("matrix product", "numpy"), ("matrix product, Numba", "numba
         climb(name, lambda: gemm.conv2d(x, w, *how))
 
 # %% [markdown]
-# Up to here every rung made at least the multiplications of the definition, and waited less. From
-# here on there are **fewer multiplications**.
+# Until now every rung made all multiplications of the definition, but waited less. The next rungs
+# make **fewer multiplications**.
 #
-# ## Fewer: three for four
+# ## Three in place of four
 #
-# A warm-up with complex numbers: `(a + bi)(c + di) = (ac − bd) + (ad + bc) i` has four. Gauss saw
-# that three are enough. Hint: what is `(a + b)(c + d)`?
+# A warm-up with complex numbers: `(a + bi)(c + di) = (ac − bd) + (ad + bc) i` has four
+# multiplications. Gauss saw that three are enough. Hint: what is `(a + b)(c + d)`?
 #
-# **Exercise 1.** Additions are free, multiplications are counted.
+# **Exercise 1.** You may use as many additions as you like, but only three multiplications.
 
 
 # %%
@@ -181,10 +183,10 @@ def gauss(a, b, c, d):
 check.gauss(gauss)
 
 # %% [markdown]
-# ## Eight for sixteen
+# ## Eight in place of sixteen
 #
-# For quaternions, Howell and Lafon found in 1975 that eight do for sixteen. Four are
-# products of sums, four are products of components as they are.
+# In 1975 Howell and Lafon found that eight multiplications are enough for a product of quaternions.
+# Four of them multiply sums of components, the other four multiply single components.
 
 
 # %%
@@ -205,11 +207,13 @@ one, other = rng.standard_normal((2, 4))
 assert np.allclose(eight(other, one), reference.hamilton(one, other))
 
 # %% [markdown]
-# Nothing in it needs numbers. Put matrices there, and `mul` a matrix product, and it is a
-# **layer**: eight products of quarter size, half the work of the big one.
+# The components need not be numbers. They can be matrices, and `mul` a matrix product: then this is
+# a **linear layer**. Its eight products have a quarter of the size of the big product, so they are
+# half of the work.
 #
-# And `mul` may be a convolution. Then it is our layer, out of eight real convolutions of a quarter
-# of its features. In the package, where X and W are the eight planes of x and of w:
+# And `mul` can be a convolution. Then this is our layer: eight real convolutions, each with a
+# quarter of the features. Here it is in the package, where X and W are the eight planes of x and of
+# w:
 
 # %%
 print(inspect.getsource(conv2d_by_eight))
@@ -228,29 +232,29 @@ def eight_products():
 climb("eight products, Numba", eight_products)
 
 # %% [markdown]
-# Half the multiplications of the rung before, but not half its time. The products were so fast
-# already that now the additions count: they move every number through memory and do next to nothing
-# with it. The saving grows with the square of the width and the additions with the width, so a wide
-# layer wins. The package asks for each layer whether it pays:
+# It has half the multiplications of the rung before, but takes more than half of the time. The
+# products were already so fast that the additions count now: they move every number through memory
+# and do almost nothing with it. The saving grows with the square of the width, the additions only
+# with the width, so a wide layer becomes faster. The package decides for each layer:
 
 # %%
 for width in (32, 64, 128, 512):
-    yes = "pays" if is_profitable(width // 4, width // 4) else "does not pay"
-    print(f"linear layer, {width} features: {yes}")
+    products = "eight" if is_profitable(width // 4, width // 4) else "sixteen"
+    print(f"linear layer, {width} features: {products} products are faster")
 
 # %% [markdown]
-# ## Winograd: four for six
+# ## Winograd: four in place of six
 #
 # Two neighbouring outputs of a window of three are `y₀ = d₀w₀ + d₁w₁ + d₂w₂` and
-# `y₁ = d₁w₀ + d₂w₁ + d₃w₂`: six multiplications. Winograd makes them from four:
+# `y₁ = d₁w₀ + d₂w₁ + d₃w₂`: six multiplications. Winograd needs only four:
 #
 # * `m₁ = (d₀ − d₂) w₀`
 # * `m₂ = (d₁ + d₂) (w₀ + w₁ + w₂) / 2`
 # * `m₃ = (d₂ − d₁) (w₀ − w₁ + w₂) / 2`
 # * `m₄ = (d₁ − d₃) w₂`
 #
-# The sums of weights are made once, for all places. **Exercise 2.** Put y₀ and y₁ together from the
-# four. With a pen: which of them have `d₀w₀` in them? And which `d₃w₂`?
+# The sums of weights are computed once, for all places. **Exercise 2.** Compute y₀ and y₁ from
+# these four. Use a pen: which of them contain `d₀w₀`? And which contain `d₃w₂`?
 
 
 # %%
@@ -262,9 +266,9 @@ def winograd(m1, m2, m3, m4):
 check.winograd(winograd)
 
 # %% [markdown]
-# **Exercise 3.** In general m outputs of a window of r take `m + r − 1` multiplications. In
-# two dimensions it is done along rows and along columns: tiles of m × m outputs, windows of r × r.
-# By what factor does that cut the multiplications?
+# **Exercise 3.** In general m outputs of a window of r take `m + r − 1` multiplications. In two
+# dimensions we do it along the rows and along the columns: tiles of m × m outputs, windows of r ×
+# r. How many times fewer multiplications are needed?
 
 
 # %%
@@ -276,21 +280,22 @@ def saving(m, r):
 check.saving(saving)
 
 # %% [markdown]
-# The package takes m = 4 and r = 3, four times less, and at each of the 36 points of a tile it
-# makes the eight products of quaternions: eight times less in all. This time Numba keeps a tile in
-# the cache from its first addition to its last. `explain` says what it uses for a shape.
+# The package uses m = 4 and r = 3: four times fewer. And at each of the 36 points of a tile it
+# makes eight products in place of sixteen: together eight times fewer. Numba keeps a tile in the
+# cache from its first addition to its last. `explain` says which way the package uses for a shape.
 
 # %%
 print(explain((H, H), w.shape, *how)["y"])
 climb("Winograd, eight products", lambda: kernels.kernel("conv2d")(x, w, *how))
 
 # %% [markdown]
-# It is paid for with exactness: sums of large numbers that cancel. The error is about ten times
-# that of the others, and still far below what training notices.
+# The price is precision: large numbers are added and cancel. The error is about ten times larger
+# than before, but still much too small to change how a network trains.
 #
 # ## Another machine
 #
-# The last rung is a graphics card, if there is one. The names stay the same, the arrays live there.
+# The last rung is a graphics card, if there is one. The kernels have the same names; the arrays are
+# in the memory of the card.
 
 # %%
 try:
@@ -319,6 +324,6 @@ plt.show()
 print(f"from the first to the fastest: {times[0] / times.min():,.0f} times as fast")
 
 # %% [markdown]
-# **What you have now:** three ways to be faster: wait less, multiply less, use more of the
-# machine. And a habit: each rung is compared with the one that is plainly right. The next lesson
-# uses the fastest to train, and asks how one can tell that training works.
+# **What you have now:** three ways to be faster: wait less, multiply less, use more of the machine.
+# And a habit: compare each fast way with the slow one that is clearly right. The next lesson trains
+# with the fastest, and asks how we can know that training works.

@@ -234,9 +234,9 @@ for classes in (100, 1000):
         print(f"{line}  {n['quaternion'] / n['real']:.4f}")
 
 # %% [markdown]
-# Twenty of twenty. The share is a little above a quarter, because batch norm and the head's
-# bias stay as they are. Such a count is the cheapest test of a reproduction there is: a forgotten
-# shortcut or a bias too many shows at once, before a single hour of training.
+# Twenty of twenty are equal. The share is a little more than a quarter, because batch norm and the
+# bias of the last layer stay real. Such a count is the cheapest test of a reproduction: it finds a
+# forgotten shortcut or an extra bias before the first hour of training.
 #
 # **What you have now:** why depth needs a way around, and the networks of the paper to the last
 # parameter. The next lesson asks what it takes to keep them in memory.

@@ -17,9 +17,9 @@
 # **What must be kept until backward, and for how long?**
 #
 # The weights of a quaternion ResNet-18 fill 11 megabytes. Train it with 128 images at a time, and
-# 640 megabytes are in use. What is all of it? Not the weights, not their gradients. It is what the
-# forward pass leaves behind, because the backward pass will ask for it. In this lesson we count it,
-# watch it come and go, and see how it can stay forever by mistake.
+# 640 megabytes are in use. These are not the weights, and not their gradients. They are arrays that
+# the forward pass keeps, because the backward pass needs them. In this lesson we count them, watch
+# them come and go, and see how a mistake can keep them forever.
 
 # %%
 import gc

@@ -16,10 +16,11 @@
 #
 # **When is a pruned weight really gone?**
 #
-# To prune a network is to set its smallest weights to 0 and to train the others on. It sounds like
-# one line of NumPy. But two things go wrong in silence. Fewer weights go than the report says. And
-# those that went come back. The program runs, the accuracy looks fine (better, even), and the
-# result is worth nothing. In this lesson we count, rank, and keep the dead dead.
+# To prune a network, set its smallest weights to 0 and go on training the others. It sounds like
+# one line of NumPy. But two things go wrong, and nobody sees it. Fewer weights are pruned than the
+# report says. And pruned weights come back. The program runs, the accuracy looks good (even
+# better), and the result is worth nothing. In this lesson we count, rank, and keep pruned weights
+# at 0.
 
 # %%
 import inspect
@@ -71,9 +72,9 @@ check.left(left)
 # %% [markdown]
 # ## Which ones go?
 #
-# The smallest in magnitude. The tempting line is a threshold: the median of `|w|`, if half are to
-# go. We prune 64 weights three times by half. And once more, with weights that were rounded to one
-# digit:
+# The smallest in magnitude. The simple way is a threshold: the median of `|w|`, to prune half of
+# them. We prune 64 weights three times by half. Then we do it again with weights that were rounded
+# to one digit:
 
 # %%
 rng = np.random.default_rng(12)
@@ -212,9 +213,9 @@ plt.show()
 #
 # ## One door
 #
-# Masks at each place where something might write a weight are masks forgotten at one of them. In
-# the package there is a single place: whatever writes to a parameter goes through `update`, and a
-# *constraint* can change what was written. A mask is one.
+# A program can apply the mask wherever something writes a weight. Sooner or later it forgets one
+# place. In the package there is only one place: every write to a parameter goes through `update`,
+# and a *constraint* can change what was written. A mask is such a constraint.
 
 # %%
 print(inspect.getsource(Parameter.update))
@@ -254,10 +255,10 @@ for what, optimizer in (("old", old), ("new", SGD(net.parameters(), momentum=0.9
         print(f"{what} optimizer: {error}")
 
 # %% [markdown]
-# **Exercise 3.** Write a step of SGD with momentum, in plain NumPy, that keeps the dead dead. Their
-# weight is 0 when it comes; their weight *and* their velocity are 0 afterwards, whatever else came:
-# a velocity from before, or a gradient that is infinite. For those alive it is
-# `v ← momentum v + g`, `w ← w − lr v`.
+# **Exercise 3.** Write a step of SGD with momentum, in plain NumPy, that keeps pruned weights at 0.
+# Before the step a pruned weight is 0; after it, the weight *and* its velocity must be 0, even if
+# its velocity was not 0 before, or its gradient is infinite. For the other weights: `v ← momentum v
+# + g`, `w ← w − lr v`.
 
 
 # %%

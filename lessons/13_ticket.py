@@ -14,12 +14,13 @@
 # %% [markdown]
 # # 13. The lottery ticket
 #
-# **Does a small network train as well as the large one it was found in?**
+# **Does a small network train as well as the large network that contains it?**
 #
-# A network of 5,240 weights learns the digits to 95 %. Prune most of them, train on a little, and
-# it hardly matters. Then why train 5,240 at all? The usual answer was: because a small network,
-# trained from the start, gets stuck. In 2018 Jonathan Frankle and Michael Carbin tried it once
-# more, with one change. They put the survivors back to the values they *began* with.
+# A network of 5,240 weights learns the digits to 95 %. If we prune most of the weights and train a
+# little more, the accuracy is almost the same. Then why train 5,240 weights at all? The usual
+# answer was: a small network that is trained from the start does not get that far. In 2018 Jonathan
+# Frankle and Michael Carbin tried it again, with one change. They set the weights that were left
+# back to their *first* values.
 
 # %%
 import inspect
@@ -36,7 +37,7 @@ from quatgrad.lth.ticket.ticket import digest
 from quatgrad.train import Recipe, train
 
 plt.style.use("quatgrad.style")
-set_backend("numpy")  # layers as small as these: there is nothing to gain from compiling
+set_backend("numpy")  # for layers as small as these, compiling gains nothing
 
 digits = data.load("digits")
 recipe = Recipe(epochs=6, batch_size=64, lr=0.1)
@@ -49,9 +50,9 @@ def create(seed):
 # %% [markdown]
 # ## The loop
 #
-# A **ticket** is two things: the masks, and the state to start from. To find one: train, prune the
-# smallest weights (lesson 12), put the survivors back to their first values, repeat. The package
-# has this loop under the name `find_tickets`. Read it: nothing is hidden.
+# A **ticket** is two things: the masks, and the state to start from. We find one like this: train,
+# prune the smallest weights (lesson 12), set the others back to their first values, repeat. In the
+# package this loop is called `find_tickets`. Read it; there is nothing else:
 
 # %%
 print(inspect.getsource(find_tickets))
@@ -67,11 +68,11 @@ for level, (ticket, accuracy, _) in enumerate(found):
     print(f"level {level}: {ticket.weights_left:5,} weights, {ticket.density:6.1%}, {accuracy:.1%}")
 
 # %% [markdown]
-# Read down the last column. An eighth of the weights, put back to where they began, comes within
-# three points of the whole network. With a thirtieth it is over.
+# Look at the last column. With an eighth of the weights, set back to their first values, the
+# accuracy is within three points of the whole network. With a thirtieth the network has failed.
 #
-# **Exercise 1.** How many levels does it take until at most the share `share` is left, if each
-# keeps the share `keep`? (Forget the rounding of single weights.)
+# **Exercise 1.** Each level keeps the share `keep` of the weights. After how many levels is at most
+# the share `share` left? (Ignore that weights are whole numbers.)
 
 
 # %%
@@ -85,10 +86,10 @@ check.levels_until(levels_until)
 # %% [markdown]
 # ## The same loop, on disk
 #
-# A run of days needs more. `Search` writes every level to disk, and a killed run goes on. Every
-# level *asserts* that it started from mask times first state, that pruned weights stayed 0, and
-# that the counts are exact. The loop in it is the same: masks, a ticket, training, again.
-# (`control` and `late` are for comparisons: more of the first below.)
+# An experiment of several days needs more. `Search` writes every level to disk, and a run that was
+# killed goes on. Every level *checks* that it started from mask times first state, that pruned
+# weights stayed 0, and that the counts are exact. The loop is the same: masks, a ticket, training,
+# and again. (`control` is for comparisons, see below.)
 
 # %%
 source = inspect.getsource(Search._run)
@@ -104,16 +105,17 @@ for record, (ticket, accuracy, state) in zip(records, found, strict=True):
 print("equal, bit for bit:", len(records), "tickets and what they were trained to")
 
 # %% [markdown]
-# ## What is it that wins?
+# ## Why does a ticket win?
 #
-# A ticket is a place for each weight and a value for each. Which of the two does it? Take them
-# away, one at a time. Both controls have exactly as many weights in every layer:
+# A ticket says for each weight that is left its place and its first value. Which of the two is
+# important? We take them away, one at a time. Both controls have the same number of weights in
+# every layer:
 #
-# * the **re-initialised ticket** has the places, but new first values;
-# * the **random ticket** has the values, but at places drawn by lot.
+# * the **re-initialised ticket** has the same places, but new first values;
+# * the **random ticket** has the same first values, but random places.
 #
-# One run proves nothing, so we do all of it from three seeds. (`quatgrad.lth.ticket.controls` has
-# both controls, and one more: only the signs of the values.)
+# One run proves nothing, so we use three seeds. (`quatgrad.lth.ticket.controls` has both controls,
+# and one more: only the signs of the values.)
 
 # %%
 SEEDS = 3
@@ -157,19 +159,19 @@ ax.set_title(f"Fewer weights from left to right; mean and range of {SEEDS} seeds
 plt.show()
 
 # %% [markdown]
-# At 60 % all three are alike: there is room enough. Below 30 % they part. **The same number of
-# weights, in the same layers, trained in the same way**: the one that was found learns, and the one
-# that was drawn by lot falls to guessing. Places help (the line in the middle). Values help too.
+# At 60 % all three are equal: there are enough weights. Below 30 % they differ. **The same number
+# of weights, in the same layers, trained in the same way**: the ticket learns, and the random
+# ticket only guesses. The places help (the line in the middle). The values help too.
 #
-# That is the *lottery ticket hypothesis*: a large network, at random, contains a small one that
-# would have learned as well alone. Perhaps large networks train well because they hold many
+# This is the *lottery ticket hypothesis*: a large random network contains a small network that
+# could have learned as well alone. Perhaps large networks train well because they contain many
 # tickets.
 #
 # ## Is the comparison fair?
 #
-# A control must not differ in anything but what it is meant to take away. Suppose somebody draws
-# places at random in the whole network at once. There are as many weights in all. But the last
-# layer, with few weights, may now get less than it had, and that alone can ruin it.
+# A control must differ from the ticket in one thing only. Suppose somebody draws random places in
+# the whole network at once. The number of weights is the same. But the last layer, which has few
+# weights, may now have fewer than in the ticket, and this alone can ruin the network.
 #
 # **Exercise 2.** Write the test: do two sets of masks (dicts by name) leave the same number of
 # weights in every tensor?
@@ -186,10 +188,10 @@ check.fair(fair)
 # %% [markdown]
 # ## Could it be luck?
 #
-# Three seeds give three differences between ticket and control. How well do they say what the mean
-# of very many would be? With standard deviation `s` (which divides by `n − 1`), it lies within
-# `± t s / √n` of theirs, with 95 % confidence. Student's `t` is 4.30 for three values, and not
-# 1.96, because `s` itself is only guessed from three.
+# Three seeds give three differences between ticket and control. The mean of very many seeds would
+# be another number. How far away can it be? With 95 % confidence it is within `± t s / √n` of our
+# mean, where `s` is the standard deviation (which divides by `n − 1`). Student's `t` is 4.30 for
+# three values, not 1.96, because `s` is estimated from only three values.
 
 # %%
 gains = {level: 100 * (accuracy[0, :, level] - accuracy[1, :, level]) for level in (1, 3, 5)}
@@ -202,7 +204,7 @@ for level, gain in gains.items():
 
 # %%
 def student_t(n):
-    """t such that 95 % lie within ± t, for n values."""
+    """t such that 95 % are within ± t, for n values."""
     from scipy import stats
 
     return stats.t.ppf(0.975, n - 1)
@@ -216,14 +218,14 @@ def half_width(values):
 check.half_width(half_width)
 
 # %% [markdown]
-# Use it on the three lines above: `half_width(gains[1])`. Where the interval reaches over 0, the
-# ticket has not been shown to be better. Say so in a report, even if the mean is positive.
+# Use it on the three lines above: `half_width(gains[1])`. If the interval contains 0, these runs do
+# not show that the ticket is better. Say so in a report, even if the mean is positive.
 #
-# Two more things a report should say. Finding the ticket took eight trainings, so nothing was saved
-# yet. And we trained for six epochs only. With 30, random tickets catch up at 13 % (87 % right, the
-# ticket 95 %), but not at 5 % (28 % and 87 %). Try it: `recipe` is at the top, and it takes a
-# minute.
+# A report should say two more things. We needed eight trainings to find the ticket, so nothing was
+# saved yet. And we trained for only six epochs. With 30 epochs random tickets get better: 87 % at
+# 13 % of the weights (the ticket 95 %), but only 28 % at 5 % (the ticket 87 %). Try it: `recipe` is
+# at the top, and it takes a minute.
 #
-# **What you have now:** the whole experiment, with its controls and its doubts. In a quaternion
-# network there is only a quarter of the weights to begin with. Is there still a ticket in it? That
-# is the next lesson, and the last.
+# **What you have now:** the whole experiment, with its controls and its doubts. A quaternion
+# network has only a quarter of the weights from the start. Does it still contain a ticket? That is
+# the next lesson, and the last.

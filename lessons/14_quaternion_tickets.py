@@ -14,12 +14,13 @@
 # %% [markdown]
 # # 14. Quaternion tickets
 #
-# **What does a quarter of the parameters leave to prune?**
+# **Can we still prune a network that has only a quarter of the parameters?**
 #
-# A quaternion network starts about where a real one is after four levels of pruning by 30 %: with a
-# quarter of the weights. Can it be pruned further? *Large Neural Networks at a Fraction* (2024)
-# says that it can, and that at high sparsity it beats the real network. In this lesson we prune
-# quaternions in two ways, ask what "equal" means, and read the paper's own numbers twice.
+# A quaternion network starts with a quarter of the weights. A real network has so few only after
+# four levels of pruning by 30 %. Can the quaternion network be pruned further? *Large Neural
+# Networks at a Fraction* (2024) says yes, and that at high sparsity it is better than the real
+# network. In this lesson we prune quaternions in two ways, ask what "equal" means, and read the
+# numbers of the paper in two ways.
 
 # %%
 import inspect
@@ -39,7 +40,7 @@ from quatgrad.train import Recipe, train
 from slider import slider
 
 plt.style.use("quatgrad.style")
-set_backend("numpy")  # layers as small as these: there is nothing to gain from compiling
+set_backend("numpy")  # for layers as small as these, compiling gains nothing
 digits = data.load("digits")
 recipe = Recipe(epochs=6, batch_size=64, lr=0.1)
 
@@ -51,7 +52,7 @@ def create(algebra, seed):
 # %% [markdown]
 # ## Two ways to prune a quaternion
 #
-# Here are three quaternions, one in each column. Two thirds of the twelve numbers are to go.
+# Here are three quaternions, one in each column. We prune two thirds of the twelve numbers.
 
 # %%
 w = np.array([[5.0, 0.9, 0.2], [0.1, 0.8, 2.0], [0.3, 0.7, 0.4], [0.2, 0.6, 0.1]])
@@ -60,17 +61,19 @@ for name, row in zip("1ijk", w, strict=True):
 print("norm", np.linalg.norm(w, axis=0).round(2))
 
 # %% [markdown]
-# * **By component**, as the paper does: the 1, i, j and k parts are four tensors, and each loses
-#   its own smallest. 5, 2, 0.7 and 0.6 stay. A quaternion dies in pieces.
-# * **As a whole**: quaternions are ranked by their norm, and all four parts of one go together.
-#   The first stays, small parts and all.
+# * **By component**, as in the paper: the 1, i, j and k parts are four tensors, and in each of them
+#   the smallest numbers are pruned. 5, 2, 0.7 and 0.6 stay. A quaternion loses one part after the
+#   other.
+# * **As a whole**: quaternions are ranked by their norm, and all four parts of a quaternion are
+#   pruned together. The first stays, also with its small parts.
 #
-# The second in a few lines. A quaternion counts as one thing: one norm, one place in the ranking.
+# Here is the second way in a few lines. A quaternion counts as one thing: it has one norm and one
+# place in the ranking.
 
 
 # %%
 def whole(w, alive, keep):
-    """The new mask for w (4, P, Q): of the quaternions alive, those of largest norm."""
+    """The new mask for w (4, P, Q): the quaternions of largest norm, out of the mask `alive`."""
     norm = np.sqrt((w.astype(np.float64) ** 2).sum(axis=0)).ravel()
     candidates = np.flatnonzero(alive[0])
     gone = round((1 - keep) * len(candidates))
@@ -81,9 +84,9 @@ def whole(w, alive, keep):
 
 
 # %% [markdown]
-# In the package a rule is a choice of *groups*, which go together, and of *pools*, in which they
-# are ranked. By component there are four pools, and each number is a group of its own; as a whole
-# there is one pool, of groups of four. And our mask is the package's:
+# In the package a rule chooses *groups* of numbers, which are pruned together, and *pools* of
+# groups, which are ranked together. By component: four pools, and each number is a group. As a
+# whole: one pool, and four numbers are a group. The package gives the same mask as our function:
 
 # %%
 print(inspect.getsource(Rule.groups))
@@ -95,22 +98,22 @@ mask = prune(trained, dense, Rule(0.25, granularity="quaternion"))["1.weight"]
 assert np.array_equal(whole(layer, dense["1.weight"], 0.25), mask)
 
 # %% [markdown]
-# ## A quarter left, and what it looks like
+# ## What a quarter looks like
 #
 # Both masks of the first layer keep the same share of its 960 numbers: 240 at `keep = 0.25`. Each
-# square is a quaternion, and its colour says how many of its four parts are left.
+# square is a quaternion. Its colour says how many of its four parts are left.
 
 
 # %%
 def parts_left(keep=0.25):
-    """Pull the share: both masks of the first layer, and how many quaternions are at work."""
+    """Move the share: both masks of the first layer, and how many quaternions are still used."""
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4))
     titles = {"weight": "by component", "quaternion": "as a whole"}
     for ax, (granularity, title) in zip(axes, titles.items(), strict=True):
         rule = Rule(keep, granularity=granularity)
         parts = prune(trained, dense, rule)["1.weight"].sum(axis=0)
         image = ax.imshow(parts, cmap=plt.get_cmap("cividis", 5), vmin=-0.5, vmax=4.5)
-        ax.set(title=f"{title}: {np.mean(parts > 0):.0%} still at work", xticks=[], yticks=[])
+        ax.set(title=f"{title}: {np.mean(parts > 0):.0%} still used", xticks=[], yticks=[])
         ax.set_xlabel("output quaternion")
         ax.grid(False)
     axes[0].set_ylabel("input quaternion")
@@ -121,17 +124,18 @@ def parts_left(keep=0.25):
 slider(parts_left, keep=(0.05, 0.95, 0.05))
 
 # %% [markdown]
-# With a quarter kept, most quaternions on the left are still at work, most of them with a single
-# part. On the right three quarters are gone for good, and a program may skip them.
+# When a quarter of the numbers is kept, most quaternions on the left are still used, but most of
+# them have only one part. On the right three quarters of the quaternions are gone, and a program
+# can skip them.
 #
-# **Exercise 1.** Suppose each part survives with probability `keep`, whatever happens to the
+# **Exercise 1.** Suppose that each part survives with probability `keep`, independently of the
 # others. What share of the quaternions has at least one part left? (Then compare with the picture:
-# do large parts keep company?)
+# are large parts often in the same quaternion?)
 
 
 # %%
 def at_work(keep):
-    """The expected share of quaternions that are not wholly gone."""
+    """The expected share of quaternions with at least one part left."""
     ...
 
 
@@ -140,11 +144,11 @@ check.at_work(at_work)
 # %% [markdown]
 # ## What does a weight cost?
 #
-# A real weight of a linear layer is multiplied once for each image. A component of a quaternion
-# stands in four places of the block matrix (lesson 6), so it is multiplied four times. In a
-# convolution all of that happens at every pixel of the output.
+# In a linear layer each real weight is multiplied once for each image. A component of a quaternion
+# is in four places of the block matrix (lesson 6), so it is multiplied four times. In a convolution
+# this happens at every pixel of the output.
 #
-# **Exercise 2.** How many multiply-adds does a pruned convolution take for one image?
+# **Exercise 2.** How many multiply-adds does a pruned convolution need for one image?
 
 
 # %%
@@ -156,7 +160,7 @@ def multiply_adds(alive, height, width, components):
 check.multiply_adds(multiply_adds)
 
 # %% [markdown]
-# So the two networks of the paper compare like this, both dense:
+# Here are the two networks of the paper, both dense:
 
 # %%
 print(f"{'':26}{'weights':>12}{'multiply-adds':>16}{'MB stored':>11}")
@@ -166,13 +170,13 @@ for algebra in ("real", "quaternion"):
     print(f"ResNet-18, {algebra:15}{c.weights:12,}{c.multiply_adds:16,}{c.bytes / 1e6:11.1f}")
 
 # %% [markdown]
-# A quarter of the weights, and *the same* multiply-adds. Then "equal" can mean two things. At equal
-# **weights** the quaternion network does four times the work. At equal **work** it has a quarter of
-# the weights. A comparison must say which one it makes.
+# The quaternion network has a quarter of the weights, but *the same* multiply-adds. So "equal" can
+# mean two things. At equal **weights** the quaternion network does four times the work. At equal
+# **work** it has a quarter of the weights. A comparison must say which of them it means.
 #
-# ## What we find
+# ## Our result
 #
-# Three seeds on the digits, with the loop of the lesson before, and the two rules:
+# We use three seeds on the digits, the loop of the last lesson, and the two rules:
 
 # %%
 LEVELS, SEEDS, KEEP = 7, 3, 0.6
@@ -218,15 +222,15 @@ axes[1].legend(loc="lower left", fontsize=8)
 plt.show()
 
 # %% [markdown]
-# The same runs, drawn twice. On the left the quaternion network, pruned by component, is far ahead
-# as soon as weights are few: its places in the matrix are four times as many. On the right the real
-# network is ahead. And whole quaternions do worse than components here: their masks are tidy,
-# but coarse.
+# Both pictures show the same runs. On the left the quaternion network, pruned by component, is far
+# better when there are few weights: each weight is in four places of the matrix. On the right the
+# real network is better. And here whole quaternions do worse than components: a mask of whole
+# quaternions has less choice.
 #
-# ## What the paper found
+# ## The result of the paper
 #
-# The package holds the paper's results, level by level: ten pairs of ResNets, real and quaternion.
-# Here are three of its claims, judged from its own numbers.
+# The package contains the results of the paper, level by level: ten pairs of ResNets, real and
+# quaternion. Here are three of its claims, tested on its own numbers.
 
 # %%
 curves = published()
@@ -236,14 +240,14 @@ for verdict in judge(curves):
         print(textwrap.indent(textwrap.fill(verdict.numbers, 88), "     "))
 
 # %% [markdown]
-# The four points of the first are there, but at 0.6 %, not at 6 %. The others hold.
+# The four points of the first claim exist, but at 0.6 %, not at 6 %. The other claims are true.
 #
-# A curve is read with `curve.at(x)`: the accuracy at `x` % of the *dense real* network's weights,
-# which is the paper's axis. `curve.at(f, "fraction")` reads it where the share `f` of the network's
-# *own* weights is left. Every tensor was pruned alike.
+# `curve.at(x)` is the accuracy when `x` % of the weights of the *dense real* network are left: this
+# is the axis of the paper. `curve.at(f, "fraction")` is the accuracy when the share `f` of the
+# network's *own* weights is left. All tensors were pruned by the same share.
 #
-# **Exercise 3.** By how many points is the quaternion network ahead at equal *work*: both where
-# their multiply-adds have fallen to the share `f` of the dense ones?
+# **Exercise 3.** By how many points is the quaternion network ahead at equal *work*, when each of
+# the two does the share `f` of the multiply-adds of its dense network?
 
 
 # %%
@@ -273,15 +277,15 @@ axes[1].legend(loc="lower left", fontsize=8)
 plt.show()
 
 # %% [markdown]
-# Left: below 1 % the dashed lines are above the solid ones. That is the paper's finding, and in its
-# data it holds for all ten pairs, until the quaternion network only guesses. Right: at equal work
-# the real network is ahead, in all ten pairs and at every level, until both only guess. (Each
-# curve is one seed. The dip of ResNet-101 is batch norm's: its 8 % are 38 % with the statistics of
-# the batch in place of the running ones.)
+# Left: below 1 % the dashed lines are above the solid lines. This is what the paper says, and in
+# its data it is true for all ten pairs, until the quaternion network only guesses. Right: at equal
+# work the real network is better, in all ten pairs and at every level, until both only guess. (Each
+# curve is one seed. The dip of ResNet-101 comes from batch norm: the 8 % become 38 % with the
+# statistics of the batch in place of the running statistics.)
 #
-# Both pictures are true. If memory is what you lack, the quaternion ticket is the better one. If
-# time is, the real ticket is. (If your program skips zeros, that is: most do not.)
+# Both pictures are true. If you have little memory, take the quaternion ticket. If you have little
+# time, take the real ticket. (Only if your program skips zeros: most programs do not.)
 #
-# **What you have now:** a machine that differentiates, layers over the quaternions, tickets, and
-# two ways to be equal. Fourteen lessons ago there was a slope. Next: `quatgrad-lth --help`, and a
-# question of your own.
+# **What you have now:** an engine that differentiates, layers of quaternions, tickets, and two
+# meanings of "equal". Fourteen lessons ago we began with a slope. Next: `quatgrad-lth --help`, and
+# a question of your own.
