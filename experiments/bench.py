@@ -279,7 +279,7 @@ def torch_forward(m: nn.Module, leaf: Callable[[np.ndarray], Any]) -> Callable[[
         case nn.Linear() | nn.QLinear():
             return with_weight(m, (1, 0), leaf, F.linear)
         case nn.Conv2d() | nn.QConv2d():
-            conv = partial(F.conv2d, stride=m.stride, padding=m.padding)
+            conv = partial(F.conv2d, stride=m.window.stride, padding=m.window.padding)
             return with_weight(m, (3, 2, 0, 1), leaf, conv)
     return None
 

@@ -10,14 +10,7 @@ from quatgrad.nn import init
 from quatgrad.nn.features import quaternions, without_bias, zeros
 from quatgrad.nn.init import unit_quaternions
 from quatgrad.nn.module import Module
-from quatgrad.ops.conv_shapes import (
-    Size,
-    check_groups,
-    check_options,
-    check_output_padding,
-    check_padding_mode,
-    pair,
-)
+from quatgrad.ops.conv_shapes import ConvWindow, Size, check_groups
 
 
 class Convolution(Module):
@@ -45,30 +38,41 @@ class Convolution(Module):
         rng: np.random.Generator,
         init: init.Initialiser | None = None,
     ):
-        name, P, Q = type(self).__name__, in_channels, out_channels
-        self.stride, self.padding, self.dilation = pair(stride), pair(padding), pair(dilation)
-        self.groups, self.padding_mode = groups, padding_mode
-        check_options(name, pair(size), self.stride, self.padding, self.dilation)
-        check_padding_mode(name, padding_mode)
+        options = size, stride, padding, dilation, groups, padding_mode
+        window = ConvWindow.of(type(self).__name__, *options)
+        self.start(in_channels, out_channels, window, bias, rng, init)
+
+    def start(
+        self,
+        P: int,
+        Q: int,
+        window: ConvWindow,
+        bias: bool,
+        rng: np.random.Generator,
+        init: init.Initialiser | None,
+    ) -> None:
+        """Draw the weight for P real channels in and Q out; the bias starts at 0."""
+        self.window, lead = window, (4,) if self.components == 4 else ()
+        bias_or_none = zeros(Q) if bias else None
         if self.components == 4:
-            P, Q = quaternions(name, P, Q)
-        check_groups(name, groups, P, Q)
-        lead = (4,) if self.components == 4 else ()
+            P, Q = quaternions(window.op, P, Q)
+        check_groups(window.op, window.groups, P, Q)
         draw = init or self.default_init
-        weight = draw(rng, (*lead, *pair(size), P // groups, Q))
+        weight = draw(rng, (*lead, *window.size, P // window.groups, Q))
         self.weight = Parameter(weight, components=self.components)
-        self.bias = zeros(out_channels) if bias else None
+        self.bias = bias_or_none
 
     def extra_repr(self) -> str:
         """Channels, window and bias, and the options that are not as usual."""
         *_, U, V, P, Q = self.weight.shape
-        text = f"{self.components * self.groups * P} -> {self.components * Q}, {U}x{V}"
+        window = self.window
+        text = f"{self.components * window.groups * P} -> {self.components * Q}, {U}x{V}"
         for name, usual in (("stride", 1), ("padding", 0), ("output_padding", 0), ("dilation", 1)):
-            rows, columns = vars(self).get(name, (usual, usual))
+            rows, columns = getattr(window, name)
             if (rows, columns) != (usual, usual):
                 text += f", {name} {rows if rows == columns else (rows, columns)}"
-        text += f", {self.groups} groups" if self.groups > 1 else ""
-        text += f", {self.padding_mode}" if self.padding_mode != "zeros" else ""
+        text += f", {window.groups} groups" if window.groups > 1 else ""
+        text += f", {window.padding_mode}" if window.padding_mode != "zeros" else ""
         return text + without_bias(self)
 
 
@@ -83,8 +87,7 @@ class Conv2d(Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of x with w, plus b."""
-        how = self.stride, self.padding, self.dilation, self.groups, self.padding_mode
-        return ops.conv2d(x, self.weight, self.bias, *how)
+        return ops.conv2d(x, self.weight, self.bias, *self.window.options)
 
 
 class QConv2d(Convolution):
@@ -99,8 +102,7 @@ class QConv2d(Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """The quaternion convolution of x with w, plus b."""
-        how = self.stride, self.padding, self.dilation, self.groups, self.padding_mode
-        return ops.hamilton_conv2d(x, self.weight, self.bias, *how)
+        return ops.hamilton_conv2d(x, self.weight, self.bias, *self.window.options)
 
 
 class ConvTranspose2d(Convolution):
@@ -124,24 +126,13 @@ class ConvTranspose2d(Convolution):
         rng: np.random.Generator,
         init: init.Initialiser | None = None,
     ):
-        super().__init__(
-            in_channels,
-            out_channels,
-            size,
-            stride,
-            padding,
-            bias,
-            groups=groups,
-            rng=rng,
-            init=init,
-        )
-        self.output_padding = pair(output_padding)
-        check_output_padding(type(self).__name__, self.stride, self.output_padding)
+        options = size, stride, padding, 1, groups, "zeros", output_padding
+        window = ConvWindow.of(type(self).__name__, *options)
+        self.start(in_channels, out_channels, window, bias, rng, init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Every pixel of x sends w to a window of y."""
-        how = self.stride, self.padding, self.output_padding, self.groups
-        return ops.conv_transpose2d(x, self.weight, self.bias, *how)
+        return ops.conv_transpose2d(x, self.weight, self.bias, *self.window.transposed_options)
 
 
 class QConvTranspose2d(ConvTranspose2d):
@@ -156,8 +147,8 @@ class QConvTranspose2d(ConvTranspose2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Every pixel of x sends w x to a window of y."""
-        how = self.stride, self.padding, self.output_padding, self.groups
-        return ops.hamilton_conv_transpose2d(x, self.weight, self.bias, *how)
+        options = self.window.transposed_options
+        return ops.hamilton_conv_transpose2d(x, self.weight, self.bias, *options)
 
 
 class RotationConv2d(Convolution):
@@ -182,13 +173,15 @@ class RotationConv2d(Convolution):
         rng: np.random.Generator,
         init: init.Initialiser = init.xavier,
     ):
-        super().__init__(
-            in_channels, out_channels, size, stride, padding, bias, dilation, 1, padding_mode,
-            rng=rng, init=unit_quaternions,
-        )  # fmt: skip
+        options = size, stride, padding, dilation, 1, padding_mode
+        window = ConvWindow.of(type(self).__name__, *options)
+        self.start(in_channels, out_channels, window, bias, rng, unit_quaternions)
         self.scale = Parameter(init(rng, self.weight.shape[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution whose products are rotations, plus b."""
-        how = self.stride, self.padding, self.dilation, self.padding_mode
-        return ops.rotation_conv2d(x, self.weight, self.scale, self.bias, *how)
+        stride, padding, dilation, _, mode = self.window.options
+        bias = self.bias
+        return ops.rotation_conv2d(
+            x, self.weight, self.scale, bias, stride, padding, dilation, mode
+        )

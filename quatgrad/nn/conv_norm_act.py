@@ -27,7 +27,7 @@ def conv_norm_act(
         assert isinstance(norm, BatchNorm2d)
         return ops.conv_norm_act(
             x, conv.weight, norm.scale, norm.shift, norm.running_mean, norm.running_var,
-            conv.stride, conv.padding, norm.momentum, norm.eps, activation is ops.relu, residual,
+            *conv.window.moves, norm.momentum, norm.eps, activation is ops.relu, residual,
         )  # fmt: skip
     y = norm(conv(x))
     y = y if residual is None else y + residual
@@ -42,5 +42,5 @@ def _is_fusable(conv: Module, norm: Module, activation: Activation | None, resid
         return False
     if not isinstance(conv, Conv2d | QConv2d) or type(norm) is not BatchNorm2d:
         return False
-    usual = conv.bias is None and conv.groups == 1 and conv.dilation == (1, 1)
-    return usual and conv.padding_mode == "zeros" and norm.training
+    usual = conv.window.options[2:] == ((1, 1), 1, "zeros")  # dilation, groups, padding mode
+    return usual and conv.bias is None and norm.training

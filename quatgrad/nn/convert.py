@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Parameter, no_grad
 from quatgrad.kernels.registry import kernel
-from quatgrad.nn.conv import Conv2d, ConvTranspose2d, QConv2d, QConvTranspose2d, RotationConv2d
+from quatgrad.nn.conv import (
+    Conv2d,
+    Convolution,
+    ConvTranspose2d,
+    QConv2d,
+    QConvTranspose2d,
+    RotationConv2d,
+)
 from quatgrad.nn.linear import Linear, QLinear, RotationLinear
 from quatgrad.nn.module import Module
 from quatgrad.ops.rotation import rotation_weight
@@ -38,7 +46,7 @@ def to_quaternion(model: Module) -> Module:
     """
 
     def convert(layer: Any) -> Module | None:
-        if type(layer) not in TO_QUATERNION or getattr(layer, "groups", 1) != 1:
+        if type(layer) not in TO_QUATERNION or groups_of(layer) != 1:
             return None
         W = layer.weight.data
         if W.shape[-2] % 4 or W.shape[-1] % 4:
@@ -62,7 +70,7 @@ def to_real(model: Module) -> Module:
             with no_grad():
                 W = rotation_weight(layer.weight, layer.scale).data
         else:
-            W = kernel("expand")(_dense(layer.weight.data, getattr(layer, "groups", 1)))
+            W = kernel("expand")(_dense(layer.weight.data, groups_of(layer)))
         return _twin(layer, TO_REAL[type(layer)], W)
 
     return _rebuild(model, convert)
@@ -90,9 +98,14 @@ def _twin(layer: Module, kind: Any, weight: Array) -> Module:
             twin.weight = Parameter(weight, components=4 if kind in TO_REAL else 1)
         elif name != "scale":  # a rotation's is in the weight
             setattr(twin, name, deepcopy(value))
-    if hasattr(twin, "groups"):
-        twin.groups = 1
+    if hasattr(twin, "window"):
+        twin.window = replace(twin.window, op=kind.__name__, groups=1)
     return twin
+
+
+def groups_of(layer: Any) -> int:
+    """The groups of a convolution; 1 for other layers."""
+    return layer.window.groups if isinstance(layer, Convolution) else 1
 
 
 def _dense(w: Array, groups: int) -> Array:

@@ -7,21 +7,14 @@ a plain one on every phase of the map.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import matmul
-from quatgrad.ops.conv_shapes import (
-    Size,
-    check_channels,
-    check_padding_mode,
-    check_transposed,
-    check_window,
-    pair,
-    transposed_size,
-    window_of,
-)
+from quatgrad.ops.conv_shapes import ConvWindow, Size, check_channels, window_of
 from quatgrad.ops.shape import pad
 
 
@@ -32,18 +25,17 @@ class Conv(Function):
     g of x alone: w (U, V, P / groups, Q) is a block-diagonal weight without its zeros.
     """
 
-    name = "conv2d"
     owns_grads = True
     components = 1  # of a channel: each component of a map is cut into groups by itself
 
-    def __init__(self, stride: Pair, padding: Pair, groups: int = 1):
-        self.how, self.groups = (stride, padding), groups
+    def __init__(self, window: ConvWindow):
+        self.window, self.moves, self.groups = window, window.moves, window.groups
 
     def forward(self, x, w):
         xs, ws = self.operands(x), split(w, self.groups)
         self.save_for_backward(w, *xs)
         f = kernel("conv2d")
-        return self.join([f(a, v, *self.how) for a, v in zip(xs, ws, strict=True)])
+        return self.join([f(a, v, *self.moves) for a, v in zip(xs, ws, strict=True)])
 
     def backward(self, g):
         w, *xs = self.saved
@@ -51,10 +43,10 @@ class Conv(Function):
         dx = dw = None
         if self.needs_input_grad[0]:
             f, shape = kernel("conv2d_dx"), xs[0].shape
-            dx = self.join([f(b, v, shape, *self.how) for b, v in zip(gs, ws, strict=True)])
+            dx = self.join([f(b, v, shape, *self.moves) for b, v in zip(gs, ws, strict=True)])
         if self.needs_input_grad[1]:
             f, shape = kernel("conv2d_dw"), ws[0].shape
-            dw = join([f(a, b, shape, *self.how) for a, b in zip(xs, gs, strict=True)])
+            dw = join([f(a, b, shape, *self.moves) for a, b in zip(xs, gs, strict=True)])
         return dx, dw
 
     def operands(self, x: Array) -> list[Array]:
@@ -77,17 +69,13 @@ class ConvTranspose(Conv):
     that one's dx, and its dx that one's forward.
     """
 
-    def __init__(self, stride: Pair, padding: Pair, groups: int, output_padding: Pair):
-        super().__init__(stride, padding, groups)
-        self.output_padding = output_padding
-
     def forward(self, x, w):
         self.save_for_backward(x, w)
-        H, W = transposed_size(x.shape[1:3], window_of(w), *self.how, self.output_padding)
+        H, W = self.window.transposed_size(x.shape)
         shape = len(x), H, W, w.shape[-1] // self.groups * self.components
         f, xs, ws = kernel("conv2d_dx"), self.split(x), split(w, self.groups)
         parts = zip(xs, ws, strict=True)
-        return self.join([f(a, self.adjoint(v), shape, *self.how) for a, v in parts])
+        return self.join([f(a, self.adjoint(v), shape, *self.moves) for a, v in parts])
 
     def backward(self, g):
         x, w = self.saved
@@ -95,11 +83,11 @@ class ConvTranspose(Conv):
         dx = dw = None
         if self.needs_input_grad[0]:
             f, parts = kernel("conv2d"), zip(gs, ws, strict=True)
-            dx = self.join([f(b, self.adjoint(v), *self.how) for b, v in parts])
+            dx = self.join([f(b, self.adjoint(v), *self.moves) for b, v in parts])
         if self.needs_input_grad[1]:
             f, shape = kernel("conv2d_dw"), ws[0].swapaxes(-1, -2).shape
             parts = zip(gs, xs, strict=True)
-            dw = join([self.adjoint(f(b, a, shape, *self.how)) for b, a in parts])
+            dw = join([self.adjoint(f(b, a, shape, *self.moves)) for b, a in parts])
         return dx, dw
 
     def adjoint(self, w: Array) -> Array:
@@ -134,7 +122,8 @@ def conv2d(
     says: see `ops.pad`. With groups, block g of the outputs sees block g of the inputs alone.
     """
     check_channels("conv2d", x, w, groups)
-    return convolve(Conv, x, w, b, stride, padding, dilation, groups, padding_mode)
+    options = stride, padding, dilation, groups, padding_mode
+    return convolve(Conv, x, w, b, ConvWindow.of("conv2d", window_of(w), *options))
 
 
 def conv_transpose2d(
@@ -153,65 +142,44 @@ def conv_transpose2d(
     less than the stride, says which of the maps that a strided convolution takes to I is meant.
     """
     check_channels("conv_transpose2d", x, w, groups)
-    return convolve_transpose(ConvTranspose, x, w, b, stride, padding, output_padding, groups)
+    window = ConvWindow.of(
+        "conv_transpose2d", window_of(w), stride, padding, 1, groups, "zeros", output_padding
+    )
+    y = ConvTranspose(window)(x, w)
+    return y if b is None else y + b
 
 
-def convolve(
-    op: type[Conv],
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-    padding_mode: str,
-) -> Tensor:
+def convolve(op: type[Conv], x: Tensor, w: Tensor, b: Tensor | None, window: ConvWindow) -> Tensor:
     """`conv2d` and `hamilton_conv2d` after the check of the channels: `op` makes the difference."""
-    stride, padding, dilation = pair(stride), pair(padding), pair(dilation)
-    check_window(op.name, x.shape, window_of(w), stride, padding, dilation)
-    check_padding_mode(op.name, padding_mode)
-    if padding_mode != "zeros" or dilation != (1, 1):
-        widths = (0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)
-        x, padding = pad(x, widths, mode=padding_mode), (0, 0)
+    window.out_size(x.shape)  # raises, if none fits
+    (s, t), dilation = window.stride, window.dilation
+    if window.padding_mode != "zeros" or dilation != (1, 1):
+        widths = (0, 0), (window.padding[0],) * 2, (window.padding[1],) * 2, (0, 0)
+        x = pad(x, widths, mode=window.padding_mode)  # (N, H, W, P) -> (N, H + 2 pad, ..., P)
+        window = replace(window, padding=(0, 0))
     if dilation == (1, 1):
-        y = op(stride, padding, groups)(x, w)
+        y = op(window)(x, w)  # (N, H, W, P) -> (N, I, J, Q)
     else:
-        y = _dilated(op((1, 1), (0, 0), groups), x, w, dilation)[:, :: stride[0], :: stride[1]]
+        plain = replace(window, stride=(1, 1), dilation=(1, 1))
+        y = _dilated(op(plain), x, w, dilation)[:, ::s, ::t]
     return y if b is None else y + b
 
 
 def _dilated(conv: Conv, x: Tensor, w: Tensor, dilation: Pair) -> Tensor:
     """The convolution whose window takes every d-th pixel, by those that take every pixel.
 
-    All pixels that an output looks at have its own row and column modulo d: the phases of x are
+    All pixels that an output looks at have their own row and column modulo d: the phases of x are
     maps without dilation, and become images of one batch. Strides are left to the caller.
     """
     (N, H, W, C), (U, V), (d, e) = x.shape, window_of(w), dilation
-    x = pad(x, ((0, 0), (0, -H % d), (0, -W % e), (0, 0)))  # whole phases
+    x = pad(x, ((0, 0), (0, -H % d), (0, -W % e), (0, 0)))  # whole phases: (N, d h, e v, C)
     h, v = x.shape[1] // d, x.shape[2] // e
-    phases = x.reshape(N, h, d, v, e, C).transpose(2, 4, 0, 1, 3, 5)
-    y = conv(phases.reshape(d * e * N, h, v, C), w)
+    phases = x.reshape(N, h, d, v, e, C).transpose(2, 4, 0, 1, 3, 5)  # (d, e, N, h, v, C)
+    y = conv(phases.reshape(d * e * N, h, v, C), w)  # -> (d e N, i, j, Q)
     i, j, Q = y.shape[1:]
-    y = y.reshape(d, e, N, i, j, Q).transpose(2, 3, 0, 4, 1, 5).reshape(N, i * d, j * e, Q)
-    return y[:, : H - d * (U - 1), : W - e * (V - 1)]
-
-
-def convolve_transpose(
-    op: type[ConvTranspose],
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    stride: Size,
-    padding: Size,
-    output_padding: Size,
-    groups: int,
-) -> Tensor:
-    """What `conv_transpose2d` and `hamilton_conv_transpose2d` share: `op` makes the difference."""
-    how, extra = (pair(stride), pair(padding)), pair(output_padding)
-    check_transposed(f"transposed {op.name}", x.shape, window_of(w), *how, extra)
-    y = op(*how, groups, extra)(x, w)
-    return y if b is None else y + b
+    y = y.reshape(d, e, N, i, j, Q).transpose(2, 3, 0, 4, 1, 5)  # (N, i, d, j, e, Q)
+    y = y.reshape(N, i * d, j * e, Q)
+    return y[:, : H - d * (U - 1), : W - e * (V - 1)]  # without the outputs of the padding
 
 
 # ---------------------------------------------------------------------------------- groups
@@ -223,6 +191,7 @@ def split(x: Array, groups: int, components: int = 1) -> list[Array]:
         return [x]
     *lead, C = x.shape
     blocks = x.reshape(*lead, components, groups, C // components // groups)
+    # (..., components, groups, P) -> groups times (..., components P)
     return [blocks[..., g, :].reshape(*lead, C // groups) for g in range(groups)]
 
 
@@ -232,4 +201,5 @@ def join(parts: list[Array], components: int = 1) -> Array:
         return parts[0]
     *lead, C = parts[0].shape
     blocks = [part.reshape(*lead, components, C // components) for part in parts]
+    # groups times (..., components, P) -> (..., components, groups, P) -> (..., C groups)
     return array_module(*parts).stack(blocks, axis=-2).reshape(*lead, C * len(parts))

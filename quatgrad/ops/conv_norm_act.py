@@ -6,10 +6,10 @@ import math
 
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError, ShapeError
-from quatgrad.kernels.reference import Pair, out_size
+from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.registry import kernel
-from quatgrad.ops.conv_shapes import check_channels, check_window, window_of
+from quatgrad.ops.conv_shapes import ConvWindow, check_channels, window_of
 from quatgrad.ops.norm import check_rows, update_running_stats
 
 
@@ -59,8 +59,7 @@ def conv_norm_act(
     """
     components = 4 if w.ndim == 5 else 1
     check_channels("conv_norm_act", x, w, components=components)
-    check_window("conv_norm_act", x.shape, window_of(w), stride, padding)
-    size = out_size(x.shape[1:3], window_of(w), stride, padding)
+    size = ConvWindow("conv_norm_act", window_of(w), stride, padding).out_size(x.shape)
     shape = len(x), *size, components * w.shape[-1]
     _check(shape, scale, shift, residual, relu)
     op = ConvNormAct(stride, padding, eps, relu)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from quatgrad.arrays import Array
 from quatgrad.autograd import Tensor
 from quatgrad.errors import OptionError, ShapeError, unknown
@@ -21,10 +23,97 @@ def window_of(w: Tensor | Array) -> Pair:
     return w.shape[-4:-2]
 
 
-def transposed_size(size: Pair, window: Pair, stride: Pair, padding: Pair, extra: Pair) -> Pair:
-    """Rows and columns of a transposed convolution: s (I - 1) + U - 2 pad + output_padding."""
-    H, W = (stride[d] * (size[d] - 1) + window[d] - 2 * padding[d] + extra[d] for d in (0, 1))
-    return H, W
+@dataclass(frozen=True)
+class ConvWindow:
+    """A window (U, V) of the operation `op`, and how it moves over maps (N, H, W, C).
+
+    It checks itself: `OptionError` for a window that no map can have.
+    """
+
+    op: str
+    size: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    padding_mode: str = "zeros"
+    output_padding: Pair = (0, 0)  # of a transposed convolution
+
+    @classmethod
+    def of(
+        cls,
+        op: str,
+        size: Size,
+        stride: Size,
+        padding: Size,
+        dilation: Size = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        output_padding: Size = 0,
+    ) -> ConvWindow:
+        """The same from numbers for rows and columns alike."""
+        moves = pair(stride), pair(padding), pair(dilation)
+        return cls(op, pair(size), *moves, groups, padding_mode, pair(output_padding))
+
+    def __post_init__(self) -> None:
+        extra, stride = self.output_padding, self.stride
+        if min(*self.size, *stride, *self.dilation) < 1 or min(self.padding) < 0:
+            raise OptionError(
+                f"{self.op}: window, stride and dilation are at least 1, padding at least 0; got "
+                f"window {self.size}, stride {stride}, dilation {self.dilation}, "
+                f"padding {self.padding}"
+            )
+        if not all(0 <= e < s for e, s in zip(extra, stride, strict=True)):
+            raise OptionError(
+                f"{self.op}: output_padding is less than the stride, and at least 0; "
+                f"got {extra} with stride {stride}"
+            )
+        if self.padding_mode not in PADDING_MODES:
+            mode = unknown("padding mode", self.padding_mode, PADDING_MODES)
+            raise OptionError(f"{self.op}: {mode}")
+
+    @property
+    def moves(self) -> tuple[Pair, Pair]:
+        """(stride, padding): what kernels want to know."""
+        return self.stride, self.padding
+
+    @property
+    def options(self) -> tuple[Pair, Pair, Pair, int, str]:
+        """The options of `ops.conv2d`, in order."""
+        return *self.moves, self.dilation, self.groups, self.padding_mode
+
+    @property
+    def transposed_options(self) -> tuple[Pair, Pair, Pair, int]:
+        """The options of `ops.conv_transpose2d`, in order."""
+        return *self.moves, self.output_padding, self.groups
+
+    def out_size(self, shape: tuple[int, ...]) -> Pair:
+        """(I, J) of a map (N, H, W, C); `ShapeError` unless at least one window fits into it."""
+        _check_map(self.op, shape)
+        (U, V), (d, e) = self.size, self.dilation
+        out = out_size((shape[1], shape[2]), (d * (U - 1) + 1, e * (V - 1) + 1), *self.moves)
+        if min(out) < 1:
+            dilated = f" with dilation {self.dilation}" if self.dilation != (1, 1) else ""
+            raise ShapeError(
+                f"{self.op}: a window of {self.size}{dilated} does not fit into maps of "
+                f"{shape[1:3]} with padding {self.padding}"
+            )
+        return out
+
+    def transposed_size(self, shape: tuple[int, ...]) -> Pair:
+        """(H, W) of a map (N, I, J, C) in a transposed convolution, or `ShapeError`:
+        H = s (I - 1) + U - 2 pad + output_padding.
+        """
+        _check_map(self.op, shape)
+        rows = zip(shape[1:3], self.size, *self.moves, self.output_padding, strict=True)
+        H, W = (s * (n - 1) + u - 2 * pad + extra for n, u, s, pad, extra in rows)
+        if min(H, W) < 1:
+            raise ShapeError(
+                f"{self.op}: of maps of {shape[1:3]} with window {self.size} and stride "
+                f"{self.stride}, a padding of {self.padding} leaves {(H, W)}: it is taken off the "
+                "output"
+            )
+        return H, W
 
 
 def check_channels(op: str, x: Tensor, w: Tensor, groups: int = 1, components: int = 1) -> None:
@@ -34,8 +123,9 @@ def check_channels(op: str, x: Tensor, w: Tensor, groups: int = 1, components: i
     expected, got = components * groups * P, x.shape[-1] if x.ndim else 0
     if got != expected:
         quaternions = f" ({groups * P} quaternions)" if components == 4 else ""
+        blocks = f" in {groups} groups" if groups > 1 else ""
         raise ShapeError(
-            f"{op}: the weight {w.shape}{_in(groups)} takes {expected} input channels"
+            f"{op}: the weight {w.shape}{blocks} takes {expected} input channels"
             f"{quaternions}; the input of shape {x.shape} has {got}"
         )
 
@@ -49,66 +139,6 @@ def check_groups(op: str, groups: int, *features: int) -> None:
         )
 
 
-def _in(groups: int) -> str:
-    return f" in {groups} groups" if groups > 1 else ""
-
-
-def check_padding_mode(op: str, mode: str) -> None:
-    """Raise `OptionError` unless `mode` is a way to continue a map past its border."""
-    if mode not in PADDING_MODES:
-        raise OptionError(f"{op}: {unknown('padding mode', mode, PADDING_MODES)}")
-
-
-def check_output_padding(op: str, stride: Pair, extra: Pair) -> None:
-    """Raise `OptionError` unless 0 <= output_padding < stride."""
-    if not all(0 <= e < s for e, s in zip(extra, stride, strict=True)):
-        raise OptionError(
-            f"{op}: output_padding is less than the stride, and at least 0; "
-            f"got {extra} with stride {stride}"
-        )
-
-
-def check_options(op: str, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
-    """Raise `OptionError` for a window that no map can have."""
-    if min(*size, *stride, *dilation) < 1 or min(padding) < 0:
-        raise OptionError(
-            f"{op}: window, stride and dilation are at least 1, padding at least 0; "
-            f"got window {size}, stride {stride}, dilation {dilation}, padding {padding}"
-        )
-
-
-def check_window(
-    op: str,
-    shape: tuple[int, ...],
-    size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair = (1, 1),
-) -> None:
-    """Raise unless `shape` is (N, H, W, C) and at least one window fits into the padded map."""
+def _check_map(op: str, shape: tuple[int, ...]) -> None:
     if len(shape) != 4:
         raise ShapeError(f"{op}: the input is (N, H, W, C), channels last; got shape {shape}")
-    check_options(op, size, stride, padding, dilation)
-    span = dilation[0] * (size[0] - 1) + 1, dilation[1] * (size[1] - 1) + 1
-    if min(out_size((shape[1], shape[2]), span, stride, padding)) < 1:
-        dilated = f" with dilation {dilation}" if dilation != (1, 1) else ""
-        raise ShapeError(
-            f"{op}: a window of {size}{dilated} does not fit into maps of {shape[1:3]} "
-            f"with padding {padding}"
-        )
-
-
-def check_transposed(
-    op: str, shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, extra: Pair
-) -> None:
-    """Raise unless `shape` is (N, I, J, C) and the transposed convolution leaves a map."""
-    check_output_padding(op, stride, extra)
-    if len(shape) != 4:
-        raise ShapeError(f"{op}: the input is (N, I, J, C), channels last; got shape {shape}")
-    check_options(op, size, stride, padding, (1, 1))
-    out = transposed_size(shape[1:3], size, stride, padding, extra)
-    if min(out) < 1:
-        raise ShapeError(
-            f"{op}: of maps of {shape[1:3]} with window {size} and stride {stride}, a padding of "
-            f"{padding} leaves {out}: it is taken off the output"
-        )

@@ -17,8 +17,8 @@ from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import Binary
-from quatgrad.ops.conv import Conv, ConvTranspose, convolve, convolve_transpose
-from quatgrad.ops.conv_shapes import Size, check_channels
+from quatgrad.ops.conv import Conv, ConvTranspose, convolve
+from quatgrad.ops.conv_shapes import ConvWindow, Size, check_channels, window_of
 from quatgrad.quaternion import conjugate
 
 
@@ -56,14 +56,12 @@ class HamiltonLinear(Function):
 class HamiltonConv(Conv):
     """y_q(n) = sum_vp w_vpq x_p(n s + v), quaternion products; gradients as in HamiltonLinear."""
 
-    name = "hamilton_conv2d"
     components = 4
 
 
 class HamiltonConvTranspose(ConvTranspose):
     """The adjoint of the `HamiltonConv` whose weight is w^H: transposed and conjugated."""
 
-    name = "hamilton_conv2d"
     components = 4
 
     def adjoint(self, w):
@@ -110,7 +108,8 @@ def hamilton_conv2d(
     options as in `conv2d`. Group g has the g-th block of every component: whole quaternions.
     """
     check_channels("hamilton_conv2d", x, w, groups, components=4)
-    return convolve(HamiltonConv, x, w, b, stride, padding, dilation, groups, padding_mode)
+    options = stride, padding, dilation, groups, padding_mode
+    return convolve(HamiltonConv, x, w, b, ConvWindow.of("hamilton_conv2d", window_of(w), *options))
 
 
 def hamilton_conv_transpose2d(
@@ -129,5 +128,7 @@ def hamilton_conv_transpose2d(
     conj(w) x here, the adjoint of its own convolution with w itself.
     """
     check_channels("hamilton_conv_transpose2d", x, w, groups, components=4)
-    op = HamiltonConvTranspose
-    return convolve_transpose(op, x, w, b, stride, padding, output_padding, groups)
+    name = "hamilton_conv_transpose2d"
+    window = ConvWindow.of(name, window_of(w), stride, padding, 1, groups, "zeros", output_padding)
+    y = HamiltonConvTranspose(window)(x, w)
+    return y if b is None else y + b

@@ -7,7 +7,7 @@ from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.registry import kernel
-from quatgrad.ops.conv_shapes import Size, check_window, pair
+from quatgrad.ops.conv_shapes import ConvWindow, Size, pair
 from quatgrad.ops.reduce import mean
 from quatgrad.quaternion import as_quaternions, norm
 
@@ -20,7 +20,7 @@ class Pool(Function):
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise for maps or windows that do not fit."""
-        check_window(str(self), shape, *self.how)
+        ConvWindow(str(self), *self.how).out_size(shape)
         size, _, padding = self.how
         if 2 * padding[0] > size[0] or 2 * padding[1] > size[1]:
             raise OptionError(

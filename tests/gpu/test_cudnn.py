@@ -88,7 +88,7 @@ def convolutions(name, **network):
 
     def add(conv, shrunk):
         four, (U, V, P, Q) = conv.weight.components, conv.weight.shape[-4:]
-        found.append((shrunk, (U, V, four * P, four * Q), conv.stride, conv.padding))
+        found.append((shrunk, (U, V, four * P, four * Q), *conv.window.moves))
 
     net, shrunk = models.create(name, num_classes=100, **network), 1
     add(net.stem, shrunk)
@@ -98,7 +98,7 @@ def convolutions(name, **network):
                 add(conv, shrunk)
             for conv in (m for n, m in vars(block).items() if n.startswith("conv")):
                 add(conv, shrunk)
-                shrunk *= conv.stride[0]
+                shrunk *= conv.window.stride[0]
     return found
 
 

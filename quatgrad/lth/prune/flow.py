@@ -23,7 +23,7 @@ from quatgrad.backend import use_backend
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.kernels.registry import kernel
 from quatgrad.lth.prune.rule import Arrays, Masks
-from quatgrad.nn.convert import TO_QUATERNION, TO_REAL
+from quatgrad.nn.convert import TO_QUATERNION, TO_REAL, groups_of
 
 #: What passes a positive signal on as it is, or scales it by channel.
 PLAIN = (nn.BatchNorm2d, nn.QBatchNorm2d, nn.ModReLU, nn.Dropout)
@@ -96,7 +96,7 @@ def _positive(model: nn.Module, values: Arrays) -> tuple[nn.Module, dict[str, Pa
 
 def _expanded(layer: Any, v: np.ndarray) -> np.ndarray:
     """|block matrix| of a quaternion layer's v, in float64; that of a real layer is v."""
-    if getattr(layer, "groups", 1) != 1:
+    if groups_of(layer) != 1:
         raise OptionError(f"flow: {layer!r} has groups, through which paths are not followed")
     v = np.asarray(v, np.float64)
     return abs(kernel("expand")(v)) if type(layer) in TO_REAL else v
