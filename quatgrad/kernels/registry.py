@@ -1,11 +1,11 @@
-"""Which kernel computes: the best rung of the ladder, for the backend in force, that has it.
+"""Which kernel computes: the one on the best rung of the ladder of the current backend.
 
     numpy   NumPy arrays   gemm, reference
     numba   NumPy arrays   numba_cpu, gemm, reference      (the default)
     cupy    CuPy arrays    cupy_gpu, gemm, reference
 
-A kernel that the best rung lacks is looked up one rung down; `reference` has them all.
-`use_kernels("reference")` steps down by hand, for a lesson or to bisect a bug.
+If the best rung has no such kernel, the next one down is asked; `reference` has all of them.
+`use_kernels("reference")` chooses a lower rung by hand, for a lesson or to find a bug.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def kernels_of(rung: str) -> dict[str, Kernel]:
 
 
 def ladder() -> tuple[str, ...]:
-    """The rungs in force, best first: those of the backend, or of `use_kernels` in it."""
+    """The rungs to look at, best first: the backend's, or what `use_kernels` chose."""
     backend = get_backend()
     return _chosen[1] if _chosen and _chosen[0] == backend else LADDERS[backend]
 
 
 def kernel(name: str) -> Kernel:
-    """The kernel `name` on the best rung in force that has it."""
+    """The kernel `name` on the best rung that has it."""
     for rung in ladder():
         if f := kernels_of(rung).get(name):
             return f

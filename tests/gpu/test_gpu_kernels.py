@@ -164,8 +164,8 @@ def test_norms_of_many_rows_and_channels(device, C, dtype):
         z, m, v = reference.batch_norm(wide[0], scale.astype(float), shift.astype(float), 0.1)
         z = z if residual is None else z + wide[2]
         z = np.maximum(z, 0) if relu else z
-        found = norm.batch_norm_act_dx(g, x, y if residual is not None else None, mean, var,
-                               *parameters, 0.1, relu)  # fmt: skip
+        channels, kept = (mean, var, *parameters), y if residual is not None else None
+        found = norm.batch_norm_act_dx(g, x, kept, channels, 0.1, relu)
         passed = np.where(z > 0, wide[1], 0) if relu else wide[1]
         expected = reference.batch_norm_dx(passed, wide[0], m, v, scale.astype(float), 0.1)
         pairs = [(y, z), (mean, m), (var, v), *zip(found, expected, strict=False)]

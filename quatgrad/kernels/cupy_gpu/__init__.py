@@ -1,7 +1,7 @@
 """Fast GPU kernels: CUDA sources, compiled when they are first used, and cuDNN's convolutions.
 
-They take what `reference` takes, any strides included, and give the same bits every time. What is
-not here comes from the gemm rung.
+They take the same arguments as `reference`, with any strides, and give the same bits every time. A
+kernel that is missing here comes from the gemm rung.
 """
 
 from quatgrad.kernels.cupy_gpu import activation, augment, conv_norm_act, loss, optimizer

@@ -1,7 +1,7 @@
 """Convolutions and matrix products by cuDNN where it has a plan, else by cuBLAS.
 
-A quaternion convolution is the real one of the expanded weight; the arithmetic is that of a real
-layer of the same width, the memory of its maps too, and the weights are small beside them.
+A quaternion convolution is the real one of the expanded weight. It takes as many operations as a
+real layer of the same width, and as much memory for its maps; weights are small compared with maps.
 """
 
 from __future__ import annotations
@@ -66,25 +66,24 @@ def conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> 
     return PRODUCTS.conv2d_dw(cudnn.upcast(x), cudnn.upcast(g), shape, stride, padding)
 
 
-def convolve(
-    x: Array, w: Array, stride: Pair, padding: Pair, keep: bool = False, packed: Array | None = None
-) -> Array:
-    """conv(x, w). `packed` is `pack_weight` of w, if that is there; with `keep`, bits stay bits."""
+def convolve(x: Array, w: Array, stride: Pair, padding: Pair, packed: Array | None = None) -> Array:
+    """conv(x, w), in float32; with `packed`, which is `pack_weight(w, BFLOAT16_BITS)`, in bits."""
     Q, U, V, P = _packed_shape(w)
     y = len(x), *out_size(x.shape[1:3], (U, V), stride, padding), Q
     if plan := cudnn.plan("forward", x, x.shape, (Q, U, V, P), y, stride, padding):
-        return cudnn.run(plan, x, _packed(w, plan) if packed is None else packed, keep)
+        weight = _packed(w, plan) if packed is None else packed
+        return cudnn.run(plan, x, weight, keep=packed is not None)
     return PRODUCTS.conv2d(cudnn.upcast(x), w, stride, padding)
 
 
 def convolve_dx(
-    g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair,
-    keep: bool = False, packed: Array | None = None,
-) -> Array:  # fmt: skip
-    """dL/dx, of this shape."""
+    g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair, packed: Array | None = None
+) -> Array:
+    """dL/dx, of this shape; with `packed` as in `convolve`."""
     plan = cudnn.plan("dx", g, shape, _packed_shape(w), g.shape, stride, padding)
     if plan:
-        return cudnn.run(plan, g, _packed(w, plan) if packed is None else packed, keep)
+        weight = _packed(w, plan) if packed is None else packed
+        return cudnn.run(plan, g, weight, keep=packed is not None)
     return PRODUCTS.conv2d_dx(cudnn.upcast(g), w, shape, stride, padding)
 
 

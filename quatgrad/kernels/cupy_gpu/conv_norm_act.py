@@ -21,7 +21,7 @@ def conv_norm_act(
     """`reference.conv_norm_act`; in bf16 the weight is rounded and expanded once for y and dx."""
     x = conv.cast_input(x)
     packed = conv.pack_weight(w, BFLOAT16_BITS) if x.dtype == BFLOAT16_BITS else None
-    c = conv.convolve(x, w, block.stride, block.padding, keep=True, packed=packed)
+    c = conv.convolve(x, w, block.stride, block.padding, packed)
     residual = _like(c, residual)
     y, mean, var = batch_norm_act(c, scale, shift, block.eps, block.relu, residual)
     return y, Saved(x, c, None if residual is None else y, mean, var, packed)
@@ -33,9 +33,10 @@ def conv_norm_act_dx(
 ) -> tuple[Array | None, Array, Array, Array, Array | None]:
     """`reference.conv_norm_act_dx`."""
     x, c, y, mean, var, packed = saved
-    window, norm = (block.stride, block.padding), (mean, var, scale, shift, block.eps, block.relu)
-    dc, dscale, dshift, dresidual = batch_norm_act_dx(_like(c, g), c, _like(c, y), *norm)
-    dx = conv.convolve_dx(dc, w, x.shape, *window, True, packed) if needs_dx else None
+    g, y, channels = _like(c, g), _like(c, y), (mean, var, scale, shift)
+    dc, dscale, dshift, dresidual = batch_norm_act_dx(g, c, y, channels, block.eps, block.relu)
+    window = block.stride, block.padding
+    dx = conv.convolve_dx(dc, w, x.shape, *window, packed) if needs_dx else None
     return dx, conv.conv2d_dw(x, dc, w.shape, *window), dscale, dshift, dresidual
 
 

@@ -14,6 +14,8 @@ from quatgrad.kernels.reference.quaternion import HAMILTON
 HERE = Path(__file__).parent
 THREADS = 256  # in a block; enough to hide the latency of memory, few enough to share out
 
+Size = tuple[int, ...]
+
 PACK = 16  # bytes: where arrays start, and what a thread reads at once
 
 #: What the sources share: T is the number, U an integer of its size, X what a map holds, numbers or
@@ -91,9 +93,8 @@ def _function(file: str, name: str, dtype: Any, vector: int) -> Any:
 
 
 def launch(
-    file: str, name: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], *args: Any,
-    vector: int = 1,
-) -> None:  # fmt: skip
+    file: str, name: str, dtype: Any, grid: Size, block: Size, *args: Any, vector: int = 1
+) -> None:
     """Run a kernel on contiguous arrays and NumPy numbers; their types are those it declares."""
     _function(file, name, np.dtype(dtype), vector)(grid, block, args)
 

@@ -80,12 +80,12 @@ def _execute(problem: Problem, *arrays: Array) -> None:
 
 
 def rounds(x: Array) -> bool:
-    """Will products round x to bfloat16, whatever they are?"""
+    """Whether all products round x to bfloat16."""
     return get_precision() == "bf16" and x.dtype == "float32" and _handle() is not None
 
 
 def to_bf16(x: Array) -> Array:
-    """x rounded to bfloat16, of which NumPy and CuPy have no type: its bits as uint16."""
+    """x rounded to bfloat16: its bits as uint16, since NumPy has no such type."""
     if x.dtype == BFLOAT16_BITS:
         return x
     (x,) = contiguous(x)

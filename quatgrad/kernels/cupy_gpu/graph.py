@@ -15,7 +15,7 @@ class Graph:
     Recording computes nothing. f has run before, so that all it needs is compiled and planned; it
     neither reads numbers from the device nor takes arrays to it, and multiplies no matrices by
     cuBLAS, which CuPy does not record. Arrays that f makes have the graph's own memory: what f
-    returns is overwritten by the next call. Errors: those of CuPy, `BackendError` for a copy from
+    returns is overwritten by the next call. Errors: CuPy's, and `BackendError` for a copy from
     the host; afterwards the device can be used as before.
     """
 

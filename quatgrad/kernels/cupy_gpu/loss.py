@@ -19,8 +19,8 @@ def cross_entropy(z: Array, labels: Array, smoothing: float) -> tuple[Array, Arr
     xp, (N, K) = array_module(z), z.shape
     log_p, losses = xp.empty(z.shape, z.dtype), xp.empty(N, np.float64)
     L, n = xp.empty((), z.dtype), np.int64(N)
-    launch("loss", "log_softmax", z.dtype, (-(-N // 8),), ROWS,
-           z, labels, log_p, losses, np.float64(smoothing), n, np.int32(K))  # fmt: skip
+    arguments = z, labels, log_p, losses, np.float64(smoothing), n, np.int32(K)
+    launch("loss", "log_softmax", z.dtype, (-(-N // 8),), ROWS, *arguments)
     launch("loss", "mean_loss", z.dtype, *ONE_BLOCK, losses, L, n)
     return L, log_p
 
@@ -29,9 +29,10 @@ def cross_entropy(z: Array, labels: Array, smoothing: float) -> tuple[Array, Arr
 def cross_entropy_dz(log_p: Array, labels: Array, smoothing: float, g: Array) -> Array:
     """`reference.cross_entropy_dz`."""
     log_p, labels = _rows(log_p, labels)
-    dz, dtype = array_module(log_p).empty(log_p.shape, log_p.dtype), log_p.dtype
-    launch_for_each("loss", "cross_entropy_dz", dz.size, dtype, log_p, labels, *contiguous(g), dz,
-                    dtype.type(smoothing), np.int64(len(dz)), np.int32(dz.shape[1]))  # fmt: skip
+    dz, (N, K) = array_module(log_p).empty(log_p.shape, log_p.dtype), log_p.shape
+    numbers = dz.dtype.type(smoothing), np.int64(N), np.int32(K)
+    arguments = log_p, labels, *contiguous(g), dz, *numbers
+    launch_for_each("loss", "cross_entropy_dz", dz.size, dz.dtype, *arguments)
     return dz
 
 

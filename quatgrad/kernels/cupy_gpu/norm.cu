@@ -161,11 +161,11 @@ extern "C" __global__ void update_running_stats(T* r, const T* b, T momentum, T 
 }
 
 #define ALL_PASSES 0  // of g
-#define WHERE_NORMED 1  // is above 0: a rectifier was behind the norm
-#define WHERE_Y 2  // is above 0: so it was behind the sum with a residual; `passed` takes that g
+#define WHERE_NORMED 1  // is above 0: a rectifier followed the norm
+#define WHERE_Y 2  // is above 0: it followed the sum with a residual; `passed` takes that g
 
 // The sums of g, and of g (x - mean), over the rows of a thread. What decides is known to the
-// compiler: a branch in the loop would hold up the loads behind it.
+// compiler: a branch in the loop would hold up the loads that follow.
 template <int GATE>
 __device__ void add_gradients(const X* __restrict__ g, const X* __restrict__ x,
                               const X* __restrict__ y, X* __restrict__ passed, const T* center,

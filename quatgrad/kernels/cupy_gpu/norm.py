@@ -17,6 +17,8 @@ BLOCKS = 256  # that sum, at most: enough to fill a GPU, quick to add up
 AT_ONCE = 4  # rows of a thread that writes
 ALL_PASSES, WHERE_NORMED, WHERE_Y = range(3)  # which g counts: see norm.cu
 
+Channels = tuple[Array, Array, Array, Array]  # mean, var, scale, shift: (C,) each
+
 
 @register
 def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
@@ -29,15 +31,15 @@ def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
 ) -> Array:
     """`reference.batch_norm_eval`."""
-    return _normalized(x, mean, var, scale, shift, None, eps, relu=False)
+    return _normalized(x, (mean, var, scale, shift), eps, relu=False)
 
 
 @register
 def batch_norm_dx(
     g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
 ) -> tuple[Array, Array, Array]:
-    """`reference.batch_norm_dx`; z is made again in each pass and never stored."""
-    return batch_norm_act_dx(g, x, None, mean, var, scale, scale, eps, relu=False)[:3]
+    """`reference.batch_norm_dx`; each pass computes z again, which is never stored."""
+    return batch_norm_act_dx(g, x, None, (mean, var, scale, scale), eps, relu=False)[:3]
 
 
 def batch_norm_act(
@@ -47,39 +49,36 @@ def batch_norm_act(
     (x,) = contiguous(x)
     mean, var = array_module(x).empty((2, x.shape[-1]), scale.dtype)
     _sum(x, "moments", (x,), (mean, var))
-    return _normalized(x, mean, var, scale, shift, residual, eps, relu), mean, var
+    return _normalized(x, (mean, var, scale, shift), eps, relu, residual), mean, var
 
 
 def _normalized(
-    x: Array, mean: Array, var: Array, scale: Array, shift: Array, residual: Array | None,
-    eps: float, relu: bool,
-) -> Array:  # fmt: skip
-    add = residual is not None
-    arrays = contiguous(x, mean, var, scale, shift, residual if add else x)
-    y, f = array_module(x).empty(x.shape, x.dtype), scale.dtype.type
+    x: Array, channels: Channels, eps: float, relu: bool, residual: Array | None = None
+) -> Array:
+    add, f = residual is not None, channels[0].dtype.type
+    arrays = contiguous(x, *channels, residual if add else x)
+    y = array_module(x).empty(x.shape, x.dtype)
     _write(x, "normalize", *arrays, y, f(eps), np.int32(add), np.int32(relu))
     return y
 
 
 def batch_norm_act_dx(
-    g: Array, x: Array, y: Array | None, mean: Array, var: Array, scale: Array, shift: Array,
-    eps: float, relu: bool,
-) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    g: Array, x: Array, y: Array | None, channels: Channels, eps: float, relu: bool
+) -> tuple[Array, Array, Array, Array | None]:
     """dx, dscale, dshift, and dresidual where y is given. Maps are all numbers, or all bits.
 
-    Where the rectifier let pass is found again from x; after a residual, from y.
+    Where the rectifier was active is computed again from x; after a residual it is read from y.
     """
     gate = WHERE_Y if y is not None else WHERE_NORMED if relu else ALL_PASSES
-    g, x, y, *numbers = contiguous(g, x, x if y is None else y, mean, var, scale, shift)
-    xp, number = array_module(x), scale.dtype.type(eps)
-    dscale, dshift = xp.empty((2, x.shape[-1]), scale.dtype)
+    g, x, y, *numbers = contiguous(g, x, x if y is None else y, *channels)
+    xp, dtype = array_module(x), channels[0].dtype
+    options = dtype.type(eps), np.int32(gate)
+    dscale, dshift = xp.empty((2, x.shape[-1]), dtype)
     passed = xp.empty(x.shape, x.dtype) if gate == WHERE_Y else x
-    _sum(
-        x, "gradient_moments", (g, x, y, *numbers, passed), (dscale, dshift), number, np.int32(gate)
-    )
+    _sum(x, "gradient_moments", (g, x, y, *numbers, passed), (dscale, dshift), *options)
     dx = xp.empty(x.shape, x.dtype)
     share = passed if gate == WHERE_Y else g
-    _write(x, "normalize_dx", share, x, *numbers, dscale, dshift, dx, number, np.int32(gate))
+    _write(x, "normalize_dx", share, x, *numbers, dscale, dshift, dx, *options)
     return dx, dscale, dshift, passed if gate == WHERE_Y else None
 
 
@@ -98,17 +97,17 @@ def _sum(x: Array, name: str, arrays: tuple[Any, ...], sums: tuple[Any, ...], *h
     rows = -(-share // block[1]) * block[1]
     parts = max(-(-M // rows), 1)
     partial = array_module(x).empty((parts, 2, C), np.float64)
-    launch("norm", name, x.dtype, (parts, tiles), block, *arrays, partial, *sums, *how,
-           np.int64(M), np.int32(C), np.int32(rows), vector=V)  # fmt: skip
+    values = *sums, *how, np.int64(M), np.int32(C), np.int32(rows)
+    launch("norm", name, x.dtype, (parts, tiles), block, *arrays, partial, *values, vector=V)
 
 
 def _write(x: Array, name: str, *arguments: Any) -> None:
     """A kernel that writes as many rows as x has."""
     M, C, V, block, tiles = _cut(x, WRITING)
     rows = block[1] * AT_ONCE
+    sizes = np.int64(M), np.int32(C), np.int32(rows)
     if M:
-        launch("norm", name, x.dtype, (-(-M // rows), tiles), block, *arguments,
-               np.int64(M), np.int32(C), np.int32(rows), vector=V)  # fmt: skip
+        launch("norm", name, x.dtype, (-(-M // rows), tiles), block, *arguments, *sizes, vector=V)
 
 
 def _cut(x: Array, threads: int) -> tuple[int, int, int, tuple[int, int], int]:

@@ -48,5 +48,5 @@ def adam(
     (b1, b2), (g,) = betas, contiguous(g)
     added, keep = (0.0, 1 - lr * decay) if decoupled else (decay, 1.0)
     numbers = (lr / (1 - b1**t), 1 - b2**t, b1, 1 - b1, b2, 1 - b2, eps, added, keep)
-    launch_for_each("optimizer", "adam", w.size, w.dtype, w, g, m, v,
-                    *map(w.dtype.type, numbers), np.int64(w.size))  # fmt: skip
+    values = *map(w.dtype.type, numbers), np.int64(w.size)
+    launch_for_each("optimizer", "adam", w.size, w.dtype, w, g, m, v, *values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
@@ -20,7 +18,7 @@ def patches(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     (x,) = contiguous(x)
     out = out_size(x.shape[1:3], size, stride, padding)
     P = array_module(x).empty((len(x), *out, *size, x.shape[3]), x.dtype)
-    _launch("patches", P, x.shape, out, size, stride, padding, x, P)
+    _launch("patches", (x, P), x.shape, out, size, stride, padding)
     return P
 
 
@@ -29,7 +27,7 @@ def unpatches(P: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """`reference.unpatches`: each pixel gathers what was taken from it, so that none races."""
     (P,) = contiguous(P)
     x = array_module(P).empty(shape, P.dtype)
-    _launch("unpatches", x, shape, P.shape[1:3], P.shape[3:5], stride, padding, P, x)
+    _launch("unpatches", (P, x), shape, P.shape[1:3], P.shape[3:5], stride, padding)
     return x
 
 
@@ -40,7 +38,7 @@ def max_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array, 
     out = out_size(x.shape[1:3], size, stride, padding)
     y = array_module(x).empty((len(x), *out, x.shape[3]), x.dtype)
     winner = array_module(x).empty(y.shape, np.int32)
-    _launch("max_pool", y, x.shape, out, size, stride, padding, x, y, winner)
+    _launch("max_pool", (x, y, winner), x.shape, out, size, stride, padding)
     return y, winner
 
 
@@ -51,7 +49,7 @@ def max_pool_dx(
     """`reference.max_pool_dx`."""
     g, winner = contiguous(g, winner)
     dx = array_module(g).empty(shape, g.dtype)
-    _launch("max_pool_dx", dx, shape, g.shape[1:3], size, stride, padding, g, winner, dx)
+    _launch("max_pool_dx", (g, winner, dx), shape, g.shape[1:3], size, stride, padding)
     return dx
 
 
@@ -61,7 +59,7 @@ def avg_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     (x,) = contiguous(x)
     out = out_size(x.shape[1:3], size, stride, padding)
     y = array_module(x).empty((len(x), *out, x.shape[3]), x.dtype)
-    _launch("avg_pool", y, x.shape, out, size, stride, padding, x, y)
+    _launch("avg_pool", (x, y), x.shape, out, size, stride, padding)
     return y
 
 
@@ -70,14 +68,14 @@ def avg_pool_dx(g: Array, shape: Shape, size: Pair, stride: Pair, padding: Pair)
     """`reference.avg_pool_dx`."""
     (g,) = contiguous(g)
     dx = array_module(g).empty(shape, g.dtype)
-    _launch("avg_pool_dx", dx, shape, g.shape[1:3], size, stride, padding, g, dx)
+    _launch("avg_pool_dx", (g, dx), shape, g.shape[1:3], size, stride, padding)
     return dx
 
 
-def _launch(
-    name: str, y: Array, shape: Shape, out: Pair, size: Pair, stride: Pair, padding: Pair,
-    *arrays: Any,
-) -> None:  # fmt: skip
-    """A kernel of pool.cu, with a thread for each entry of y, maps of `shape` (N, H, W, C)."""
-    numbers = map(np.int32, (*shape, *out, *size, *stride, *padding))
-    launch_for_each("pool", name, y.size, y.dtype, *arrays, *numbers)
+def _launch(name: str, arrays: tuple[Array, ...], shape: Shape, out: Pair, *window: Pair) -> None:
+    """A kernel of pool.cu for maps of `shape` (N, H, W, C); window: size, stride, padding.
+
+    A thread for each entry of the last array.
+    """
+    numbers = (np.int32(n) for sizes in (shape, out, *window) for n in sizes)
+    launch_for_each("pool", name, arrays[-1].size, arrays[0].dtype, *arrays, *numbers)

@@ -1,15 +1,15 @@
 """Fast CPU kernels, compiled by Numba on first use and cached beside the source.
 
-They take what `reference` takes, any strides included, and give the same bits on any number of
-threads. What is not here comes from the gemm rung, whose convolutions use these patches.
+They take the same arguments as `reference`, with any strides, and give the same bits on any number
+of threads. A kernel that is missing here comes from the gemm rung.
 """
 
 import os
 
-# Numba's threads and those of the BLAS take turns on the same cores. A thread that waits by
-# spinning, as OpenMP's do unless told, keeps the other library's from running: on two cores a
-# training step of small layers took 250 ms instead of 4. But a tenth of a millisecond is less than
-# it takes to wake one up: a step of LeNet-300-100 is a tenth faster. Read when OpenMP is loaded.
+# The threads of Numba and of the BLAS take turns on the same cores. By default a thread of OpenMP
+# spins while it waits, and the other library cannot run: on two cores a training step of small
+# layers took 250 ms instead of 4. A short spin, a tenth of a millisecond, costs less than to wake a
+# thread up: a step of LeNet-300-100 is a tenth faster. OpenMP reads both when it is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 

@@ -42,13 +42,13 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> Array:
 
 
 class _Listener(event.Listener):
-    """Hears of everything that Numba compiles; speaks once, and of our kernels alone."""
+    """Numba calls it for each function that it compiles. It writes one notice, for our kernels."""
 
     def on_start(self, event: Any) -> None:
         """Numba found no compiled kernel in its cache on the disk."""
         ours = event.data["dispatcher"].py_func.__module__.startswith(__package__)
         if ours and sys.stderr.isatty():
-            notice("compiling kernels for this processor: a minute at most, and kept on the disk")
+            notice("compiling kernels for this processor: at most a minute, and cached on the disk")
 
     def on_end(self, event: Any) -> None:
         """Nothing more to say."""

@@ -131,7 +131,7 @@ def quaternion_exp(q: Array) -> Array:
     w, v = q[..., :1], q[..., 1:]
     n = _length(v)
     y = _join(xp.cos(n), v * xp.where(n == 0, 1, xp.sin(n) / n))
-    # In two factors, of which the second is nearly always 1: e^w cos|v| may be finite, e^w not.
+    # In two factors, because e^w cos|v| may be finite where e^w is not. One is nearly always 1.
     most = np.log(np.finfo(q.dtype).max) - 1
     inner = xp.clip(w, -most, most)
     return _times(xp.exp(w - inner), _times(xp.exp(inner), y))

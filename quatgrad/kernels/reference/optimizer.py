@@ -1,7 +1,7 @@
 """The steps of the optimizers, as formulas.
 
-These kernels write to their arguments, alone of all: a parameter w and what the optimizer
-remembers of it. g is only read.
+Only these kernels, and the running statistics and metrics, write to their arguments: to a parameter
+w and to what the optimizer remembers of it. g is only read.
 """
 
 from __future__ import annotations

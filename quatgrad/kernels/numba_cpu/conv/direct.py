@@ -70,12 +70,9 @@ def _conv2d(x, w, y, stride, padding, strip):
         X = _bordered(x, n, first * stride[0] - padding[0], rows, padding[1], width)
         for i in range(first, end):
             for u in range(U):
-                multiply(
-                    flat_y, (n * I + i) * J * Q, Q,
-                    X, ((i - first) * stride[0] + u) * width * P, stride[1] * P, 1,
-                    flat_w, u * V * P * Q, Q,
-                    J, V * P, Q, u > 0,
-                )  # fmt: skip
+                to, at = (n * I + i) * J * Q, ((i - first) * stride[0] + u) * width * P
+                row, step = u * V * P * Q, stride[1] * P
+                multiply(flat_y, to, Q, X, at, step, 1, flat_w, row, Q, J, V * P, Q, u > 0)
 
 
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
@@ -96,12 +93,9 @@ def _conv2d_dx(g, w, dx, stride, padding):
         for i in range(I):
             for u in range(U):
                 for v in range(V):
-                    multiply(
-                        D, ((i * stride[0] + u) * width + v) * P, stride[1] * P,
-                        flat_g, (n * I + i) * J * Q, Q, 1,
-                        flat_w, (u * V + v) * Q * P, P,
-                        J, Q, P, True,
-                    )  # fmt: skip
+                    to, step = ((i * stride[0] + u) * width + v) * P, stride[1] * P
+                    at, row = (np.int64(n) * I + i) * J * Q, (u * V + v) * Q * P
+                    multiply(D, to, step, flat_g, at, Q, 1, flat_w, row, P, J, Q, P, True)
         inside = D.reshape(height, width, P)[padding[0] :, padding[1] :]
         for h in range(H):
             for j in range(W):
@@ -119,6 +113,7 @@ def conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> 
 @parallel
 def _conv2d_dw(x, g, dw, stride, padding):
     (N, I, J, Q), (parts, U, V, P, _) = g.shape, dw.shape
+    K = V * P  # numbers of a row of a window
     height, width = x.shape[1] + 2 * padding[0], x.shape[2] + 2 * padding[1]
     flat_g, flat_dw = g.reshape(-1), dw.reshape(-1)
     for k in prange(parts):
@@ -128,22 +123,17 @@ def _conv2d_dw(x, g, dw, stride, padding):
             X = _bordered(x, n, -padding[0], height, padding[1], width)
             if J < LONG_ROW:
                 for u in range(U):
-                    windows = _windows(X, u, width * P, stride, I, J, V * P, P)
-                    multiply(
-                        flat_dw, (part * U + u) * V * P * Q, Q,
-                        windows, 0, 1, V * P,
-                        flat_g, n * I * J * Q, Q,
-                        V * P, I * J, Q, n > start,
-                    )  # fmt: skip
+                    windows = _windows(X, u, width * P, stride, I, J, K, P)
+                    to, at = (part * U + u) * K * Q, n * I * J * Q
+                    add = n > start
+                    multiply(flat_dw, to, Q, windows, 0, 1, K, flat_g, at, Q, K, I * J, Q, add)
                 continue
             for i in range(I):
                 for u in range(U):
-                    multiply(
-                        flat_dw, (part * U + u) * V * P * Q, Q,
-                        X, (i * stride[0] + u) * width * P, 1, stride[1] * P,
-                        flat_g, (n * I + i) * J * Q, Q,
-                        V * P, J, Q, n > start or i > 0,
-                    )  # fmt: skip
+                    to, at = (part * U + u) * K * Q, (n * I + i) * J * Q
+                    row, step = (i * stride[0] + u) * width * P, stride[1] * P
+                    add = n > start or i > 0
+                    multiply(flat_dw, to, Q, X, row, 1, step, flat_g, at, Q, K, J, Q, add)
 
 
 @serial

@@ -12,7 +12,7 @@ The gradients are Hamilton products as well, and cost the same eight:
     y = w x        dx = conj(w) g        dw = g conj(x)
 
 That is half the arithmetic of the expanded weight, and a few additions. Rounding errors are small
-beside the largest component, not beside each: 1.4 to 1.7 times those of 16 products.
+relative to the largest component, not to each: 1.4 to 1.7 times as large as by 16 products.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from quatgrad.kernels.registry import Kernel, register
 
 #: Multiplications saved for each number moved in memory, below which 16 products are as fast.
 MIN_SAVINGS = 40
-#: The same for single rows and 1x1 windows, whose sums stay in cache: fewest quaternions.
+#: Fewest quaternions for rows and 1x1 windows, whose sums stay in cache.
 ROW_QUATERNIONS = 24
 
 #: Numbers of a component that a thread splits or merges at a time.
@@ -46,7 +46,7 @@ PAIRS = [(m, paired_plane.py_func(m, 4)) for m in range(8)]
 
 
 def is_profitable(P: int, Q: int, *size: int) -> bool:
-    """Whether, for one pixel or row, the saving is large beside the sums and the patches.
+    """Whether, for one pixel or row, more time is saved than the sums and the patches take.
 
     Measured in one thread, the expanded weight's time over ours. Rows, forward and weight gradient:
     16 -> 64 quaternions 1.0, 0.9; 32 -> 128: 1.1, 1.4; 64 -> 256: 1.4, 2.0; 128 -> 512: 2.2, 1.7.

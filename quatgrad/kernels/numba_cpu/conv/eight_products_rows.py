@@ -1,10 +1,10 @@
 """Eight products of a quaternion layer, block by block: their sums never leave the cache.
 
-A layer and its two gradients are products of matrices of quaternions, C = A B, in which each number
-of B stands left of that of A: y = w x, dx = conj(w) g, dw = g conj(x). A block of A becomes eight
-planes, a panel of B eight panels, and their products become a block of C. Written to memory and
-read back, planes and panels cost a wide layer a tenth of its time, and a narrow one all that the
-eight products save. float32 only; `eight_products` has the story.
+A layer and its two gradients are products of matrices of quaternions, C = A B. In a product of two
+quaternions the one from B stands left: y = w x, dx = conj(w) g, dw = g conj(x). A block of A
+becomes eight planes, a panel of B eight panels, and their products become a block of C. Written to
+memory and read back, planes and panels cost a wide layer a tenth of its time, and a narrow one all
+that the eight products save. float32 only; `eight_products` explains them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SPLITS = 12
 #: Numbers from one of the eight panels of B to the next.
 PANEL = DEPTH * WIDTH + LANES
 
-#: How a matrix of quaternions lies in a flat array: the distances of its rows, its columns and its
-#: components, and 1, or -1 to take the conjugates.
+#: The layout of a matrix of quaternions in a flat array: the distances of its rows, its columns and
+#: its components, and 1, or -1 to take the conjugates.
 Layout = tuple[int, int, int, int]
 
 
@@ -56,13 +56,13 @@ def sums(x: Array, g: Array) -> Array:
 def _product(
     A: Array, a: Layout, B: Array, b: Layout, C: Array, c: Layout, M: int, K: int, N: int
 ) -> None:
-    """C (M, N) = A (M, K) B (K, N): matrices of quaternions, each with the way it lies."""
+    """C (M, N) = A (M, K) B (K, N): matrices of quaternions, each with its layout."""
     A, B, C = (X.reshape(-1) for X in (read_only(A), read_only(B), C))
     _parts(A, a, B, b, C, c, M, K, N, *_cut(M, N, get_num_threads()))
 
 
 def _cut(M: int, N: int, threads: int) -> tuple[int, int]:
-    """Rows and columns of C for each thread: so that they split little twice."""
+    """Rows and columns of C for each thread, chosen so that few numbers are split twice."""
 
     def part(n: int, parts: int, unit: int) -> int:
         return max(1, -(-n // (parts * unit))) * unit
@@ -74,7 +74,7 @@ def _cut(M: int, N: int, threads: int) -> tuple[int, int]:
 
 @serial
 def _room(n):
-    """Numbers of a row of n, so that rows begin in whole vectors and not on the same lines."""
+    """Numbers of a row of n, padded: rows start at whole vectors, and on different cache lines."""
     return (n + LANES - 1) // LANES * LANES + LANES
 
 
@@ -160,7 +160,7 @@ def _part(A, a, B, b, C, c, top, left, bottom, right, K):
 
 @serial
 def _block(A, a, B, b, C, c, m, n, M, K, N, W, again):
-    """M rows of C from m, N columns from n; `again` if the last was of these columns too."""
+    """M rows of C from m, N columns from n; `again` if W holds their panels already."""
     depth, line = min(DEPTH, K), _room(N)
     X = scratch(8 * max(M * _room(depth), depth * _room(M)))
     Y = scratch(8 * M * line)
@@ -172,9 +172,8 @@ def _block(A, a, B, b, C, c, m, n, M, K, N, W, again):
             if K > DEPTH or not again:
                 _panels(B, k * b[0] + (n + q) * b[1], b, depth, width, W, w)
             for p in range(8):
-                multiply(
-                    Y, p * M * line + q, line, X, p * plane, row, column,
-                    W, w + paired_plane(p, 4) * PANEL, WIDTH, M, depth, width, k > 0,
-                )  # fmt: skip
+                to, at, right = p * M * line + q, p * plane, w + paired_plane(p, 4) * PANEL
+                add = k > 0
+                multiply(Y, to, line, X, at, row, column, W, right, WIDTH, M, depth, width, add)
     for r in range(M):
         merge_run(Y, r * line, M * line, C, (m + r) * c[0] + n, c[2], N)

@@ -46,9 +46,9 @@ from quatgrad.kernels.numba_cpu.simd.vector import LANES, scratch
 from quatgrad.kernels.reference.conv import Shape
 from quatgrad.kernels.reference.patches import Pair, out_size
 
-#: Numbers of a block of tiles, at all points, on their way in and out: they stay in a core's cache
-#: beside the weight. Where that is too large itself, a block is longer, to use it more often. It
-#: is a multiple of the rows that `multiply` takes together where a weight is narrow.
+#: Numbers of a block of tiles, at all points, before and after the products: they stay in a core's
+#: cache together with the weight. If the weight alone is too large, a block is longer, to use the
+#: weight more often. It is a multiple of the rows that `multiply` takes at once if Q is small.
 CACHE, LONG_BLOCK, ROWS = 9 * L2 // 16, 64, 8
 # Each plane is padded by LANES numbers. Planes that start a power of 2 bytes from one another would
 # compete for the same lines of the cache: a tile writes 36 or 288 rows, one in each plane.

@@ -1,9 +1,13 @@
 """The pieces of Winograd's convolution: what happens to one tile, or to the weight.
 
-A *square* is 6 x 6 points for a tile of 4 x 4 pixels, and 4 x 4 points for one of 2 x 2 (or pixels,
-or a window of 3 x 3, in its corner) in scratch memory E, each a vector of channels. A tile of a map
-becomes squares, one for each component of a quaternion, and these become the planes that are
-multiplied: see `winograd`.
+A *square* is 6 x 6 points for a tile of 4 x 4 pixels, and 4 x 4 points for a tile of 2 x 2, in
+scratch memory E. Each point is a vector of channels. (Pixels, or a window of 3 x 3, take the corner
+of a square.) A tile of a map becomes squares, one for each component of a quaternion, and these
+become the planes that are multiplied: see `winograd`.
+
+Why there are read2, read3, read4, read6, and as many of map and merged: the tables take tuples, so
+that vectors stay in registers, and Numba cannot make a tuple of a length that it is given. So each
+length is a function, and is handed to the loops below together with its table.
 """
 
 from __future__ import annotations

@@ -24,9 +24,8 @@ def conv_norm_act_dx(
     g: Array, saved: Saved, w: Array, scale: Array, shift: Array, block: Block, needs_dx: bool
 ) -> tuple[Array | None, Array, Array, Array, Array | None]:
     """`reference.conv_norm_act_dx`."""
-    x, window = saved.x, (block.stride, block.padding)
-    dc, dscale, dshift, dresidual = batch_norm_act_dx(
-        g, saved.c, saved.y, saved.mean, saved.var, scale, shift, block.eps, block.relu
-    )
+    x, c, y, mean, var, _ = saved
+    window, channels = (block.stride, block.padding), (mean, var, scale, shift)
+    dc, dscale, dshift, dresidual = batch_norm_act_dx(g, c, y, channels, block.eps, block.relu)
     dx = conv2d_dx(dc, w, x.shape, *window) if needs_dx else None
     return dx, conv2d_dw(x, dc, w.shape, *window), dscale, dshift, dresidual

@@ -1,10 +1,11 @@
 """Batch norm in two passes over memory, forward and backward: one for the sums, one to write.
 
-A rectifier after it costs no pass, nor does a residual that is added before: they are applied as y
-is written. Where the rectifier let pass is found again from x; after a residual, from y.
+The rectifier after it, and a residual that is added before that, cost no pass: they are applied
+while y is written. The gradient computes again from x where the rectifier was active; after a
+residual it looks at y.
 
-The rows of x are cut into chunks, as many as the shape asks for, whatever the number of threads:
-each chunk sums in a fixed order, NumPy adds the chunks, and the bits are always the same.
+The rows of x are cut into chunks. Their number depends on the shape, not on the number of threads:
+each chunk is summed in a fixed order, NumPy adds the chunks, and the bits are always the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from quatgrad.kernels.registry import register
 
 # A chunk is long enough to pay for a thread and short enough to share out and to sum accurately.
 _NUMBERS, _ROWS = 1 << 16, 1 << 10
+
+Channels = tuple[Array, Array, Array, Array]  # mean, var, scale, shift: (C,) each
 
 
 def _rows(a: Array) -> Array:
@@ -52,12 +55,12 @@ def batch_norm_act(
     starts = _chunk_starts(*rows.shape)
     means, squares = np.empty((2, len(starts) - 1, rows.shape[1]))
     _chunk_statistics(rows, starts, means, squares)
-    # Squared deviations: those inside the chunks, and those of the chunks from the whole.
+    # Squared deviations: inside the chunks, and of the chunks' means from the mean of all.
     count = np.diff(starts)[:, None]
     mean = (count * means).sum(axis=0) / len(rows)
     var = (squares + count * (means - mean) ** 2).sum(axis=0) / len(rows)
     mean, var = mean.astype(x.dtype), var.astype(x.dtype)
-    return _normalized(x, mean, var, scale, shift, eps, relu, residual), mean, var
+    return _normalized(x, (mean, var, scale, shift), eps, relu, residual), mean, var
 
 
 @parallel
@@ -87,14 +90,13 @@ def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
 ) -> Array:
     """`reference.batch_norm_eval` in one pass."""
-    return _normalized(x, mean, var, scale, shift, eps, False, None)
+    return _normalized(x, (mean, var, scale, shift), eps, False)
 
 
 def _normalized(
-    x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float, relu: bool,
-    residual: Array | None,
-) -> Array:  # fmt: skip
-    y = empty(x.shape, x.dtype)
+    x: Array, channels: Channels, eps: float, relu: bool, residual: Array | None = None
+) -> Array:
+    y, (mean, var, scale, shift) = empty(x.shape, x.dtype), channels
     factor, rows = scale / np.sqrt(var + eps), y.reshape(-1, len(scale))
     numbers = _rows(x), read_only(mean), factor, read_only(shift)
     if residual is None:
@@ -129,18 +131,18 @@ def _normalize_and_add(x, mean, factor, shift, residual, relu, y):
 def batch_norm_dx(
     g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
 ) -> tuple[Array, Array, Array]:
-    """`reference.batch_norm_dx`; z is made again in each pass and never stored."""
-    return batch_norm_act_dx(g, x, None, mean, var, scale, scale, eps, False)[:3]
+    """`reference.batch_norm_dx`; each pass computes z again, which is never stored."""
+    return batch_norm_act_dx(g, x, None, (mean, var, scale, scale), eps, False)[:3]
 
 
 def batch_norm_act_dx(
-    g: Array, x: Array, y: Array | None, mean: Array, var: Array, scale: Array, shift: Array,
-    eps: float, relu: bool,
-) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    g: Array, x: Array, y: Array | None, channels: Channels, eps: float, relu: bool
+) -> tuple[Array, Array, Array, Array | None]:
     """dx, dscale, dshift, and dresidual where y is given.
 
-    g is taken as 0 where the rectifier let nothing pass: that is dresidual.
+    g is taken as 0 where the rectifier gave 0: that is dresidual.
     """
+    mean, var, scale, shift = channels
     rows_g, rows_x, mean, shift = _rows(g), _rows(x), read_only(mean), read_only(shift)
     M, C = rows_x.shape
     starts = _chunk_starts(M, C)
@@ -180,7 +182,7 @@ def _chunk_gradients(g, x, mean, factor, shift, relu, starts, sums):
 
 @parallel
 def _chunk_gradients_passed(g, x, y, mean, starts, passed, sums):
-    """The same, and what the rectifier let pass: g where y > 0, else 0."""
+    """The same for g where y > 0, else 0; that is written to `passed`."""
     C, zero = x.shape[1], g.dtype.type(0)
     for k in prange(len(starts) - 1):
         sum_g, sum_gx = np.zeros(C), np.zeros(C)

@@ -45,15 +45,12 @@ def adam(
 
     m^ / (sqrt(v^) + eps) = (root / (1 - b1^t)) m / (sqrt(v) + root eps), root = sqrt(1 - b2^t).
     """
-    f = w.dtype.type
     b1, b2 = betas
     shrink, pull = (1 - lr * decay, 0.0) if decoupled else (1.0, decay)
     root = math.sqrt(1 - b2**t)
     step = _adam if w.size < 2 * SHARE else _adam_shared
-    step(
-        _flat(w), read_only(g).reshape(-1), _flat(m), _flat(v), f(lr * root / (1 - b1**t)),
-        f(root * eps), f(b1), f(1 - b1), f(b2), f(1 - b2), f(shrink), f(pull),
-    )  # fmt: skip
+    numbers = lr * root / (1 - b1**t), root * eps, b1, 1 - b1, b2, 1 - b2, shrink, pull
+    step(_flat(w), read_only(g).reshape(-1), _flat(m), _flat(v), *map(w.dtype.type, numbers))
 
 
 def _flat(a: Array) -> Array:

@@ -53,7 +53,7 @@ def _max_pool(x, y, winner, size, stride, padding):
 def max_pool_dx(
     g: Array, winner: Array, shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
 ) -> Array:
-    """`reference.max_pool_dx`: each pixel asks the windows over it whether it won."""
+    """`reference.max_pool_dx`: each pixel collects g from the windows over it that it won."""
     dx = np.empty(shape, g.dtype)
     _max_pool_dx(read_only(g), read_only(winner, np.int32), dx, size, stride, padding)
     return dx
@@ -88,7 +88,7 @@ def _max_pool_dx(g, winner, dx, size, stride, padding):
 
 @register
 def avg_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """`reference.avg_pool`: sums each window where it lies."""
+    """`reference.avg_pool`: sums each window in the map."""
     N, H, W, C = x.shape
     y = np.empty((N, *out_size((H, W), size, stride, padding), C), x.dtype)
     _avg_pool(read_only(x), y, x.dtype.type(1 / (size[0] * size[1])), size, stride, padding)

@@ -1,4 +1,4 @@
-"""Numbers too small to be worth their time.
+"""Denormal numbers, which are too small to be worth their time.
 
 A float32 below 1.2e-38 loses digits one by one down to 1.4e-45: it is denormal, and arithmetic on
 it takes a hundred times as long. Networks that fit their images make many, as the gradients of a
@@ -30,7 +30,7 @@ if _KNOWN:
 
 @contextmanager
 def flush_denormals() -> Iterator[None]:
-    """Inside, 0 stands for every denormal number, in this thread and in those of the kernels.
+    """Denormal numbers become 0 within the `with` block, in this thread and in the kernels'.
 
     On x86 with glibc; elsewhere nothing changes.
     """

@@ -2,7 +2,7 @@
 
 A loop that calls the C library computes one number at a time. These are a few operations on
 float64 each, within an ulp or so over the ranges stated. The reductions and the coefficients are
-those of fdlibm (Sun Microsystems 1993) and, for the arc tangent, of Cephes (Moshier 1984).
+from fdlibm (Sun Microsystems 1993) and, for the arc tangent, from Cephes (Moshier 1984).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _ROUND_BITS = int(np.float64(_ROUND).view(np.int64))
 
 @formula
 def sin_cos(x):
-    """(sin x, cos x) for 0 <= x < 10^5: those of r = x - k pi / 2, |r| <= pi / 4."""
+    """(sin x, cos x) for 0 <= x < 10^5: from r = x - k pi / 2, |r| <= pi / 4."""
     rounded = x * 6.36619772367581382433e-01 + _ROUND
     k = rounded - _ROUND
     quadrant = _bits(rounded)

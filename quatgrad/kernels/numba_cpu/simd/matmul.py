@@ -1,8 +1,8 @@
 """Products of matrices of float32, in panels of `multiply`.
 
-A panel of B, four vectors wide and DEPTH rows long, is copied to where it lies in one piece, from
-the start of a line of the cache: it stays in the L1 cache while all rows of A go by. A transposed B
-is turned as it is copied. Other dtypes and shapes go to the BLAS.
+A panel of B, four vectors wide and DEPTH rows long, is copied to one piece of memory, from the
+start of a line of the cache. It stays in the L1 cache while all rows of A go by. A transposed B is
+turned as it is copied. Other dtypes and shapes go to the BLAS.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _as_it_lies(a: Array) -> tuple[Array, int, int]:
 
 @serial
 def _copy(a, at, step, lines, length, to, row):
-    """to[row p + q] = a[at + step p + q] for p < lines, q < length; what is beside may be 0."""
+    """to[row p + q] = a[at + step p + q] for p < lines, q < length; what follows may become 0."""
     whole = length - length % LANES
     for p in range(lines):
         for q in range(0, whole, LANES):
@@ -89,20 +89,18 @@ def _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns):
     for k in range(0, K, DEPTH):
         depth, first = min(DEPTH, K - k), s * M * K + m * rs + k * cs
         if not _copied(rs, cs):
-            left, start, step_m, step_k = a, first, rs, cs
+            left, at, step_m, step_k = a, first, rs, cs
         elif cs == 1:
             _copy(a, first, rs, rows, depth, block, DEPTH + LANES)
-            left, start, step_m, step_k = block, 0, DEPTH + LANES, 1
+            left, at, step_m, step_k = block, 0, DEPTH + LANES, 1
         else:
             _copy(a, first, cs, depth, rows, block, HEIGHT + LANES)
-            left, start, step_m, step_k = block, 0, 1, HEIGHT + LANES
+            left, at, step_m, step_k = block, 0, 1, HEIGHT + LANES
         for j in range(n, n + columns, WIDTH):
             width = min(WIDTH, n + columns - j)
             _pack_panel(b, s * K * N + k * b_rs + j * b_cs, b_rs, b_cs, depth, width, panel)
-            multiply(
-                c, (s * M + m) * N + j, N, left, start, step_m, step_k, panel, 0, WIDTH,
-                rows, depth, width, k > 0,
-            )  # fmt: skip
+            to, add = (s * M + m) * N + j, k > 0
+            multiply(c, to, N, left, at, step_m, step_k, panel, 0, WIDTH, rows, depth, width, add)
 
 
 @serial

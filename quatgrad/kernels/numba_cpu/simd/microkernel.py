@@ -50,109 +50,104 @@ _OPERANDS = (_FLOATS, _N, _N, _FLOATS, _N, _N, _N, _FLOATS, _N, _N)
 _SIGNATURE = types.void(*_OPERANDS, _N, _N, _N, types.boolean)
 
 
-def _block(rows: int, vectors: int, masked: bool = False) -> Any:
+def _block(rows: int, vectors: int, masked: bool) -> Any:
     """The function for blocks of C of so many rows and vectors, whole or masked ones."""
 
     @intrinsic
     def block(typing_context, C, c0, ldc, A, a0, rs, cs, B, b0, ldb, K, width, add):
-        signature = types.void(*_OPERANDS, _N, _N, types.boolean)
-
         def generate(target, builder, signature, arguments):
-            ldc, (rs, cs), (ldb, K, width, add) = arguments[2], arguments[5:7], arguments[9:]
-            C, A, B = (builder.gep(arguments[i], [arguments[i + 1]]) for i in (0, 3, 7))
-            lanes = mask(builder, width) if masked else None
-
-            def at(p, *indices):
-                """p + the product of the indices."""
-                index = reduce(builder.mul, (_I64(i) if isinstance(i, int) else i for i in indices))
-                return builder.gep(p, [index])
-
-            rows_of_A = [at(A, m, rs) for m in range(rows)]
-            places = [at(at(C, m, ldc), v * LANES) for m in range(rows) for v in range(vectors)]
-            zero = builder.block
-            old, loop = (builder.append_basic_block(name) for name in ("old", "k"))
-            builder.cbranch(add, old, loop)
-            builder.position_at_end(old)
-            first = [load_at(builder, p, lanes) for p in places]
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k, sums = builder.phi(_I64), [builder.phi(VECTOR) for _ in places]
-            row_of_B = at(B, k, ldb)
-            b = [load_at(builder, at(row_of_B, v * LANES), lanes) for v in range(vectors)]
-            a = [spread(builder, builder.load(at(p, k, cs))) for p in rows_of_A]
-            then = [
-                add_product(builder, sums[m * vectors + v], a[m], b[v])
-                for m in range(rows)
-                for v in range(vectors)
-            ]
-            next_k = builder.add(k, _I64(1))
-            for phi, x, y in zip([k, *sums], [_I64(0), *first], [next_k, *then], strict=True):
-                phi.add_incoming(_I64(0) if phi is k else ZERO, zero)
-                phi.add_incoming(x, old)
-                phi.add_incoming(y, loop)
-            done = builder.append_basic_block("done")
-            builder.cbranch(builder.icmp_signed("<", next_k, K), loop, done)
-            builder.position_at_end(done)
-            for x, p in zip(then, places, strict=True):
-                store_at(builder, x, p, lanes)
+            _write_block(builder, arguments, rows, vectors, masked)
             return target.get_dummy_value()
 
-        return signature, generate
+        return types.void(*_OPERANDS, _N, _N, types.boolean), generate
 
     return block
 
 
-_broad, _broad_half, _broad_one = (_block(m, 4) for m in (BROAD, BROAD // 2, 1))
-_wide, _wide_half, _wide_one = (_block(m, 2) for m in (ROWS, ROWS // 2, 1))
-_slim, _slim_half, _slim_one = (_block(m, 1) for m in (2 * ROWS, ROWS, 1))
-_rest, _rest_half, _rest_one = (_block(m, 1, True) for m in (2 * ROWS, ROWS, 1))
+def _write_block(builder: Any, arguments: Any, rows: int, vectors: int, masked: bool) -> None:
+    """The instructions for a block of C: start, loop over k, store."""
+    ldc, (rs, cs), (ldb, K, width, add) = arguments[2], arguments[5:7], arguments[9:]
+    C, A, B = (builder.gep(arguments[i], [arguments[i + 1]]) for i in (0, 3, 7))
+    lanes = mask(builder, width) if masked else None
+
+    def at(p: Any, *indices: Any) -> Any:
+        """p + the product of the indices."""
+        index = reduce(builder.mul, (_I64(i) if isinstance(i, int) else i for i in indices))
+        return builder.gep(p, [index])
+
+    # Start: the sums are 0, or (in the block `old`) what C holds.
+    rows_of_A = [at(A, m, rs) for m in range(rows)]
+    places = [at(at(C, m, ldc), v * LANES) for m in range(rows) for v in range(vectors)]
+    start, old, loop = builder.block, *map(builder.append_basic_block, ("old", "k"))
+    builder.cbranch(add, old, loop)
+    builder.position_at_end(old)
+    first = [load_at(builder, p, lanes) for p in places]
+    builder.branch(loop)
+
+    # Loop: C[m, :] += A[m, k] B[k, :].
+    builder.position_at_end(loop)
+    k, sums = builder.phi(_I64), [builder.phi(VECTOR) for _ in places]
+    row_of_B = at(B, k, ldb)
+    b = [load_at(builder, at(row_of_B, v * LANES), lanes) for v in range(vectors)]
+    a = [spread(builder, builder.load(at(p, k, cs))) for p in rows_of_A]
+    then = [
+        add_product(builder, sums[m * vectors + v], a[m], b[v])
+        for m in range(rows)
+        for v in range(vectors)
+    ]
+    next_k = builder.add(k, _I64(1))
+    for phi, x, y in zip([k, *sums], [_I64(0), *first], [next_k, *then], strict=True):
+        phi.add_incoming(_I64(0) if phi is k else ZERO, start)
+        phi.add_incoming(x, old)
+        phi.add_incoming(y, loop)
+    done = builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed("<", next_k, K), loop, done)
+
+    # Store.
+    builder.position_at_end(done)
+    for x, p in zip(then, places, strict=True):
+        store_at(builder, x, p, lanes)
 
 
-@template  # a function as an argument that is not inlined cannot be cached
-def _down(rows, block, half, one, C, c, ldc, A, a, rs, cs, B, b, ldb, M, K, width, add):
-    """All rows of A times the columns of B that are as wide as a block."""
-    m = 0
-    while m + rows <= M:
-        block(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
-        m += rows
-    while m + rows // 2 <= M:
-        half(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
-        m += rows // 2
-    while m < M:
-        one(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
-        m += 1
+def _columns(rows: int, vectors: int, masked: bool = False) -> Any:
+    """The function for all rows of A times as many columns of B as a block is wide."""
+    half = rows // 2
+    block, half_block, row = (_block(m, vectors, masked) for m in (rows, half, 1))
+
+    @template
+    def columns(C, c, ldc, A, a, rs, cs, B, b, ldb, M, K, width, add):
+        m = 0
+        while m + rows <= M:
+            block(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
+            m += rows
+        while m + half <= M:
+            half_block(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
+            m += half
+        while m < M:
+            row(C, c + m * ldc, ldc, A, a + m * rs, rs, cs, B, b, ldb, K, width, add)
+            m += 1
+
+    return columns
+
+
+_four, _two, _one = _columns(BROAD, 4), _columns(ROWS, 2), _columns(2 * ROWS, 1)
+_rest = _columns(2 * ROWS, 1, masked=True)
 
 
 @njit(_SIGNATURE, cache=True, error_model="numpy")
-def _multiply(C, c0, ldc, A, a0, rs, cs, B, b0, ldb, M, K, N, add):
-    n, rows, width = 0, 2 * ROWS, LANES
+def _multiply(C, c, ldc, A, a, rs, cs, B, b, ldb, M, K, N, add):
+    n, width = 0, LANES
     while n + 4 * LANES <= N:
-        c, b = c0 + n, b0 + n
-        _down(
-            BROAD, _broad, _broad_half, _broad_one,
-            C, c, ldc, A, a0, rs, cs, B, b, ldb, M, K, width, add,
-        )  # fmt: skip
+        _four(C, c + n, ldc, A, a, rs, cs, B, b + n, ldb, M, K, width, add)
         n += 4 * LANES
     if n + 2 * LANES <= N:
-        c, b = c0 + n, b0 + n
-        _down(
-            ROWS, _wide, _wide_half, _wide_one,
-            C, c, ldc, A, a0, rs, cs, B, b, ldb, M, K, width, add,
-        )  # fmt: skip
+        _two(C, c + n, ldc, A, a, rs, cs, B, b + n, ldb, M, K, width, add)
         n += 2 * LANES
     if n + LANES <= N:
-        c, b = c0 + n, b0 + n
-        _down(
-            rows, _slim, _slim_half, _slim_one,
-            C, c, ldc, A, a0, rs, cs, B, b, ldb, M, K, width, add,
-        )  # fmt: skip
+        _one(C, c + n, ldc, A, a, rs, cs, B, b + n, ldb, M, K, width, add)
         n += LANES
     if n < N:
-        c, b, width = c0 + n, b0 + n, N - n
-        _down(
-            rows, _rest, _rest_half, _rest_one,
-            C, c, ldc, A, a0, rs, cs, B, b, ldb, M, K, width, add,
-        )  # fmt: skip
+        _rest(C, c + n, ldc, A, a, rs, cs, B, b + n, ldb, M, K, N - n, add)
 
 
 #: What its address is called in compiled functions. Those in the cache on the disk go on calling it

@@ -1,4 +1,4 @@
-"""Sums that are made in parts: as many as the shape asks for, whatever the number of threads.
+"""Sums that are made in parts. How many depends on the shape, not on the number of threads.
 
 So each number is always added in the same order, and its bits are the same on any machine with
 the same vectors.
