@@ -109,6 +109,7 @@ class SGD(Optimizer):
         """The formulas of the class, in one pass over memory."""
         if not state:
             state["velocity"] = array_module(w).zeros_like(w)
+        # d = g + decay w;  v = momentum v + d;  w -= lr (d + momentum v if nesterov else v)
         kernel("sgd")(w, g, state["velocity"], lr, self.momentum, self.nesterov, self.weight_decay)
 
 
@@ -140,6 +141,7 @@ class Adam(Optimizer):
             xp = array_module(w)
             state.update(m=xp.zeros_like(w), v=xp.zeros_like(w), t=0)
         state["t"] += 1
+        # m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr m^ / (sqrt(v^) + eps)
         kernel("adam")(
             w, g, state["m"], state["v"], state["t"], lr, self.betas, self.eps,
             self.weight_decay, self.decoupled,

@@ -25,10 +25,11 @@ def conv_net(
                 f"conv-{depth}: images of {in_shape[0]}x{in_shape[1]} are too small for "
                 f"{depth // 2} poolings; choose a smaller conv net, a lenet or a resnet"
             )
-        modules += [layers.conv(C, Q, 3, padding=1, bias=True), ReLU()]
+        modules += [layers.conv(C, Q, 3, padding=1, bias=True), ReLU()]  # (N, H, W, C) -> (.., Q)
         modules += [layers.conv(Q, Q, 3, padding=1, bias=True), ReLU(), MaxPool2d(2)]
-        H, W, C = H // 2, W // 2, Q
+        H, W, C = H // 2, W // 2, Q  # (N, H / 2, W / 2, Q)
     hidden = 4 * width
+    # (N, H, W, C) -> (N, H W C) -> (N, hidden) -> (N, hidden) -> (N, classes)
     modules += [Flatten(), layers.linear(H * W * C, hidden), ReLU()]
     modules += [layers.linear(hidden, hidden), ReLU(), layers.head(hidden, classes)]
     return Sequential(*modules)

@@ -16,9 +16,9 @@ def lenet(
     Quaternions" (CODS-COMAD 2023), with a real last layer for ten classes.
     """
     H, W, C = in_shape
-    modules: list[Module] = [Flatten()]
+    modules: list[Module] = [Flatten()]  # (N, H, W, C) -> (N, H W C)
     features = H * W * C
     for hidden in (width, width // 3)[:depth]:
-        modules += [layers.linear(features, hidden), ReLU()]
+        modules += [layers.linear(features, hidden), ReLU()]  # -> (N, hidden)
         features = hidden
     return Sequential(*modules, layers.head(features, classes))

@@ -25,7 +25,7 @@ class BasicBlock(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Two convolutions and the way around them."""
-        y = conv_norm_act(self.conv1, self.bn1, x, relu)
+        y = conv_norm_act(self.conv1, self.bn1, x, relu)  # (N, H, W, P) -> (N, H / stride, .., Q)
         return conv_norm_act(self.conv2, self.bn2, y, relu, residual=self.shortcut(x))
 
 
@@ -45,8 +45,9 @@ class Bottleneck(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Three convolutions and the way around them."""
-        y = conv_norm_act(self.conv1, self.bn1, x, relu)
-        y = conv_norm_act(self.conv2, self.bn2, y, relu)
+        y = conv_norm_act(self.conv1, self.bn1, x, relu)  # (N, H, W, P) -> (N, H, W, width)
+        y = conv_norm_act(self.conv2, self.bn2, y, relu)  # -> (N, H / stride, .., width)
+        # -> (N, H / stride, .., 4 width)
         return conv_norm_act(self.conv3, self.bn3, y, relu, residual=self.shortcut(x))
 
 
@@ -78,10 +79,10 @@ class ResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, H, W, C) -> logits (N, classes)."""
-        x = conv_norm_act(self.stem, self.bn, x, relu)
+        x = conv_norm_act(self.stem, self.bn, x, relu)  # (N, H, W, C) -> (N, H, W, width)
         for stage in self.stages:
-            x = stage(x)
-        return self.head(self.pool(x))
+            x = stage(x)  # -> (N, H / 2, W / 2, 2 width), but for the first
+        return self.head(self.pool(x))  # (N, I, J, Q) -> (N, Q) -> (N, classes)
 
 
 class Projection(Sequential):

@@ -51,7 +51,8 @@ def to_quaternion(model: Module) -> Module:
         W = layer.weight.data
         if W.shape[-2] % 4 or W.shape[-1] % 4:
             return None
-        return _twin(layer, TO_QUATERNION[type(layer)], kernel("fold")(W) / 4)
+        w = kernel("fold")(W) / 4  # (..., 4P, 4Q) -> (4, ..., P, Q)
+        return _twin(layer, TO_QUATERNION[type(layer)], w)
 
     return _rebuild(model, convert)
 
@@ -70,7 +71,8 @@ def to_real(model: Module) -> Module:
             with no_grad():
                 W = rotation_weight(layer.weight, layer.scale).data
         else:
-            W = kernel("expand")(_dense(layer.weight.data, groups_of(layer)))
+            w = _dense(layer.weight.data, groups_of(layer))
+            W = kernel("expand")(w)  # (4, ..., P, Q) -> (..., 4P, 4Q)
         return _twin(layer, TO_REAL[type(layer)], W)
 
     return _rebuild(model, convert)
@@ -111,7 +113,7 @@ def groups_of(layer: Any) -> int:
 def _dense(w: Array, groups: int) -> Array:
     """The weight (..., P, Q) without groups: (..., groups P, Q), zero between the groups."""
     *lead, P, Q = w.shape
-    W = array_module(w).zeros((*lead, groups * P, Q), w.dtype)
+    W = array_module(w).zeros((*lead, groups * P, Q), w.dtype)  # (..., P, Q) -> (..., groups P, Q)
     for g in range(groups):
         columns = slice(g * Q // groups, (g + 1) * Q // groups)
         W[..., g * P : (g + 1) * P, columns] = w[..., columns]

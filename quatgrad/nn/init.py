@@ -60,7 +60,7 @@ def xavier_components(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     each output, a sum over four components, 4 times the real layer's. Batch norm hides it.
     Source: the published code of "Large Neural Networks at a Fraction".
     """
-    return np.stack([xavier(rng, shape[1:]) for _ in range(4)])
+    return np.stack([xavier(rng, shape[1:]) for _ in range(4)])  # 4 x (..., P, Q) -> (4, ..., P, Q)
 
 
 def he_components(rng: np.random.Generator, shape: Shape) -> np.ndarray:
@@ -105,6 +105,7 @@ def polar(rng: np.random.Generator, shape: Shape, power: float, cube: bool = Fal
     size = (3, *shape[1:])
     axis = rng.uniform(-1, 1, size) if cube else rng.standard_normal(size)
     axis /= np.sqrt((axis**2).sum(axis=0))
+    # modulus and phase (..., P, Q), axis (3, ..., P, Q) -> w (4, ..., P, Q)
     w = modulus * np.concatenate([np.cos(phase)[None], np.sin(phase) * axis])
     return w.astype(np.float32)
 

@@ -48,5 +48,6 @@ class Flatten(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Component a of quaternion (h, w, q) goes to entry (a, h, w, q)."""
         N, H, W, C = x.shape
-        blocks = x.reshape(N, H, W, 4, C // 4) if C % 4 == 0 else x.reshape(N, H, W, 1, C)
-        return ops.flatten(ops.transpose(blocks, 0, 3, 1, 2, 4))
+        components = 4 if C % 4 == 0 else 1
+        x = x.reshape(N, H, W, components, C // components)  # (N, H, W, 4Q) -> (N, H, W, 4, Q)
+        return ops.flatten(x.transpose(0, 3, 1, 2, 4))  # (N, 4, H, W, Q) -> (N, 4 H W Q)

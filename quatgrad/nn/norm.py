@@ -85,7 +85,7 @@ class QBatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The whitened x."""
-        gamma = self.scale.reshape(10, -1)[SYMMETRIC]
+        gamma = self.scale.reshape(10, -1)[SYMMETRIC]  # (10 Q,) -> (10, Q) -> (4, 4, Q)
         return ops.whitening_norm(
             x, gamma, self.shift, self.running_mean, self.running_cov,
             self.training, self.momentum, self.eps,

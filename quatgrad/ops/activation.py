@@ -111,20 +111,21 @@ class ModReLU(Function):
 
     def forward(self, x, b):
         *lead, C = x.shape
-        x = x.reshape(*lead, 4, C // 4)
-        length = norm(x.swapaxes(-1, -2))
+        x = x.reshape(*lead, 4, C // 4)  # (..., 4Q) -> (..., 4, Q)
+        length = norm(x.swapaxes(-1, -2))  # (..., Q)
         safe = length + (length == 0)
         active = (length > 0) & (length + b > 0)
         gain = array_module(x).where(active, 1 + b / safe, 0).astype(x.dtype, copy=False)
         u = (x / safe[..., None, :]) * active[..., None, :]
         self.save_for_backward(u, gain)
-        return (x * gain[..., None, :]).reshape(*lead, C)
+        return (x * gain[..., None, :]).reshape(*lead, C)  # (..., 4, Q) -> (..., 4Q)
 
     def backward(self, g):
         u, gain = self.saved
-        along = (u * g.reshape(u.shape)).sum(axis=-2)
+        along = (u * g.reshape(u.shape)).sum(axis=-2)  # (..., 4, Q) -> (..., Q)
         dx = gain[..., None, :] * g.reshape(u.shape) + u * ((1 - gain) * along)[..., None, :]
-        return dx.reshape(g.shape), along.sum(axis=tuple(range(along.ndim - 1)))
+        db = along.sum(axis=tuple(range(along.ndim - 1)))  # (..., Q) -> (Q,)
+        return dx.reshape(g.shape), db
 
 
 def relu(x: Tensor) -> Tensor:
@@ -188,6 +189,7 @@ def dropout(
         )
     if not training or p == 0:
         return x
+    # one draw for a number, or for a quaternion: (..., C) or (..., Q)
     shape = x.shape if components == 1 else (*x.shape[:-1], x.shape[-1] // components)
     keep = (rng.random(shape, dtype=np.float32) >= p).astype(x.dtype) / x.dtype.type(1 - p)
     return x * asarray(keep if components == 1 else np.concatenate([keep] * components, axis=-1))

@@ -139,6 +139,7 @@ class MatMul(Function):
         return quaternion.matmul(A, B)
 
     def backward(self, g):
+        # B^H, A^H: (..., N, K, 4) -> (..., K, N, 4)
         A, B = (quaternion.conjugate(M).swapaxes(-2, -3) for M in self.saved)
         dA, dB = quaternion.matmul(g, B), quaternion.matmul(A, g)
         return unbroadcast(dA, self.shapes[0]), unbroadcast(dB, self.shapes[1])

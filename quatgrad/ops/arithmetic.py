@@ -14,10 +14,11 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     """The adjoint of broadcasting from `shape`: sum g over the axes that were stretched."""
     if g.shape == shape:
         return g
-    extra = g.ndim - len(shape)
+    extra = g.ndim - len(shape)  # axes that broadcasting put in front
     stretched = tuple(
         d for d in range(g.ndim) if d < extra or (shape[d - extra] == 1 and g.shape[d] != 1)
     )
+    # (new axes, stretched and other axes) -> (1.., 1 and other axes) -> shape
     return g.sum(axis=stretched, keepdims=True).reshape(shape)
 
 
@@ -196,7 +197,7 @@ class MatMul(Function):
 
     def forward(self, a, b):
         self.save_for_backward(a, b)
-        return kernel("matmul")(a, b)
+        return kernel("matmul")(a, b)  # (..., N, K), (..., K, M) -> (..., N, M)
 
     def backward(self, g):
         (a, b), product = self.saved, kernel("matmul")
@@ -280,9 +281,9 @@ def matmul(a: Any, b: Any) -> Tensor:
     if a.ndim == 0 or b.ndim == 0:
         MatMul()(a, b)  # raises: a number is no matrix
     if b.ndim == 1:
-        y = matmul(a, b.reshape(-1, 1))
-        return y.reshape(y.shape[:-1])
+        y = matmul(a, b.reshape(-1, 1))  # (..., N, K), (K, 1) -> (..., N, 1)
+        return y.reshape(y.shape[:-1])  # (..., N)
     if a.ndim == 1:
-        y = matmul(a.reshape(1, -1), b)
-        return y.reshape(*y.shape[:-2], y.shape[-1])
+        y = matmul(a.reshape(1, -1), b)  # (1, K), (..., K, M) -> (..., 1, M)
+        return y.reshape(*y.shape[:-2], y.shape[-1])  # (..., M)
     return MatMul()(a, b)

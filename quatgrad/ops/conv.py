@@ -35,6 +35,7 @@ class Conv(Function):
         xs, ws = self.operands(x), split(w, self.groups)
         self.save_for_backward(w, *xs)
         f = kernel("conv2d")
+        # for each group (N, H, W, P), (U, V, P, Q) -> (N, I, J, Q), then side by side
         return self.join([f(a, v, *self.moves) for a, v in zip(xs, ws, strict=True)])
 
     def backward(self, g):
@@ -72,7 +73,7 @@ class ConvTranspose(Conv):
     def forward(self, x, w):
         self.save_for_backward(x, w)
         H, W = self.window.transposed_size(x.shape)
-        shape = len(x), H, W, w.shape[-1] // self.groups * self.components
+        shape = len(x), H, W, w.shape[-1] // self.groups * self.components  # of a group's map
         f, xs, ws = kernel("conv2d_dx"), self.split(x), split(w, self.groups)
         parts = zip(xs, ws, strict=True)
         return self.join([f(a, self.adjoint(v), shape, *self.moves) for a, v in parts])
@@ -92,7 +93,7 @@ class ConvTranspose(Conv):
 
     def adjoint(self, w: Array) -> Array:
         """w with input and output features exchanged."""
-        return w.swapaxes(-1, -2)
+        return w.swapaxes(-1, -2)  # (U, V, P, Q) -> (U, V, Q, P)
 
 
 # ------------------------------------------------------------------------------ operations
@@ -101,7 +102,7 @@ class ConvTranspose(Conv):
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """y = x w (+ b); x (..., P), w (P, Q), b (Q,) -> y (..., Q)."""
     check_channels("linear", x, w)
-    y = matmul(x, w)
+    y = matmul(x, w)  # (..., P) -> (..., Q)
     return y if b is None else y + b
 
 

@@ -65,7 +65,7 @@ class HamiltonConvTranspose(ConvTranspose):
     components = 4
 
     def adjoint(self, w):
-        w = w.swapaxes(-1, -2)
+        w = w.swapaxes(-1, -2)  # (4, U, V, P, Q) -> (4, U, V, Q, P)
         return array_module(w).concatenate([w[:1], -w[1:]])
 
 
@@ -87,8 +87,9 @@ def hamilton_linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     Source: "Large Neural Networks at a Fraction" (PMLR 233), Figure 1.
     """
     check_channels("hamilton_linear", x, w, components=4)
-    y = HamiltonLinear()(x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x, w)
-    y = y.reshape(*x.shape[:-1], 4 * w.shape[-1]) if x.ndim != 2 else y
+    rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])  # (..., 4P) -> (N, 4P)
+    y = HamiltonLinear()(rows, w)  # (N, 4P), (4, P, Q) -> (N, 4Q)
+    y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], 4 * w.shape[-1])  # (..., 4Q)
     return y if b is None else y + b
 
 

@@ -19,7 +19,7 @@ class CrossEntropy(Function):
         self.labels, self.smoothing = labels, smoothing
 
     def forward(self, z):
-        L, log_p = kernel("cross_entropy")(z, self.labels, self.smoothing)
+        L, log_p = kernel("cross_entropy")(z, self.labels, self.smoothing)  # (N, K) -> (), (N, K)
         self.save_for_backward(log_p)
         return L
 

@@ -42,8 +42,9 @@ class BatchNormEval(Function):
 
     def backward(self, g):
         x, scale = self.saved
-        inv = 1 / array_module(x).sqrt(self.var + self.eps)
+        inv = 1 / array_module(x).sqrt(self.var + self.eps)  # (C,)
         axes = tuple(range(x.ndim - 1))
+        # (..., C), and sums over all rows (..., C) -> (C,)
         return g * (scale * inv), (g * (x - self.mean) * inv).sum(axis=axes), g.sum(axis=axes)
 
 
@@ -73,7 +74,7 @@ def batch_norm(
     check_rows("batch_norm", x.shape)
     op = BatchNorm(eps)
     y = op(x, scale, shift)
-    mean, var = op.statistics
+    mean, var = op.statistics  # (..., C) -> (C,) each
     update_running_stats(running_mean, mean, momentum)
     update_running_stats(running_var, var, momentum, M / (M - 1))
     return y

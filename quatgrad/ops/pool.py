@@ -60,8 +60,9 @@ class QuaternionMaxPool(Pool):
     def forward(self, x):
         self.check(x.shape)
         xp = array_module(x)
-        _, winner = kernel("max_pool")(norm(as_quaternions(x)), *self.how)
-        winner = xp.concatenate([winner] * 4, axis=-1)  # all four components of a quaternion
+        length = norm(as_quaternions(x))  # (N, H, W, 4Q) -> (N, H, W, Q)
+        _, winner = kernel("max_pool")(length, *self.how)  # (N, I, J, Q), pixels of the window
+        winner = xp.concatenate([winner] * 4, axis=-1)  # (N, I, J, 4Q): all four components
         self.save_for_backward(winner)
         (_, V), stride, padding = self.how
         n, i, j, c = xp.ogrid[tuple(slice(size) for size in winner.shape)]

@@ -29,26 +29,26 @@ class Whiten(Function):
 
     def forward(self, x, gamma, shift):
         xp = array_module(x)
-        rows = x.reshape(-1, 4, x.shape[-1] // 4)
+        rows = x.reshape(-1, 4, x.shape[-1] // 4)  # (..., 4Q) -> (M, 4, Q)
         if not self.given:
-            self.mean = rows.mean(axis=0, dtype="float64")
-            wide = rows - self.mean
-            self.cov = xp.einsum("mbq,mcq->qbc", wide, wide) / len(rows)
-        values, basis = xp.linalg.eigh(self.cov)
+            self.mean = rows.mean(axis=0, dtype="float64")  # (4, Q)
+            centred = rows - self.mean
+            self.cov = xp.einsum("mbq,mcq->qbc", centred, centred) / len(rows)  # (Q, 4, 4)
+        values, basis = xp.linalg.eigh(self.cov)  # (Q, 4), (Q, 4, 4)
         roots = xp.sqrt(xp.maximum(values, 0) + self.eps)  # rounding makes zeros negative
-        S = (basis / roots[:, None, :]) @ basis.swapaxes(1, 2)
+        S = (basis / roots[:, None, :]) @ basis.swapaxes(1, 2)  # (Q, 4, 4)
         self.save_for_backward(x, gamma, S, roots, basis)
         A = xp.einsum("bdq,qdc->qbc", gamma, S).astype(x.dtype)
         y = xp.einsum("qbc,mcq->mbq", A, rows - self.mean.astype(x.dtype))
-        return y.reshape(x.shape) + shift
+        return y.reshape(x.shape) + shift  # (M, 4, Q) -> (..., 4Q)
 
     def backward(self, g):
         x, gamma, S, roots, basis = self.saved
         xp = array_module(g)
-        rows, g = (a.reshape(-1, 4, a.shape[-1] // 4) for a in (x, g))
+        rows, g = (a.reshape(-1, 4, a.shape[-1] // 4) for a in (x, g))  # (..., 4Q) -> (M, 4, Q)
         centred = rows - self.mean.astype(x.dtype)
         C = xp.einsum("mbq,mcq->qbc", g, centred, dtype="float64")
-        dgamma = (C @ S).transpose(1, 2, 0).astype(x.dtype)
+        dgamma = (C @ S).transpose(1, 2, 0).astype(x.dtype)  # (Q, 4, 4) -> (4, 4, Q)
         dshift = g.sum(axis=0)
         A = xp.einsum("bdq,qdc->qbc", gamma, S).astype(x.dtype)
         if self.given:
@@ -114,14 +114,14 @@ def variance_norm(
     if training:
         check_rows("variance_norm", x.shape)
         M, rows = x.size // x.shape[-1], tuple(range(x.ndim - 1))
-        mean = x.mean(rows)
+        mean = x.mean(rows)  # (..., 4Q) -> (4Q,)
         centred = x - mean
-        var = (centred * centred).mean(rows).reshape(4, -1).sum(0)
+        var = (centred * centred).mean(rows).reshape(4, -1).sum(0)  # (4Q,) -> (4, Q) -> (Q,)
         update_running_stats(running_mean, mean.data, momentum)
         update_running_stats(running_var, var.data * (M / (M - 1)), momentum)
     else:
         centred, var = x - running_mean.detach(), running_var.detach()
-    factor = scale / (var + eps).sqrt()
+    factor = scale / (var + eps).sqrt()  # (Q,), the same for all four components
     return centred * concatenate([factor] * 4) + shift
 
 

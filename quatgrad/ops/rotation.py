@@ -30,18 +30,19 @@ class RotationWeight(Function):
 
     def forward(self, w, s):
         xp = array_module(w)
-        last = xp.moveaxis(w, 0, -1)  # the algebra has its components last
-        u, length = xp.moveaxis(normalize(last), -1, 0), norm(last)
-        R = xp.tensordot(_table(w), u[:, None] * u, ((0, 1), (0, 1)))
+        last = xp.moveaxis(w, 0, -1)  # (4, .., P, Q) -> (.., P, Q, 4), as the algebra has it
+        u, length = xp.moveaxis(normalize(last), -1, 0), norm(last)  # (4, .., P, Q), (.., P, Q)
+        R = xp.tensordot(_table(w), u[:, None] * u, ((0, 1), (0, 1)))  # (4, 4, .., P, Q)
         self.save_for_backward(u, length, R, s)
-        W = xp.moveaxis(s * R, (0, 1), (-4, -2))
-        return W.reshape(*W.shape[:-4], 4 * W.shape[-3], 4 * W.shape[-1])
+        W = xp.moveaxis(s * R, (0, 1), (-4, -2))  # (4, 4, .., P, Q) -> (.., 4, P, 4, Q)
+        return W.reshape(*W.shape[:-4], 4 * W.shape[-3], 4 * W.shape[-1])  # (.., 4P, 4Q)
 
     def backward(self, g):
         u, length, R, s = self.saved
         xp = array_module(g)
         P, Q = s.shape[-2:]
-        G = xp.moveaxis(g.reshape(*g.shape[:-2], 4, P, 4, Q), (-4, -2), (0, 1))
+        G = g.reshape(*g.shape[:-2], 4, P, 4, Q)  # (.., 4P, 4Q) -> (.., 4, P, 4, Q)
+        G = xp.moveaxis(G, (-4, -2), (0, 1))  # (4, 4, .., P, Q)
         du = 2 * s * (xp.tensordot(_table(g), G, ((2, 3), (0, 1))) * u).sum(axis=1)
         du -= u * (u * du).sum(axis=0)
         return du / (length + (length == 0)), (R * G).sum(axis=(0, 1))

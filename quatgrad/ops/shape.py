@@ -73,7 +73,7 @@ class Pad(Function):
 
 
 class PadMode(Function):
-    """x, continued past its ends along each axis: y[i] = x[index[i]]; each g goes where it is from.
+    """x, continued past its ends along each axis: y[i] = x[index[i]]; dx[index[i]] += g[i].
 
     `index` is what `numpy.pad` makes of the numbers 0, 1, ... of an axis, so widths may be larger
     than the axis. The adjoint adds the slices of the border one by one: they are few.
@@ -91,8 +91,8 @@ class PadMode(Function):
     def backward(self, g):
         for axis, index in self.borders():
             (before, after), n = self.widths[axis], self.shapes[0][axis]
-            g = array_module(g).moveaxis(g, axis, 0)
-            dx = g[before : before + n].copy()
+            g = array_module(g).moveaxis(g, axis, 0)  # (before + n + after, other axes)
+            dx = g[before : before + n].copy()  # (n, other axes)
             for k in (*range(before), *range(before + n, before + n + after)):
                 dx[index[k]] += g[k]
             g = array_module(g).moveaxis(dx, 0, axis)
@@ -200,6 +200,7 @@ def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
     at = range(xs[0].ndim + 1)[axis]  # counts negative axes from the end; IndexError beyond
+    # each (.., n, ..) -> (.., 1, n, ..), then side by side
     return concatenate([x.reshape(*x.shape[:at], 1, *x.shape[at:]) for x in xs], at)
 
 
