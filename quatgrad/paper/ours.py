@@ -35,14 +35,15 @@ def read_run(directory: Path) -> list[Curve]:
     """
     run = Run(directory)
     config, label = run.config.options, f"{directory}, preset {run.config.first_run.preset}"
+    model = str(config["model"])
     scaled, made = ", ".join(smaller(config)), (directory / MADE).exists()
     runs = {n: [t[n] for t in run.trials.values() if n in t] for n in NETWORKS["all"]}
     if not runs["real"]:
         raise RunError(f"{directory} has no real network: 100 % is its dense size; run it first")
     dense = runs["real"][0][0]
     return [
-        Curve(run.config.dataset, run.config.model, network, "ours", label,
-              tuple(_point(run.config.model, levels, dense)
+        Curve(str(config["dataset"]), model, network, "ours", label,
+              tuple(_point(model, levels, dense)
                     for levels in zip(*trials, strict=False)), scaled, made)
         for network, trials in runs.items() if trials
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msgspec import to_builtins
+import msgspec
 
 from quatgrad import data, models
 from quatgrad.backend import set_backend, set_precision
@@ -20,7 +20,7 @@ from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.search.search import ControlOf, Search
 from quatgrad.lth.store import files
-from quatgrad.lth.store.records import Config, FirstRun, Record, convert
+from quatgrad.lth.store.records import Config, FirstRun, Record, parse
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
@@ -186,7 +186,7 @@ def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> 
 
 def run_path(options: Options, dataset: data.Dataset) -> Path:
     """The run directory that belongs to these options and these images."""
-    key = files.config_key(options.config(dataset.fingerprint()))
+    key = files.content_key(options.config(dataset.fingerprint()))[:8]
     return Path(options.out) / f"{options.dataset}-{options.model}-{key}"
 
 
@@ -210,7 +210,7 @@ def options_of(run: Run) -> Options:
     given = {"preset": first.preset, "model": config["model"]} | first.overrides
     path = run.path / "config.json"
     try:
-        options = convert(to_builtins(resolve(given)), path, Options)
+        options = parse(msgspec.json.encode(resolve(given)), path, Options)
         options.recipe(), options.protocol()  # raise what is wrong with them
     except (OptionError, TypeError) as error:  # a name that is no option
         raise RunError(f"{path} was changed by hand ({error}); run it again") from error

@@ -24,7 +24,7 @@ def verify(run: Run) -> dict[str, Any]:
     right: Counter[str] = Counter()
     wrong: list[str] = []
     try:
-        if not run.path.name.endswith(files.config_key(run.config.options)):
+        if not run.path.name.endswith(files.content_key(run.config.options)[:8]):
             wrong.append(f"{run.path / 'config.json'} is not that of a run of this name")
     except RunError as error:
         wrong.append(f"{error}: it is not that of a run of this name")

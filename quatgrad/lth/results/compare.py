@@ -62,15 +62,12 @@ def mean(trials: Sequence[Trial]) -> Curves:
 def _merge(records: Sequence[Record]) -> LevelMean:
     first, accuracies = records[0], [r.accuracy for r in records]
     selections = [r.selection for r in records if r.selection]
-    complete = len(selections) == len(records)
+    points = POINTS if len(selections) == len(records) else ()
     return LevelMean(
-        first.level,
-        first.weights_left,
-        first.weights_total,
-        statistics.fmean(accuracies),
+        *(first.level, first.weights_left, first.weights_total, statistics.fmean(accuracies)),
         half_width(accuracies),
         len(records),
-        {p: _selected([s[p] for s in selections]) for p in POINTS} if complete else {},
+        {p: _selected([s[p] for s in selections]) for p in points},
     )
 
 
@@ -130,22 +127,18 @@ def tables(runs: Curves) -> list[str]:
 def text_table(runs: Curves) -> str:
     """The table on the screen: level, % of its own weights left, weights left, accuracy."""
     wide = any(x.interval is not None for levels in runs.values() for x in levels)
-    head, sizes = "level", {name: max(len(name), 10) for name in runs}
-    for name, size in sizes.items():
-        head += f" | {name:>{size}}: % left {'weights':>10} {'accuracy':>9}"
-        head += f" {'+-':>7}" if wide else ""
-    lines = [head, "".join("+" if c == "|" else "-" for c in head)]
-    for number in range(max(len(levels) for levels in runs.values())):
-        line = f"{number:5d}"
-        for name, size in sizes.items():
-            if number >= len(runs[name]):
-                line += f" | {'':{size + 29 + 8 * wide}}"
-                continue
-            x = runs[name][number]
-            line += f" | {x.percent_left:{size + 8}.2f} {x.weights_left:10,d} {x.accuracy:9.2%}"
-            if wide:
-                line += f" {x.interval:7.2%}" if x.interval is not None else f" {'':7}"
-        lines.append(line)
+    lines = ["level", "-----"]
+    lines += [f"{level:5d}" for level in range(max(len(levels) for levels in runs.values()))]
+    for name, levels in runs.items():
+        size = max(len(name), 10)
+        head = f"{name:>{size}}: % left {'weights':>10} {'accuracy':>9}" + f" {'+-':>7}" * wide
+        column = [head, "-" * len(head)]
+        for x in levels:
+            cell = f"{x.percent_left:{size + 8}.2f} {x.weights_left:10,d} {x.accuracy:9.2%}"
+            column.append(cell + ("" if x.interval is None else f" {x.interval:7.2%}"))
+        bars = [" | ", "-+-", *[" | "] * len(lines)]
+        column += [""] * (len(lines) - len(column))
+        lines = [f"{a}{bar}{b:{len(head)}}" for a, bar, b in zip(lines, bars, column, strict=False)]
     return "\n".join(lines)
 
 
@@ -159,12 +152,9 @@ def points_table(runs: Curves) -> str:
     ]
     if not rows:
         return ""
-    head = ["network", "level", "last", "best accuracy", "lowest loss (early stop)"]
-    sizes = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [
-        " | ".join(f"{x:>{n}}" for x, n in zip(row, sizes, strict=True)).rstrip()
-        for row in (head, *rows)
-    ]
+    rows.insert(0, ["network", "level", "last", "best accuracy", "lowest loss (early stop)"])
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [" | ".join(map(str.rjust, row, sizes)).rstrip() for row in rows]
     return "\n".join(["Test accuracy at the epochs that the validation images choose:", *lines])
 
 

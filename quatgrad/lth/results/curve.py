@@ -56,17 +56,9 @@ def matching(trials: Sequence[Sequence[Record]], tolerance: float = 0.01) -> lis
     found = []
     for records in zip(*trials, strict=False):
         gaps = [r.accuracy - t[0].accuracy for r, t in zip(records, trials, strict=True)]
-        gap, half = statistics.fmean(gaps), half_width(gaps)
-        found.append(
-            Match(
-                records[0].level,
-                records[0].weights_left,
-                gap,
-                half,
-                gap >= -tolerance,
-                gap - (half or 0.0) >= -tolerance,
-            )
-        )
+        gap, half, first = statistics.fmean(gaps), half_width(gaps), records[0]
+        matches, surely = gap >= -tolerance, gap - (half or 0.0) >= -tolerance
+        found.append(Match(first.level, first.weights_left, gap, half, matches, surely))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -55,7 +54,7 @@ class Checkpoint:
         progress = Progress(
             start=self.start, epochs=list(state.history), part=part, checks=dict(checks)
         )
-        text = np.frombuffer(json.dumps(msgspec.to_builtins(progress)).encode(), np.uint8)
+        text = np.frombuffer(msgspec.json.encode(progress), np.uint8)
         states = {f"kept/{n}/{k}": a for n, arrays in snapshots.items() for k, a in arrays.items()}
         files.write_arrays(self.path, {**now.arrays(), **states, "said": text}, compress=False)
         self.saved = time.monotonic()
@@ -72,7 +71,7 @@ class Checkpoint:
             return None
         arrays = files.read_arrays(self.path)
         stored = arrays.pop("said", np.zeros(0, np.uint8)).tobytes()
-        progress = parse(stored, self.path, Progress, finite=False)
+        progress = parse(stored, self.path, Progress)
         if progress.start != self.start:
             return None
         now, part = Ticket.of(arrays), progress.part
@@ -81,5 +80,6 @@ class Checkpoint:
         check_pruned(model, Ticket(masks, now.state), optimizer)
         numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("kept/")}
         snapshots = {n: strip_prefix(arrays, f"kept/{n}/") for n in numbers}
-        state = TrainState(progress.epochs, part.batches, part.sums, part.seconds)
+        sums = [np.nan if x is None else x for x in part.sums]
+        state = TrainState(progress.epochs, part.batches, sums, part.seconds)
         return state, progress.checks, snapshots

@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+
+import msgspec
 
 from quatgrad import __version__
 from quatgrad.backend import get_backend, get_precision
@@ -29,13 +30,8 @@ from quatgrad.train import Epoch, Recipe, TrainState, train_steps
 
 #: What is asserted, in words.
 MEANING = {
-    name: (check.__doc__ or "").partition("\n")[0]
-    for name, check in (
-        ("pruning", check_pruning),
-        ("start", check_start),
-        ("pruned", check_pruned),
-        ("unchanged", check_unchanged),
-    )
+    check.__name__.removeprefix("check_"): (check.__doc__ or "").partition("\n")[0]
+    for check in (check_pruning, check_start, check_pruned, check_unchanged)
 }
 
 
@@ -43,7 +39,8 @@ MEANING = {
 class Level:
     """A ticket in training, in the folder of its stage, until a signal is in `stop_requests`.
 
-    `seeds` are those of order and augmentation. `checks` counts what was asserted, and when: at
+    `seeds` are those of order and augmentation. The network goes on after the epochs of `history`;
+    it is also kept as it was after `early` epochs. `checks` counts what was asserted, and when: at
     the start, whenever it might be saved, at the end. A level that goes on from a checkpoint goes
     on counting. `snapshots` are its states that validation images may select.
     """
@@ -54,42 +51,40 @@ class Level:
     seeds: tuple[int, int]
     stage: Stage
     ticket: Ticket
+    history: list[Epoch]
+    early: int
     stop_requests: list[int]
     checks: Counter[str] = field(default_factory=Counter)
     snapshots: selection.Snapshots = field(default_factory=dict)
 
-    def train(
-        self, history: list[Epoch], label: str, progress: bool, remember: bool, early: int
-    ) -> None:
-        """Rewind, train, and finish the stage.
+    def __post_init__(self) -> None:
+        self.checkpoint = Checkpoint(self.stage.checkpoint, self.ticket.digest())
+        self.start_epoch = len(self.history)
 
-        The network goes on after the epochs of `history`, or from the checkpoint. It is also kept
-        as it was after `early` epochs, and with `remember` the optimizer's memory at the end.
+    def train(self, label: str | None, remember: bool) -> None:
+        """Rewind, train from there or from the checkpoint, and finish the stage.
+
+        `label` names the progress bar, if any; with `remember` the optimizer's state is kept.
         """
-        began = time.perf_counter()
-        model, ticket, ticket_digest = self.model, self.ticket, self.ticket.digest()
-        self.early, self.start_epoch = early, len(history)
+        began, model, ticket = time.perf_counter(), self.model, self.ticket
         optimizer = self.recipe.make_optimizer(model)
         rewind(model, ticket)
         optimizer.load_state_dict(ticket.optimizer_state)
         check_start(model, ticket)
-        self.checks.update(["start start", *(["start pruning"] if self.pruned else [])])
-        self.checkpoint = Checkpoint(self.stage.checkpoint, ticket_digest)
-        state = TrainState(history)
-        if found := self.checkpoint.load(model, ticket.masks, optimizer):
-            state, counted, self.snapshots = found
+        self.checks.update(["start start", *["start pruning"] * self.pruned])
+        state = TrainState(self.history)
+        if stored := self.checkpoint.load(model, ticket.masks, optimizer):
+            state, counted, self.snapshots = stored
             began -= sum(e.seconds for e in state.history[self.start_epoch :]) + state.seconds
             self.checks.update(counted)
-        name = label if progress else None
-        args = model, self.dataset, self.recipe, optimizer, self.seeds, state, name
+        args = model, self.dataset, self.recipe, optimizer, self.seeds, state, label
         with closing(train_steps(*args)) as steps:
             for state in steps:
                 self.after(state, optimizer)
-        check_unchanged(ticket, ticket_digest)
+        check_unchanged(ticket, self.checkpoint.start)
         self.checks["end unchanged"] += 1
-        memory = optimizer.state_dict() if remember else {}
-        end = Ticket(ticket.masks, model.state_dict(), memory)
-        record = self.record(state.history, ticket_digest, end, time.perf_counter() - began)
+        end = Ticket(ticket.masks, model.state_dict(), optimizer.state_dict() if remember else {})
+        record = self.record(state.history, end, time.perf_counter() - began)
         self.stage.finish(end, record, self.summary())
 
     @property
@@ -135,62 +130,47 @@ class Level:
             counts[when][what] = count
         return Checks(**counts, meaning=MEANING)
 
-    def record(
-        self, history: Sequence[Epoch], ticket_digest: str, end: Ticket, seconds: float
-    ) -> Record:
+    def record(self, history: Sequence[Epoch], end: Ticket, seconds: float) -> Record:
         """What was measured, and the digests of what it was measured on."""
-        model, dense = self.model, not self.stage.parents
-        weights, state = model.weight_parameters(), model.named_state()
+        model, last, dense = self.model, history[-1], not self.stage.parents
+        weights, state, selected = model.weight_parameters(), model.named_state(), None
+        accuracy, loss = last.test_accuracy or 0.0, last.test_loss or 0.0
+        if self.dataset.validation:
+            selected = selection.measure(
+                model, self.dataset, end, self.snapshots, history, self.start_epoch, self.recipe
+            )
+            accuracy, loss = selected["last"].accuracy, selected["last"].loss
         return Record(
             level=self.stage.level,
-            weights_left=self.ticket.weights_left,
-            weights_total=self.ticket.weights_total,
-            costs=_costs(model, self.dataset, self.ticket),
-            **self.measured(history, end),
-            train_accuracy=history[-1].train_accuracy,
-            train_loss=history[-1].train_loss,
+            weights_left=end.weights_left,
+            weights_total=end.weights_total,
+            costs=_costs(model, self.dataset, end),
+            accuracy=accuracy,
+            loss=loss,
+            validation_accuracy=last.validation_accuracy,
+            validation_loss=last.validation_loss,
+            selection=selected,
+            train_accuracy=last.train_accuracy,
+            train_loss=last.train_loss,
             backend=get_backend(),
             precision=get_precision(),
             version=__version__,
-            ticket=ticket_digest,
+            ticket=self.checkpoint.start,
             trained=digest(end.state),
             end=end.digest(),
             made_from=self.stage.made_from(),
             epochs=list(history),
-            checks=[
-                *(["pruning"] if self.pruned else []),
-                "start",
-                *("pruned" for _ in history),
-                "unchanged",
-            ],
+            checks=[*["pruning"] * self.pruned, "start", *["pruned"] * len(history), "unchanged"],
             seconds=seconds,
             components={name: w.components for name, w in weights} if dense else None,
             statistics=[name for name, t in state if isinstance(t, Buffer)] if dense else None,
         )
 
-    def measured(self, history: Sequence[Epoch], end: Ticket) -> dict[str, Any]:
-        """Test accuracy and loss at the end; with validation images, of all selected epochs."""
-        last = history[-1]
-        if not self.dataset.validation:
-            return {"accuracy": last.test_accuracy, "loss": last.test_loss}
-        selected = selection.measure(
-            self.model, self.dataset, end, self.snapshots, history, self.start_epoch,
-            self.recipe.batch_size,
-        )  # fmt: skip
-        return {
-            "accuracy": selected["last"].accuracy,
-            "loss": selected["last"].loss,
-            "validation_accuracy": last.validation_accuracy,
-            "validation_loss": last.validation_loss,
-            "selection": selected,
-        }
-
 
 def _costs(model: Module, dataset: Dataset, ticket: Ticket) -> CostsRecord | None:
     """What the pruned network costs; None for layers whose multiplications nobody counts."""
     try:
-        counted = asdict(costs(model, dataset.input_shape, ticket.masks))
+        counted = costs(model, dataset.input_shape, ticket.masks)
     except OptionError:
         return None
-    del counted["uses"]
-    return CostsRecord(**counted)
+    return msgspec.convert(counted, CostsRecord, from_attributes=True)

@@ -190,9 +190,8 @@ class Search:
         batches = num_batches(len(self.dataset.train), self.recipe.batch_size)
         recipe = protocol.recipe(self.recipe, level, batches)
         order, augment = (protocol.order_seed(self.seed_of(p), level) for p in ("order", "augment"))
-        Level(
-            self.model, self.dataset, recipe, (order, augment), stage, ticket, stop_requests
-        ).train(history, label, self.progress, remember, early)
+        args = recipe, (order, augment), stage, ticket, history, early, stop_requests
+        Level(self.model, self.dataset, *args).train(label if self.progress else None, remember)
 
     def _init(self, stage: Stage) -> State:
         """The state of the new network, as the first search of this stage wrote it."""

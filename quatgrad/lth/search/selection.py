@@ -17,7 +17,7 @@ from quatgrad.lth.store.records import Selected
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import State, Ticket
 from quatgrad.nn import Module
-from quatgrad.train import Epoch, evaluate
+from quatgrad.train import Epoch, Recipe, evaluate
 
 #: Number of an epoch, from 1 -> the network's state after it.
 Snapshots = Mapping[int, State]
@@ -30,7 +30,7 @@ def select_epochs(history: Sequence[Epoch], start_epoch: int = 0) -> dict[str, i
     selected.
     """
     own = range(start_epoch, len(history))
-    measured = [(e.validation_accuracy or 0.0, e.validation_loss or 0.0) for e in history]
+    measured = _measured(history)
     best = max(own, key=lambda n: measured[n][0])
     stop = min(own, key=lambda n: measured[n][1])
     return {"last": len(history), "best": best + 1, "early-stop": stop + 1}
@@ -52,22 +52,20 @@ def measure(
     snapshots: Snapshots,
     history: Sequence[Epoch],
     start_epoch: int,
-    batch_size: int,
+    recipe: Recipe,
 ) -> dict[str, Selected]:
     """Test accuracy and loss of each selected epoch. The model ends at `end`."""
     selected = select_epochs(history, start_epoch)
-    states, tested = {**snapshots, len(history): end.state}, {}
+    states, measured = {**snapshots, len(history): end.state}, _measured(history)
+    tested = {}
     for n in sorted(set(selected.values())):
         rewind(model, Ticket(end.masks, states[n]))
-        tested[n] = evaluate(model, dataset.test, dataset, batch_size)
+        loss, accuracy = evaluate(model, dataset.test, dataset, recipe.batch_size)
+        tested[n] = Selected(n, accuracy, loss, *measured[n - 1])
     rewind(model, end)
-    return {
-        point: Selected(
-            epoch=n,
-            accuracy=tested[n][1],
-            loss=tested[n][0],
-            validation_accuracy=history[n - 1].validation_accuracy or 0.0,
-            validation_loss=history[n - 1].validation_loss or 0.0,
-        )
-        for point, n in selected.items()
-    }
+    return {point: tested[n] for point, n in selected.items()}
+
+
+def _measured(history: Sequence[Epoch]) -> list[tuple[float, float]]:
+    """Validation accuracy and loss of each epoch."""
+    return [(e.validation_accuracy or 0.0, e.validation_loss or 0.0) for e in history]

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from quatgrad.errors import RunError
+import msgspec
+
 from quatgrad.lth.prune.rule import Masks
 from quatgrad.lth.search.protocol import Protocol
 from quatgrad.lth.store import files
-from quatgrad.lth.store.records import convert
+from quatgrad.lth.store.records import parse
 from quatgrad.lth.store.stage import Stage, early_path, read_end, read_record, read_start
 from quatgrad.lth.ticket.ticket import State, Ticket
 from quatgrad.train import Epoch
@@ -79,5 +80,5 @@ def protocol_of(stage: Stage) -> Protocol:
     path = stage.path / "stage.json"
     known = {k: v for k, v in stage.parameters.items() if k not in NO_PROTOCOL}
     if foreign := sorted(known.keys() - {f.name for f in fields(Protocol)}):
-        raise RunError(f"{path} has a parameter {foreign[0]} of another version of quatgrad")
-    return convert({"levels": 0, **known}, path, Protocol)
+        raise files.damaged(path, f"its parameter {foreign[0]} is of another version of quatgrad")
+    return parse(msgspec.json.encode({"levels": 0, **known}), path, Protocol)

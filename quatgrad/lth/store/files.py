@@ -110,7 +110,7 @@ def parse_arrays(content: bytes, path: Path) -> dict[str, np.ndarray]:
             count = int(np.prod(shape))
             stored[name] = np.unpackbits(stored[name], count=count).astype(bool).reshape(shape)
     except Exception as error:  # zip, deflate, .npy and JSON each have errors of their own
-        raise RunError(f"{path} is damaged ({error}); delete its directory, run again") from error
+        raise damaged(path, error) from error
     return stored
 
 
@@ -122,6 +122,11 @@ def save_ticket(path: str | Path, ticket: Ticket) -> None:
 def load_ticket(path: str | Path) -> Ticket:
     """Read what `save_ticket` wrote; `RunError` for a missing or damaged file."""
     return Ticket.of(read_arrays(Path(path)))
+
+
+def damaged(path: Path, why: object) -> RunError:
+    """The error for a file that is not what was written."""
+    return RunError(f"{path} is damaged ({why}); delete its directory, run again")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -145,14 +150,9 @@ def read_sealed(path: Path, checksums: Mapping[str, str]) -> bytes:
     """A file of a finished directory; `RunError` if it is not the file that was finished."""
     content = read(path)
     if path.name not in checksums:
-        raise RunError(
-            f"{path.parent / DONE} is damaged (it has no checksum of {path.name}); delete its "
-            "directory, run again"
-        )
+        raise damaged(path.parent / DONE, f"it has no checksum of {path.name}")
     if checksums[path.name] != _sha256(content):
-        raise RunError(
-            f"{path} is damaged (its checksum is wrong); delete its directory, run again"
-        )
+        raise damaged(path, "its checksum is wrong")
     return content
 
 
@@ -168,11 +168,6 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_file(path, text.getvalue().encode())
-
-
-def config_key(config: Mapping[str, Any]) -> str:
-    """Eight hex digits that name a configuration: equal configurations share a directory."""
-    return content_key(config)[:8]
 
 
 def content_key(value: Any) -> str:

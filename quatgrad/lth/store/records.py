@@ -13,14 +13,12 @@ its name and that of the field.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from quatgrad.errors import RunError
 from quatgrad.lth.store import files
 from quatgrad.train import Epoch
 
@@ -38,34 +36,13 @@ Name = Annotated[str, Meta(pattern=r"^[\w.+-]+$", max_length=200)]
 POINTS = ("last", "best", "early-stop")
 
 
-def parse(content: bytes, path: Path, kind: type[T], finite: bool = True) -> T:
+def parse(content: bytes, path: Path, kind: type[T]) -> T:
     """JSON as a value of that type; `RunError` names `path` and the field that is wrong."""
     try:
-        value = json.loads(content, parse_constant=_refuse if finite else float)
-    except (ValueError, RecursionError) as error:  # of JSON and Unicode; nested too deep
-        raise _wrong(path, error) from error
-    return convert(value, path, kind)
-
-
-def convert(value: Any, path: Path, kind: type[T]) -> T:
-    """A value of JSON, from the file at `path`, as that type."""
-    try:
-        return msgspec.convert(value, kind)
-    except (ValueError, RecursionError) as error:
-        raise _wrong(path, error) from error
-
-
-def _wrong(path: Path, error: Exception) -> RunError:
-    line = " ".join(str(error).split())
-    line = line if len(line) <= 200 else f"{line[:200]} ..."
-    return RunError(
-        f"{path} is damaged, or written by another version of quatgrad ({line}); delete its "
-        "directory, run again"
-    )
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+        return msgspec.json.decode(content, type=kind)
+    except (ValueError, RecursionError) as error:  # of JSON and of types; nested too deep
+        why = f"edited, or written by another version of quatgrad: {error!s:.200}"
+        raise files.damaged(path, why) from error
 
 
 class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -105,19 +82,9 @@ class Config(File, frozen=True, kw_only=True):
                 raise ValueError(f"Object missing required field `options.{name}`, a text")
 
     @property
-    def dataset(self) -> str:
-        """The name of the images."""
-        return str(self.options["dataset"])
-
-    @property
-    def model(self) -> str:
-        """The name of the network."""
-        return str(self.options["model"])
-
-    @property
     def title(self) -> str:
         """What its picture is called."""
-        return f"{self.model} on {self.dataset}: lottery tickets"
+        return f"{self.options['model']} on {self.options['dataset']}: lottery tickets"
 
 
 class StageFile(File, frozen=True, kw_only=True):
@@ -131,11 +98,9 @@ class StageFile(File, frozen=True, kw_only=True):
         needed = {"dense", "before"} if self.kind != "dense" else set()
         if not needed <= self.parents.keys() <= needed | {"masks"}:
             raise ValueError(f"`parents` of a {self.kind} stage; got {', '.join(self.parents)}")
-        level = self.parameters.get("level")
-        if ("level" in self.parameters) != (self.kind != "dense"):
-            raise ValueError("`parameters.level` is for all stages but the dense one")
-        if level is not None and not (type(level) is int and 0 < level <= 9999):
-            raise ValueError(f"`parameters.level` is a number from 1; got {level!r}")
+        level = self.parameters.get("level", 0)
+        if type(level) is not int or not 0 <= level <= 9999 or (level == 0) != (not needed):
+            raise ValueError(f"`parameters.level` of a {self.kind} stage; got {level!r}")
 
 
 class CostsRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,7 +113,7 @@ class CostsRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     bytes: Count
 
 
-class Selected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Selected(Struct, frozen=True, forbid_unknown_fields=True):
     """An epoch, from 1, that validation images chose, and what was measured of its network."""
 
     epoch: Positive
@@ -231,10 +196,13 @@ class Checks(File, frozen=True, kw_only=True):
 
 
 class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The epoch in progress: `train.Part` without its device."""
+    """The epoch in progress: batches so far, their sums of losses and right answers, seconds.
+
+    A sum that is no number, in a training that diverges, is null.
+    """
 
     batches: Count
-    sums: list[float]
+    sums: list[float | None]
     seconds: float
 
 

@@ -56,10 +56,7 @@ class Stage:
         label = path.name.removeprefix(kind).removesuffix(f"-{stage.key}")
         stage = replace(stage, label="" if label == stage.key else label)
         if stage.name != path.name:
-            raise RunError(
-                f"{path / 'stage.json'} is not that of a stage of this name; delete its "
-                "directory, run again"
-            )
+            raise files.damaged(path / "stage.json", "it is not that of a stage of this name")
         return stage
 
     @property
@@ -78,8 +75,7 @@ class Stage:
     @property
     def name(self) -> str:
         """The name of its folder: kind, level, network and key."""
-        level = self.parameters.get("level")
-        kind = self.kind if level is None else f"{self.kind}_{level:02d}"
+        kind = f"{self.kind}_{self.level:02d}" if self.level else self.kind
         return "-".join(part for part in (kind, self.label, self.key) if part)
 
     @property
@@ -175,10 +171,7 @@ def read_records(directory: Path) -> list[Record]:
     while files.is_final(path := files.level_path(directory, len(records))):
         record = read_record(path)
         if record.level != len(records):
-            raise RunError(
-                f"{path / 'record.json'} is damaged: its `level` is {record.level}; delete its "
-                "directory, run again"
-            )
+            raise files.damaged(path / "record.json", f"its `level` is {record.level}")
         records.append(record)
     return records
 
