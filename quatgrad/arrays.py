@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from quatgrad.backend import get_backend
 from quatgrad.errors import DTypeError
 
-Array = Any  # numpy.ndarray or cupy.ndarray: the type checker knows only the first
+Array: TypeAlias = npt.NDArray[Any]  # or cupy.ndarray, which has the same methods
 
 #: The dtype of arrays of bfloat16 numbers: that of their bits, since NumPy has no bfloat16.
 BFLOAT16_BITS = np.dtype("uint16")
 
 
-def array_module(*arrays: Array) -> Any:
+def array_module(*arrays: Any) -> Any:
     """The library, numpy or cupy, that the arrays belong to."""
     for a in arrays:
         if type(a).__module__.partition(".")[0] == "cupy":
@@ -56,7 +57,7 @@ def new_array(data: Any) -> Array:
     return asarray(a.astype(np.float32))
 
 
-def to_numpy(a: Array) -> np.ndarray:
+def to_numpy(a: Any) -> np.ndarray:
     """The array `a` as a NumPy array on the host; copied only if it must move."""
     return a.get() if array_module(a) is not np else np.asarray(a)
 

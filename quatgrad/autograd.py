@@ -242,7 +242,7 @@ class Parameter(Tensor):
             self._grad_buffer[...], self.grad = g, self._grad_buffer
         else:
             super().accumulate_grad(g, owned)
-        if self._constraint:
+        if self._constraint and self.grad is not None:
             self._constraint(self.grad)
 
     def rebind(self, value: Array, grad: Array) -> None:
@@ -424,7 +424,7 @@ def run_backward(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
             continue
         parents = vertex.parents or ()
         for parent, share in zip(parents, vertex.gradients(g), strict=True):
-            if parent is None:
+            if parent is None or share is None:
                 continue
             key = id(parent)
             first = key not in arrived

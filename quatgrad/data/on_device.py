@@ -61,8 +61,8 @@ def _split_encoding(
     is_linear = encoder in PIXELWISE
     if is_linear:  # each colour alone, as an image of one pixel, gives a row of the matrix
         matrix = encoder(matrix[:, None, None]).reshape(channels, -1)
-    constants = (asarray(np.array(a, dtype=np.float32)) for a in (mean, std, matrix))
-    return *constants, (lambda x: x) if is_linear else encoder
+    m, d, w = (asarray(np.array(a, dtype=np.float32)) for a in (mean, std, matrix))
+    return m, d, w, (lambda x: x) if is_linear else encoder
 
 
 def _images(split: Split) -> Array | None:

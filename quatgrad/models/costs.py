@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from quatgrad.arrays import Array
 from quatgrad.autograd import Function, Parameter, Tensor
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.nn import Module
@@ -141,7 +141,7 @@ def _activation_bytes(
     return sum(held.values())
 
 
-def _owner(a: Array) -> Array:
+def _owner(a: Any) -> Any:
     """The array whose memory `a` looks at; None for what is not an array."""
     while getattr(a, "base", None) is not None:
         a = a.base

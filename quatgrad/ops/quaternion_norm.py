@@ -6,7 +6,9 @@ give E |y|^2 = 1 to begin with, as published; whitening also makes the component
 
 from __future__ import annotations
 
-from quatgrad.arrays import Array, array_module
+from typing import Any
+
+from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import ShapeError
 from quatgrad.ops.norm import check_rows, update_running_stats
@@ -24,7 +26,7 @@ class Whiten(Function):
     dV_ij = -dS_ij / (sqrt(l_i l_j) (sqrt l_i + sqrt l_j)): finite also where values are equal.
     """
 
-    def __init__(self, eps: float, mean: Array = None, cov: Array = None):
+    def __init__(self, eps: float, mean: Any = None, cov: Any = None):
         self.eps, self.mean, self.cov, self.given = eps, mean, cov, mean is not None
 
     def forward(self, x, gamma, shift):

@@ -12,6 +12,7 @@ gives NaN in all. These are rules, and no warnings come with them.
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import Any
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.errors import DTypeError, ShapeError
@@ -45,7 +46,7 @@ def sqrt(q: Array) -> Array:
     return kernel("quaternion_sqrt")(q)
 
 
-def power(q: Array, t: Array) -> Array:
+def power(q: Array, t: Any) -> Array:
     """q^t = |q|^t (cos(t a) + u sin(t a)) = exp(t log q), with the angle a and axis u of q; t real.
 
     q (..., 4), t a number or an array (...) -> (..., 4), broadcast. A whole number (a Python int)
@@ -71,7 +72,8 @@ def _repeated(q: Array, t: int) -> Array:
         one = array_module(q).zeros_like(q)
         one[..., 0] = 1
         return array_module(q).where((q == q).all(axis=-1, keepdims=True), one, q.dtype.type("nan"))
-    y, square, t = None, *((inverse(q), -t) if t < 0 else (q + 0, t))
+    y: Any = None
+    square, t = (inverse(q), -t) if t < 0 else (q + 0, t)
     while True:
         if t & 1:
             y = square if y is None else multiply(y, square)

@@ -430,7 +430,7 @@ def _stored(x: Any) -> Any:
 
 
 #: What a ufunc does: from Quaternions and real numbers to components.
-UFUNCS: dict[np.ufunc, Callable[..., Array]] = {
+UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.add: lambda p, q: np.add(*_pair(p, q)),
     np.subtract: lambda p, q: np.subtract(*_pair(p, q)),
     np.multiply: _multiply,

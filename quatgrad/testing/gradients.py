@@ -66,6 +66,7 @@ def check_gradients(
 
     def agree(how: str, grads: Sequence[Array | None], expected: list[Array], tol: float) -> None:
         for i, (got, want) in enumerate(zip(grads, expected, strict=True)):
+            assert got is not None
             _compare(f"{name}: the gradient of input {i} ({how})", got, want, tol)
 
     grads = _gradients(name, f, points, g, "contiguous", everyone)

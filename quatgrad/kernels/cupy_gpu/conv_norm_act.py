@@ -6,6 +6,8 @@ what lies between and what goes out, forwards and back: half of what numbers tak
 
 from __future__ import annotations
 
+from typing import Any
+
 from quatgrad.arrays import BFLOAT16_BITS, Array
 from quatgrad.kernels.cupy_gpu import conv
 from quatgrad.kernels.cupy_gpu.cudnn import to_bf16, upcast
@@ -40,6 +42,6 @@ def conv_norm_act_dx(
     return dx, conv.conv2d_dw(x, dc, w.shape, *window), dscale, dshift, dresidual
 
 
-def _like(c: Array, a: Array | None) -> Array | None:
+def _like(c: Array, a: Array | None) -> Any:
     """a as bits if c is, else as numbers."""
     return None if a is None else to_bf16(a) if c.dtype == BFLOAT16_BITS else upcast(a)

@@ -67,7 +67,7 @@ def run(problem: Problem, a: Array, b: Array, keep: bool = False) -> Array:
     return out if keep else upcast(out)
 
 
-def _execute(problem: Problem, *arrays: Array) -> None:
+def _execute(problem: Problem, *arrays: Any) -> None:
     import cudnn
 
     xp, handle = array_module(*arrays), _handle()

@@ -56,7 +56,7 @@ def _normalized(
     x: Array, channels: Channels, eps: float, relu: bool, residual: Array | None = None
 ) -> Array:
     add, f = residual is not None, channels[0].dtype.type
-    arrays = contiguous(x, *channels, residual if add else x)
+    arrays = contiguous(x, *channels, x if residual is None else residual)
     y = array_module(x).empty(x.shape, x.dtype)
     _write(x, "normalize", *arrays, y, f(eps), np.int32(add), np.int32(relu))
     return y
