@@ -55,24 +55,24 @@ def test_chance_is_the_mean_over_all_masks_of_the_same_counts():
         for a, places in enumerate(chosen):
             mask[a, list(places)] = True
         total += mask_stats.patterns(mask)
-        spread += mask_stats.togetherness({"w": mask})
+        spread += mask_stats.co_survival({"w": mask})
         masks += 1
     np.testing.assert_allclose(mask_stats.patterns_by_chance(mask), total / masks)
     assert spread / masks == pytest.approx(1)
 
 
-def test_togetherness_of_whole_and_of_exclusive_quaternions():
+def test_co_survival_of_whole_and_of_exclusive_quaternions():
     whole = np.broadcast_to(np.arange(12).reshape(4, 3) % 3 == 0, (4, 4, 3))
-    assert mask_stats.togetherness({"w": whole}) == pytest.approx(4)
+    assert mask_stats.co_survival({"w": whole}) == pytest.approx(4)
     one_each = np.arange(4)[:, None, None] == np.arange(8).reshape(2, 4) % 4
-    assert mask_stats.togetherness({"w": one_each}) == 0
-    assert mask_stats.togetherness({"w": np.ones((4, 2, 2), bool)}) is None
-    assert mask_stats.togetherness({"w": np.eye(3, dtype=bool)}) is None  # a real weight
+    assert mask_stats.co_survival({"w": one_each}) == 0
+    assert mask_stats.co_survival({"w": np.ones((4, 2, 2), bool)}) is None
+    assert mask_stats.co_survival({"w": np.eye(3, dtype=bool)}) is None  # a real weight
 
 
-def test_degenerate_quaternions_and_densities_of_a_network():
+def test_incomplete_quaternions_and_densities_of_a_network():
     masks = random_masks(network("quaternion"), 0.3)
-    found = mask_stats.degenerate(masks)
+    found = mask_stats.incomplete(masks)
     quaternions = [m.reshape(4, -1).sum(axis=0) for m in masks.values() if m.ndim % 2]
     k = np.concatenate(quaternions)
     assert found["found"] == [float((k == i).sum()) for i in range(5)]
@@ -84,7 +84,7 @@ def test_degenerate_quaternions_and_densities_of_a_network():
     assert len(d["stem.weight"]) == 4
     assert d["stem.weight"][2] == masks["stem.weight"][2].mean()
     assert len(d["head.weight"]) == 1
-    assert mask_stats.degenerate({"w": np.ones((2, 2), bool)})["found"] == [0] * 5
+    assert mask_stats.incomplete({"w": np.ones((2, 2), bool)})["found"] == [0] * 5
     assert mask_stats.empty(masks | {"w": np.zeros((2, 2), bool)}) == ["w"]
 
 

@@ -27,6 +27,7 @@ from quatgrad.lth.results.run import Run
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Record
 from quatgrad.lth.store.stage import read_end
+from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
 
 #: A network and the shape (H, W, C) of its images: whose paths tell which weights compute anything.
@@ -103,23 +104,22 @@ def describe(level: int, masks: Masks, network: Network | None = None) -> dict[s
     densities     of the component tensors of each weight
     components    alive of the quaternion weights: how many are real parts, i, j, k
     quaternions   how many have 0 ... 4 components alive, found and by chance
-    togetherness  of their components: `mask_stats.togetherness`
+    togetherness  of their components: `mask_stats.co_survival`
     """
-    total = sum(m.size for m in masks.values())
-    left = sum(int(m.sum()) for m in masks.values())
+    ticket = Ticket(masks, {})
     alive = connected(*network, masks) if network else None
-    effective = sum(int(m.sum()) for m in alive.values()) if alive else None
+    effective = Ticket(alive, {}).weights_left if alive else None
     return {
         "level": level,
-        "weights_left": left,
-        "density": left / total,
+        "weights_left": ticket.weights_left,
+        "density": ticket.density,
         "effective": effective,
         "cut": None if effective is None else effective == 0,
         "empty": mask_stats.empty(masks),
         "densities": mask_stats.densities(masks),
         "components": mask_stats.components(masks),
-        "quaternions": mask_stats.degenerate(masks),
-        "togetherness": mask_stats.togetherness(masks),
+        "quaternions": mask_stats.incomplete(masks),
+        "togetherness": mask_stats.co_survival(masks),
     }
 
 
@@ -128,13 +128,12 @@ def collapses(levels_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
     lines = []
     for name, levels in levels_of.items():
         for level in levels:
-            if level["cut"]:
-                lines.append(f"{name}, level {level['level']}: no path leads from input to output")
-                break
-            if level["empty"]:
-                empty = ", ".join(level["empty"][:3])
-                more = "" if len(level["empty"]) <= 3 else f" and {len(level['empty']) - 3} more"
-                lines.append(f"{name}, level {level['level']}: nothing is left of {empty}{more}")
+            if level["cut"] or level["empty"]:
+                empty, more = ", ".join(level["empty"][:3]), len(level["empty"]) - 3
+                empty += f" and {more} more" if more > 0 else ""
+                what = "no path leads from input to output"
+                what = what if level["cut"] else f"nothing is left of {empty}"
+                lines.append(f"{name}, level {level['level']}: {what}")
                 break
     return lines
 

@@ -60,7 +60,7 @@ def by_number(counts: np.ndarray) -> np.ndarray:
     return np.bincount(ALIVE, weights=counts, minlength=5)
 
 
-def togetherness(masks: Mapping[str, np.ndarray]) -> float | None:
+def co_survival(masks: Mapping[str, np.ndarray]) -> float | None:
     """sum_q (k_q - k)^2 / (n sum_a d_a (1 - d_a)), with k_q components of quaternion q alive.
 
     k is the mean of k_q, d_a the density of component a. 1 by chance, exactly in the mean; 4 where
@@ -77,10 +77,10 @@ def togetherness(masks: Mapping[str, np.ndarray]) -> float | None:
     return found / chance if chance else None
 
 
-def degenerate(masks: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+def incomplete(masks: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
     """Quaternions with 0, 1, 2, 3, 4 components alive, over all weights: found, and by chance.
 
-    Fewer than 4 is a degenerate quaternion: it can no longer turn its input any way it likes.
+    Fewer than 4 is an incomplete quaternion: it can no longer turn its input any way it likes.
     """
     own = [mask for mask in masks.values() if components_of(mask) == 4]
     totals = [sum((f(m) for m in own), np.zeros(16)) for f in (patterns, patterns_by_chance)]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import style as styles
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from quatgrad.lth.analysis.connectivity import Line
@@ -20,18 +19,7 @@ from quatgrad.lth.store.records import Record
 Levels = Sequence[Mapping[str, Any]]
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the look of every figure of the package."""
-
-    @wraps(draw)
-    def inside(*arguments: Any) -> Figure:
-        with styles.context("quatgrad.style"):
-            return draw(*arguments)
-
-    return inside
-
-
-@styled
+@context("quatgrad.style")
 def densities(name: str, levels: Levels) -> Figure:
     """The share alive of every weight at every level; and the components' shares of all that is."""
     names = list(levels[0]["densities"])
@@ -63,13 +51,11 @@ def _components(ax: Axes, levels: Levels) -> None:
         ax.plot(x, counts[:, a] / counts.sum(axis=1).clip(1), marker=mark, label=component)
     ax.axhline(0.25, color="0.6", linewidth=0.8, linestyle=":")
     ax.set_ylim(0, max(0.5, ax.get_ylim()[1]))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _log_percent(ax)
-    ax.set_title("components, of those alive")
-    ax.legend(fontsize=8, ncols=4)
+    _describe(ax, "components, of those alive", fontsize=8, ncols=4)
 
 
-@styled
+@context("quatgrad.style")
 def quaternions(name: str, levels: Levels) -> Figure:
     """How many components of a quaternion are alive against chance, and whether together."""
     fig = Figure(figsize=(9.5, 3.6))
@@ -85,10 +71,8 @@ def quaternions(name: str, levels: Levels) -> Figure:
         x, chance / chance.sum(axis=1, keepdims=True), ":", color="black", linewidth=1.2, zorder=3
     )
     expected[0].set_label("by chance")
-    left.set_ylabel("share of the quaternions")
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    left.set_title(f"{name}: components of a quaternion that are alive")
-    left.legend(fontsize=8)
+    title = f"{name}: components of a quaternion that are alive"
+    _describe(left, title, "share of the quaternions", fontsize=8)
     together = [
         (100 * level["density"], level["togetherness"])
         for level in levels
@@ -106,26 +90,23 @@ def quaternions(name: str, levels: Levels) -> Figure:
     return fig
 
 
-@styled
+@context("quatgrad.style")
 def effective(levels: Mapping[str, Levels]) -> Figure:
     """The share of the weights alive that compute anything."""
     fig = Figure()
     ax = fig.add_subplot()
     for name, members in levels.items():
-        known = [m for m in members if m["effective"] is not None]
-        if known:
+        if known := [m for m in members if m["effective"] is not None]:
             x = [100 * m["density"] for m in known]
             ax.plot(x, [m["effective"] / m["weights_left"] for m in known], **style(name))
     _log_percent(ax)
     ax.set_ylim(-0.03, 1.05)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.set_ylabel("of these, on a path")
-    ax.set_title("Weights alive that lie on a path from a pixel to a class")
-    ax.legend()
+    title = "Weights alive that lie on a path from a pixel to a class"
+    _describe(ax, title, "of these, on a path")
     return fig
 
 
-@styled
+@context("quatgrad.style")
 def overlaps(found: Mapping[str, Levels], levels: Mapping[str, Levels]) -> Figure:
     """Overlap beyond chance, level by level."""
     fig = Figure()
@@ -153,7 +134,7 @@ def overlaps(found: Mapping[str, Levels], levels: Mapping[str, Levels]) -> Figur
     return fig
 
 
-@styled
+@context("quatgrad.style")
 def matching(
     curves: Mapping[str, Any], accuracies: Mapping[str, Sequence[Sequence[Record]]]
 ) -> Figure:
@@ -163,10 +144,8 @@ def matching(
     """
     fig = Figure()
     ax = fig.add_subplot()
-    for name, curve in curves.items():
-        full = accuracies[name][0][0].weights_total if name in accuracies else None
-        if full is None:
-            continue
+    for name, trials in accuracies.items():
+        curve, full = curves[name], trials[0][0].weights_total
         x = [100 * m["weights_left"] / full for m in curve["matching"]]
         y = np.array([m["difference"] for m in curve["matching"]])
         half = np.array([m["interval"] or 0.0 for m in curve["matching"]])
@@ -183,14 +162,12 @@ def matching(
     gaps = [m["difference"] for curve in curves.values() for m in curve["matching"]]
     ax.set_ylim(min(gaps) - 0.05, max(gaps) + 0.05)  # the interval of two trials reaches far beyond
     _log_percent(ax)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.set_ylabel("accuracy - dense accuracy")
-    ax.set_title(f"Star: the sparsest level no more than {_percent(tolerance)} below the dense one")
-    ax.legend(title="mean accuracy over log(weights)")
+    star = f"Star: the sparsest level no more than {_percent(tolerance)} below the dense one"
+    _describe(ax, star, "accuracy - dense accuracy", title="mean accuracy over log(weights)")
     return fig
 
 
-@styled
+@context("quatgrad.style")
 def line(lines: Mapping[str, Line]) -> Figure:
     """Errors along lines between two networks, by name."""
     fig = Figure()
@@ -198,12 +175,18 @@ def line(lines: Mapping[str, Line]) -> Figure:
     for name, found in lines.items():
         ax.plot(found.shares, found.errors, "o-", label=f"{name}: barrier {found.barrier:.1%}")
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_xlabel("share of the second network")
-    ax.set_ylabel("test error")
-    ax.set_title("Between two trainings that differ in the order of the images")
-    ax.legend()
+    title = "Between two trainings that differ in the order of the images"
+    _describe(ax, title, "test error")
     return fig
+
+
+def _describe(ax: Axes, text: str, ylabel: str = "", **legend: Any) -> None:
+    """Title, legend, and a vertical axis in %."""
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_ylabel(ylabel)
+    ax.set_title(text)
+    ax.legend(**legend)
 
 
 def _log_percent(ax: Axes) -> None:

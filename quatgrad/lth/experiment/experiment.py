@@ -103,10 +103,10 @@ def searches(
             if kind not in late:
                 yield trial, control(trial, network, kind, ticket)
     for (trial, network), kind in itertools.product(trials, late):
-        yield trial, control(trial, network, kind, search(donor(trial), network))
+        yield trial, control(trial, network, kind, search(mask_trial(trial), network))
 
 
-def donor(trial: int) -> int:
+def mask_trial(trial: int) -> int:
     """The trial whose masks a trial takes: the one before it; the first takes those of the second.
 
     So more trials later change nothing of those there are.

@@ -19,10 +19,10 @@ Control = Callable[[Ticket, Mapping[str, int], State, np.random.Generator], Tick
 def reinitialised(
     ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
 ) -> Ticket:
-    """The same mask over other initial weights, with no memory: was it the mask alone?
+    """The same mask over other initial weights, with a new optimizer: was it the mask alone?
 
-    The weights have no training behind them, so a search gives them all its epochs, also where the
-    ticket is rewound to a later one (`FROM_SCRATCH`).
+    The weights are untrained. So a search trains them for all its epochs, also where the ticket is
+    rewound to a later epoch (`FROM_SCRATCH`).
     Source: Frankle & Carbin, arXiv:1803.03635, "random reinitialization".
     """
     return replace(ticket, state=fresh, optimizer_state={})
@@ -74,14 +74,14 @@ def signs(
     return replace(ticket, state={**ticket.state, **flat})
 
 
-def transplanted(
+def mask_transfer(
     ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
 ) -> Ticket:
-    """The mask that another seed found, over the weights of this one: does it fit them alone?
+    """The mask that another seed found, over the weights of this seed: does it fit them alone?
 
-    It is `reinitialised` seen from the donor, but for the order of the images: that of the weights'
-    own seed here, of the mask's there. Its search takes the masks of the other seed's search as
-    its source (`FROM_ANOTHER_SEED`), so the ticket has them already, and nothing is left to change.
+    `reinitialised` has the same kind of ticket, but sees the images in the order of the mask's
+    seed; this control sees them in the order of the weights' seed. Its search takes the masks of
+    the other seed's search (`FROM_ANOTHER_SEED`). So the ticket has them already.
     """
     return ticket
 
@@ -91,9 +91,9 @@ CONTROLS: dict[str, Control] = {
     "shuffled": shuffled,
     "shuffled-whole": shuffled_whole,
     "signs": signs,
-    "transplanted": transplanted,
+    "transplanted": mask_transfer,
 }
 #: Controls whose weights are untrained, whatever epoch the ticket is rewound to.
 FROM_SCRATCH = ("reinitialised",)
-#: Controls whose masks are those of another trial, and not of the ticket beside them.
+#: Controls whose masks come from another trial.
 FROM_ANOTHER_SEED = ("transplanted",)
