@@ -9,7 +9,7 @@ Which kernels a backend uses is said in `quatgrad.kernels.registry`.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -120,7 +120,14 @@ def use_precision(name: str) -> Iterator[None]:
         set_precision(previous)
 
 
+#: Where notices go: by default to standard error. setLevel(logging.ERROR) silences them.
+logger = logging.getLogger("quatgrad")
+logger.propagate = False
+if logging.lastResort and not logger.handlers:
+    logger.addHandler(logging.lastResort)
+
+
 @cache
 def notice(text: str) -> None:
-    """Say something on standard error, once in a process."""
-    print(f"quatgrad: {text}", file=sys.stderr)
+    """Log a warning of the logger "quatgrad", once in a process."""
+    logger.warning("quatgrad: %s", text)

@@ -25,10 +25,9 @@ def conv_norm_act(
     if isinstance(x, Tensor) and _is_fusable(conv, norm, activation, residual):
         assert isinstance(conv, Conv2d | QConv2d)
         assert isinstance(norm, BatchNorm2d)
-        return ops.conv_norm_act(
-            x, conv.weight, norm.scale, norm.shift, norm.running_mean, norm.running_var,
-            *conv.window.moves, norm.momentum, norm.eps, activation is ops.relu, residual,
-        )  # fmt: skip
+        tensors = x, conv.weight, norm.scale, norm.shift, norm.running_mean, norm.running_var
+        options = *conv.window.moves, norm.momentum, norm.eps, activation is ops.relu
+        return ops.conv_norm_act(*tensors, *options, residual)
     y = norm(conv(x))
     y = y if residual is None else y + residual
     return activation(y) if activation else y

@@ -34,10 +34,8 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised x."""
-        return ops.batch_norm(
-            x, self.scale, self.shift, self.running_mean, self.running_var,
-            self.training, self.momentum, self.eps,
-        )  # fmt: skip
+        stats, options = (self.running_mean, self.running_var), (self.momentum, self.eps)
+        return ops.batch_norm(x, self.scale, self.shift, *stats, self.training, *options)
 
     def extra_repr(self) -> str:
         """Number of channels."""
@@ -59,10 +57,8 @@ class QVarianceNorm2d(BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised x."""
-        return ops.variance_norm(
-            x, self.scale, self.shift, self.running_mean, self.running_var,
-            self.training, self.momentum, self.eps,
-        )  # fmt: skip
+        stats, options = (self.running_mean, self.running_var), (self.momentum, self.eps)
+        return ops.variance_norm(x, self.scale, self.shift, *stats, self.training, *options)
 
 
 class QBatchNorm2d(Module):
@@ -86,10 +82,8 @@ class QBatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """The whitened x."""
         gamma = self.scale.reshape(10, -1)[SYMMETRIC]  # (10 Q,) -> (10, Q) -> (4, 4, Q)
-        return ops.whitening_norm(
-            x, gamma, self.shift, self.running_mean, self.running_cov,
-            self.training, self.momentum, self.eps,
-        )  # fmt: skip
+        stats, options = (self.running_mean, self.running_cov), (self.momentum, self.eps)
+        return ops.whitening_norm(x, gamma, self.shift, *stats, self.training, *options)
 
     def extra_repr(self) -> str:
         """Number of channels."""

@@ -78,10 +78,10 @@ OPERATORS = {
     "abs": arithmetic.absolute,
 }
 METHODS = (
-    arithmetic.exp, arithmetic.log, arithmetic.sqrt, arithmetic.clip,
-    shape.reshape, shape.transpose, shape.flatten,
-    reduce.sum, reduce.mean, reduce.var, reduce.max, relu,
-)  # fmt: skip
+    *(arithmetic.exp, arithmetic.log, arithmetic.sqrt, arithmetic.clip),
+    *(shape.reshape, shape.transpose, shape.flatten),
+    *(reduce.sum, reduce.mean, reduce.var, reduce.max, relu),
+)
 
 
 def _comparison(name: str) -> Callable[[Tensor, Any], Any]:

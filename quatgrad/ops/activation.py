@@ -173,10 +173,8 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
     return Softmax(axis)(x)
 
 
-def dropout(
-    x: Tensor, p: float, rng: np.random.Generator, training: bool = True, components: int = 1
-) -> Tensor:
-    """y = x m / (1 - p) with m = 1 with probability 1 - p, else 0; y = x when not training.
+def dropout(x: Tensor, p: float, rng: np.random.Generator, components: int = 1) -> Tensor:
+    """y = x m / (1 - p) with m = 1 with probability 1 - p, else 0.
 
     With `components` = 4, whole quaternions of x (..., 4Q) are dropped: one m for all four
     components. The draws are made on the host by `rng`, so they do not depend on the backend.
@@ -187,7 +185,7 @@ def dropout(
         raise ShapeError(
             f"dropout: {components} component blocks do not fit into the last axis of {x.shape}"
         )
-    if not training or p == 0:
+    if p == 0:
         return x
     # one draw for a number, or for a quaternion: (..., C) or (..., Q)
     shape = x.shape if components == 1 else (*x.shape[:-1], x.shape[-1] // components)
