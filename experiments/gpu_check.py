@@ -122,6 +122,12 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
     }
     for name in ("exp", "inverse", "log", "norm", "normalize", "polar", "sqrt"):
         table[f"quaternion_{name}"] = (p,)
+    return table | convolutions(x, g, w, v, c, c2)
+
+
+def convolutions(x: Any, g: Any, w: Any, v: Any, c: Any, c2: Any) -> dict[str, tuple[Any, ...]]:
+    """The part of `arguments` for convolutions; the weights are w and, of quaternions, v."""
+    table: dict[str, tuple[Any, ...]] = {}
     for kind, weight in (("", w), (" quaternion", v)):
         table[f"conv2d{kind}"] = x, weight, *WINDOW[1:]
         table[f"conv2d_dx{kind}"] = g, weight, x.shape, *WINDOW[1:]
