@@ -6,7 +6,8 @@ import numpy as np
 
 from checkers.judging import Wrong, agree, exercise
 from quatgrad import Parameter
-from quatgrad.lth.prune.rule import Rule, prune, survivors
+from quatgrad.lth.prune.counts import survivors
+from quatgrad.lth.prune.rule import Rule, prune
 from quatgrad.lth.ticket.mask_constraint import set_mask
 from quatgrad.optim import SGD
 

@@ -54,7 +54,7 @@ def to_quaternion(model: Module) -> Module:
         w = kernel("fold")(W) / 4  # (..., 4P, 4Q) -> (4, ..., P, Q)
         return _twin(layer, TO_QUATERNION[type(layer)], w)
 
-    return _rebuild(model, convert)
+    return rebuild(model, convert)
 
 
 def to_real(model: Module) -> Module:
@@ -75,10 +75,10 @@ def to_real(model: Module) -> Module:
             W = kernel("expand")(w)  # (4, ..., P, Q) -> (..., 4P, 4Q)
         return _twin(layer, TO_REAL[type(layer)], W)
 
-    return _rebuild(model, convert)
+    return rebuild(model, convert)
 
 
-def _rebuild(model: Module, convert: Callable[[Module], Module | None]) -> Module:
+def rebuild(model: Module, convert: Callable[[Module], Module | None]) -> Module:
     """A deep copy of the model in which converted layers stand where the old ones stood.
 
     `deepcopy` asks its memo for what it has copied before, by id: there the new layers wait. So

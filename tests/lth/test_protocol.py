@@ -13,7 +13,8 @@ from quatgrad.data import batches
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.lth import Rule, full_masks
 from quatgrad.lth.experiment.options import resolve
-from quatgrad.lth.prune.rule import prune, survivors
+from quatgrad.lth.prune.counts import survivors
+from quatgrad.lth.prune.rule import prune
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import read_records

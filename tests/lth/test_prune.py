@@ -11,7 +11,7 @@ from quatgrad.autograd import Parameter
 from quatgrad.backend import use_backend
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.lth import full_masks, prune_by_magnitude
-from quatgrad.lth.prune.rule import survivors
+from quatgrad.lth.prune.counts import survivors
 from quatgrad.lth.ticket.mask_constraint import mask_of
 
 keeps = st.floats(0.01, 0.99)

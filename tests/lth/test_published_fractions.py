@@ -12,7 +12,7 @@ from blank_nets import blank
 
 from quatgrad import models
 from quatgrad.lth import full_masks, prune_by_magnitude
-from quatgrad.lth.prune.rule import survivors
+from quatgrad.lth.prune.counts import survivors
 from quatgrad.paper.published import rows
 
 CLASSES = {"CIFAR-100": 100, "ImageNet64x64": 1000}

@@ -13,7 +13,7 @@ from quatgrad import nn
 from quatgrad.backend import use_backend
 from quatgrad.errors import RunError
 from quatgrad.lth import Rule, Ticket, check_start, find_tickets, rewind
-from quatgrad.lth.prune.rule import survivors
+from quatgrad.lth.prune.counts import survivors
 from quatgrad.lth.search.search import LEVELS_BELOW_FLOOR
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import read_records

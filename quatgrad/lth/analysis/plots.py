@@ -13,7 +13,7 @@ from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from quatgrad.lth.analysis.connectivity import Line
-from quatgrad.lth.results.plot import style
+from quatgrad.lth.results.plot import draw_reference, style
 from quatgrad.lth.store.records import Record
 
 Levels = Sequence[Mapping[str, Any]]
@@ -79,10 +79,8 @@ def quaternions(name: str, levels: Levels) -> Figure:
         if level["togetherness"] is not None
     ]
     right.plot(*zip(*together, strict=True), "o-", color=style(name)["color"])
-    for y, text in ((1, "by chance"), (4, "whole quaternions")):
-        right.axhline(y, color="0.6", linewidth=0.8, linestyle=":")
-        right.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-                       textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip
+    draw_reference(right, 1, "by chance")
+    draw_reference(right, 4, "whole quaternions")
     right.set_ylim(0, 4.4)
     right.set_title("togetherness")
     for ax in (left, right):
@@ -155,15 +153,15 @@ def matching(
         ax.plot(x, y, **look)
         ax.fill_between(x, y - half, y + half, color=look["color"], alpha=0.2, linewidth=0)
         best = curve["sparsest"]
-        ax.plot(100 * best["weights_left"] / full, best["difference"], "*", markersize=15,
-                color=look["color"], markeredgecolor="white")  # fmt: skip
+        at = 100 * best["weights_left"] / full, best["difference"]
+        ax.plot(*at, "*", markersize=15, color=look["color"], markeredgecolor="white")
     tolerance = next(iter(curves.values()))["tolerance"]
     ax.axhline(-tolerance, color="0.6", linewidth=0.8, linestyle=":")
     gaps = [m["difference"] for curve in curves.values() for m in curve["matching"]]
     ax.set_ylim(min(gaps) - 0.05, max(gaps) + 0.05)  # the interval of two trials reaches far beyond
     _log_percent(ax)
-    star = f"Star: the sparsest level no more than {_percent(tolerance)} below the dense one"
-    _describe(ax, star, "accuracy - dense accuracy", title="mean accuracy over log(weights)")
+    text = f"Star: the sparsest level no more than {_percent(tolerance)} below the dense one"
+    _describe(ax, text, "accuracy - dense accuracy", title="mean accuracy over log(weights)")
     return fig
 
 

@@ -12,7 +12,6 @@ A quaternion weight is its real block matrix, in which each component stands in 
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from quatgrad.backend import use_backend
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.kernels.registry import kernel
 from quatgrad.lth.prune.rule import Arrays, Masks
-from quatgrad.nn.convert import TO_QUATERNION, TO_REAL, groups_of
+from quatgrad.nn.convert import TO_QUATERNION, TO_REAL, groups_of, rebuild
 
 #: What passes a positive signal on as it is, or scales it by channel.
 PLAIN = (nn.BatchNorm2d, nn.QBatchNorm2d, nn.ModReLU, nn.Dropout)
@@ -70,28 +69,28 @@ def connected(model: nn.Module, shape: tuple[int, ...], masks: Masks) -> Masks:
 
 
 def _positive(model: nn.Module, values: Arrays) -> tuple[nn.Module, dict[str, Parameter]]:
-    """A copy with the real, positive weights of `values`, and those weights by name.
-
-    `deepcopy` asks its memo first: there the new layers wait (see `nn.convert`).
-    """
+    """A copy with the real, positive weights of `values`, and those weights by name."""
     names = {id(w): name for name, w in model.weight_parameters()}
     weights: dict[str, Parameter] = {}
-    memo: dict[int, object] = {}
-    for _, layer in model.named_modules():
+
+    def convert(layer: Any) -> nn.Module | None:
         own = names.get(id(vars(layer).get("weight")))
         if isinstance(layer, PLAIN):
-            memo[id(layer)] = nn.Sequential()
-        elif isinstance(layer, nn.MaxPool2d):
-            memo[id(layer)] = nn.AvgPool2d(layer.size, layer.stride, layer.padding)
-        elif own and type(layer) in {**TO_QUATERNION, **TO_REAL} and not hasattr(layer, "scale"):
-            weights[own] = Parameter(_expanded(layer, values[own]))
-            memo[id(layer)] = _twin(layer, weights[own])
+            return nn.Sequential()
+        if isinstance(layer, nn.MaxPool2d):
+            return nn.AvgPool2d(layer.size, layer.stride, layer.padding)
+        if not own or type(layer) not in {**TO_QUATERNION, **TO_REAL} or hasattr(layer, "scale"):
+            return None
+        weights[own] = Parameter(_expanded(layer, values[own]))
+        return _twin(layer, weights[own])
+
+    net = rebuild(model, convert)
     if missing := [name for name in names.values() if name not in weights]:
         raise OptionError(
             f"flow: {missing[0]} belongs to a layer that is neither linear nor a convolution; "
             "the paths through it are not defined"
         )
-    return deepcopy(model, memo), weights
+    return net, weights
 
 
 def _expanded(layer: Any, v: np.ndarray) -> np.ndarray:

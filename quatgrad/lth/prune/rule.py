@@ -27,7 +27,7 @@ import numpy as np
 from quatgrad.arrays import to_numpy
 from quatgrad.autograd import Parameter
 from quatgrad.errors import InvariantError, OptionError
-from quatgrad.lth.prune.counts import ALL, Counts, after, erdos_renyi, survivors
+from quatgrad.lth.prune.counts import ALL, Counts, after, erdos_renyi
 from quatgrad.lth.prune.scores import GRADIENTS, SCORES
 
 Masks = dict[str, np.ndarray]
@@ -221,16 +221,3 @@ def _highest(score: np.ndarray, alive: np.ndarray, kept: int) -> np.ndarray:
         mask[above] = True
         mask[equal[len(equal) + len(above) - kept :]] = True  # of equals, the later ones
     return mask
-
-
-__all__ = [
-    "GRANULARITIES",
-    "SCOPES",
-    "SCORES",
-    "Masks",
-    "Rule",
-    "full_masks",
-    "prune",
-    "prune_by_magnitude",
-    "survivors",
-]

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
@@ -35,8 +36,10 @@ def style(name: str) -> dict[str, Any]:
     """How the curve of a network is drawn, "real", or of its control, "real-shuffled"."""
     network, _, control = name.partition("-")
     own = STYLE[network]
-    return own | {"linestyle": LINES[control], "label": f"{own['label']}, {control}",
-                  "markerfacecolor": "white"} if control else own  # fmt: skip
+    if not control:
+        return own
+    label = f"{own['label']}, {control}"
+    return own | {"linestyle": LINES[control], "label": label, "markerfacecolor": "white"}
 
 
 @context("quatgrad.style")
@@ -52,9 +55,7 @@ def figure(runs: Curves, title: str, chance: float) -> Figure:
             [level.accuracy + sign * (level.interval or 0) for level in levels] for sign in (-1, 1)
         )
         ax.fill_between(x, low, high, color=style(name)["color"], alpha=0.2, linewidth=0)
-    ax.axhline(chance, color="0.6", linewidth=0.8, linestyle=":")
-    ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-                textcoords="offset points", ha="right", color="0.4", fontsize=8)  # fmt: skip
+    draw_reference(ax, chance, "chance")
     ax.set_xscale("log")
     ax.invert_xaxis()
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -67,6 +68,14 @@ def figure(runs: Curves, title: str, chance: float) -> Figure:
     ax.set_title(title)
     ax.legend(loc=(0.02, 0.2))
     return fig
+
+
+def draw_reference(ax: Axes, y: float, text: str) -> None:
+    """A dotted line across the picture, with a word at its right end."""
+    ax.axhline(y, color="0.6", linewidth=0.8, linestyle=":")
+    look: dict[str, Any] = {"ha": "right", "color": "0.4", "fontsize": 8}
+    where = (1, y), (-4, 3), ("axes fraction", "data"), "offset points"
+    ax.annotate(text, *where, **look)
 
 
 def save(fig: Figure, path: Path) -> None:
