@@ -14,7 +14,7 @@ from quatgrad.errors import DTypeError
 
 Array: TypeAlias = npt.NDArray[Any]  # or cupy.ndarray, which has the same methods
 
-#: The dtype of arrays of bfloat16 numbers: that of their bits, since NumPy has no bfloat16.
+#: The dtype of arrays of bfloat16 numbers: NumPy has no bfloat16, so they hold the bits.
 BFLOAT16_BITS = np.dtype("uint16")
 
 

@@ -2,15 +2,15 @@
 
 A `Tensor` holds an array. An operation is a `Function`: calling one computes the output and, when
 an input requires a gradient, leaves itself in the output as the node that made it. So the graph
-is made of Functions, each pointing at the nodes (or leaf tensors) its inputs came from:
+is made of Functions. Each points at the nodes (or leaf tensors) that made its inputs:
 
     y = x * w + b         y --> Add --> Mul --> x, w
                                    `--> b
 
-`loss.backward()` walks it once, from the loss to the leaves. Every node first learns how many
-nodes use its output; it runs when all of those have sent it their share of dL/dy, adds nothing
-twice, and passes dL/dx on. Nothing recurses, so depth is not limited, and nothing is walked
-twice, however many paths lead to it.
+`loss.backward()` walks it once, from the loss to the leaves. First it counts for every node how
+many nodes use its output. A node runs when all of them have sent their share of dL/dy, and passes
+dL/dx on. Nothing recurses, so depth is not limited. No node runs twice, however many paths lead to
+it.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Tensor:
     def backward(self, g: Any = None, retain_graph: bool = False) -> None:
         """Add dL/dt to `t.grad` for every leaf t that requires a gradient; `self` is L.
 
-        `g` is dL/dself; it may be left out when self has one entry. The graph is freed as it is
+        `g` is dL/dself; it is optional when self has one entry. The graph is freed as it is
         used, unless `retain_graph`.
         """
         if not self.requires_grad:

@@ -30,8 +30,8 @@ class FlatParameters:
     def __init__(self, parameters: Sequence[Parameter], state: Sequence[dict[str, Any]]):
         """Move them there; velocities start as those in `state`, or as 0.
 
-        The gradients of all parameters are there; all are on the same device. A constraint, if
-        there is one, keeps entries or makes them 0: what it leaves of all bits is `alive`.
+        Every parameter has a gradient, and all are on one device. A constraint keeps an entry or
+        makes it 0; applied to an array of ones in all bits, it gives `alive`.
         """
         xp, dtype = array_module(*(p.grad for p in parameters)), parameters[0].dtype
         *starts, size = accumulate((-(-p.size // ALIGN) * ALIGN for p in parameters), initial=0)
@@ -50,7 +50,7 @@ class FlatParameters:
             self.places.append((w, g, v, p.constraint))
 
     def step(self, parameters: Sequence[Parameter], lr: float | Array, *numbers: Any) -> None:
-        """`kernel("sgd_masked")`; for the graph, every value was overwritten."""
+        """`kernel("sgd_masked")`: v = momentum v + d, w -= lr (...), as in SGD, where alive."""
         if array_module(lr) is np:
             lr = asarray(np.asarray(lr, self.w.dtype))
         kernel("sgd_masked")(self.w, self.g, self.v, self.alive, lr, *numbers)
@@ -66,5 +66,5 @@ class FlatParameters:
 
 
 def is_possible(parameters: Sequence[Parameter]) -> bool:
-    """Can they be flat parameters: gradients of all are there, and of one dtype?"""
+    """Does every parameter have a gradient, and do all have one dtype?"""
     return len({p.dtype for p in parameters}) == 1 and all(p.grad is not None for p in parameters)

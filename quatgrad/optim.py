@@ -7,8 +7,8 @@
         optimizer.step(rate(step))
 
 Parameters without a gradient are left alone. Writes go through `Parameter.update`, so constraints
-hold: pruned entries stay exactly 0. Make a new optimizer after pruning, so that their momentum is
-0 too.
+hold: pruned entries stay exactly 0. Make a new optimizer after pruning: then the momentum of these
+entries is 0 too.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ class Optimizer:
                 p.update(partial(self.rule, g=p.grad, state=state, lr=lr))
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of what is remembered, on the host: `3/velocity` is that of parameter 3."""
+        """Copies of the state on the host: `3/velocity` is the velocity of parameter 3."""
         return {
             f"{i}/{name}": np.array(to_numpy(a))
             for i, state in enumerate(self.state)
             for name, a in state.items()
         }
 
-    def load_state_dict(self, memory: Mapping[str, np.ndarray]) -> None:
-        """Remember what `state_dict` gave, under the constraints that parameters have now."""
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Restore what `state_dict` gave; the constraints of the parameters apply to it."""
         self.state = [{} for _ in self.parameters]
-        for key, a in memory.items():
+        for key, a in state.items():
             i, _, name = key.partition("/")
             p = self.parameters[int(i)]
             self.state[int(i)][name] = int(a) if a.dtype.kind == "i" else asarray(a.copy())
@@ -71,7 +71,7 @@ class Optimizer:
                 p.constraint(self.state[int(i)][name])
 
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
-        """Change w in place; `state` is what is remembered for this parameter."""
+        """Change w in place; `state` holds what this parameter needs at the next step."""
         raise TypeError(f"{type(self).__name__} does not define rule(self, w, g, state, lr)")
 
 

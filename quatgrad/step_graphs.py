@@ -1,7 +1,7 @@
 """On a GPU a training step becomes one CUDA graph.
 
-Python launches the thousand kernels of a ResNet's step one by one, and a fast GPU waits for it; as
-a graph they are one launch.
+Python launches the thousand kernels of a ResNet's step one by one, and a fast GPU waits for Python.
+As a graph they are one launch.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Step = Callable[[Array, Array, "float | Array"], None]  # of images, labels and 
 class StepGraphs:
     """The graphs of a step, one for each shape of the images.
 
-    With the backend "cupy" and SGD, the first batch of a size is an ordinary step, as are the first
-    two of all, which compile what there is to compile; the next is recorded, and it and all later
-    ones are launched as a graph: the same kernels on other numbers.
+    With the backend "cupy" and SGD, the first two steps are eager: they compile the kernels. So is
+    the first step on a new batch size. The next one is recorded. From then on the graph is
+    launched: the same kernels on other numbers.
     A step that cannot be recorded, as one that draws random numbers, stays eager, with a notice.
-    Weights, rates and masks may change between steps: a graph whose memory is no longer that of
-    the optimizer is thrown away.
+    Weights, rates and masks may change between steps. When the optimizer has moved to other
+    memory, its graphs are thrown away.
     """
 
     def __init__(self, optimizer: Optimizer):

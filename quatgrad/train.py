@@ -1,7 +1,7 @@
 """The training loop: forward, loss, backward, step; then validation or test, once an epoch.
 
 TrainStep      one step, on one batch
-train_steps    all steps, one by one: for whoever saves, measures or stops in between
+train_steps    all steps, one by one: to save, measure or stop between them
 train          all steps at once
 """
 
@@ -63,7 +63,7 @@ class Recipe:
                 raise OptionError(unknown(name, getattr(self, name), known))
 
     def make_optimizer(self, model: Module) -> Optimizer:
-        """A new optimizer, with no memory, for all parameters of the model."""
+        """A new optimizer for all parameters of the model."""
         if self.optimizer == "adam":
             return Adam(model.parameters(), weight_decay=self.weight_decay)
         nesterov = self.momentum > 0
@@ -74,8 +74,8 @@ class Recipe:
 class Epoch:
     """What was measured in one epoch; accuracies are fractions, losses means.
 
-    Where images are held out, they are measured, and the test images are not: those wait until
-    all is chosen.
+    With validation images only these are measured. The test images wait until everything is
+    chosen.
     """
 
     train_loss: float
@@ -165,8 +165,8 @@ def train_steps(
 ) -> Generator[TrainState]:
     """Train the model in place; yields the state after each step, and after each epoch.
 
-    After an epoch `state.batch` is 0 and `state.history` has one more entry. `seeds` are those of
-    the order of the images and of their augmentation: both depend on (seed, epoch) alone. So a
+    After an epoch `state.batch` is 0 and `state.history` has one more entry. `seeds` are (seed of
+    the order of the images, seed of their augmentation). Both depend on (seed, epoch) alone. So a
     model and an optimizer that stand at `state` continue with the same bits as if they had never
     stopped. `label` names the progress bar, which appears on terminals alone; None hides it.
     A loss that is not finite raises `RunError`; NumPy's warnings before that are not shown.
@@ -177,7 +177,7 @@ def train_steps(
     lr = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
     step, (order, augment) = TrainStep(model, optimizer), seeds
     step.sums[...] = asarray(np.asarray(state.sums))
-    hidden = True if label is None else None  # None: hidden where nobody looks, as in a log file
+    hidden = True if label is None else None  # None: hidden in a log file
     with (
         _no_denormals(),
         np.errstate(over="ignore", invalid="ignore"),
@@ -236,11 +236,11 @@ def evaluate(
 ) -> tuple[float, float]:
     """(mean loss, accuracy) of the model, in evaluation mode, on every image of the split.
 
-    Nothing of the model changes; afterwards it is in the mode in which it came.
+    The model does not change: afterwards it is in the same mode as before.
     """
     training = model.training
     model.eval()
-    sums = asarray(np.zeros(2))  # read once: whoever reads waits for the device
+    sums = asarray(np.zeros(2))  # read once: reading waits for the device
     with no_grad():
         for images, labels in test_batches(split, dataset.encode, batch_size):
             logits = model(Tensor(images))
@@ -252,7 +252,7 @@ def evaluate(
 
 
 def _no_denormals() -> AbstractContextManager[None]:
-    """Denormal numbers are 0 meanwhile; CuPy has its kernels do so by themselves."""
+    """Inside, denormal numbers are 0. Kernels of CuPy do that by themselves."""
     if get_backend() == "cupy":
         return nullcontext()
     # Here, because it loads Numba: half a second.

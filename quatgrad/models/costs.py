@@ -19,7 +19,7 @@ from quatgrad.ops.hamilton import HamiltonLinear
 
 @dataclass(frozen=True)
 class Costs:
-    """The costs of a network for one image, with n_w weights alive in each prunable tensor w.
+    """The costs of a network for one image, with n_w weights alive in each weight tensor w.
 
     weights           sum_w n_w
     parameters        those, and all that is never pruned: biases, batch norm
@@ -46,7 +46,7 @@ def costs(
     """`Costs` of the model on an image of `input_shape` (H, W, C), of weights alive in `masks`.
 
     Without masks all weights count, zeros too. One image goes through the model in evaluation
-    mode, and the graph that it leaves is read; the model is as before. Multiply-adds are those of
+    mode, and the graph that it leaves is read; the model is as before. Multiply-adds count
     linear layers and convolutions, with the zeros of their padding.
     Errors: `GraphError` inside `no_grad()`; `OptionError` for layers that cannot be counted.
     """
@@ -130,7 +130,7 @@ def _uses(
 def _activation_bytes(
     state: Mapping[str, Tensor], nodes: list[tuple[Function, tuple[int, ...]]]
 ) -> int:
-    """Bytes of what nodes saved, each piece of memory once, without that of parameters."""
+    """Bytes of what nodes saved, each piece of memory once, without the parameters."""
     own = {id(_owner(t.data)) for t in state.values()}
     held: dict[int, int] = {}
     for node, _ in nodes:

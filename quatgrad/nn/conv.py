@@ -16,8 +16,8 @@ from quatgrad.ops.conv_shapes import ConvWindow, Size, check_groups
 class Convolution(Module):
     """What convolutions share: weight (U, V, P / groups, Q), bias, and how the window moves.
 
-    A subclass says of how many components a channel is made, and computes. Errors: `OptionError`
-    for options that no map suits, `ShapeError` for channels that do not make quaternions.
+    A subclass sets the number of components of a channel, and computes. Errors: `OptionError` for
+    options that fit no map, `ShapeError` for channels that do not make quaternions.
     """
 
     components = 1
@@ -154,7 +154,7 @@ class QConvTranspose2d(ConvTranspose2d):
 class RotationConv2d(Convolution):
     """y_q = sum_uvp s_uvpq w_uvpq x_p w_uvpq^-1 + b_q: `RotationLinear` in a window.
 
-    x (N, H, W, 4P) -> y (N, I, J, 4Q), w (4, U, V, P, Q), s (U, V, P, Q); `init` is that of s.
+    x (N, H, W, 4P) -> y (N, I, J, 4Q), w (4, U, V, P, Q), s (U, V, P, Q). `init` draws s.
     """
 
     components = 4

@@ -95,7 +95,7 @@ def rebuild(model: Module, convert: Callable[[Module], Module | None]) -> Module
 def _twin(layer: Module, kind: Any, weight: Array) -> Module:
     """A layer of another kind with the options and the bias of this one."""
     twin = kind.__new__(kind)
-    for name, value in vars(layer).items():  # in the same order, which is that of the parameters
+    for name, value in vars(layer).items():  # the order of the parameters stays
         if name == "weight":
             twin.weight = Parameter(weight, components=4 if kind in TO_REAL else 1)
         elif name != "scale":  # a rotation's is in the weight

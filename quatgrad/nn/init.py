@@ -2,7 +2,7 @@
 
 Shapes are (..., P, Q), window axes first; a quaternion weight has its four components in front,
 (4, ..., P, Q). Fans count the window: fan_in = U V P, fan_out = U V Q, in quaternions for a
-quaternion weight. Variances are those of one component of w; E|w|^2 is the sum over the four.
+quaternion weight. Var w is the variance of one component; E|w|^2 is the sum over all four.
 """
 
 from __future__ import annotations

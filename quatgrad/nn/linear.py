@@ -70,7 +70,7 @@ class RotationLinear(QLinear):
     """y_q = sum_p s_pq w_pq x_p w_pq^-1 + b_q: each input turned and scaled, then added.
 
     x (..., 4P) -> y (..., 4Q), w (4, P, Q) of which only the direction matters, s (P, Q). Real
-    parts are only scaled. Where w = 0, nothing passes and nothing is learned. `init` is that of
+    parts are only scaled. Where w = 0, nothing passes and nothing is learned. `init` draws
     s; w starts uniform over all rotations. After Parcollet's "rotation" layers.
     """
 

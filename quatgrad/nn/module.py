@@ -38,7 +38,7 @@ class Module:
     # ------------------------------------------------------------------ what it is made of
 
     def members(self) -> Iterator[tuple[str, Tensor | Module]]:
-        """Its own parameters, buffers and modules, by name; not those of its modules."""
+        """Its own parameters, buffers and modules, by name, without what its modules own."""
         for name, value in vars(self).items():
             yield from _members(name, value)
 

@@ -64,7 +64,7 @@ class QVarianceNorm2d(BatchNorm2d):
 class QBatchNorm2d(Module):
     """y = Γ (V + eps I)^(-1/2) (x - mean) + shift: whitens the quaternions of x (..., 4Q).
 
-    V is the 4 x 4 covariance of a quaternion's components, so that of y is Γ Γ^T; Γ is symmetric,
+    V is the 4 x 4 covariance of a quaternion's components, and y has Γ Γ^T; Γ is symmetric,
     its ten numbers for each quaternion are `scale` (10 Q,), and starts at I / 2: E |y|^2 = 1.
     Modes as in `BatchNorm2d`, formulas and sources in `ops.whitening_norm`.
     """

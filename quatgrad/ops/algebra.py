@@ -2,8 +2,8 @@
 
     multiply conjugate norm inverse normalize exp log sqrt power general_power rotate slerp matmul
 
-A quaternion is a point of R^4 and the gradient is that of real analysis, finite at the identity;
-at zero, and where log and sqrt jump on the negative real axis, each says its rule.
+A quaternion is a point of R^4, with the gradient of real analysis, finite at the identity. At zero,
+and where log and sqrt jump on the negative real axis, each operation states its rule.
 """
 
 from __future__ import annotations

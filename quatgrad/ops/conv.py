@@ -1,8 +1,8 @@
 """Linear layers and convolutions, on channels-last maps; `hamilton` makes quaternions of them.
 
-The kernels know windows, strides and zero padding. The rest is made of that: other paddings are
-written around the map first, groups are convolutions side by side, and a dilated convolution is
-a plain one on every phase of the map.
+The kernels know windows, strides and zero padding. The rest is made from these. Other paddings are
+written around the map first. Groups are convolutions side by side. A dilated convolution is a plain
+one on every phase of the map.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Conv(Function):
         return dx, dw
 
     def operands(self, x: Array) -> list[Array]:
-        """The blocks of a map as products read them; for all products in which they stand."""
+        """The blocks of a map, cast once for all products that read them."""
         return [kernel("cast_input")(a) for a in self.split(x)]
 
     def split(self, x: Array) -> list[Array]:
@@ -66,8 +66,8 @@ class Conv(Function):
 class ConvTranspose(Conv):
     """y[n, i s + u - pad, j s + v - pad, q] = the sum of all x[n,i,j,p] w[u,v,p,q] sent there.
 
-    The adjoint of the `Conv` from Q to P channels with the weight `adjoint(w)`: its forward is
-    that one's dx, and its dx that one's forward.
+    The adjoint of a `Conv` from Q to P channels with the weight `adjoint(w)`: forward is the dx of
+    that `Conv`, and dx is its forward.
     """
 
     def forward(self, x, w):
@@ -167,10 +167,10 @@ def convolve(op: type[Conv], x: Tensor, w: Tensor, b: Tensor | None, window: Con
 
 
 def _dilated(conv: Conv, x: Tensor, w: Tensor, dilation: Pair) -> Tensor:
-    """The convolution whose window takes every d-th pixel, by those that take every pixel.
+    """A convolution whose window takes every d-th pixel, from convolutions that take every pixel.
 
-    All pixels that an output looks at have their own row and column modulo d: the phases of x are
-    maps without dilation, and become images of one batch. Strides are left to the caller.
+    All pixels that one output sees have the same row and the same column modulo d. So each phase of
+    x is a map without dilation, and all phases are images of one batch. The caller applies strides.
     """
     (N, H, W, C), (U, V), (d, e) = x.shape, window_of(w), dilation
     x = pad(x, ((0, 0), (0, -H % d), (0, -W % e), (0, 0)))  # whole phases: (N, d h, e v, C)
