@@ -28,9 +28,9 @@ import numpy as np
 
 from checkers import lesson06 as check
 from quatgrad import Tensor, models
+from quatgrad.costs import costs
 from quatgrad.kernels import gemm, reference
 from quatgrad.kernels.reference import HAMILTON
-from quatgrad.models.costs import costs
 from quatgrad.nn import Linear, QLinear
 
 plt.style.use("quatgrad.style")

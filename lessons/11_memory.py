@@ -33,8 +33,8 @@ import numpy as np
 
 from checkers import lesson11 as check
 from quatgrad import Function, Tensor, data, models, no_grad, set_backend
+from quatgrad.costs import _activation_bytes, costs
 from quatgrad.errors import GraphError
-from quatgrad.models.costs import _activation_bytes, costs
 from quatgrad.ops import cross_entropy, relu
 
 plt.style.use("quatgrad.style")

@@ -31,9 +31,9 @@ import numpy as np
 
 from checkers import lesson14 as check
 from quatgrad import data, models, set_backend
+from quatgrad.costs import costs
 from quatgrad.lth import Rule, Ticket, full_masks, rewind
 from quatgrad.lth.prune.rule import prune
-from quatgrad.models.costs import costs
 from quatgrad.paper.claims import judge
 from quatgrad.paper.published import published
 from quatgrad.train import Recipe, train

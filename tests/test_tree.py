@@ -25,7 +25,7 @@ FLOORS = {
         "quaternion",
         "ops",
         "nn",
-        "models flat_parameters",
+        "models flat_parameters costs",
         "optim",
         "data step_graphs",
         "train",

@@ -6,7 +6,7 @@ import numpy as np
 
 from checkers.judging import Wrong, agree, exercise
 from quatgrad import Tensor, models, use_backend
-from quatgrad.models.costs import costs
+from quatgrad.costs import costs
 from quatgrad.nn import Linear, ReLU, Sequential
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from checkers.judging import Wrong, agree, exercise
-from quatgrad.models.costs import costs
+from quatgrad.costs import costs
 from quatgrad.nn import Conv2d, QConv2d
 from quatgrad.paper.published import published
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from quatgrad import models
+from quatgrad.costs import costs
 from quatgrad.errors import OptionError, QuatgradError
 from quatgrad.lth.command.cli import Parser
-from quatgrad.models.costs import costs
 from quatgrad.paper.published import rows
 
 ALGEBRAS = ("real", "quaternion")

@@ -12,6 +12,7 @@ import msgspec
 
 from quatgrad import __version__
 from quatgrad.backend import get_backend, get_precision
+from quatgrad.costs import costs
 from quatgrad.data import Dataset
 from quatgrad.errors import OptionError
 from quatgrad.lth.search import selection
@@ -23,7 +24,6 @@ from quatgrad.lth.store.stage import Stage, early_path
 from quatgrad.lth.ticket.checks import check_pruned, check_pruning, check_start, check_unchanged
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket, digest
-from quatgrad.models.costs import costs
 from quatgrad.nn import Buffer, Module
 from quatgrad.optim import Optimizer
 from quatgrad.train import Epoch, Recipe, TrainState, train_steps

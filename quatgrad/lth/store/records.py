@@ -104,7 +104,7 @@ class StageFile(File, frozen=True, kw_only=True):
 
 
 class CostsRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the pruned network costs: `models.costs.Costs`."""
+    """What the pruned network costs: `quatgrad.costs.Costs`."""
 
     weights: Count
     parameters: Count

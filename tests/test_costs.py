@@ -5,10 +5,10 @@ import pytest
 from blank_nets import blank
 
 from quatgrad import Tensor, models, nn, no_grad
+from quatgrad.costs import costs
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.lth import full_masks, prune_by_magnitude
 from quatgrad.lth.ticket.mask_constraint import set_mask
-from quatgrad.models.costs import costs
 
 ALGEBRAS = pytest.mark.parametrize("algebra", ["real", "quaternion"])
 RNG = np.random.default_rng(0)
