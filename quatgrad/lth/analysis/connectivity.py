@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quatgrad.autograd import Tensor, no_grad
-from quatgrad.data import Dataset, Split, test_batches
+from quatgrad.data import Dataset, test_batches
 from quatgrad.errors import OptionError
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket
@@ -41,11 +41,10 @@ def line(
     one: Ticket,
     other: Ticket,
     dataset: Dataset,
-    split: Split | None = None,
     points: int = 11,
     batch_size: int = 256,
 ) -> Line:
-    """(1 - t) one + t other at `points` shares t from 0 to 1, on the test images or `split`.
+    """(1 - t) one + t other at `points` shares t from 0 to 1, on the test images.
 
     Weights alive in either end are alive between. Running statistics do not interpolate: at each
     point, the ends too, they are estimated anew, as means over the training images (no
@@ -64,7 +63,7 @@ def line(
         }
         rewind(model, Ticket(masks, state))
         estimate_statistics(model, dataset, batch_size)
-        loss, accuracy = evaluate(model, split or dataset.test, dataset, batch_size)
+        loss, accuracy = evaluate(model, dataset.test, dataset, batch_size)
         losses.append(loss)
         errors.append(1 - accuracy)
     return Line(shares, errors, losses)
@@ -81,8 +80,8 @@ def stability(
 ) -> Line:
     """The line between two trainings from one ticket, whose images come in two orders.
 
-    `seeds` are those of order and augmentation; `history` the epochs that the ticket's state has
-    behind it. It costs two trainings.
+    `seeds` are those of order and augmentation; `history` are the epochs that the ticket's state
+    was trained for. It costs two trainings.
     """
     ends = []
     for seed in seeds:
@@ -105,7 +104,7 @@ def estimate_statistics(model: Module, dataset: Dataset, batch_size: int = 256) 
     norms = [m for _, m in model.named_modules() if isinstance(m, BatchNorm2d | QBatchNorm2d)]
     if not norms:
         return
-    with _momenta_kept(norms), no_grad():
+    with _restored_momenta(norms), no_grad():
         training = model.training
         model.eval()
         for norm in norms:
@@ -118,7 +117,7 @@ def estimate_statistics(model: Module, dataset: Dataset, batch_size: int = 256) 
 
 
 @contextmanager
-def _momenta_kept(norms: list[BatchNorm2d | QBatchNorm2d]) -> Iterator[None]:
+def _restored_momenta(norms: list[BatchNorm2d | QBatchNorm2d]) -> Iterator[None]:
     momenta = [norm.momentum for norm in norms]
     try:
         yield

@@ -53,7 +53,7 @@ def _stage(folder: Path, right: Counter[str]) -> None:
     right["keys that follow from content and parents"] += 1
     checksums = read_done(folder)
     for name in sorted({*checksums, "stage.json", "record.json", "checks.json", "end.npz"}):
-        files.read_sealed(folder / name, checksums)
+        files.read_final(folder / name, checksums)
         right["files with the checksum they were finished with"] += 1
     record, end = read_record(folder), read_end(folder)
     if record.made_from != stage.made_from():

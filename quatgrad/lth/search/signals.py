@@ -11,7 +11,7 @@ from quatgrad.backend import notice
 
 
 class Interrupted(KeyboardInterrupt):
-    """The process was asked to end by the signal `number`; `saved` says what was saved."""
+    """The signal `number` ended the process; `saved` says what was saved."""
 
     def __init__(self, number: int, saved: str = ""):
         super().__init__(number)
@@ -34,22 +34,25 @@ def handled(handler: Callable[[int], None]) -> Iterator[None]:
 
 
 def at_once(number: int) -> None:
-    """A handler that ends whatever is done."""
+    """A handler that ends the process at once."""
     raise Interrupted(number)
 
 
 @contextmanager
 def remembered() -> Iterator[list[int]]:
-    """Signals are put on a list, for whoever is at work in the block; the second ends at once."""
-    asked: list[int] = []
+    """In the block, a first signal is only put on the list; a second one ends the process at once.
+
+    The code of the block reads the list, saves its work, and stops.
+    """
+    stop_requests: list[int] = []
 
     def remember(number: int) -> None:
-        if asked:
+        if stop_requests:
             raise Interrupted(number)
-        asked.append(number)
+        stop_requests.append(number)
         notice("stopping after this step (a second signal: at once)")
 
     with handled(remember):
-        yield asked
-    if asked:
-        raise Interrupted(asked[0], "a finished level")
+        yield stop_requests
+    if stop_requests:
+        raise Interrupted(stop_requests[0], "a finished level")

@@ -3,7 +3,7 @@
 runs/
     digits-resnet8-1a2b3c4d/   an experiment
         config.json            what was run: every option that changes the numbers
-        accuracy.png .svg      the picture; comparison.csv the table behind it
+        accuracy.png .svg      the picture; comparison.csv has its numbers
         analysis/              what `analyse` found, in numbers and pictures
         trial0/, trial1/ ...   seed, seed + 1, ...
             real/, quaternion/, half/, real-shuffled/ ...
@@ -13,7 +13,7 @@ runs/
         dense-resnet8-real-5e0c...
         level_01-resnet8-real-9b1f...
 
-Searches that need the same training link to the same stage, and it is trained once.
+Searches that need the same training have links to one stage. It is trained once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DONE = "done"  # the last file of a directory that is finished
 
 
 def prepare_directory(path: Path, option: str = "--out") -> None:
-    """Make the directory that `option` asked for, and prove that files can be written there."""
+    """Make the directory that `option` names, and prove that files can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = temporary_path(path / "probe")
@@ -146,7 +146,7 @@ def is_final(directory: Path) -> bool:
     return (directory / DONE).exists()
 
 
-def read_sealed(path: Path, checksums: Mapping[str, str]) -> bytes:
+def read_final(path: Path, checksums: Mapping[str, str]) -> bytes:
     """A file of a finished directory; `RunError` if it is not the file that was finished."""
     content = read(path)
     if path.name not in checksums:

@@ -12,8 +12,9 @@
         checks.json      what was checked, when, and how often
         done             the checksums of these; written last: without it a stage is not finished
 
-Equal keys are equal work: whoever comes second finds it done. Parameters at their default are not
-part of a key, so that a new option does not move old stages; nor is where it was computed.
+Equal keys are equal work: the second search that needs a stage finds it finished. Parameters at
+their default are not part of a key. So a new option does not change old keys. The backend is not
+part of a key either.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def read_end(path: Path) -> Ticket:
 
 def _finished(path: Path) -> tuple[bytes, Path]:
     """A file of a finished stage, and its path."""
-    return files.read_sealed(path, read_done(path.parent)), path
+    return files.read_final(path, read_done(path.parent)), path
 
 
 def non_default(options: Any, without: Container[str] = ()) -> dict[str, Any]:
