@@ -10,7 +10,7 @@ Which kernels a backend uses is said in `quatgrad.kernels.registry`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -24,6 +24,9 @@ PRECISIONS = {
     "tf32": "round the factors to 11 bits and add in float32: several times faster",
     "bf16": "round factors, results and maps between to 8 bits, add in float32: faster still",
 }
+
+#: Raises `BackendError` unless this machine can run a backend; quatgrad.kernels attaches it.
+check: Callable[[str], None] = lambda name: None  # noqa: E731
 
 _backend = "numba"
 _precision = "float32"
@@ -42,8 +45,7 @@ def set_backend(name: str) -> None:
     global _backend
     if name not in BACKENDS:
         raise BackendError(unknown("backend", name, BACKENDS))
-    if name == "cupy":
-        _require_gpu()
+    check(name)
     _backend = name
 
 
@@ -57,40 +59,6 @@ def use_backend(name: str) -> Iterator[None]:
         yield
     finally:
         _backend = previous
-
-
-def _require_gpu() -> None:
-    """Raise one clear line unless CuPy is installed, finds a GPU and can compile for it."""
-    advice = "or choose --backend numba (fast on a CPU)"
-    try:
-        import cupy
-    except ImportError as error:
-        raise BackendError(
-            "backend cupy: CuPy is not installed; run pip install 'quatgrad[cuda12]' "
-            f"(or [cuda13]) on a machine with an NVIDIA GPU, {advice}"
-        ) from error
-    runtime = cupy.cuda.runtime
-    major = runtime.runtimeGetVersion() // 1000
-    try:
-        count = runtime.getDeviceCount()
-    except runtime.CUDARuntimeError as error:
-        reason = str(error)
-        if 0 < (driver := runtime.driverGetVersion() // 1000) < major:
-            reason = (
-                f"this CuPy is for CUDA {major}, the driver for CUDA {driver}: update the driver, "
-                f"or pip uninstall cupy-cuda{major}x and pip install 'quatgrad[cuda{driver}]'"
-            )
-        raise BackendError(f"backend cupy: no usable NVIDIA GPU ({reason}), {advice}") from error
-    if count == 0:
-        raise BackendError(f"backend cupy: this machine has no NVIDIA GPU; {advice[3:]}")
-    try:
-        cupy.ones(1).item()  # takes CUDA's compiler and headers, which CuPy alone does not bring
-    except (RuntimeError, OSError, ImportError) as error:
-        line = str(error).strip().partition("\n")[0]
-        raise BackendError(
-            f"backend cupy: CuPy cannot compile for the GPU ({type(error).__name__}: {line}); "
-            f"run pip install 'quatgrad[cuda{major}]', which brings what it needs, {advice}"
-        ) from error
 
 
 def get_precision() -> str:

@@ -16,6 +16,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
+from quatgrad import backend
 from quatgrad.backend import get_backend
 from quatgrad.errors import BackendError, unknown
 
@@ -47,10 +48,19 @@ def kernels_of(rung: str) -> dict[str, Kernel]:
     return _kernels[rung]
 
 
+def _check(name: str) -> None:
+    """Raise `BackendError` unless this machine can run a backend: for a GPU, its rung knows."""
+    if name == "cupy":
+        import_module(f"quatgrad.kernels.{LADDERS[name][0]}").require_gpu()
+
+
+backend.check = _check
+
+
 def ladder() -> tuple[str, ...]:
     """The rungs to look at, best first: the backend's, or what `use_kernels` chose."""
-    backend = get_backend()
-    return _chosen[1] if _chosen and _chosen[0] == backend else LADDERS[backend]
+    name = get_backend()
+    return _chosen[1] if _chosen and _chosen[0] == name else LADDERS[name]
 
 
 def kernel(name: str) -> Kernel:

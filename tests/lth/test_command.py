@@ -362,11 +362,11 @@ def test_a_width_that_only_the_real_network_can_have(call):
 
 
 def test_no_gpu(call, out):
-    from quatgrad.backend import _require_gpu
     from quatgrad.errors import BackendError
+    from quatgrad.kernels.cupy_gpu.device import require_gpu
 
     try:
-        _require_gpu()
+        require_gpu()
     except BackendError:
         assert_one_clear_line(call("--backend", "cupy"), "backend cupy", "--backend numba")
         assert not out.exists()
