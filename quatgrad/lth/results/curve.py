@@ -27,7 +27,7 @@ def area(records: Sequence[Record], low: float, high: float) -> float:
     w, y = (np.array(x, np.float64) for x in zip(*sorted(levels.items()), strict=True))
     if not w[0] <= low < high <= w[-1]:
         raise OptionError(
-            f"area: the curve goes from {w[0]:g} to {w[-1]:g} weights; got {low:g} to {high:g}"
+            f"area: {low:g} to {high:g} weights are not inside a curve from {w[0]:g} to {w[-1]:g}"
         )
     inside = w[(w > low) & (w < high)]
     x = np.log(np.array([low, *inside, high]))
