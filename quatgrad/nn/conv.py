@@ -52,15 +52,12 @@ class Convolution(Module):
         init: init.Initialiser | None,
     ) -> None:
         """Draw the weight for P real channels in and Q out; the bias starts at 0."""
-        self.window, lead = window, (4,) if self.components == 4 else ()
-        bias_or_none = zeros(Q) if bias else None
-        if self.components == 4:
-            P, Q = quaternions(window.op, P, Q)
-        check_groups(window.op, window.groups, P, Q)
-        draw = init or self.default_init
-        weight = draw(rng, (*lead, *window.size, P // window.groups, Q))
-        self.weight = Parameter(weight, components=self.components)
-        self.bias = bias_or_none
+        lead = (4,) if self.components == 4 else ()
+        p, q = quaternions(window.op, P, Q) if lead else (P, Q)
+        check_groups(window.op, window.groups, p, q)
+        weight = (init or self.default_init)(rng, (*lead, *window.size, p // window.groups, q))
+        self.window, self.weight = window, Parameter(weight, components=self.components)
+        self.bias = zeros(Q) if bias else None
 
     def extra_repr(self) -> str:
         """Channels, window and bias, and the options that are not as usual."""

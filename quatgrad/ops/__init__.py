@@ -30,8 +30,8 @@ from quatgrad import autograd
 from quatgrad.arrays import BFLOAT16_BITS, Array
 from quatgrad.autograd import Tensor
 from quatgrad.kernels import registry
+from quatgrad.ops import activation, arithmetic, reduce, shape
 from quatgrad.ops import algebra as algebra
-from quatgrad.ops import arithmetic, reduce, shape
 from quatgrad.ops.activation import dropout, gelu, leaky_relu, modrelu, relu, sigmoid, softmax, tanh
 from quatgrad.ops.arithmetic import absolute, clip, exp, log, matmul, power, sqrt, where
 from quatgrad.ops.conv import conv2d, conv_transpose2d, linear
@@ -59,29 +59,28 @@ from quatgrad.ops.shape import (
     transpose,
 )
 
-OPERATORS = {
-    "__add__": arithmetic.add,
-    "__radd__": lambda a, b: arithmetic.add(b, a),
-    "__sub__": arithmetic.sub,
-    "__rsub__": lambda a, b: arithmetic.sub(b, a),
-    "__mul__": arithmetic.mul,
-    "__rmul__": lambda a, b: arithmetic.mul(b, a),
-    "__truediv__": arithmetic.div,
-    "__rtruediv__": lambda a, b: arithmetic.div(b, a),
-    "__pow__": arithmetic.power,
-    "__rpow__": lambda a, b: arithmetic.power(b, a),
-    "__matmul__": arithmetic.matmul,
-    "__rmatmul__": lambda a, b: arithmetic.matmul(b, a),
+#: a + b is Tensor.__add__, and 1 + b is Tensor.__radd__.
+BINARY = {
+    "add": arithmetic.add,
+    "sub": arithmetic.sub,
+    "mul": arithmetic.mul,
+    "truediv": arithmetic.div,
+    "pow": arithmetic.power,
+    "matmul": arithmetic.matmul,
+}
+OTHERS = {
     "__neg__": arithmetic.neg,
     "__getitem__": shape.getitem,
     "T": property(shape.transpose),
     "abs": arithmetic.absolute,
 }
-METHODS = (
-    *(arithmetic.exp, arithmetic.log, arithmetic.sqrt, arithmetic.clip),
-    *(shape.reshape, shape.transpose, shape.flatten),
-    *(reduce.sum, reduce.mean, reduce.var, reduce.max, relu),
-)
+#: Operations that are methods of the same name: x.exp().
+METHODS = {
+    arithmetic: "exp log sqrt clip",
+    shape: "reshape transpose flatten",
+    reduce: "sum mean var max",
+    activation: "relu",
+}
 
 
 def _comparison(name: str) -> Callable[[Tensor, Any], Any]:
@@ -103,10 +102,14 @@ def _upcast(a: Array) -> Array:
     return registry.kernel("upcast")(a) if a.dtype == BFLOAT16_BITS else a
 
 
-for _name, _method in OPERATORS.items():
-    setattr(Tensor, _name, _method)
-for _method in METHODS:
-    setattr(Tensor, _method.__name__, _method)
+for _name, _f in BINARY.items():
+    setattr(Tensor, f"__{_name}__", _f)
+    setattr(Tensor, f"__r{_name}__", lambda a, b, f=_f: f(b, a))
+for _name, _member in OTHERS.items():
+    setattr(Tensor, _name, _member)
+for _module, _names in METHODS.items():
+    for _name in _names.split():
+        setattr(Tensor, _name, getattr(_module, _name))
 for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, _name, _comparison(_name))
 autograd.add, autograd.upcast = _add, _upcast
