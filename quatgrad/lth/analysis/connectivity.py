@@ -7,8 +7,7 @@ to it trains to what it was found for. Frankle et al., arXiv:1912.05671.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,23 +103,18 @@ def estimate_statistics(model: Module, dataset: Dataset, batch_size: int = 256) 
     norms = [m for _, m in model.named_modules() if isinstance(m, BatchNorm2d | QBatchNorm2d)]
     if not norms:
         return
-    with _restored_momenta(norms), no_grad():
-        training = model.training
-        model.eval()
-        for norm in norms:
-            norm.train()
-        for b, (images, _) in enumerate(test_batches(dataset.train, dataset.encode, batch_size), 1):
-            for norm in norms:
-                norm.momentum = 1 / b
-            model(Tensor(images))
-        model.train(training)
-
-
-@contextmanager
-def _restored_momenta(norms: list[BatchNorm2d | QBatchNorm2d]) -> Iterator[None]:
-    momenta = [norm.momentum for norm in norms]
+    momenta, training = [norm.momentum for norm in norms], model.training
+    model.eval()
+    for norm in norms:
+        norm.train()
     try:
-        yield
+        with no_grad():
+            parts = test_batches(dataset.train, dataset.encode, batch_size)
+            for b, (images, _) in enumerate(parts, 1):
+                for norm in norms:
+                    norm.momentum = 1 / b
+                model(Tensor(images))
     finally:
+        model.train(training)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.random import Generator
 
 from quatgrad.lth.ticket.ticket import State, Ticket
 
+Components = Mapping[str, int]
+
 #: control(ticket, components of each weight, another network's first state, draws) -> ticket
-Control = Callable[[Ticket, Mapping[str, int], State, np.random.Generator], Ticket]
+Control = Callable[[Ticket, Components, State, Generator], Ticket]
 
 
-def reinitialised(
-    ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
-) -> Ticket:
+def reinitialised(ticket: Ticket, components: Components, fresh: State, rng: Generator) -> Ticket:
     """The same mask over other initial weights, with a new optimizer: was it the mask alone?
 
     The weights are untrained. So a search trains them for all its epochs, also where the ticket is
@@ -28,9 +29,7 @@ def reinitialised(
     return replace(ticket, state=fresh, optimizer_state={})
 
 
-def shuffled(
-    ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
-) -> Ticket:
+def shuffled(ticket: Ticket, components: Components, fresh: State, rng: Generator) -> Ticket:
     """The same weights under a mask shuffled in each component tensor: was it the count alone?
 
     This is the random mask of equal counts, too: shuffled uniformly, any mask becomes each mask of
@@ -44,9 +43,7 @@ def shuffled(
     return replace(ticket, masks=masks)
 
 
-def shuffled_whole(
-    ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
-) -> Ticket:
+def shuffled_whole(ticket: Ticket, components: Components, fresh: State, rng: Generator) -> Ticket:
     """As `shuffled`, but quaternions move as they are: was it which components go together?
 
     The number of quaternions of each of the 16 patterns stays. Where whole quaternions were
@@ -59,9 +56,7 @@ def shuffled_whole(
     return replace(ticket, masks=masks)
 
 
-def signs(
-    ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
-) -> Ticket:
+def signs(ticket: Ticket, components: Components, fresh: State, rng: Generator) -> Ticket:
     """w0 <- sign(w0) sqrt(mean w0^2) of its tensor: were it the signs alone?
 
     Source: Zhou et al., "Deconstructing lottery tickets", arXiv:1905.01067.
@@ -74,9 +69,7 @@ def signs(
     return replace(ticket, state={**ticket.state, **flat})
 
 
-def mask_transfer(
-    ticket: Ticket, components: Mapping[str, int], fresh: State, rng: np.random.Generator
-) -> Ticket:
+def mask_transfer(ticket: Ticket, components: Components, fresh: State, rng: Generator) -> Ticket:
     """The mask that another seed found, over the weights of this seed: does it fit them alone?
 
     `reinitialised` has the same kind of ticket, but sees the images in the order of the mask's
