@@ -1,4 +1,4 @@
-"""What every function of the algebra asks of its arguments."""
+"""Checks of arguments, which all functions of the algebra share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def check_array(name: str, x: Array) -> None:
     if array_module(x) is np and not isinstance(x, np.ndarray):
         raise DTypeError(
             f"{name}: takes a NumPy or CuPy array; got a {type(x).__name__} (of a list make "
-            "np.array(q, np.float32), and for Tensors there is quatgrad.ops)"
+            "np.array(q, np.float32); for Tensors use quatgrad.ops)"
         )
     check_dtype(x.dtype, f"{name}: the array")
 
 
 def check(name: str, q: Array) -> None:
-    """Raise unless q is such an array whose last axis has size 4."""
+    """Raise unless q is an array of quaternions: (..., 4), float32 or float64."""
     check_array(name, q)
     if q.ndim == 0 or q.shape[-1] != 4:
         raise ShapeError(

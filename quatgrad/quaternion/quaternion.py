@@ -5,8 +5,8 @@
     (-2 + 1i + 4j - 3k, np.float32(1.0), 1 - 2i - 3j - 4k)
 
 A `Quaternion` is one array of components (..., 4), of NumPy or CuPy, and nothing else; each
-operation is a function of `quatgrad.quaternion` on it. Tensors, which have gradients, are another
-thing: see `quatgrad.ops`.
+operation is a function of `quatgrad.quaternion` on it. For gradients use Tensors: see
+`quatgrad.ops`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from quatgrad.quaternion.rotations import rotate, same_dtype, to_rotation_matrix
 
 
 def _operators(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """An operator's methods, such as __add__ and __radd__: the ufunc, for operands we know."""
+    """The two methods of an operator, such as __add__ and __radd__, from its ufunc."""
 
     def forward(self: Quaternion, other: Any) -> Any:
         return ufunc(self, other) if _is_operand(other) else NotImplemented
@@ -39,7 +39,7 @@ def _operators(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]
 
 
 def _part(index: Any, doc: str) -> property:
-    """Some components of every quaternion: a view to read, and a place to write to."""
+    """A property: some components of every quaternion, as a view that can be written to."""
 
     def read(self: Quaternion) -> Array:
         return self.components[..., index]
@@ -65,10 +65,10 @@ class Quaternion:
     p + q, p - q, p * q, p / q = p q^-1, q ** t, ~q = conjugate, abs(q), -q, p == q (an array of
     bool), p @ q of matrices. The other operand may be a number, or an array of real numbers of
     q's shape; float32 and float64 arrays do not mix. The ufuncs of these operators and np.exp,
-    log, sqrt, square, reciprocal, conjugate, isfinite, isnan, isinf work on quaternions, as do
-    np.concatenate, stack, sum, mean, copy, shape, ndim, size; any other function of NumPy raises
-    a TypeError, since it would mean the components: hand it those. np.save and np.savez do write
-    the components, for Quaternion(np.load(file)); pickle and copy keep the class.
+    log, sqrt, square, reciprocal, conjugate, isfinite, isnan, isinf work on quaternions, and so do
+    np.concatenate, stack, sum, mean, copy, shape, ndim, size. Any other function of NumPy raises a
+    TypeError: call it with q.components. np.save and np.savez write the components, which
+    Quaternion(np.load(file)) reads; pickle and copy keep the class.
     """
 
     __slots__ = ("components",)
@@ -360,7 +360,7 @@ def _pair(p: Any, q: Any) -> tuple[Array, Array]:
 
 
 def _index(index: Any) -> tuple[Any, ...]:
-    """The index of the components: the last axis is not ours to pick from."""
+    """The same index for the components: all of their last axis."""
     index = index if isinstance(index, tuple) else (index,)
     here = any(i is Ellipsis for i in index)
     return (*index, slice(None)) if here else (*index, Ellipsis, slice(None))

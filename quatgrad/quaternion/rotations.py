@@ -5,8 +5,8 @@ seen from the tip of u; angles are in radians. q and s q are the same rotation f
 so all functions take q of any size and either sign. Rotations compose from right to left, as
 matrices do: rotate(p q, v) = rotate(p, rotate(q, v)).
 
-Zero is no rotation: it gives NaN, as NaN does, without a warning. An infinite q turns as its
-direction does (see `normalize`).
+Zero is no rotation: zero and NaN give NaN, without a warning. An infinite q gives the rotation of
+its direction (see `normalize`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def rotate(q: Array, v: Array) -> Array:
 
 
 def rotor(q: Array) -> Array:
-    """q / |q|, as `normalize`, but zero, which is no rotation, gives NaN; (..., 4) -> (..., 4)."""
+    """q / |q| as by `normalize`, but NaN for zero, which is no rotation; (..., 4) -> (..., 4)."""
     r = normalize(q)
     return array_module(q).where((r == 0).all(axis=-1, keepdims=True), r.dtype.type("nan"), r)
 
@@ -47,7 +47,7 @@ def rotor(q: Array) -> Array:
 def upper(q: Array) -> Array:
     """q or -q, with w >= 0: one of the two quaternions of a rotation; (..., 4) -> (..., 4).
 
-    Of the half turns, w = 0, the one whose first component that is not 0 is positive.
+    For half turns (w = 0) the first component that is not 0 is positive.
     """
     xp = array_module(q)
     first = xp.take_along_axis(q, (q != 0).argmax(axis=-1)[..., None], axis=-1)
@@ -68,12 +68,12 @@ def to_rotation_matrix(q: Array) -> Array:
     xp = array_module(q)
     w, x, y, z = xp.ascontiguousarray(xp.moveaxis(r, -1, 0))
     s = 2 / norm2(r)
-    entries = (
-        1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y),
-        s * (x * y + w * z), 1 - s * (x * x + z * z), s * (y * z - w * x),
-        s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y),
-    )  # fmt: skip
-    return xp.stack(entries, axis=-1).reshape(*q.shape[:-1], 3, 3)
+    rows = (
+        (1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)),
+        (s * (x * y + w * z), 1 - s * (x * x + z * z), s * (y * z - w * x)),
+        (s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y)),
+    )
+    return xp.stack(sum(rows, ()), axis=-1).reshape(*q.shape[:-1], 3, 3)
 
 
 def from_rotation_matrix(R: Array) -> Array:
@@ -123,13 +123,13 @@ def _davenport(R: Array) -> Array:
     """K of `from_rotation_matrix`: (..., 3, 3) -> (..., 4, 4), symmetric, of trace 0."""
     xp = array_module(R)
     (a, b, c), (d, e, f), (g, h, i) = (xp.moveaxis(row, -1, 0) for row in xp.moveaxis(R, -2, 0))
-    entries = (
-        a + e + i, h - f, c - g, d - b,
-        h - f, a - e - i, b + d, c + g,
-        c - g, b + d, e - a - i, f + h,
-        d - b, c + g, f + h, i - a - e,
-    )  # fmt: skip
-    return xp.stack(entries, axis=-1).reshape(*R.shape[:-2], 4, 4)
+    rows = (
+        (a + e + i, h - f, c - g, d - b),
+        (h - f, a - e - i, b + d, c + g),
+        (c - g, b + d, e - a - i, f + h),
+        (d - b, c + g, f + h, i - a - e),
+    )
+    return xp.stack(sum(rows, ()), axis=-1).reshape(*R.shape[:-2], 4, 4)
 
 
 def top_eigenvector(K: Array) -> Array:
