@@ -43,6 +43,7 @@ from matplotlib.style import context
 from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
+from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.models import create, resnet
 from quatgrad.models.algebra import Layers
 from quatgrad.ops import cross_entropy
@@ -127,16 +128,7 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "relu_dx": lambda x, y, P, c, eps: (1 - x, x),
     "sgd": lambda x, y, P, c, eps: (x.copy(), 1 - x, 0 * x, LR, 0.9, True, 5e-4),
     "adam": lambda x, y, P, c, eps: (
-        x.copy(),
-        1 - x,
-        0 * x,
-        0 * x,
-        1,
-        LR,
-        (0.9, 0.999),
-        1e-8,
-        5e-4,
-        False,
+        *(x.copy(), 1 - x, 0 * x, 0 * x, 1, LR, AdamRule((0.9, 0.999), 1e-8, 5e-4, False)),
     ),
     "conv2d": lambda x, *_: (x, same_width(x)[0], *WINDOW[1:]),
     "conv2d_dx": lambda x, *_: (x, same_width(x)[0], x.shape, *WINDOW[1:]),

@@ -45,6 +45,7 @@ from quatgrad.data.encode import make_colour_encode
 from quatgrad.errors import BackendError, QuatgradError
 from quatgrad.kernels import reference, use_kernels
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
+from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.kernels.registry import kernel, kernels_of
 from quatgrad.models import resnet
 from quatgrad.nn import Module
@@ -81,7 +82,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
     half, winner = normal(N, H // 2, H // 2, C), reference.max_pool(x, *HALVE)[1]
     p, q = normal(1000, 4), normal(1000, 4, seed=1)
     X, G, W = normal(N, C), normal(N, C, seed=1), normal(4, C // 4, C // 4)
-    numbers = (0.1, 0.9, True, 5e-4)
+    numbers, rule = (0.1, 0.9, True, 5e-4), AdamRule((0.9, 0.999), 1e-8, 0.1, True)
     rng = np.random.default_rng(0)
     labels, moves = rng.integers(0, N, N), rng.integers(-4, 5, (N, 3)).astype(np.int32)
     images, alive = rng.integers(0, 256, (N, H, H, 3)).astype(np.uint8), -(g < 0).astype(np.uint32)
@@ -115,7 +116,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "accumulate_metrics": (np.zeros(2), dots, labels, one),
         "sgd_masked": (x, g, normal(*x.shape, seed=6), alive, one, *numbers[1:]),
         "sgd": (x, g, normal(*x.shape, seed=6), *numbers),
-        "adam": (x, g, normal(*x.shape, seed=6), x * x, 3, 1e-3, (0.9, 0.999), 1e-8, 0.1, True),
+        "adam": (x, g, normal(*x.shape, seed=6), x * x, 3, 1e-3, rule),
         "quaternion_divide": (p, q),
         "quaternion_rotate": (p, q[:, 1:]),
         "quaternion_power": (p, q[:, 0]),

@@ -25,6 +25,7 @@ from quatgrad.autograd import Parameter
 from quatgrad.backend import get_backend
 from quatgrad.errors import OptionError
 from quatgrad.flat_parameters import FlatParameters, is_possible
+from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.kernels.registry import kernel
 
 
@@ -142,8 +143,8 @@ class Adam(Optimizer):
             state.update(m=xp.zeros_like(w), v=xp.zeros_like(w), t=0)
         state["t"] += 1
         # m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr m^ / (sqrt(v^) + eps)
-        moments, options = (state["m"], state["v"]), (self.weight_decay, self.decoupled)
-        kernel("adam")(w, g, *moments, state["t"], lr, self.betas, self.eps, *options)
+        rule = AdamRule(self.betas, self.eps, self.weight_decay, self.decoupled)
+        kernel("adam")(w, g, state["m"], state["v"], state["t"], lr, rule)
 
 
 def AdamW(  # noqa: N802

@@ -4,8 +4,6 @@ A convolution is its patches, laid out as the rows of a matrix, times the weight
 layer is the real layer of its expanded weight, and its weight gradient is folded back.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -8,8 +8,6 @@ If the best rung has no such kernel, the next one down is asked; `reference` has
 `use_kernels("reference")` chooses a lower rung by hand, for a lesson or to find a bug.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache

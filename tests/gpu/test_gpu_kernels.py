@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from quatgrad.arrays import BFLOAT16_BITS, asarray, to_numpy
 from quatgrad.kernels import cupy_gpu, reference
 from quatgrad.kernels.cupy_gpu import cudnn, norm
+from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.kernels.registry import kernels_of
 
 LADDER = Path(__file__).parent.parent / "kernels" / "test_ladder.py"
@@ -64,9 +65,9 @@ def test_every_kernel_of_the_fast_rung_is_compared():
 STEPS = {
     "sgd": [(0.1, 0.0, False, 0.0), (0.1, 0.9, False, 1e-3), (0.05, 0.9, True, 5e-4)],
     "adam": [
-        (1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False),
-        (2, 1e-3, (0.9, 0.999), 1e-8, 0.01, False),
-        (100, 1e-3, (0.9, 0.999), 1e-8, 0.01, True),
+        (1, 1e-3, AdamRule((0.9, 0.999), 1e-8, 0.0, False)),
+        (2, 1e-3, AdamRule((0.9, 0.999), 1e-8, 0.01, False)),
+        (100, 1e-3, AdamRule((0.9, 0.999), 1e-8, 0.01, True)),
     ],
 }
 

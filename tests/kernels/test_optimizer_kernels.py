@@ -5,6 +5,7 @@ import pytest
 
 from quatgrad.kernels import numba_cpu, reference
 from quatgrad.kernels.numba_cpu.layers.optimizer import SHARE
+from quatgrad.kernels.reference.optimizer import AdamRule
 
 SIZES = [(), (1,), (4, 3, 5), (2 * SHARE + 3,)]
 SGD = [(0.1, 0.0, False, 0.0), (0.1, 0.9, False, 1e-3), (0.05, 0.9, True, 5e-4)]
@@ -54,7 +55,7 @@ def test_sgd(shape, dtype, how, numbers):
 def test_adam(shape, dtype, how, decay):
     arrays = draw(shape, dtype, how)
     for t in (1, 2, 100):
-        check("adam", arrays, t, 1e-3, (0.9, 0.999), 1e-8, *decay)
+        check("adam", arrays, t, 1e-3, AdamRule((0.9, 0.999), 1e-8, *decay))
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():
@@ -63,7 +64,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     def result():
         w, g, m, v = draw((3 * SHARE + 1,), np.float32, "plain")
         numba_cpu.sgd(w, g, m, 0.1, 0.9, True, 1e-3)
-        numba_cpu.adam(w, g, m, v, 1, 1e-3, (0.9, 0.999), 1e-8, 0.0, False)
+        numba_cpu.adam(w, g, m, v, 1, 1e-3, AdamRule((0.9, 0.999), 1e-8, 0.0, False))
         return w.tobytes()
 
     before, many = numba.get_num_threads(), result()

@@ -1,7 +1,5 @@
 """The rectifier, and sums of gradients."""
 
-from __future__ import annotations
-
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch_for_packs
 from quatgrad.kernels.cupy_gpu.cudnn import upcast

@@ -1,7 +1,5 @@
 """Batches of images that lie on the device: taken, moved, mirrored, normalised, encoded."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module

@@ -4,8 +4,6 @@ A quaternion convolution is the real one of the expanded weight. It takes as man
 real layer of the same width, and as much memory for its maps; weights are small compared with maps.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from quatgrad.arrays import BFLOAT16_BITS, Array

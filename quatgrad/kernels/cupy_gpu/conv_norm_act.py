@@ -4,8 +4,6 @@ Sum and rectifier cost no pass over memory of their own. In bf16 all maps are bi
 what lies between and what goes out, forwards and back: half of what numbers take.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from quatgrad.arrays import BFLOAT16_BITS, Array

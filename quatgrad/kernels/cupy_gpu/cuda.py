@@ -1,7 +1,5 @@
 """The CUDA sources beside this file, compiled when they are first used, once for each dtype."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

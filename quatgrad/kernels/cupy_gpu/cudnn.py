@@ -5,8 +5,6 @@ one operation, offers engines that can run it, and executes the chosen one on pl
 the library is missing, or has no engine, there is no plan, and one notice says why.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Many kernels as one CUDA graph: recorded once, launched again and again as one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any

@@ -1,7 +1,5 @@
 """Cross-entropy, its gradient, and the sums of an epoch; twins of `reference.loss`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module

@@ -1,7 +1,5 @@
 """Batch norm: one pass over memory for the sums, one to write. Maps are numbers, or bits."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

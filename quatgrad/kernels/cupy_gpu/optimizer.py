@@ -1,11 +1,10 @@
 """Optimizer steps in one pass over memory; twins of `reference.optimizer`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch_for_each
+from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.kernels.registry import register
 
 
@@ -32,20 +31,9 @@ def sgd_masked(
 
 
 @register
-def adam(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    t: int,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    decay: float,
-    decoupled: bool,
-) -> None:
+def adam(w: Array, g: Array, m: Array, v: Array, t: int, lr: float, rule: AdamRule) -> None:
     """`reference.adam`; w, m and v are contiguous."""
-    (b1, b2), (g,) = betas, contiguous(g)
+    ((b1, b2), eps, decay, decoupled), (g,) = rule, contiguous(g)
     added, keep = (0.0, 1 - lr * decay) if decoupled else (decay, 1.0)
     numbers = (lr / (1 - b1**t), 1 - b2**t, b1, 1 - b1, b2, 1 - b2, eps, added, keep)
     values = *map(w.dtype.type, numbers), np.int64(w.size)

@@ -1,7 +1,5 @@
 """Patches and pooling, and the gradients of both."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module

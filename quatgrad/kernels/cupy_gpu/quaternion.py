@@ -1,7 +1,5 @@
 """Hamilton products, and the real weights that act as quaternion ones do."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

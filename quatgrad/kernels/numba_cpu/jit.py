@@ -1,7 +1,5 @@
 """How kernels are compiled, how arrays are handed to them, and a notice while they compile."""
 
-from __future__ import annotations
-
 import math
 import sys
 from typing import Any

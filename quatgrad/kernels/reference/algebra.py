@@ -9,8 +9,6 @@ An infinite q has h = 0 and u its direction, as in C99: 1 for each infinite comp
 sign, 0 for each finite one. A NaN stays, and so gives NaN in all components.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module

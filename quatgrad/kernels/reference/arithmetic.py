@@ -1,7 +1,5 @@
 """Sums, matrix products, the rectifier, and changes of dtype, as formulas."""
 
-from __future__ import annotations
-
 from quatgrad.arrays import BFLOAT16_BITS, Array, array_module
 from quatgrad.kernels.registry import register
 

@@ -1,7 +1,5 @@
 """From the bytes of images to what a network sees, as a formula."""
 
-from __future__ import annotations
-
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.registry import register
 

@@ -4,8 +4,6 @@ A weight has the shape (U, V, P, Q), or (4, U, V, P, Q) for quaternions: then a 
 channels, and the products are Hamilton products, conj(w) g and g conj(x) in the gradients.
 """
 
-from __future__ import annotations
-
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.reference.patches import Pair, patches, unpatches
 from quatgrad.kernels.reference.quaternion import blocks, hamilton_table

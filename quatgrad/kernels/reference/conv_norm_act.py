@@ -3,8 +3,6 @@
 A rung that stores the maps between them in fewer bits moves less memory.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from quatgrad.arrays import Array

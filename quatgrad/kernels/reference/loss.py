@@ -1,7 +1,5 @@
 """Cross-entropy of logits z (N, K) and labels (N,), as formulas."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module

@@ -1,7 +1,5 @@
 """Batch norm and its running statistics, as formulas."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module

@@ -4,10 +4,19 @@ Only these kernels, and the running statistics and metrics, write to their argum
 w and to what the optimizer remembers of it. g is only read.
 """
 
-from __future__ import annotations
+from typing import NamedTuple
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.registry import register
+
+
+class AdamRule(NamedTuple):
+    """The numbers of Adam that are the same at each step."""
+
+    betas: tuple[float, float]
+    eps: float
+    decay: float
+    decoupled: bool
 
 
 @register
@@ -35,24 +44,13 @@ def sgd_masked(
 
 
 @register
-def adam(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    t: int,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    decay: float,
-    decoupled: bool,
-) -> None:
+def adam(w: Array, g: Array, m: Array, v: Array, t: int, lr: float, rule: AdamRule) -> None:
     """m <- b1 m + (1 - b1) d,  v <- b2 v + (1 - b2) d^2,  w <- w - lr m^ / (sqrt(v^) + eps).
 
     m^ = m / (1 - b1^t), v^ = v / (1 - b2^t) at step t = 1, 2, ...; d = g + decay w, or, decoupled,
     d = g after w <- w - lr decay w.
     """
-    b1, b2 = betas
+    (b1, b2), eps, decay, decoupled = rule
     if decoupled:
         w *= 1 - lr * decay
     d = g if decoupled else g + decay * w

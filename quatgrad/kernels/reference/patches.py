@@ -1,7 +1,5 @@
 """Windows that slide over maps (N, H, W, C): sizes, patches, and their adjoint, as formulas."""
 
-from __future__ import annotations
-
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.registry import register
 

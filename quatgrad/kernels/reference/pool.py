@@ -1,7 +1,5 @@
 """Pooling of maps (N, H, W, C) and its gradients, as formulas."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module

@@ -9,8 +9,6 @@ A quaternion layer and both of its gradients are one `einsum` with another free 
 because y is linear in w and in x, and the gradient of a linear map is its transpose.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -9,8 +9,6 @@ A quaternion convolution makes `eight` products of its components, or is the rea
 expanded weight. Nothing is timed during a run. `explain` shows what is selected.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import NamedTuple
 

@@ -10,8 +10,6 @@ The gradients are the same products with another factor on the left side. A map 
 with its border of zeros, image by image, so that it stays in cache.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Convolutions, each by the algorithm that is selected for its shape."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array

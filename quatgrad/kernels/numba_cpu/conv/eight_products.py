@@ -15,8 +15,6 @@ That is half the arithmetic of the expanded weight, and a few additions. Roundin
 relative to the largest component, not to each: 1.4 to 1.7 times as large as by 16 products.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

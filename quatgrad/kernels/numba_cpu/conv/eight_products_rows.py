@@ -7,8 +7,6 @@ memory and read back, planes and panels cost a wide layer a tenth of its time, a
 that the eight products save. float32 only; `eight_products` explains them.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import get_num_threads, prange
 

@@ -3,8 +3,6 @@
 One thread: in float32 only layers of few channels multiply by their expanded weight.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ the bits do not depend on the number of threads. The innermost loop runs over me
 contiguous (the channels, or the channels of neighbouring pixels), so the compiler vectorises it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import prange
 

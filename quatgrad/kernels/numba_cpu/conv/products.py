@@ -1,7 +1,5 @@
 """Convolutions and quaternion layers as matrix products, like `gemm`, of this rung's kernels."""
 
-from __future__ import annotations
-
 from quatgrad.kernels.gemm import Products
 from quatgrad.kernels.numba_cpu.conv.expand import expand, fold
 from quatgrad.kernels.numba_cpu.conv.patches import patches, unpatches

@@ -21,8 +21,6 @@ of a ResNet. F(2x2, 3x3), tiles of 2 x 2 and 16 multiplications for 36, stays be
 Source: Lavin & Gray, arXiv:1509.09308.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import get_num_threads, prange
 

@@ -10,8 +10,6 @@ that vectors stay in registers, and Numba cannot make a tuple of a length that i
 length is a function, and is handed to the loops below together with its table.
 """
 
-from __future__ import annotations
-
 from quatgrad.kernels.numba_cpu.jit import serial, template
 from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, store
 

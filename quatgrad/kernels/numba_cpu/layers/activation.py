@@ -1,7 +1,5 @@
 """The rectifier and the sum of two maps, each in one pass over memory."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import prange
 

@@ -1,7 +1,5 @@
 """A convolution, the batch norm after it, a sum and a rectifier, as one: see `norm`."""
 
-from __future__ import annotations
-
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.conv.dispatch import conv2d, conv2d_dw, conv2d_dx
 from quatgrad.kernels.numba_cpu.layers.norm import batch_norm_act, batch_norm_act_dx

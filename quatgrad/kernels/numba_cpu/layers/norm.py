@@ -8,8 +8,6 @@ The rows of x are cut into chunks. Their number depends on the shape, not on the
 each chunk is summed in a fixed order, NumPy adds the chunks, and the bits are always the same.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

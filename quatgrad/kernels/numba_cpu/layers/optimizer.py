@@ -3,8 +3,6 @@
 Numbers that are the same for all entries come as the dtype of the parameter, as NumPy has it.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -12,6 +10,7 @@ from numba import prange
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import parallel, read_only, serial_nogil
+from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.kernels.registry import register
 
 #: Entries in a thread's share; fewer than two shares are not worth waking a thread.
@@ -29,23 +28,12 @@ def sgd(
 
 
 @register
-def adam(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    t: int,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    decay: float,
-    decoupled: bool,
-) -> None:
+def adam(w: Array, g: Array, m: Array, v: Array, t: int, lr: float, rule: AdamRule) -> None:
     """`reference.adam`, with one division for each entry.
 
     m^ / (sqrt(v^) + eps) = (root / (1 - b1^t)) m / (sqrt(v) + root eps), root = sqrt(1 - b2^t).
     """
-    b1, b2 = betas
+    (b1, b2), eps, decay, decoupled = rule
     shrink, pull = (1 - lr * decay, 0.0) if decoupled else (1.0, decay)
     root = math.sqrt(1 - b2**t)
     step = _adam if w.size < 2 * SHARE else _adam_shared

@@ -1,7 +1,5 @@
 """Pooling and its gradients. Rows have one owner each, as in `conv.patches`."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import prange
 

@@ -1,7 +1,5 @@
 """Memory that is freed stays with the process, for the next array of a training step."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 

@@ -4,8 +4,6 @@ The caches are counted in numbers of float32. All processors with AVX2 or AVX-51
 such an L1; with a smaller L2 the kernels are slower, and the results are the same.
 """
 
-from __future__ import annotations
-
 from llvmlite import binding
 
 _FEATURES = binding.get_host_cpu_features()

@@ -5,8 +5,6 @@ it takes a hundred times as long. Networks that fit their images make many, as t
 softmax that is sure, and as the fading moments of Adam.
 """
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 import platform

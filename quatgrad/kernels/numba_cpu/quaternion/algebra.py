@@ -6,8 +6,6 @@ huge, tiny or not finite, are left to `reference`. Long arrays are shared among 
 bits do not depend on how many.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

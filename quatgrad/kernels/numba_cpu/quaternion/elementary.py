@@ -5,8 +5,6 @@ float64 each, within an ulp or so over the ranges stated. The reductions and the
 from fdlibm (Sun Microsystems 1993) and, for the arc tangent, from Cephes (Moshier 1984).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.kernels.numba_cpu.jit import formula

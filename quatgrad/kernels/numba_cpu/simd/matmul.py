@@ -5,8 +5,6 @@ start of a line of the cache. It stays in the L1 cache while all rows of A go by
 turned as it is copied. Other dtypes and shapes go to the BLAS.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import prange
 

@@ -14,8 +14,6 @@ It is compiled once, and called by its address. Numba would compile it again for
 calls it, four times where that is parallel.
 """
 
-from __future__ import annotations
-
 from functools import reduce
 from typing import Any
 

@@ -4,8 +4,6 @@ So each number is always added in the same order, and its bits are the same on a
 the same vectors.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import prange
 

@@ -8,8 +8,6 @@ that, in the transforms of Winograd and the products of matrices, they are writt
 are: each is one register, and each of these operations one instruction.
 """
 
-from __future__ import annotations
-
 import operator
 from typing import Any
 
