@@ -98,7 +98,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """16 hex digits of SHA-256 over the images and labels of all splits, in order.
 
-        `ImagesOnDisk` are not read: their checksums stand for them.
+        `ImagesOnDisk` are not read: it takes their checksums.
         """
         sha = hashlib.sha256()
         for split in self.splits:

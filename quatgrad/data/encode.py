@@ -38,8 +38,8 @@ def rgb_gray(x: np.ndarray) -> np.ndarray:
 def rgb_gray_paper(x: np.ndarray) -> np.ndarray:
     """q = R + G i + B j + (0.299 R + 0.587 G + 0.144 B) k: `rgb_gray` as the paper's code ran it.
 
-    x: (N, H, W, 3) -> (N, H, W, 4). The weights sum to 1.030: 0.144 is a slip for 0.114, kept
-    here to reproduce the published results.
+    x: (N, H, W, 3) -> (N, H, W, 4). The weights sum to 1.030: 0.144 is a mistake for
+    0.114, which is needed to reproduce the published results.
 
     Raises `ShapeError` unless x has three channels.
     """

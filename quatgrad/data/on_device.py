@@ -1,4 +1,4 @@
-"""Batches made on a GPU, from images that lie in its memory.
+"""Batches made on a GPU, from images in its memory.
 
 All images are copied to it once, as bytes: 150 MB for CIFAR, 16 GB for ImageNet64. For an epoch
 only the order and the moves are copied, about a megabyte. One kernel takes the images of a batch,

@@ -9,8 +9,8 @@
     random     random: normal components; random_unit: uniform on the sphere |q| = 1
     quaternion Quaternion: all this as operators and methods, and NumPy's functions
 
-Arrays of NumPy and of CuPy alike, float32 or float64, which is kept. A NaN gives NaN; what zero
-and infinity give, each function says. For Tensors, with gradients, see `quatgrad.ops.hamilton`.
+They work on arrays of NumPy and CuPy, in float32 or float64, and return the same dtype. NaN gives
+NaN; each function says what zero and infinity give. For gradients see `quatgrad.ops.algebra`.
 """
 
 from quatgrad.quaternion.algebra import (

@@ -1,12 +1,12 @@
 """Functions of a quaternion: exp, log, sqrt, powers, and the polar form.
 
-Each extends the complex function of the same name: on the plane of 1 and v / |v|, where q = w + v
-lies, it is that function. So f(r q r^-1) = r f(q) r^-1 and f(conj q) = conj(f(q)). On the negative
-real axis, where no v tells the plane, it is that of i, whatever the signs of zeros: log(-1) = pi i
-and sqrt(-1) = i.
+Each extends the complex function of the same name: q = w + v is in the plane of 1 and v / |v|, and
+there it is that function. So f(r q r^-1) = r f(q) r^-1 and f(conj q) = conj(f(q)). On the negative
+real axis v is 0 and there is no such plane; it takes the plane of i, whatever the signs of zeros:
+log(-1) = pi i and sqrt(-1) = i.
 
-An infinite q lies in the direction of its infinite components, as in C99; a NaN in any component
-gives NaN in all. These are rules, and no warnings come with them.
+An infinite q has the direction of its infinite components, as in C99; a NaN in any component gives
+NaN in all. No warnings are given.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def distance(p: Array, q: Array, space: str = "rotation", metric: str = "intrins
     metric "intrinsic": 4 atan2(|p - q|, |p + q|), the angle of the turn q p^-1, in radians
            "chordal":   |p - q|, straight through the sphere
     space  "rotor":     as above, up to 2 pi or 2: q and -q are far apart
-           "rotation":  the smaller of those to q and to -q, up to pi or sqrt 2: q and -q are one
+           "rotation":  to q or -q, whichever is nearer, up to pi or sqrt 2: q and -q are the same
 
     Each is a metric, and is the same for r p, r q and for p r, q r. All are accurate for p near q
     and near -q, where the arc cosine of p . q is not. Zero gives NaN.
@@ -82,7 +82,7 @@ def squad(times: Array, q: Array, t: Array) -> Array:
     come and go. At the first and the last time they are the ends themselves. The q have norm 1 and
     are taken with the signs that bring each nearest to the one before.
 
-    Errors: `OptionError` unless the times increase, and where a t lies outside of them.
+    Errors: `OptionError` unless the times increase, and if a t is outside of them.
     Sources: Shoemake 1987; for unequal steps, Boyle's numpy-quaternion.
     """
     check("squad", q)

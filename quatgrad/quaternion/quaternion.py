@@ -114,7 +114,7 @@ class Quaternion:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array of quaternions: that of the components without the last axis."""
+        """Shape of the array of quaternions: of the components, without their last axis."""
         return self.components.shape[:-1]
 
     @property
@@ -158,7 +158,7 @@ class Quaternion:
         return Quaternion(self.components.sum(axis=_axes(axis, self.ndim)))
 
     def mean(self, axis: int | None = None) -> Quaternion:
-        """The mean over one axis, or over all; that of rotations is `mean_rotation`."""
+        """The mean over one axis, or over all. For rotations see `mean_rotation`."""
         return Quaternion(self.components.mean(axis=_axes(axis, self.ndim)))
 
     def __len__(self) -> int:

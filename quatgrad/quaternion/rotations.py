@@ -184,8 +184,8 @@ def to_rotation_vector(q: Array) -> Array:
 def from_euler(angles: Array, axes: str) -> Array:
     """Turns by angles[..., 0], [..., 1], ... about the named axes, one after the other.
 
-    angles (..., n), axes n letters, n = 1, 2 or 3 -> (..., 4). As in SciPy, capitals are the axes
-    of the turning body (intrinsic), small letters those of the room (extrinsic): with turns X(a),
+    angles (..., n), axes n letters, n = 1, 2 or 3 -> (..., 4). As in SciPy, capitals are axes of
+    the turning body (intrinsic), small letters are axes of the room (extrinsic): with turns X(a),
     Y(b), Z(c), "XYZ" gives X(a) Y(b) Z(c), and "xyz" gives Z(c) Y(b) X(a). Two neighbours in
     `axes` differ. Errors: `OptionError` for other axes.
     """
@@ -202,16 +202,16 @@ def from_euler(angles: Array, axes: str) -> Array:
 def to_euler(q: Array, axes: str) -> Array:
     """The angles (..., 3), with from_euler(angles, axes) the rotation q (..., 4); three axes.
 
-    The first and the third lie in [-pi, pi], the second in [0, pi] where the first axis comes
-    again third ("ZYZ"), else in [-pi/2, pi/2]. At either end of it (gimbal lock) only the sum or
-    the difference of the other two matters: the third angle is then 0. That is the rule within
-    rounding of the lock and no further, so the angles always make q again within a few eps.
+    The first and the third are in [-pi, pi]. The second is in [0, pi] if the first and the third
+    axis are the same ("ZYZ"), else in [-pi/2, pi/2]. At both ends of its range (gimbal lock) only
+    the sum or the difference of the other two matters: the third angle is then 0. This rule holds
+    only within rounding of the lock, so the angles always give q again within a few eps.
 
     Source: Bernardes and Viollet 2022, doi:10.1371/journal.pone.0276302.
     """
     check("to_euler", q)
     i, j, k = _axes("to_euler", axes, (3,))
-    if axes.isupper():  # turns of the body are those of the room in the opposite order
+    if axes.isupper():  # turns of the body are turns of the room in the opposite order
         i, k = k, i
     proper = i == k
     if proper:

@@ -3,7 +3,7 @@
     check_gradients(ops.hamilton, p, q)     silent, or an AssertionError that names the entry
     taylor_rate(ops.tanh, x, direction)     2.0 where the gradient is right, about 1 where not
 
-Both are blind at kinks (relu at 0, ties of a maximum): choose inputs away from them.
+Neither works at kinks (relu at 0, ties of a maximum): choose other inputs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from quatgrad.random import generator
 
 F = Callable[..., Tensor]
 
-#: Ways in which an array may lie in memory, as (store, show): show(store(a)) has the entries of a.
-#: `show` works on arrays and on Tensors alike, so an op can be handed its input in each layout.
+#: Layouts of an array in memory, as (store, show): show(store(a)) has the entries of a. `show`
+#: works on arrays and on Tensors, so an operation can get its input in each layout.
 LAYOUTS: dict[str, tuple[Callable[[Array], Array], Callable[[Any], Any]]] = {
     "contiguous": (lambda a: a, lambda a: a),
     "transposed": (lambda a: a.transpose(), lambda a: a.transpose()),
@@ -49,12 +49,12 @@ def check_gradients(
     shape, rounded to float32 first. With dL/dy drawn at random, this compares
 
     * float64 gradients with central differences;
-    * those of inputs and of dL/dy that are transposed, reversed, sliced or read-only in memory,
-      and those of each input alone, with the ones just checked;
-    * float32 gradients with the float64 ones (unless `tolerance32` is None);
+    * these with the gradients when inputs and dL/dy are transposed, reversed, sliced or read-only
+      in memory, and with the gradient of each input alone;
+    * float32 gradients with float64 gradients (unless `tolerance32` is None);
 
-    and makes sure that neither forward nor backward changes an input or dL/dy. An entry is right
-    within tolerance max(1, M), M the largest entry of the gradient.
+    and that neither forward nor backward changes an input or dL/dy. An entry may differ by
+    tolerance max(1, M), where M is the largest entry of the gradient.
     """
     name = name or str(getattr(f, "__name__", f))
     points = [np.asarray(x, np.float32).astype(np.float64) for x in inputs]

@@ -100,7 +100,7 @@ Finish = Callable[[Array], "Array | st.SearchStrategy[Array]"]
 
 
 def _between(*bounds: tuple[float, float]) -> Numbers:
-    """0, and floats whose size is between the two bounds: those of float32, then of float64."""
+    """0, and floats with a size between two bounds: first for float32, then for float64."""
 
     def numbers(dtype: np.dtype) -> st.SearchStrategy[float]:
         low, high = (float(dtype.type(b)) for b in bounds[dtype == np.float64])
