@@ -190,7 +190,7 @@ CORE = (
     "autograd.py backend.py arrays.py random.py ops nn optim.py train.py step_graphs.py models "
     "flat_parameters.py kernels/registry.py kernels/reference kernels/gemm.py"
 )
-LINES = {"autograd.py": 280, CORE: 3700}  # of code; a quarter of them error messages
+LINES = {"autograd.py": 280, CORE: 3500}  # of code; a quarter of them error messages
 
 
 @pytest.mark.parametrize("names", LINES, ids=["engine", "core"])
@@ -215,4 +215,4 @@ def test_a_function_fits_a_screen():
 
 
 def test_the_formatter_formats():
-    assert sum(path.read_text().count("# fmt: skip") for path in FILES) <= 75
+    assert sum(path.read_text().count("# fmt: skip") for path in FILES) <= 45
