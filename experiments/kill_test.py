@@ -35,8 +35,9 @@ from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import read_done
 from quatgrad.train import TrainStep
 
-OPTIONS = ["--preset", "smoke", "--epochs", "3", "--levels", "3", "--memory", "kept", "--late", "1",
-           "--control", "shuffled", "--quiet"]  # fmt: skip
+OPTIONS = ["--preset", "smoke", "--epochs", "3", "--levels", "3",
+           "--optimizer-state", "kept", "--rewind-epoch", "1", "--control", "shuffled",
+           "--quiet"]  # fmt: skip
 #: phase -> the code that is it
 CODE = {"training": (TrainStep, "__call__"), "pruning": (level_masks, "prune"),
         "writing": (files, "write_file")}  # fmt: skip

@@ -96,7 +96,7 @@ source = inspect.getsource(Search._run)
 print(source[source.index("        while len(records)") :])
 print(inspect.getsource(Search._prune_and_rewind))
 with tempfile.TemporaryDirectory() as folder:
-    protocol = Protocol(LEVELS, KEEP, floor=0)
+    protocol = Protocol(Rule(KEEP), LEVELS, stop_accuracy=0)
     records = Search(create(0), digits, recipe, Path(folder), protocol, progress=False).run()
 for record, (ticket, accuracy, state) in zip(records, found, strict=True):
     assert record.accuracy == accuracy

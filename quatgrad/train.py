@@ -21,11 +21,12 @@ from quatgrad.arrays import Array, asarray, to_numpy
 from quatgrad.autograd import Tensor, no_grad
 from quatgrad.backend import get_backend
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
-from quatgrad.errors import OptionError, RunError, unknown
+from quatgrad.errors import OptionError, RunError
 from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Buffer, Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer
+from quatgrad.option_fields import check_choices, option
 from quatgrad.step_graphs import StepGraphs
 
 
@@ -33,34 +34,32 @@ from quatgrad.step_graphs import StepGraphs
 class Recipe:
     """How to train a network once; `warmup` is in epochs, `momentum` is Nesterov's."""
 
-    epochs: int
-    batch_size: int
-    lr: float
-    optimizer: str = "sgd"
-    schedule: str = "cosine"
-    warmup: float = 0.0
-    momentum: float = 0.9
-    weight_decay: float = 0.0
+    epochs: int = option("times through the training images")
+    batch_size: int = option("images in a step")
+    lr: float = option("highest learning rate")
+    optimizer: str = option("sgd has Nesterov momentum", "sgd", choices=("sgd", "adam"))
+    schedule: str = option("how the learning rate falls", "cosine", choices=sorted(SCHEDULES))
+    warmup: float = option("warm-up epochs: the learning rate rises first", 0.0)
+    momentum: float = option("momentum of sgd", 0.9)
+    weight_decay: float = option("weight decay of all parameters", 0.0)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
-                raise OptionError(f"{name} is at least 1; got {getattr(self, name)}")
+                raise OptionError(f"`{name}` is at least 1; got {getattr(self, name)}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise OptionError(f"lr, the learning rate, is a number above 0; got {self.lr}")
+            raise OptionError(f"`lr`, the learning rate, is a number above 0; got {self.lr}")
         if not 0 <= self.momentum < 1:
-            raise OptionError(f"momentum is at least 0 and below 1; got {self.momentum}")
+            raise OptionError(f"`momentum` is at least 0 and below 1; got {self.momentum}")
         for name in ("warmup", "weight_decay"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
-                raise OptionError(f"{name} is a number, at least 0; got {value}")
+                raise OptionError(f"`{name}` is a number, at least 0; got {value}")
         if self.warmup > self.epochs:
             raise OptionError(
-                f"a warmup of {self.warmup:g} epochs is longer than the training of {self.epochs}"
+                f"a `warmup` of {self.warmup:g} epochs is longer than the training of {self.epochs}"
             )
-        for name, known in (("schedule", list(SCHEDULES)), ("optimizer", ["sgd", "adam"])):
-            if getattr(self, name) not in known:
-                raise OptionError(unknown(name, getattr(self, name), known))
+        check_choices(self)
 
     def make_optimizer(self, model: Module) -> Optimizer:
         """A new optimizer for all parameters of the model."""
@@ -286,5 +285,5 @@ def _batch_that_fits(model: Module, images: Array, labels: Array) -> str:
 def _check_finite(loss: float, when: str) -> None:
     if not math.isfinite(loss):
         raise RunError(
-            f"training diverged: the loss is {loss} {when}; try a smaller --lr, or a --warmup"
+            f"training diverged: the loss is {loss} {when}; try a smaller `lr`, or a `warmup`"
         )

@@ -242,7 +242,7 @@ def test_advice_on_memory_changes_nothing_of_the_network(monkeypatch):
 @pytest.mark.parametrize("lr", [1e10, 1e30, 1e300])
 def test_a_training_that_diverges_says_so_and_nothing_else(algebra, lr):
     """Warnings are errors in these tests: NumPy's about overflow would be seen."""
-    with pytest.raises(RunError, match=r"training diverged: .* epoch 1, by step .*smaller --lr"):
+    with pytest.raises(RunError, match=r"training diverged: .* epoch 1, by step .*smaller `lr`"):
         fit(network(algebra, "lenet-300-100"), blobs(), Recipe(3, 16, lr, schedule="constant"))
 
 

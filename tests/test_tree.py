@@ -19,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = {
     "": (
         "errors",
-        "backend",
+        "backend option_fields",
         "arrays random files",
         "kernels autograd",
         "quaternion",

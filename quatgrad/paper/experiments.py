@@ -105,15 +105,15 @@ def cost(dataset: str, model: str, scale: str) -> str:
     """What a panel takes: "2 networks x 21 levels x 100 epochs x 50,000 images: 210,000,000"."""
     o = options(dataset, model, scale, {})
     factors = {
-        "trials": o.trials,
-        "networks": len(o.networks),
-        "passes": 2 if o.masks == "finetuned" else 1,
-        "levels": o.levels + 1,
-        "epochs": o.epochs,
-        "images": TINY_IMAGES[dataset][0] if scale == "tiny" else o.subset or IMAGES[dataset],
+        "trials": o.run.trials,
+        "networks": len(o.model.networks),
+        "passes": 2 if o.protocol.mask_source == "finetuned" else 1,
+        "levels": o.protocol.levels + 1,
+        "epochs": o.recipe.epochs,
+        "images": TINY_IMAGES[dataset][0] if scale == "tiny" else o.data.subset or IMAGES[dataset],
     }
     product = " x ".join(f"{n:,} {name}" for name, n in factors.items() if n > 1)
-    width = f"width {o.width}, " if o.width else ""
+    width = f"width {o.model.width}, " if o.model.width else ""
     return f"{width}{product}: {math.prod(factors.values()):,}"
 
 
@@ -139,4 +139,4 @@ def _small(dataset: str, model: str) -> dict[str, Any]:
 def _tiny(dataset: str, model: str) -> dict[str, Any]:
     width = {} if model.startswith("lenet") else {"width": 8}
     levels = 1 if dataset == "imagenet64" else 2
-    return width | {"levels": levels, "epochs": 1, "batch_size": 20, "stop_below": 0.0}
+    return width | {"levels": levels, "epochs": 1, "batch_size": 20, "stop_accuracy": 0.0}

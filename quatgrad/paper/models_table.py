@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import Any
 
 from quatgrad import models
 from quatgrad.costs import costs
-from quatgrad.errors import OptionError, QuatgradError
-from quatgrad.lth.command.cli import Parser
+from quatgrad.errors import OptionError
+from quatgrad.lth.command.arguments import Parser
+from quatgrad.lth.command.main import run_command
 from quatgrad.paper.published import rows
 
 ALGEBRAS = ("real", "quaternion")
@@ -70,7 +70,7 @@ def networks(
     for name in names:
         models.check_name(name)
     if image_size is not None and image_size < 1:
-        raise OptionError(f"--image-size is at least 1 pixel; got {image_size}")
+        raise OptionError(f"`image_size` is at least 1 pixel; got {image_size}")
     known = published_networks() if classes is None and image_size is None else []
     size = 32 if image_size is None else image_size
     others = [
@@ -134,21 +134,17 @@ def parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; 0, or 2 after one line that says what is wrong."""
-    given = parser().parse_args(argv)
-    try:
-        table = map(measure, networks(given.model, given.classes, given.image_size))
-        if given.json:
-            print(json.dumps(list(table), indent=1))
-        else:
-            for line in text(table):
-                print(line, flush=True)
-    except QuatgradError as error:
-        print(f"quatgrad-models: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    """Print the table; the exit code of `run_command`."""
+    return run_command("quatgrad-models", command, argv)
+
+
+def command(arguments: list[str]) -> int:
+    """Print the table."""
+    given = parser().parse_args(arguments)
+    table = map(measure, networks(given.model, given.classes, given.image_size))
+    lines = [json.dumps(list(table), indent=1)] if given.json else text(table)
+    for line in lines:
+        print(line, flush=True)
     return 0
 
 

@@ -59,7 +59,7 @@ def smaller(config: dict[str, Any]) -> list[str]:
         found.append(f"{config['subset']:,} training images")
     preset = published_preset(config["dataset"], config["model"])
     if preset is not None:
-        epochs = resolve({"preset": preset, "model": config["model"]}).epochs
+        epochs = resolve({"preset": preset, "model": config["model"]}).recipe.epochs
         if config["epochs"] < epochs:
             found.append(f"epochs {config['epochs']} for {epochs}")
     return found

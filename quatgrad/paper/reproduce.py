@@ -7,18 +7,19 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from quatgrad.data import synthetic
-from quatgrad.errors import OptionError, QuatgradError
-from quatgrad.lth.command import cli
+from quatgrad.errors import OptionError
+from quatgrad.lth.command.arguments import Parser
+from quatgrad.lth.command.arguments import parser as options_parser
+from quatgrad.lth.command.main import run_command
 from quatgrad.lth.experiment import experiment as lottery
 from quatgrad.lth.experiment.options import Options
 from quatgrad.lth.results import plot
-from quatgrad.lth.search.signals import at_once, handled
 from quatgrad.lth.store import files
+from quatgrad.option_fields import replaced
 from quatgrad.paper import figures, models_table, verify
 from quatgrad.paper.curves import Curve
 from quatgrad.paper.experiments import (
@@ -50,7 +51,7 @@ published; the same command again goes on where it was interrupted."""
 
 def parser() -> argparse.ArgumentParser:
     """The sub-commands."""
-    p = cli.Parser(
+    p = Parser(
         prog="quatgrad-reproduce",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -68,30 +69,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after one line that says what is wrong, or 130 if interrupted."""
-    given, rest = parser().parse_known_args(argv)
-    try:
-        if given.command == "table":
-            return models_table.main(rest)
-        if given.command == "run":
-            overrides = vars(cli.parser().parse_args(rest))
-            with handled(at_once):
-                run(given.name, given.scale, overrides)
-        elif rest:
-            raise OptionError(f"{given.command} does not know {rest[0]}; --help lists the options")
-        elif given.command == "list":
-            print("\n".join(listing()))
-        else:
-            found = verify.report([c for path in given.runs for c in read_run(path)])
-            print(json.dumps(found, indent=1) if given.json else verify.text(found), end="")
-    except QuatgradError as error:
-        print(f"quatgrad-reproduce: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt as error:
-        return cli.interrupted(error)
+    """Run the command; the exit code of `run_command`."""
+    return run_command("quatgrad-reproduce", command, argv)
+
+
+def command(arguments: list[str]) -> int:
+    """Run the sub-command that the arguments name."""
+    given, rest = parser().parse_known_args(arguments)
+    if given.command == "table":
+        return models_table.main(rest)
+    if given.command == "run":
+        run(given.name, given.scale, vars(options_parser().parse_args(rest)))
+    elif rest:
+        raise OptionError(f"{given.command} does not know {rest[0]}; --help lists the options")
+    elif given.command == "list":
+        print("\n".join(listing()))
+    else:
+        found = verify.report([c for path in given.runs for c in read_run(path)])
+        print(json.dumps(found, indent=1) if given.json else verify.text(found), end="")
     return 0
 
 
@@ -109,18 +104,18 @@ def run(name: str, scale: str, given: dict[str, Any]) -> Path:
     """Run an experiment; pictures and verdicts beside its runs. Returns their directory."""
     fixed = {"dataset", "model"} & given.keys()
     if fixed:
-        raise OptionError(f"--{fixed.pop()} is part of the name {name}: choose another from list")
+        raise OptionError(f"`{fixed.pop()}` is part of the name {name}: choose another from list")
     if given.get("algebra", "both") not in ("both", "all", "real"):
-        raise OptionError("all is measured by the real network: --algebra is both, all or real")
+        raise OptionError("all is measured by the real network: `algebra` is both, all or real")
     panels = experiment(name).panels
     out = Path(given.get("out", "runs")) / f"{name}-{scale}"
     files.prepare_directory(out)
     curves = []
     for dataset, model in panels:
-        options = replace(options_of(dataset, model, scale, given), out=str(out))
-        is_made = scale == "tiny" and options.data_dir is None
+        options = replaced(options_of(dataset, model, scale, given), out=str(out))
+        is_made = scale == "tiny" and options.data.data_dir is None
         if is_made:
-            options = replace(options, data_dir=str(made_data(dataset, out)))
+            options = replaced(options, data_dir=str(made_data(dataset, out)))
         curves += run_panel(options, is_made)
     conclude(out, curves)
     return out
@@ -128,7 +123,7 @@ def run(name: str, scale: str, given: dict[str, Any]) -> Path:
 
 def run_panel(options: Options, is_made: bool) -> list[Curve]:
     """One network, real and quaternion: its curves."""
-    dataset = lottery.load(options, options.networks[0])
+    dataset = lottery.load(options, options.model.networks[0])
     directory = lottery.open_directory(options, dataset)
     if is_made:
         files.write_file(directory / MADE, b"The images of this run were made.\n")

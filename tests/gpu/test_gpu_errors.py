@@ -45,7 +45,7 @@ def test_no_driver_and_no_device(runtime):
     with pytest.raises(BackendError, match=r"no usable NVIDIA GPU \(no driver here\), or choose"):
         set_backend("cupy")
     runtime.getDeviceCount = lambda: 0
-    with pytest.raises(BackendError, match="no NVIDIA GPU; choose --backend numba"):
+    with pytest.raises(BackendError, match="no NVIDIA GPU; choose `backend` numba"):
         set_backend("cupy")
 
 

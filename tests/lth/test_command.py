@@ -190,7 +190,7 @@ def test_numpy_and_numba_share_a_run(call, out):
 
 OTHERS = [
     ("--dataset", "digits"), ("--data-dir", "x"), ("--algebra", "real"), ("--levels", "1"),
-    ("--stop-below", "0.3"), ("--backend", "numba"), ("--plot", "x.png"), ("--quiet",),
+    ("--stop-accuracy", "0.3"), ("--backend", "numba"), ("--plot", "x.png"), ("--quiet",),
     ("--trials", "3"), ("--control", "signs"), ("--scope", "layer"),
     ("--method", "lth"),
 ]  # fmt: skip
@@ -201,7 +201,7 @@ CHANGES = [
     ("--weight-decay", "0.1"), ("--seed", "1"), ("--keep", "0.7"), ("--real-encoder", "rgb"),
     ("--statistics", "paper"), ("--real-head",), ("--scope", "global"), ("--rewind", "weights"),
     ("--score", "random"), ("--granularity", "quaternion"), ("--precision", "tf32"),
-    ("--masks", "finetuned"), ("--memory", "kept"), ("--late", "1"),
+    ("--masks", "finetuned"), ("--optimizer-state", "kept"), ("--rewind-epoch", "1"),
     ("--exclude", "5"), ("--keep-of", "5=0.9"), ("--prune-from", "dense"), ("--rounds", "2"),
     ("--rate", "last"), ("--order", "fresh"), ("--seed-init", "1"), ("--seed-order", "1"),
     ("--seed-augment", "1"), ("--seed-prune", "0"), ("--validation", "0.1"),
@@ -238,14 +238,13 @@ def test_other_images_name_another_run():
 def test_presets_are_complete_and_give_way_to_what_is_given(name):
     options = resolve({"preset": name})
     assert isinstance(options, Options)
-    options.recipe()
-    assert resolve({"preset": name, "lr": 0.5}).lr == 0.5
+    assert resolve({"preset": name, "lr": 0.5}).recipe.lr == 0.5
 
 
 def test_the_preset_of_a_dataset():
     assert resolve({}).preset == "digits"
     assert resolve({"dataset": "cifar10"}).preset == "cifar"
-    assert resolve({"dataset": "cifar10"}).dataset == "cifar10"
+    assert resolve({"dataset": "cifar10"}).data.dataset == "cifar10"
 
 
 def test_help_mentions_every_option(capsys):
@@ -301,22 +300,22 @@ BAD = [
     ("--levels -1", "--levels", "-1"),
     ("--levels two", "--levels", "'two'"),
     ("--levels 1.5", "--levels", "'1.5'"),
-    ("--stop-below 2", "--stop-below", "2.0"),
-    ("--epochs 0", "epochs", "0"),
+    ("--stop-accuracy 2", "--stop-accuracy", "2.0"),
+    ("--epochs 0", "--epochs", "0"),
     ("--epochs -3", "epochs", "-3"),
-    ("--batch-size 0", "batch_size", "0"),
+    ("--batch-size 0", "--batch-size", "0"),
     ("--lr 0", "lr", "0.0"),
     ("--lr -1", "lr", "-1.0"),
     ("--lr nan", "lr", "nan"),
     ("--lr inf", "lr", "inf"),
     ("--lr fast", "--lr", "'fast'"),
     ("--warmup -1", "warmup", "-1.0"),
-    ("--warmup nan", "warmup", "nan"),
+    ("--warmup nan", "--warmup", "nan"),
     ("--warmup inf", "warmup", "inf"),
     ("--momentum 1.5", "momentum", "1.5"),
     ("--momentum nan", "momentum", "nan"),
-    ("--weight-decay -1", "weight_decay", "-1.0"),
-    ("--weight-decay nan", "weight_decay", "nan"),
+    ("--weight-decay -1", "--weight-decay", "-1.0"),
+    ("--weight-decay nan", "--weight-decay", "nan"),
     ("--width 0", "--width", "0"),
     ("--width 18", "multiple of 4", "18"),
     ("--width wide", "--width", "'wide'"),
@@ -330,7 +329,7 @@ BAD = [
     ("--granularity row", "--granularity", "'row'", "pooled"),
     ("--exclude had", "--exclude", "'had'", "1.weight"),
     ("--keep-of head", "--keep-of", "'head'", "NAME=SHARE"),
-    ("--late 2", "--late 2", "2 epochs"),
+    ("--rewind-epoch 2", "--rewind-epoch 2", "2 epochs"),
     ("--rate last", "--rate last", "cosine", "--schedule step"),
     ("--prune-from end", "--prune-from", "'end'", "dense"),
     ("--scope block", "--scope", "'block'", "global"),
@@ -338,8 +337,8 @@ BAD = [
     ("--masks random", "--masks", "'random'", "finetuned"),
     ("--precision float16", "--precision", "'float16'", "bf16"),
     ("--control luck", "--control", "'luck'", "shuffled"),
-    ("--late -1", "--late", "-1"),
-    ("--memory gone", "--memory", "'gone'", "kept"),
+    ("--rewind-epoch -1", "--rewind-epoch", "-1"),
+    ("--optimizer-state gone", "--optimizer-state", "'gone'", "kept"),
     ("--statistics paper", "statistics 'paper'", "colour images"),
     ("--real-encoder rgb", "'rgb'", "does not fit"),
     ("--plot a.pdf", "--plot", "a.pdf", ".png"),
@@ -502,4 +501,4 @@ def test_as_a_process_it_diverges_in_one_line(out):
 
 def test_numbers_in_messages_are_those_given():
     with pytest.raises(OptionError, match=r"got 1\.5"):
-        resolve({"preset": "smoke", "keep": 1.5}).protocol()
+        resolve({"preset": "smoke", "keep": 1.5})

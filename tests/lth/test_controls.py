@@ -106,7 +106,7 @@ def test_transplanted_needs_another_trial(capsys):
 
 def test_reinitialised_has_no_epochs_and_no_memory_behind_it(tmp_path):
     """Rewound to epoch 1 with its momentum, the ticket has one epoch to go; a control has both."""
-    ours = {"late": 1, "memory": "restored"}
+    ours = {"rewind_epoch": 1, "optimizer_state": "restored"}
     records, _ = run(tmp_path / "run", 1, **ours)
     fresh, seen = lenet(seed=9).state_dict(), []
 

@@ -101,7 +101,7 @@ def test_momentum_of_the_level_before(tmp_path, monkeypatch):
             self.state[int(i)][name] = a.copy()
 
     monkeypatch.setattr(Optimizer, "load_state_dict", load_all)
-    search_ends("a velocity that is not 0", tmp_path, memory="kept")
+    search_ends("a velocity that is not 0", tmp_path, optimizer_state="kept")
 
 
 def test_momentum_that_moves_a_pruned_weight(tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def test_momentum_that_moves_a_pruned_weight(tmp_path, monkeypatch):
     around_the_door(monkeypatch)
     prune_and_zero(monkeypatch)
     monkeypatch.setattr(Optimizer, "load_state_dict", lambda self, memory: None)
-    search_ends("that is not 0", tmp_path, memory="kept")
+    search_ends("that is not 0", tmp_path, optimizer_state="kept")
 
 
 def test_an_optimizer_that_does_not_know_of_masks(tmp_path, monkeypatch):

@@ -92,7 +92,7 @@ def test_without_validation_images_a_record_is_as_it_was(tmp_path):
 
 
 def test_epochs_behind_a_late_rewinding_are_not_chosen(tmp_path):
-    for record in run(tmp_path, 2, late=3)[1:]:
+    for record in run(tmp_path, 2, rewind_epoch=3)[1:]:
         assert {p.epoch for p in record.selection.values()} <= {4, 5}
 
 
@@ -144,7 +144,7 @@ def test_the_search_ends_by_the_accuracy_of_validation_images(tmp_path, monkeypa
     monkeypatch.setattr(selection, "evaluate", perfect)
     first = [0.9, 0.1, 0.1, 0.1, 0.1]
     monkeypatch.setattr("quatgrad.lth.search.level.train_steps", falling(first))
-    assert len(run(tmp_path, 4, floor=0.2)) == 4
+    assert len(run(tmp_path, 4, stop_accuracy=0.2)) == 4
 
 
 def falling(accuracies):

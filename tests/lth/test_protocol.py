@@ -21,6 +21,7 @@ from quatgrad.lth.store.stage import read_records
 from quatgrad.lth.ticket.checks import check_pruning
 from quatgrad.lth.ticket.mask_constraint import set_mask
 from quatgrad.nn import Buffer
+from quatgrad.option_fields import build
 from quatgrad.train import Recipe, train_steps
 
 # ---------------------------------------------------------------------------- scope
@@ -194,7 +195,7 @@ def test_fine_tuning_goes_on_from_the_end(tmp_path, monkeypatch):
 
 def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
-    records, _ = run(tmp_path, 2, late=1)
+    records, _ = run(tmp_path, 2, rewind_epoch=1)
     late = files.load_ticket(tmp_path / "level_00" / "epoch_01.npz").state
     assert files.digest(late) not in (files.digest(tickets[0].state), records[0].trained)
     for ticket, record in zip(tickets[1:], records[1:], strict=True):
@@ -208,7 +209,7 @@ def test_late_rewinding_goes_on_from_the_dense_network_after_some_epochs(tmp_pat
 
 def test_masks_of_a_first_pass(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
-    records, _ = run(tmp_path, 2, masks="finetuned", scope="global")
+    records, _ = run(tmp_path, 2, mask_source="finetuned", scope="global")
     first = read_records(tmp_path / "finetuned")
     assert [len(first), len(records), len(tickets)] == [3, 3, 3 + 2]  # the dense level is shared
     assert timeless(records[:1]) == timeless(first[:1])
@@ -222,7 +223,7 @@ def test_masks_of_a_first_pass(tmp_path, monkeypatch):
 
 def test_both_passes_are_reported(tmp_path):
     seen = []
-    run(tmp_path, 1, masks="finetuned", report=lambda *report: seen.append(report))
+    run(tmp_path, 1, mask_source="finetuned", report=lambda *report: seen.append(report))
     assert [(r.level, first_pass, resumed) for r, resumed, first_pass in seen] == [
         (0, True, False),
         (1, True, False),
@@ -236,7 +237,7 @@ def test_both_passes_are_reported(tmp_path):
 
 def test_an_optimizer_that_remembers(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
-    run(tmp_path, 2, memory="kept")
+    run(tmp_path, 2, optimizer_state="kept")
     assert tickets[0].optimizer_state == {}
     for ticket, end in zip(tickets[1:], ends(tmp_path, 1), strict=True):
         assert ticket.optimizer_state
@@ -259,7 +260,7 @@ def test_what_is_remembered_of_pruned_weights_is_forgotten():
 
 def test_an_optimizer_restored_to_what_it_was_after_some_epochs(tmp_path, monkeypatch):
     tickets = starts_of(monkeypatch)
-    run(tmp_path, 2, memory="restored", late=1)
+    run(tmp_path, 2, optimizer_state="restored", rewind_epoch=1)
     model, found = lenet(), []
     optimizer = RECIPE.make_optimizer(model)
     for state in train_steps(model, dataset(), RECIPE, optimizer):
@@ -273,10 +274,10 @@ def test_an_optimizer_restored_to_what_it_was_after_some_epochs(tmp_path, monkey
 
 def test_state_and_memory_restored_without_pruning_is_the_dense_run(tmp_path):
     """With every mask full, a level that goes on from epoch 1 ends with the bits of level 0."""
-    records, _ = run(tmp_path, 1, memory="restored", late=1, keep=0.999999)
+    records, _ = run(tmp_path, 1, optimizer_state="restored", rewind_epoch=1, keep=0.999999)
     assert records[1].weights_left == records[0].weights_left
     assert records[1].trained == records[0].trained
-    others, _ = run(tmp_path / "new", 1, late=1, keep=0.999999)
+    others, _ = run(tmp_path / "new", 1, rewind_epoch=1, keep=0.999999)
     assert others[1].trained != others[0].trained
 
 
@@ -316,7 +317,7 @@ def test_fine_tuning_keeps_the_last_rate_and_rewinding_the_rate_starts_anew(tmp_
 
 def test_the_last_rate_of_cosine_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(OptionError, match="cosine ends at 0"):
-        run(tmp_path, 1, rate="last")
+        run(tmp_path, 1, lr_schedule="last")
     assert not read_records(tmp_path)
 
 
@@ -339,20 +340,21 @@ def test_every_method_runs(tmp_path, method):
 
 def test_a_method_stands_between_the_preset_and_what_is_given():
     options = resolve({"preset": "smoke", "method": "late", "rewind": "weights"})
-    assert (options.late, options.rewind) == (1, "weights")
-    assert resolve({"preset": "predecessor", "method": "snip"}).score == "sensitivity"
-    assert resolve({"preset": "smoke", "method": "reinit"}).control == ("reinitialised",)
+    assert (options.protocol.rewind_epoch, options.protocol.rewind) == (1, "weights")
+    others = {"preset": "predecessor", "mask_source": "retrained"}
+    assert resolve(others | {"method": "snip"}).protocol.rule.score == "sensitivity"
+    assert resolve({"preset": "smoke", "method": "reinit"}).run.control == ("reinitialised",)
     plain, named = resolve({"preset": "smoke"}), resolve({"preset": "smoke", "method": "lth"})
     assert plain.config("data") == named.config("data")  # the same run
 
 
 CHOICES = [
-    {"memory": "kept"},
+    {"optimizer_state": "kept"},
     {"rewind": "weights"},
-    {"late": 1},
-    {"rewind": "none", "memory": "kept"},
-    {"memory": "restored", "late": 1, "order": "fresh"},
-    {"masks": "finetuned", "memory": "kept", "scope": "global"},
+    {"rewind_epoch": 1},
+    {"rewind": "none", "optimizer_state": "kept"},
+    {"optimizer_state": "restored", "rewind_epoch": 1, "order": "fresh"},
+    {"mask_source": "finetuned", "optimizer_state": "kept", "scope": "global"},
 ]
 
 
@@ -374,24 +376,24 @@ def test_a_search_in_pieces_ends_with_the_same_bits(tmp_path, choice, make):
     [
         ({"keep": 1.0}, "between 0 and 1 .*got 1.0"),
         ({"levels": -1}, "at least 0; got -1"),
-        ({"floor": 2}, "--stop-below"),
-        ({"late": -1}, "--late is a number of epochs, at least 0; got -1"),
-        ({"scope": "block"}, "--scope is one of layer, global, erk; got 'block'"),
-        ({"rewind": "late"}, "--rewind is one of start, weights, none"),
-        ({"masks": "random"}, "--masks is one of"),
-        ({"memory": None}, "--memory is one of"),
-        ({"memory": "restored"}, "give --late N"),
-        ({"rate": "first"}, "--rate is one of again, last"),
-        ({"order": 1}, "--order is one of same, fresh"),
-        ({"prune_from": "end"}, "--prune-from is one of last, dense, start; got 'end'"),
-        ({"prune_from": "start", "score": "movement"}, "choose another score, or --late N"),
-        ({"prune_from": "dense", "masks": "finetuned"}, "needs --prune-from last"),
-        ({"rounds": 0}, "--rounds is how often is ranked, at least 1; got 0"),
-        ({"keep_of": "head"}, "--keep-of is NAME=SHARE"),
-        ({"score": "size"}, "--score is one of magnitude, initial"),
-        ({"granularity": "row"}, "--granularity is one of weight, pooled, quaternion"),
+        ({"stop_accuracy": 2}, "`stop_accuracy`"),
+        ({"rewind_epoch": -1}, "`rewind_epoch` is a number of epochs, at least 0; got -1"),
+        ({"scope": "block"}, "unknown scope 'block'.*one of layer, global, erk"),
+        ({"rewind": "late"}, "unknown rewind 'late'.*one of start, weights, none"),
+        ({"mask_source": "random"}, "unknown mask_source 'random'.*choose one of"),
+        ({"optimizer_state": None}, "unknown optimizer_state None.*choose one of"),
+        ({"optimizer_state": "restored"}, "give a `rewind_epoch`"),
+        ({"lr_schedule": "first"}, "unknown lr_schedule 'first'.*choose one of again, last"),
+        ({"order": 1}, "unknown order 1.*one of same, fresh"),
+        ({"score_from": "end"}, "unknown score_from 'end'.*one of last, dense, start"),
+        ({"score_from": "start", "score": "movement"}, "choose another score, or a `rewind_epoch`"),
+        ({"score_from": "dense", "mask_source": "finetuned"}, "needs `score_from` last"),
+        ({"pruning_steps": 0}, "`pruning_steps` is a number of steps, at least 1; got 0"),
+        ({"keep_of": "head"}, "`keep_of` is NAME=SHARE"),
+        ({"score": "size"}, "unknown score 'size'.*one of magnitude, initial"),
+        ({"granularity": "row"}, "unknown granularity 'row'.*one of weight, pooled, quaternion"),
     ],
 )
 def test_impossible_choices(change, message):
     with pytest.raises(OptionError, match=message):
-        Protocol(**({"levels": 1, "keep": 0.5} | change))
+        build(Protocol, {"levels": 1, "keep": 0.5} | change)

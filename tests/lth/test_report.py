@@ -22,7 +22,7 @@ SMOKE = ["--preset", "smoke", "--quiet", "--levels", "1"]
 def made(tmp_path_factory):
     """A run of both networks with a control, rewound to epoch 1."""
     out = tmp_path_factory.mktemp("made") / "runs"
-    assert main([*SMOKE, "--late", "1", "--control", "shuffled", "--out", str(out)]) == 0
+    assert main([*SMOKE, "--rewind-epoch", "1", "--control", "shuffled", "--out", str(out)]) == 0
     return out
 
 
@@ -101,7 +101,7 @@ def test_the_line_starts_at_the_ticket_that_the_level_was_trained_from(directory
         stage = Stage.load(files.level_path(folder, level).resolve())
         assert ticket.digest() == stage.record().ticket
         assert ticket.digest() == start_of(stage, stage.end().masks).digest()
-        assert recipe == options.recipe()
+        assert recipe == options.recipe
         behind = read_record(files.level_path(folder, 0)).epochs[:level]
         assert [e.train_loss for e in more["history"]] == [e.train_loss for e in behind]
 

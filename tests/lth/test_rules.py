@@ -121,7 +121,7 @@ def test_first_order_scores_of_single_weights_and_of_groups():
 @pytest.mark.parametrize("score", ["sensitivity", "synflow"])
 def test_slopes_that_are_missing_or_not_finite(score):
     w = {"w": Parameter(np.ones((2, 2)))}
-    with pytest.raises(OptionError, match=f"--score {score} ranks by gradients"):
+    with pytest.raises(OptionError, match=f"`score` {score} ranks by gradients"):
         prune(w, full_masks(w), Rule(0.5, score))
     with pytest.raises(InvariantError, match="not finite"):
         prune(w, full_masks(w), Rule(0.5, score), gradients={"w": np.full((2, 2), np.nan)})
@@ -156,7 +156,7 @@ def test_a_name_that_no_weight_has_is_an_error_before_anything_is_trained(tmp_pa
 
 @pytest.mark.parametrize("bad", ["head", "head=", "head=0", "head=1.2", "=0.5", "head=x", "a=1,b"])
 def test_a_rate_that_is_none(bad):
-    with pytest.raises(OptionError, match="--keep-of is NAME=SHARE"):
+    with pytest.raises(OptionError, match="`keep_of` is NAME=SHARE"):
         Rule(0.5, keep_of=bad)
 
 
@@ -224,11 +224,11 @@ SEARCHES = [
     {"granularity": "filter", "exclude": "5"},
     {"scope": "erk"},
     {"score": "sensitivity"},
-    {"prune_from": "dense"},
-    {"prune_from": "dense", "score": "random"},
-    {"prune_from": "start", "score": "sensitivity", "scope": "global"},
-    {"prune_from": "start", "score": "synflow", "scope": "global", "rounds": 7},
-    {"prune_from": "start", "late": 1, "score": "movement"},
+    {"score_from": "dense"},
+    {"score_from": "dense", "score": "random"},
+    {"score_from": "start", "score": "sensitivity", "scope": "global"},
+    {"score_from": "start", "score": "synflow", "scope": "global", "pruning_steps": 7},
+    {"score_from": "start", "rewind_epoch": 1, "score": "movement"},
 ]
 
 
@@ -245,7 +245,7 @@ def test_a_search_by_every_part_of_a_rule_and_in_pieces(tmp_path, choice):
 def test_at_once_and_level_by_level_leave_equally_many(tmp_path):
     for scope in SCOPES:
         found = [
-            [r.weights_left for r in run(tmp_path / scope / f, 3, prune_from=f, scope=scope)[0]]
+            [r.weights_left for r in run(tmp_path / scope / f, 3, score_from=f, scope=scope)[0]]
             for f in ("last", "dense", "start")
         ]
         assert found[0] == found[1] == found[2]
@@ -253,7 +253,7 @@ def test_at_once_and_level_by_level_leave_equally_many(tmp_path):
 
 def test_one_shot_masks_are_those_of_the_dense_network(tmp_path):
 
-    run(tmp_path, 2, prune_from="dense")
+    run(tmp_path, 2, score_from="dense")
     ends = [files.load_ticket(end_of(tmp_path, level)) for level in range(3)]
     model = lenet()
     weights = dict(model.weight_parameters())
@@ -267,8 +267,8 @@ def test_one_shot_masks_are_those_of_the_dense_network(tmp_path):
 
 
 @pytest.mark.parametrize("how", [
-    {"prune_from": "dense", "score": "random"}, {"prune_from": "start", "score": "random"},
-    {"prune_from": "dense", "score": "sensitivity", "scope": "erk"}, {"score": "random"},
+    {"score_from": "dense", "score": "random"}, {"score_from": "start", "score": "random"},
+    {"score_from": "dense", "score": "sensitivity", "scope": "erk"}, {"score": "random"},
 ], ids=str)  # fmt: skip
 def test_masks_are_nested_also_where_each_is_made_at_once(tmp_path, how):
 

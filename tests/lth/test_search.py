@@ -239,20 +239,20 @@ def test_it_ends_two_levels_after_the_accuracy_fell_below_the_floor(
 ):
     assert LEVELS_BELOW_FLOOR == 2
     accuracies(monkeypatch, values)
-    records, _ = run(tmp_path, levels=6, floor=floor)
+    records, _ = run(tmp_path, levels=6, stop_accuracy=floor)
     assert [r.accuracy for r in records] == values[:ran]
     monkeypatch.setattr(LEVEL, "train_steps", no_training)
-    assert run(tmp_path, levels=6, floor=floor)[0] == records
+    assert run(tmp_path, levels=6, stop_accuracy=floor)[0] == records
 
 
 def test_what_a_command_answers_does_not_depend_on_the_commands_before(tmp_path, monkeypatch):
     """With a floor of 0 a run goes further; with the old floor it answers as it did."""
     values = [0.9, 0.1, 0.1, 0.1, 0.1, 0.1]
     accuracies(monkeypatch, values)
-    short, _ = run(tmp_path, levels=5, floor=0.2)
-    long, _ = run(tmp_path, levels=5, floor=0.0)
+    short, _ = run(tmp_path, levels=5, stop_accuracy=0.2)
+    long, _ = run(tmp_path, levels=5, stop_accuracy=0.0)
     assert (len(short), len(long)) == (4, 6)
-    again, model = run(tmp_path, levels=5, floor=0.2)
+    again, model = run(tmp_path, levels=5, stop_accuracy=0.2)
     assert again == short
     assert read_records(tmp_path) == long
     assert files.digest(model.state_dict()) == short[-1].trained

@@ -78,7 +78,7 @@ def test_a_rewind_point_that_nobody_kept_is_trained_again_by_the_same_seeds(tmp_
     search = replace(search, seeds={"order": 5, "augment": 6}, stages=tmp_path / "stages",
                      dataset=Moved().images())  # fmt: skip
     search.run()
-    late = replace(search, protocol=replace(search.protocol, levels=1, late=1))
+    late = replace(search, protocol=replace(search.protocol, levels=1, rewind_epoch=1))
     assert len(late.run()) == 2  # else it says that the network came out otherwise
 
 

@@ -37,8 +37,8 @@ class Named:
 
 def plan(options, network="real", **others):
     """The stages of an experiment, without its images."""
-    return Search(None, Named(), options.recipe(), Path("runs/x"), options.protocol(),
-                  options.seed, what=options.what(network), stages=Path("runs/stages"),
+    return Search(None, Named(), options.recipe, Path("runs/x"), options.protocol,
+                  options.run.seed, what=options.what(network), stages=Path("runs/stages"),
                   **others).plan()  # fmt: skip
 
 
@@ -57,8 +57,9 @@ def test_keys_stay_what_they_are():
         "level_02-lenet-300-100-real-1e0ac4325729",
     ]
     many = smoke(model="resnet8", width=16, seed=3, optimizer="adam", warmup=1.0, score="movement",
-                 granularity="quaternion", scope="global", rewind="weights", memory="kept", late=1,
-                 init="xavier", encoder="blocks", real_head=True)  # fmt: skip
+                 granularity="quaternion", scope="global", rewind="weights",
+                 optimizer_state="kept", rewind_epoch=1, init="xavier",
+                 encoder="blocks", real_head=True)  # fmt: skip
     assert plan(many, "quaternion")[1].name == "level_01-resnet8-quaternion-bd009c08a554"
     source = search_of(Path("x"), 2, None)
     source = replace(source, dataset=Named(), stages=Path("runs/stages"))
@@ -68,7 +69,8 @@ def test_keys_stay_what_they_are():
 
 @pytest.mark.parametrize("choice", [
     {"keep": 0.7}, {"score": "random"}, {"granularity": "pooled"}, {"scope": "global"},
-    {"rewind": "none"}, {"late": 1}, {"memory": "kept"}, {"masks": "finetuned"},
+    {"rewind": "none"}, {"rewind_epoch": 1}, {"optimizer_state": "kept"},
+    {"mask_source": "finetuned"},
 ], ids=str)  # fmt: skip
 def test_rules_and_rewinding_share_the_dense_stage_and_nothing_else(choice):
     here, there = plan(smoke()), plan(smoke(**choice))
@@ -114,7 +116,8 @@ def test_a_key_depends_on_the_keys_of_parents_and_not_on_labels():
 def test_who_shares_stages_says_of_what(tmp_path):
     with pytest.raises(OptionError, match="say in `what` which network"):
         run(tmp_path / "a", 0, stages=tmp_path / "stages", what={})
-    assert len(run(tmp_path / "b", 1, masks="finetuned", what={})[0]) == 2  # its own are its own
+    records, _ = run(tmp_path / "b", 1, mask_source="finetuned", what={})
+    assert len(records) == 2  # its own are its own
 
 
 def count_trainings(monkeypatch):
@@ -136,7 +139,7 @@ def test_the_dense_level_is_trained_once_for_all_rules(tmp_path, monkeypatch):
     trained = count_trainings(monkeypatch)
     shared = {"stages": tmp_path / "stages"}
     run(tmp_path / "a", 1, **shared)
-    for name, choice in (("b", {"score": "random"}), ("c", {"memory": "kept"}),
+    for name, choice in (("b", {"score": "random"}), ("c", {"optimizer_state": "kept"}),
                          ("d", {"rewind": "none"})):  # fmt: skip
         records, _ = run(tmp_path / name, 1, **choice, **shared)
         alone, _ = run(tmp_path / f"{name}-alone", 1, **choice)
@@ -150,11 +153,11 @@ def test_a_rewind_point_nobody_kept_is_trained_again_that_far(tmp_path, monkeypa
     shared = {"stages": tmp_path / "stages"}
     run(tmp_path / "a", 0, **shared)
     trained = count_trainings(monkeypatch)
-    records, _ = run(tmp_path / "b", 1, late=1, **shared)
+    records, _ = run(tmp_path / "b", 1, rewind_epoch=1, **shared)
     assert trained == [1, RECIPE.epochs - 1]
-    assert timeless(records) == timeless(run(tmp_path / "alone", 1, late=1)[0])
+    assert timeless(records) == timeless(run(tmp_path / "alone", 1, rewind_epoch=1)[0])
     trained.clear()
-    run(tmp_path / "c", 1, late=1, score="random", **shared)
+    run(tmp_path / "c", 1, rewind_epoch=1, score="random", **shared)
     assert trained == [RECIPE.epochs - 1]
 
 
@@ -165,10 +168,10 @@ def test_a_rewind_point_that_comes_out_otherwise_is_refused(tmp_path, monkeypatc
     kernels = kernels_of("numba_cpu")
     product = kernels["matmul"]
     monkeypatch.setitem(kernels, "matmul", lambda a, b: product(a, b) * np.float32(1 + 1e-6))
-    with pytest.raises(RunError, match=r"dense-.*trained again up to --late, and came out other"):
-        run(tmp_path / "b", 1, late=1, **shared)
-    with pytest.raises(OptionError, match="--late 3 "):
-        run(tmp_path / "c", 1, late=3)
+    with pytest.raises(RunError, match=r"dense-.*trained again up to `rewind_epoch`, and came"):
+        run(tmp_path / "b", 1, rewind_epoch=1, **shared)
+    with pytest.raises(OptionError, match="`rewind_epoch` 3 "):
+        run(tmp_path / "c", 1, rewind_epoch=3)
 
 
 def test_a_directory_links_to_its_stages_and_a_stage_says_what_it_is(tmp_path):
@@ -227,7 +230,11 @@ def die_after(monkeypatch, steps):
     return taken
 
 
-CHOICES = [{}, {"memory": "kept", "rewind": "weights"}, {"late": 1, "score": "random"}]
+CHOICES = [
+    {},
+    {"optimizer_state": "kept", "rewind": "weights"},
+    {"rewind_epoch": 1, "score": "random"},
+]
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
@@ -417,7 +424,7 @@ sys.exit(main(sys.argv[1:]))
 
 def test_a_folder_for_stages_that_is_a_file(tmp_path):
     (tmp_path / "stages").write_bytes(b"")
-    with pytest.raises(RunError, match=r"cannot make .*--out"):
+    with pytest.raises(RunError, match=r"cannot make .*`out`"):
         run(tmp_path, 0)
 
 

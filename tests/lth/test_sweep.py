@@ -27,7 +27,7 @@ def test_combinations():
         ["--seed", "1", "--score", "magnitude"], ["--seed", "1", "--score", "random"],
     ]  # fmt: skip
     for wrong in ("seed", "seed=", "=1"):
-        with pytest.raises(OptionError, match="--vary is NAME=A,B"):
+        with pytest.raises(OptionError, match="`vary` is NAME=A,B"):
             sweep.combinations([wrong])
 
 
@@ -68,7 +68,7 @@ def test_no_workers():
     how = Namespace(engine="dask", workers=0)
     with pytest.MonkeyPatch.context() as m:
         m.setattr(sweep, "find_spec", lambda name: True)
-        with pytest.raises(OptionError, match=r"--workers .* at least 1; got 0"):
+        with pytest.raises(OptionError, match=r"`workers` .* at least 1; got 0"):
             sweep.sweep([], how)
 
 

@@ -272,7 +272,7 @@ def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RunError, match=r"cannot write .*Not a directory"):
         files.write_file(tmp_path / "file" / "x", b"")
-    with pytest.raises(RunError, match=r"cannot write to .*--out"):
+    with pytest.raises(RunError, match=r"cannot write to .*`out`"):
         files.prepare_directory(tmp_path / "file" / "x")
     with pytest.raises(RunError, match="File exists"):
         files.prepare_directory(tmp_path / "file")
@@ -424,9 +424,9 @@ def test_a_run_killed_in_training_goes_on_to_the_same_bits(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("choice", [
-    {}, {"memory": "kept", "rewind": "weights"}, {"late": 1},
-    {"late": 1, "memory": "restored", "order": "fresh", "prune_from": "start", "score": "synflow",
-     "rounds": 3},
+    {}, {"optimizer_state": "kept", "rewind": "weights"}, {"rewind_epoch": 1},
+    {"rewind_epoch": 1, "optimizer_state": "restored", "order": "fresh",
+     "score_from": "start", "score": "synflow", "pruning_steps": 3},
 ])  # fmt: skip
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
 def test_a_run_killed_after_a_checkpoint_goes_on_from_it(tmp_path, monkeypatch, epoch, choice):

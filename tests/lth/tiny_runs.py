@@ -9,6 +9,7 @@ from quatgrad import models
 from quatgrad.lth import Ticket, full_masks
 from quatgrad.lth.search.protocol import Protocol
 from quatgrad.lth.search.search import Search
+from quatgrad.option_fields import build
 from quatgrad.train import Recipe
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05, weight_decay=1e-3)
@@ -40,7 +41,7 @@ def run(directory, levels=2, algebra="quaternion", seed=0, **options):
     """A search of LeNet on blobs: its records and the network that came out."""
     model = options.pop("model", None) or lenet(algebra, seed)
     recipe = options.pop("recipe", RECIPE)
-    how = {"keep": 0.6, "floor": 0.0} | options
+    how = {"keep": 0.6, "stop_accuracy": 0.0} | options
     others = {"progress": False}
     names = ("label", "report", "progress", "control", "stages", "what")
     others |= {k: how.pop(k) for k in names if k in how}
@@ -49,7 +50,8 @@ def run(directory, levels=2, algebra="quaternion", seed=0, **options):
 
 
 def search_of(directory, levels, model, seed=0, how=None, recipe=RECIPE, **others):
-    protocol = Protocol(levels, **({"keep": 0.6, "floor": 0.0} | (how or {})))
+    choices = {"levels": levels, "keep": 0.6, "stop_accuracy": 0.0} | (how or {})
+    protocol = build(Protocol, choices)
     others.setdefault("what", {"network": "tiny"})
     return Search(model, dataset(), recipe, directory, protocol, seed, **others)
 

@@ -28,10 +28,10 @@ def test_every_published_network_belongs_to_an_experiment():
 def test_at_full_scale_an_experiment_is_as_published(panel):
     o = options(*panel, "full", {})
     curve = published()[*panel, "real"]
-    assert (o.dataset, o.model, o.subset, o.width) == (*panel, None, None)
-    assert o.levels >= curve.points[-1].level
-    assert o.trials == curve.dense.trials
-    assert o.keep == pytest.approx(curve.points[1].fraction, abs=1e-4)
+    assert (o.data.dataset, o.model.model, o.data.subset, o.model.width) == (*panel, None, None)
+    assert o.protocol.levels >= curve.points[-1].level
+    assert o.run.trials == curve.dense.trials
+    assert o.protocol.rule.keep == pytest.approx(curve.points[1].fraction, abs=1e-4)
 
 
 class Images:
@@ -46,7 +46,7 @@ class Images:
 @pytest.mark.parametrize("algebra", ["real", "quaternion"])
 def test_at_full_scale_networks_have_the_published_parameters(panel, algebra):
     o = options(*panel, "full", {})
-    channels = 3 if o.encoder_of(algebra) == "rgb" else 4
+    channels = 3 if o.data.encoder_of(algebra) == "rgb" else 4
     net = create(o, algebra, Images(panel[0], channels), seed=0)
     assert net.num_parameters() == published()[*panel, algebra].dense.parameters
 
@@ -57,14 +57,14 @@ def test_every_scale_has_a_cost_that_grows(panel, scale):
     images = [int(cost(*panel, s).split(": ")[1].replace(",", "")) for s in SCALES]
     assert images[0] < 5_000 < images[1] < images[2]
     o = options(*panel, scale, {})
-    assert o.networks == ("real", "quaternion")
-    assert (o.width or models.MODELS[o.model][0]) % 4 == 0
-    assert o.subset is None or o.subset < IMAGES[o.dataset]
+    assert o.model.networks == ("real", "quaternion")
+    assert (o.model.width or models.MODELS[o.model.model][0]) % 4 == 0
+    assert o.data.subset is None or o.data.subset < IMAGES[o.data.dataset]
 
 
 def test_options_given_by_hand_come_last():
     o = options("cifar100", "resnet18", "small", {"levels": 1, "preset": "paper-cifar100"})
-    assert (o.levels, o.schedule, o.width) == (1, "cosine-per-batch", 16)
+    assert (o.protocol.levels, o.recipe.schedule, o.model.width) == (1, "cosine-per-batch", 16)
 
 
 def test_unknown_experiments_are_refused_with_a_hint():

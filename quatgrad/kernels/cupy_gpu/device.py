@@ -7,7 +7,7 @@ from quatgrad.errors import BackendError
 
 def require_gpu() -> None:
     """Raise one clear line unless CuPy is installed, finds a GPU and can compile for it."""
-    advice = "or choose --backend numba (fast on a CPU)"
+    advice = "or choose `backend` numba (fast on a CPU)"
     try:
         import cupy
     except ImportError as error:

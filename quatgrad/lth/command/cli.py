@@ -4,65 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from quatgrad.backend import BACKENDS
-from quatgrad.errors import OptionError, QuatgradError
+from quatgrad.errors import OptionError
 from quatgrad.lth.command import report
 from quatgrad.lth.command.arguments import Parser, parser
+from quatgrad.lth.command.main import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
 from quatgrad.lth.experiment.options import Options, resolve, spelled_out
 from quatgrad.lth.results import compare
-from quatgrad.lth.search.signals import Interrupted, at_once, handled
 from quatgrad.lth.ticket.controls import CONTROLS
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code.
-
-    0; 1 if `verify` found something wrong; 2 after one line that says what is wrong; 130 or 143 if
-    interrupted.
-    """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
-    try:
-        with handled(at_once):
-            return COMMANDS[name](arguments)
-    except QuatgradError as error:
-        print(f"quatgrad-lth: error: {error}", file=sys.stderr)
-        return 2
-    except MemoryError as error:
-        print(
-            f"quatgrad-lth: error: out of memory ({error}); choose a smaller --batch-size, "
-            "--width or --model",
-            file=sys.stderr,
-        )
-        return 2
-    except BrokenPipeError:  # | head: nobody reads on, and flushing at exit would fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt as error:
-        return interrupted(error)
-
-
-def interrupted(error: KeyboardInterrupt) -> int:
-    """Say what was saved; the exit code, 128 + the signal's number."""
-    saved = error.saved if isinstance(error, Interrupted) else ""
-    text = (
-        f"saved {saved}; the same command goes on from there"
-        if saved
-        else ("the same command goes on from the last checkpoint")
-    )
-    print(f"interrupted; {text}", file=sys.stderr)
-    return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
-
+from quatgrad.option_fields import replaced
 
 # ------------------------------------------------------------------------------- the commands
 
@@ -83,7 +40,7 @@ def branch(arguments: list[str]) -> int:
     run = runs.find(given.pop("run"), given.pop("out", "runs"))
     directory, first = run.path, experiment.options_of(run)
     here: dict[str, Any] = {"out": str(directory.parent), "quiet": False, "plot": None}
-    options = replace(first, **(here | spelled_out(given)))
+    options = replaced(first, **(here | spelled_out(given)))
     if options.config("") != first.config(""):
         raise OptionError(f"these options are not those of {directory.name}: give them to run")
     return _run(options, as_json)
@@ -241,6 +198,17 @@ def _given(p: argparse.ArgumentParser, arguments: list[str]) -> tuple[dict[str, 
 def _tell(value: Any, text: str, as_json: bool) -> int:
     print(json.dumps(value, indent=1) if as_json else text)
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code: that of `run_command`, or 1 if `verify` finds a fault."""
+    return run_command("quatgrad-lth", command, argv)
+
+
+def command(arguments: list[str]) -> int:
+    """Run the verb that the arguments begin with, or `run`."""
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
+    return COMMANDS[name](arguments)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from quatgrad.lth.search.start import protocol_of, start_of
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import Stage, read_record
 from quatgrad.nn import Module
+from quatgrad.option_fields import replaced
 from quatgrad.train import Epoch
 
 
@@ -32,23 +32,23 @@ def report(
     finished, `RunError` where the images are not those of the run.
     """
     if not tolerance >= 0:
-        raise OptionError(f"--tolerance is a difference of accuracies, at least 0; got {tolerance}")
-    options = replace(options_of(run), **where)
-    set_backend(options.backend)
-    set_precision(options.precision)
+        raise OptionError(f"`tolerance` is a difference of accuracies, at least 0; got {tolerance}")
+    options = replaced(options_of(run), **where)
+    set_backend(options.run.backend)
+    set_precision(options.run.precision)
     names = list(run.records(0))
     seen = {network: load(options, network) for network in {n.partition("-")[0] for n in names}}
     for dataset in seen.values():
         if run_path(options, dataset).name != run.path.resolve().name:
             raise RunError(
                 f"the images that were found are not those that {run.path} was trained "
-                "on: say where they are with --data-dir"
+                "on: say where they are with `data_dir`"
             )
     networks = {}
     for name in names:
         kind = name.partition("-")[0]
         dataset = seen[kind]
-        networks[name] = (create(options, kind, dataset, options.seed), dataset.input_shape)
+        networks[name] = (create(options, kind, dataset, options.run.seed), dataset.input_shape)
     lines = {
         f"{name}, level {level}": two_orders(
             options, run.search_path(0, name), level, networks[name][0], seen[name]
@@ -67,16 +67,16 @@ def two_orders(
     path = files.level_path(directory, level)
     if level < 0 or not files.is_final(path):
         raise OptionError(
-            f"--connectivity {level}: {directory} has no finished level {level}; "
+            f"`connectivity` {level}: {directory} has no finished level {level}; "
             "quatgrad-lth show lists those there are"
         )
-    stage, recipe, history = Stage.load(path.resolve()), options.recipe(), list[Epoch]()
+    stage, recipe, history = Stage.load(path.resolve()), options.recipe, list[Epoch]()
     ticket = start_of(stage, stage.end().masks)
     if level:
         protocol = protocol_of(stage)
         batches = num_batches(len(dataset.train), recipe.batch_size)
         recipe = protocol.recipe(recipe, level, batches)
-        history = read_record(stage.parent("dense")).epochs[: protocol.late]
+        history = read_record(stage.parent("dense")).epochs[: protocol.rewind_epoch]
     return stability(model, ticket, dataset, recipe, history=history)
 
 

@@ -15,7 +15,7 @@ import msgspec
 from quatgrad import data, models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
-from quatgrad.lth.experiment.options import Options, overrides, resolve
+from quatgrad.lth.experiment.options import Options, overrides, with_preset
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.search.search import ControlOf, Search
@@ -24,6 +24,7 @@ from quatgrad.lth.store.records import Config, FirstRun, Record, parse
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
+from quatgrad.option_fields import from_disk, nested
 from quatgrad.random import generator
 
 #: Added to the seed of a trial for the weights of `--control reinitialised`.
@@ -32,15 +33,15 @@ CONTROL_SEED = 1_000_000
 
 def prepare(options: Options) -> dict[str, data.Dataset]:
     """The images that each network sees. Raises what is wrong with the options, writes nothing."""
-    set_backend(options.backend)
-    set_precision(options.precision)
-    recipe, plan = options.recipe(), options.protocol()  # raise what is wrong with them
+    set_backend(options.run.backend)
+    set_precision(options.run.precision)
+    recipe, plan = options.recipe, options.protocol
     plan.recipe(recipe, 1, 1)
-    if options.plot:  # better now than after hours
-        files.prepare_directory(Path(options.plot).parent, "--plot")
-    datasets = {name: load(options, name) for name in options.networks}
-    for name in options.networks:  # a network that cannot be made is better known now, too
-        plan.check(create(options, name, datasets[name], options.seed), recipe)
+    if options.run.plot:  # better now than after hours
+        files.prepare_directory(Path(options.run.plot).parent, "plot")
+    datasets = {name: load(options, name) for name in options.model.networks}
+    for name in options.model.networks:  # a network that cannot be made is better known now, too
+        plan.check(create(options, name, datasets[name], options.run.seed), recipe)
     return datasets
 
 
@@ -50,17 +51,17 @@ def run(options: Options) -> tuple[Path, list[compare.Trial]]:
     Returns its directory, and for each trial the records of each network.
     """
     datasets = prepare(options)
-    dataset = datasets[options.networks[0]]
+    dataset = datasets[options.model.networks[0]]
     directory = open_directory(options, dataset)
     held_out = f"{len(dataset.validation):,} validation, " if dataset.validation else ""
     print(
         f"{dataset.name}: {len(dataset.train):,} training, {held_out}{len(dataset.test):,} test "
-        f"images; {options.model}, {options.levels} levels, {directory}"
+        f"images; {options.model.model}, {options.protocol.levels} levels, {directory}"
     )
     clock = Clock(options)
     for _, search in searches(options, datasets, directory, clock):
         search.run()
-    trials = [Run(directory).records(trial) for trial in range(options.trials)]
+    trials = [Run(directory).records(trial) for trial in range(options.run.trials)]
     conclude(options, dataset, directory, trials)
     return directory, trials
 
@@ -73,20 +74,20 @@ def searches(
     Trial t has the seed + t, and in all trials the same where a purpose has one of its own.
     Controls with masks of another trial come when all trials are done.
     """
-    recipe, plan, own = options.recipe(), options.protocol(), options.own_seeds
+    recipe, plan, own = options.recipe, options.protocol, options.run.own_seeds
 
     def search(trial: int, network: str, kind: str = "", **others: Any) -> Search:
-        name, seed = f"{network}-{kind}" if kind else network, options.seed + trial
-        label = f"{name}, trial {trial}" if options.trials > 1 else name
+        name, seed = f"{network}-{kind}" if kind else network, options.run.seed + trial
+        label = f"{name}, trial {trial}" if options.run.trials > 1 else name
         return Search(
             create(options, network, datasets[network], own.get("init", seed)), datasets[network],
             recipe, Run(directory).search_path(trial, name), plan, seed, label,
-            partial(clock.report, label), not options.quiet, what=options.what(network),
-            stages=Path(options.out) / "stages", seeds=own, **others,
+            partial(clock.report, label), not options.run.quiet, what=options.what(network),
+            stages=Path(options.run.out) / "stages", seeds=own, **others,
         )  # fmt: skip
 
     def control(trial: int, network: str, kind: str, source: Search) -> Search:
-        seed = options.seed + trial
+        seed = options.run.seed + trial
         init = own.get("init", seed) + CONTROL_SEED
         fresh = create(options, network, datasets[network], init)
         change = partial(apply, CONTROLS[kind], fresh, own.get("prune", seed))
@@ -94,12 +95,12 @@ def searches(
             trial, network, kind, control=ControlOf(source, change, kind, kind in FROM_SCRATCH)
         )
 
-    late = [kind for kind in options.control if kind in FROM_ANOTHER_SEED]
-    trials = list(itertools.product(range(options.trials), options.networks))
+    late = [kind for kind in options.run.control if kind in FROM_ANOTHER_SEED]
+    trials = list(itertools.product(range(options.run.trials), options.model.networks))
     for trial, network in trials:
         ticket = search(trial, network)
         yield trial, ticket
-        for kind in options.control:
+        for kind in options.run.control:
             if kind not in late:
                 yield trial, control(trial, network, kind, ticket)
     for (trial, network), kind in itertools.product(trials, late):
@@ -140,8 +141,8 @@ class Clock:
     def left(self) -> float:
         """Seconds until everything is done, if no search ends early and levels take their mean."""
         o = self.options
-        passes = 1 + (o.masks == "finetuned") + len(o.control)
-        reports = o.trials * len(o.networks) * passes * (o.levels + 1)
+        passes = 1 + (o.protocol.mask_source == "finetuned") + len(o.run.control)
+        reports = o.run.trials * len(o.model.networks) * passes * (o.protocol.levels + 1)
         return (reports - self.reported) * statistics.fmean(self.seconds or [0.0])
 
 
@@ -162,15 +163,12 @@ def apply(control: Control, fresh: Module, seed: int, ticket: Ticket, level: int
 
 def load(options: Options, network: str) -> data.Dataset:
     """The images as a network sees them."""
-    if options.encoder == "learned" and options.dataset in ("digits", "mnist"):
-        raise OptionError(f"--encoder learned is for colour images; {options.dataset} is grey")
-    dataset = data.load(options.dataset, options.data_dir, options.encoder_of(network),
-                        options.subset, options.seed, options.statistics)  # fmt: skip
-    return (
-        dataset.split_validation(options.validation, options.seed)
-        if options.validation
-        else dataset
-    )
+    o, seed = options.data, options.run.seed
+    if o.encoder == "learned" and o.dataset in ("digits", "mnist"):
+        raise OptionError(f"`encoder` learned is for colour images; {o.dataset} is grey")
+    encoder = o.encoder_of(network)
+    dataset = data.load(o.dataset, o.data_dir, encoder, o.subset, seed, o.statistics)
+    return dataset.split_validation(o.validation, seed) if o.validation else dataset
 
 
 def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> Module:
@@ -178,16 +176,16 @@ def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> 
     H, W, C = dataset.input_shape
     algebra = "real" if network == "half" else network
     return models.create(
-        options.model, algebra, dataset.num_classes, C, options.width_of(network),
-        image_size=(H, W), init=options.init, real_head=options.real_head,
-        learned_encoder=options.encoder == "learned", seed=seed,
+        options.model.model, algebra, dataset.num_classes, C, options.model.width_of(network),
+        image_size=(H, W), init=options.model.init, real_head=options.model.real_head,
+        learned_encoder=options.data.encoder == "learned", seed=seed,
     )  # fmt: skip
 
 
 def run_path(options: Options, dataset: data.Dataset) -> Path:
     """The run directory that belongs to these options and these images."""
     key = files.content_key(options.config(dataset.fingerprint()))[:8]
-    return Path(options.out) / f"{options.dataset}-{options.model}-{key}"
+    return Path(options.run.out) / f"{options.data.dataset}-{options.model.model}-{key}"
 
 
 def open_directory(options: Options, dataset: data.Dataset) -> Path:
@@ -207,12 +205,12 @@ def open_directory(options: Options, dataset: data.Dataset) -> Path:
 def options_of(run: Run) -> Options:
     """The options that a run was first run with; `RunError` if there is no run."""
     config, first = run.config.options, run.config.first_run
-    given = {"preset": first.preset, "model": config["model"]} | first.overrides
     path = run.path / "config.json"
     try:
-        options = parse(msgspec.json.encode(resolve(given)), path, Options)
-        options.recipe(), options.protocol()  # raise what is wrong with them
-    except (OptionError, TypeError) as error:  # a name that is no option
+        changes = from_disk(Options, first.overrides)
+        given = with_preset({"preset": first.preset, "model": config["model"]} | changes)
+        options = parse(msgspec.json.encode(nested(Options, given)), path, Options)
+    except OptionError as error:  # a name that is no option, or no preset
         raise RunError(f"{path} was changed by hand ({error}); run it again") from error
     if options.config(str(config["data"])) != config:
         raise RunError(f"{path} was changed by hand, or its preset since; run it again")
@@ -230,6 +228,6 @@ def conclude(
     files.write_csv(directory / "comparison.csv", compare.rows(runs))
     figure = plot.figure(runs, Run(directory).config.title, 1 / dataset.num_classes)
     pictures = [directory / "accuracy.png", directory / "accuracy.svg"]
-    for path in pictures + ([Path(options.plot)] if options.plot else []):
+    for path in pictures + ([Path(options.run.plot)] if options.run.plot else []):
         plot.save(figure, path)
     print(f"\nPicture: {pictures[0]}  (also .svg; the numbers: comparison.csv)")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from quatgrad import data, models
+from quatgrad.backend import BACKENDS, PRECISIONS
 from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.search.protocol import METHODS, Protocol
-from quatgrad.lth.ticket.controls import FROM_ANOTHER_SEED
+from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED
+from quatgrad.nn.init import INITIALISERS
+from quatgrad.option_fields import build, check_choices, non_default, on_disk, option
 from quatgrad.train import Recipe
 
 PRESETS = tuple(
@@ -35,85 +38,126 @@ ENCODERS = (*data.ENCODERS, "learned")
 
 
 @dataclass(frozen=True)
-class Options:
-    """Everything that a run depends on, after presets and defaults."""
+class DataOptions:
+    """Which images, and how a network sees them."""
 
-    dataset: str
-    model: str
-    levels: int
-    keep: float
-    epochs: int
-    batch_size: int
-    lr: float
-    optimizer: str
-    schedule: str
-    warmup: float
-    momentum: float
-    weight_decay: float
-    preset: str
-    width: int | None = None
-    data_dir: str | None = None
-    subset: int | None = None
-    validation: float = 0.0
-    encoder: str | None = None
-    real_encoder: str | None = None
-    statistics: str | None = None
-    algebra: str = "both"
-    init: str = "he"
-    real_head: bool = False
-    seed: int = 0
-    seed_init: int | None = None
-    seed_order: int | None = None
-    seed_augment: int | None = None
-    seed_prune: int | None = None
-    trials: int = 1
-    stop_below: float = 0.2
-    score: str = "magnitude"
-    granularity: str = "weight"
-    scope: str = "layer"
-    exclude: str = ""
-    keep_of: str = ""
-    prune_from: str = "last"
-    rounds: int = 1
-    rewind: str = "start"
-    late: int = 0
-    rate: str = "again"
-    memory: str = "new"
-    order: str = "same"
-    masks: str = "retrained"
-    control: tuple[str, ...] = ()
-    precision: str = "float32"
-    backend: str = "numba"
-    out: str = "runs"
-    plot: str | None = None
-    quiet: bool = False
+    dataset: str = option(", ".join(data.DATASETS))
+    data_dir: str | None = option(
+        "where the dataset is (else $QUATGRAD_DATA)", None, metavar="DIR", names=False
+    )
+    subset: int | None = option("train on N images, evenly over the classes", None)
+    validation: float = option(
+        "hold out this share of the training images, evenly over the classes. Each level then "
+        "reports three epochs: the last, and those of best accuracy and lowest loss on these "
+        "images (early stopping). Test images are used for these alone. Without, test accuracy "
+        "is measured after each epoch, and nothing but `stop_accuracy` uses it",
+        0.0,
+    )
+    encoder: str | None = option("pixels to quaternions", None, choices=ENCODERS, metavar="NAME")
+    real_encoder: str | None = option(
+        "the encoder of real networks, where it differs",
+        None,
+        choices=tuple(data.ENCODERS),
+        metavar="NAME",
+    )
+    statistics: str | None = option(
+        "mean and deviation of the colours, where not the dataset's own",
+        None,
+        choices=tuple(data.STATISTICS),
+        metavar="NAME",
+    )
 
     def __post_init__(self) -> None:
-        if self.width is not None and self.width < 1:
-            raise OptionError(f"--width is at least 1; got {self.width}")
+        check_choices(self)
         if not 0 <= self.validation < 1:
             raise OptionError(
-                "--validation is the share of the training images that is held out, "
+                "`validation` is the share of the training images that is held out, "
                 f"from 0 to less than 1; got {self.validation}"
             )
-        if self.trials < 1:
-            raise OptionError(
-                f"--trials is how often a run is repeated, at least 1; got {self.trials}"
-            )
-        for control in FROM_ANOTHER_SEED:
-            if control in self.control and self.trials == 1:
-                raise OptionError(
-                    f"--control {control} takes the masks of another trial: give --trials 2 or more"
-                )
-        if self.plot is not None:
-            path = Path(self.plot)
-            if path.suffix.lower() not in (".png", ".svg") or path.is_dir():
-                raise OptionError(f"--plot names a .png or .svg file; got {self.plot!r}")
+
+    def encoder_of(self, network: str) -> str | None:
+        """The encoder of the images that a network sees."""
+        real = self.real_encoder if network != "quaternion" else None
+        return real or ("rgb" if self.encoder == "learned" else self.encoder)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which networks."""
+
+    model: str = option(", ".join(models.MODELS))
+    width: int | None = option("channels of the first stage", None)
+    algebra: str = option(
+        "real, quaternion, or both; half: a real network of half the width; all: these three",
+        "both",
+        choices=NETWORKS,
+        names=False,
+    )
+    init: str = option(
+        "first weights; xavier: as the paper", "he", choices=sorted(INITIALISERS["quaternion"])
+    )
+    real_head: bool = option("the last layer is real even where 4 divides the classes", False)
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.width is not None and self.width < 1:
+            raise OptionError(f"`width` is at least 1; got {self.width}")
 
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks to run, in order."""
         return NETWORKS[self.algebra]
+
+    def width_of(self, network: str) -> int:
+        """How wide a network is."""
+        width = self.width or models.MODELS[self.model][0]
+        return width // 2 if network == "half" else width
+
+
+SEED = "random seed of {}, the same in all trials (default: the trial's)"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What is repeated and compared, and where it is computed."""
+
+    seed: int = option("random seed", 0)
+    seed_init: int | None = option(SEED.format("the first weights"), None)
+    seed_order: int | None = option(SEED.format("the order of the images"), None)
+    seed_augment: int | None = option(SEED.format("how images are moved and mirrored"), None)
+    seed_prune: int | None = option(
+        SEED.format("random scores, the images of a sensitivity, and shuffled masks"), None
+    )
+    trials: int = option("repeat with seed, seed + 1, ...", 1, names=False)
+    control: tuple[str, ...] = option(
+        "also train the masks over other weights, shuffled (whole: quaternions as they are), or "
+        "over signs alone; transplanted: the masks of another trial; may be repeated",
+        (),
+        choices=CONTROLS,
+        names=False,
+    )
+    backend: str = option("what computes", "numba", choices=BACKENDS, names=False)
+    precision: str = option("of products on a GPU with cuDNN", "float32", choices=PRECISIONS)
+    out: str = option("where runs are stored", "runs", metavar="DIR", names=False)
+    plot: str | None = option(
+        "write the picture here too (.png or .svg)", None, metavar="FILE", names=False
+    )
+    quiet: bool = option("no progress bars", False, names=False)
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise OptionError(
+                f"`trials` is how often a run is repeated, at least 1; got {self.trials}"
+            )
+        for control in self.control:
+            if control in FROM_ANOTHER_SEED and self.trials == 1:
+                raise OptionError(
+                    f"`control` {control} takes the masks of another trial: give `trials` 2 or more"
+                )
+        if self.plot is not None:
+            path = Path(self.plot)
+            if path.suffix.lower() not in (".png", ".svg") or path.is_dir():
+                raise OptionError(f"`plot` names a .png or .svg file; got {self.plot!r}")
 
     @property
     def own_seeds(self) -> dict[str, int]:
@@ -121,58 +165,53 @@ class Options:
         known = {p: getattr(self, f"seed_{p}") for p in ("init", "order", "augment", "prune")}
         return {purpose: seed for purpose, seed in known.items() if seed is not None}
 
-    def recipe(self) -> Recipe:
-        """How each level is trained."""
-        return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
 
-    def protocol(self) -> Protocol:
-        """How it is pruned and rewound."""
-        shared = {f.name: getattr(self, f.name) for f in fields(Protocol) if f.name != "floor"}
-        return Protocol(**shared, floor=self.stop_below)
+@dataclass(frozen=True)
+class Options:
+    """Everything that a run depends on, after presets and defaults."""
 
-    def encoder_of(self, network: str) -> str | None:
-        """The encoder of the images that a network sees."""
-        real = self.real_encoder if network != "quaternion" else None
-        return real or ("rgb" if self.encoder == "learned" else self.encoder)
-
-    def width_of(self, network: str) -> int:
-        """How wide a network is."""
-        width = self.width or models.MODELS[self.model][0]
-        return width // 2 if network == "half" else width
+    data: DataOptions = field(metadata={"title": "which images"})
+    model: ModelOptions = field(metadata={"title": "which networks"})
+    recipe: Recipe = field(metadata={"title": "how a level is trained (default: the preset's)"})
+    protocol: Protocol = field(metadata={"title": "how it is pruned and rewound"})
+    run: RunOptions = field(metadata={"title": "what is repeated, and where it is computed"})
+    preset: str = option(f"{', '.join(PRESETS)} (default: the dataset's)", names=False)
 
     def what(self, network: str) -> dict[str, Any]:
         """What a network is and how it sees the images: its part of the keys of its stages."""
         algebra = "real" if network == "half" else network
         optional = {
-            "encoder": self.encoder_of(network),
-            "learned_encoder": self.encoder == "learned",
-            "statistics": self.statistics,
-            "real_head": self.real_head,
-            "init": self.init if self.init != "he" else None,
+            "encoder": self.data.encoder_of(network),
+            "learned_encoder": self.data.encoder == "learned",
+            "statistics": self.data.statistics,
+            "real_head": self.model.real_head,
+            "init": self.model.init if self.model.init != "he" else None,
         }
-        width = self.width_of(network)
-        known = {"dataset": self.dataset, "model": self.model, "algebra": algebra, "width": width}
+        known = {
+            "dataset": self.data.dataset,
+            "model": self.model.model,
+            "algebra": algebra,
+            "width": self.model.width_of(network),
+        }
         return known | {name: value for name, value in optional.items() if value}
 
     def config(self, images: str) -> dict[str, Any]:
         """The options that change the numbers of a run, and the fingerprint of the data.
 
         More levels, more trials or another network continue the same run; where and how fast it
-        is computed is not part of what it is. Options at their default are left out, so that a
-        new option does not move old runs.
+        is computed is not part of what it is. Of the recipe all is named; of the others what is
+        not at its default, so that a new option does not move old runs.
         """
-        elsewhere = ("levels", "trials", "algebra", "control", "stop_below", "backend", "out",
-                     "plot", "quiet", "data_dir", "preset")  # fmt: skip
-        chosen = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in elsewhere and getattr(self, f.name) != f.default
-        }
-        return chosen | {"data": images}
+        return non_default(self) | on_disk(self.recipe) | {"data": images}
 
 
 def resolve(given: dict[str, Any]) -> Options:
-    """Options from those given on the command line, over the preset's, over the defaults.
+    """Options from those given on the command line, over the preset's, over the defaults."""
+    return build(Options, with_preset(given))
+
+
+def with_preset(given: dict[str, Any]) -> dict[str, Any]:
+    """Options given, by name, and below them those of their preset.
 
     Without a preset, it is the dataset's: `digits`, or `cifar` for CIFAR-10 and CIFAR-100. A
     preset may say more for one network, in a table [models.NAME]. A method, one of `METHODS`,
@@ -184,8 +223,8 @@ def resolve(given: dict[str, Any]) -> Options:
     text = files("quatgrad.lth.experiment").joinpath("presets", f"{name}.toml").read_text("utf-8")
     preset = tomllib.loads(text)
     of_models = preset.pop("models", {})
-    model = given.get("model", preset["model"])
-    return Options(**(preset | of_models.get(model, {}) | spelled_out(given) | {"preset": name}))
+    of_model = of_models.get(given.get("model", preset["model"]), {})
+    return preset | of_model | spelled_out(given) | {"preset": name}
 
 
 def spelled_out(given: dict[str, Any]) -> dict[str, Any]:
@@ -195,13 +234,9 @@ def spelled_out(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def overrides(options: Options) -> dict[str, Any]:
-    """The options that differ from those of the preset for this network."""
-    plain = resolve({"preset": options.preset, "model": options.model})
-    return {
-        f.name: getattr(options, f.name)
-        for f in fields(options)
-        if getattr(options, f.name) != getattr(plain, f.name)
-    }
+    """By name on disk, the options that differ from those of the preset for this network."""
+    plain = on_disk(resolve({"preset": options.preset, "model": options.model.model}))
+    return {name: value for name, value in on_disk(options).items() if value != plain[name]}
 
 
 def _default_preset(dataset: str) -> str:

@@ -29,7 +29,7 @@ HOW = (
 def plan(options: Options) -> dict[str, Any]:
     """Every stage once, in the order of their training; nothing is trained or written."""
     datasets = prepare(options)
-    directory = run_path(options, datasets[options.networks[0]])
+    directory = run_path(options, datasets[options.model.networks[0]])
     stages: dict[str, dict[str, Any]] = {}
     measured: dict[str, float] = {}
     for trial, search in searches(options, datasets, directory, Clock(options)):
@@ -37,9 +37,7 @@ def plan(options: Options) -> dict[str, Any]:
         first_pass = search.first_pass.plan() if search.first_pass else []
         for stage in [*first_pass, *search.plan()]:
             if network not in measured and not stage.done:
-                measured[network] = seconds_per_epoch(
-                    search.model, search.dataset, options.recipe()
-                )
+                measured[network] = seconds_per_epoch(search.model, search.dataset, options.recipe)
             stages.setdefault(
                 stage.name,
                 {
@@ -64,7 +62,7 @@ def _expected(stage: Stage, search: Search, epoch: float, options: Options) -> d
     if stage.done:
         return {"level": level, "done": True, "hours": 0.0, "bytes": size(stage.path)}
     from_start = level == 0 or (control is not None and control.from_scratch)
-    epochs = options.epochs - (0 if from_start else options.late)
+    epochs = options.recipe.epochs - (0 if from_start else options.protocol.rewind_epoch)
     return {
         "level": level,
         "done": False,
@@ -77,12 +75,12 @@ def stage_bytes(model: Module, level: int, options: Options) -> int:
     """start (dense alone) + end + masks + memory, at most: a tenth goes by compression."""
     state = sum(a.nbytes for a in model.state_dict().values())
     weights = sum(w.data.nbytes for _, w in model.weight_parameters())
-    pruned = int(weights * (1 - options.keep**level))
+    pruned = int(weights * (1 - options.protocol.rule.keep**level))
     memory = sum(p.data.nbytes for p in model.parameters()) * (
-        2 if options.optimizer == "adam" else 1
+        2 if options.recipe.optimizer == "adam" else 1
     )
-    kept = memory if level == 0 or options.memory == "kept" else 0
-    early = state + memory if level == 0 and options.late else 0
+    kept = memory if level == 0 or options.protocol.optimizer_state == "kept" else 0
+    early = state + memory if level == 0 and options.protocol.rewind_epoch else 0
     start = state if level == 0 else 0
     return start + early + state - pruned + kept + weights // 32
 

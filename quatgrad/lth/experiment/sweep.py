@@ -33,7 +33,7 @@ def combinations(vary: Sequence[str]) -> list[list[str]]:
     for item in vary:
         name, _, values = item.partition("=")
         if not (name and values):
-            raise OptionError(f"--vary is NAME=A,B,..., as in seed=0,1,2; got {item!r}")
+            raise OptionError(f"`vary` is NAME=A,B,..., as in seed=0,1,2; got {item!r}")
         choices.append([[f"--{name}", value] for value in values.split(",")])
     return [list(itertools.chain(*chosen)) for chosen in itertools.product(*choices)]
 
@@ -77,13 +77,11 @@ def sweep(options: Sequence[Options], how: Namespace) -> Iterator[tuple[int, dic
     """Run them all; (number, what came out) as they finish. `how`: as in `add_arguments`."""
     if find_spec(ENGINES[how.engine]) is None:
         raise OptionError(
-            f"--engine {how.engine} needs {ENGINES[how.engine]}, which is not "
+            f"`engine` {how.engine} needs {ENGINES[how.engine]}, which is not "
             "installed: pip install 'quatgrad[sweep]'"
         )
     if how.workers < 1:
-        raise OptionError(f"--workers is how many run at a time, at least 1; got {how.workers}")
-    for o in options:
-        o.recipe(), o.protocol()  # better now than in each of them
+        raise OptionError(f"`workers` is how many run at a time, at least 1; got {how.workers}")
     jobs = [Job(o) for o in options]
     if how.engine == "dask":
         return _on_dask(jobs, how.workers, how.scheduler)
@@ -91,7 +89,7 @@ def sweep(options: Sequence[Options], how: Namespace) -> Iterator[tuple[int, dic
     for item in how.slurm:
         key, _, value = item.partition("=")
         parameters[key] = int(value) if value.isdigit() else value
-    logs = Path(options[0].out) / "logs"
+    logs = Path(options[0].run.out) / "logs"
     return _on_submitit(jobs, how.engine, how.workers, logs, parameters)
 
 
@@ -125,7 +123,7 @@ def _on_worker(job: Job) -> dict[str, Any]:
     from distributed import get_worker
 
     name = str(get_worker().name)
-    if job.options.backend == "cupy" and name.isdigit():
+    if job.options.run.backend == "cupy" and name.isdigit():
         _take_gpu(int(name))
     return job()
 
@@ -145,7 +143,7 @@ def _on_submitit(
     from submitit.helpers import as_completed
 
     executor = AutoExecutor(folder=logs, cluster=engine)
-    gpus = {"gpus_per_node": 1} if jobs[0].options.backend == "cupy" else {}
+    gpus = {"gpus_per_node": 1} if jobs[0].options.run.backend == "cupy" else {}
     queue = {"slurm_array_parallelism": workers} if engine == "slurm" else {}
     executor.update_parameters(**(gpus | queue | parameters))
     with executor.batch():

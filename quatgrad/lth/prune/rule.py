@@ -29,6 +29,7 @@ from quatgrad.autograd import Parameter
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.lth.prune.counts import ALL, Counts, after, erdos_renyi
 from quatgrad.lth.prune.scores import GRADIENTS, SCORES
+from quatgrad.option_fields import check_choices, option
 
 Masks = dict[str, np.ndarray]
 Arrays = Mapping[str, np.ndarray]
@@ -47,25 +48,31 @@ class Rule:
     stages.1.0.shortcut.0.weight, and stages.0 all weights of the first stage.
     """
 
-    keep: float
-    score: str = "magnitude"
-    granularity: str = "weight"
-    scope: str = "layer"
-    exclude: str = ""
-    keep_of: str = ""
+    keep: float = option("share of the weights that survives a level")
+    score: str = option(
+        "what decides: magnitude, that of the first weights, its increase, the movement, chance, "
+        "sensitivity of the loss (SNIP), or SynFlow",
+        choices=SCORES,
+    )
+    granularity: str = option(
+        "rank components of quaternions apart (weight), together (pooled), or as one; or kernels, "
+        "or filters",
+        choices=GRANULARITIES,
+    )
+    scope: str = option(
+        "rank by layer, all together, or by layer with more kept of small layers (erk)",
+        choices=SCOPES,
+    )
+    exclude: str = option("weights that are not pruned: stem,head", "", metavar="NAMES")
+    keep_of: str = option("weights with their own share: head=0.9", "", metavar="NAME=X,...")
 
     def __post_init__(self) -> None:
         if not 0 < self.keep < 1:
             raise OptionError(
-                f"--keep is the share of weights that survives each level, between 0 and 1 "
+                f"`keep` is the share of weights that survives each level, between 0 and 1 "
                 f"(0.7 removes 30 %); got {self.keep}"
             )
-        choices = {"score": SCORES, "granularity": GRANULARITIES, "scope": SCOPES}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise OptionError(
-                    f"--{name} is one of {', '.join(known)}; got {getattr(self, name)!r}"
-                )
+        check_choices(self)
         self._rates()
 
     # ------------------------------------------------------------------- which weights, how many
@@ -80,7 +87,7 @@ class Rule:
             hits = [name for name in names if f".{part}." in f".{name}."]
             if not hits:
                 raise OptionError(
-                    f"--exclude, --keep-of: no weight is named {part!r}; there are "
+                    f"`exclude`, `keep_of`: no weight is named {part!r}; there are "
                     f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
                 )
             found |= dict.fromkeys(hits, keep)
@@ -97,7 +104,7 @@ class Rule:
                 rates[name] = math.nan
             if not (name and 0 < rates[name] <= 1):
                 raise OptionError(
-                    f"--keep-of is NAME=SHARE, with a share above 0 and up to 1, as in head=0.9; "
+                    f"`keep_of` is NAME=SHARE, with a share above 0 and up to 1, as in head=0.9; "
                     f"got {item!r}"
                 )
         return rates | {name: 1.0 for name in self.exclude.split(",") if name}
@@ -170,7 +177,7 @@ def prune(
     """
     rng = rng or np.random.default_rng(0)
     if gradients is None and rule.score in GRADIENTS:
-        raise OptionError(f"--score {rule.score} ranks by gradients: prune(..., gradients=...)")
+        raise OptionError(f"`score` {rule.score} ranks by gradients: prune(..., gradients=...)")
     scores: dict[str, np.ndarray] = {}
     alive: dict[str, np.ndarray] = {}
     for name, w in weights.items():

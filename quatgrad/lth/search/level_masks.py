@@ -30,7 +30,7 @@ IMAGES_OF_A_CLASS, AT_ONCE = 10, 100
 def next_masks(
     model: Module, dataset: Dataset, protocol: Protocol, seed: int, level: int, start: LevelStart
 ) -> Masks:
-    """The masks of a level, from the network that `Protocol.prune_from` names, by its rule.
+    """The masks of a level, from the network that `Protocol.score_from` names, by its rule.
 
     The model is put into the state that is ranked, and stays there. Invariants are asserted.
     """
@@ -38,16 +38,16 @@ def next_masks(
     old, times = protocol.prunings(start.previous.masks, level)
     state = start.ranked()
     # A network pruned at once has the same draws at every level: its masks are nested.
-    rng = generator(seed, "prune", level if protocol.prune_from == "last" else 0)
+    rng = generator(seed, "prune", level if protocol.score_from == "last" else 0)
     components = {name: w.components for name, w in weights.items()}
     masks, rule = old, protocol.rule
     before, left = rule.alive(old, components), rule.targets(old, components, times)
-    for done in range(1, protocol.rounds + 1):
+    for done in range(1, protocol.pruning_steps + 1):
         ticket = Ticket(masks, state)
         rewind(model, ticket)
         check_start(model, ticket)
         slopes = gradients(rule.score, model, dataset, seed)
-        goal = between(before, left, done / protocol.rounds)
+        goal = between(before, left, done / protocol.pruning_steps)
         masks = prune(weights, masks, rule, start.init_state, rng, slopes, goal)
     check_pruning(old, masks, components, rule, times)
     return masks

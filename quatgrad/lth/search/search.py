@@ -23,7 +23,6 @@ from quatgrad.lth.store.records import Record
 from quatgrad.lth.store.stage import (
     Stage,
     early_path,
-    non_default,
     read_end,
     read_record,
     read_records,
@@ -32,6 +31,7 @@ from quatgrad.lth.store.stage import (
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import State, Ticket
 from quatgrad.nn import Module
+from quatgrad.option_fields import non_default
 from quatgrad.train import Epoch, Recipe, TrainState, train_steps
 
 #: So many levels may end below the floor; one more, and the search ends: the paper's "a few".
@@ -87,7 +87,7 @@ class Search:
             return self._run()
 
     def _run(self) -> list[Record]:
-        stages, records, floor = self.plan(), list[Record](), self.protocol.floor
+        stages, records, floor = self.plan(), list[Record](), self.protocol.stop_accuracy
         if source := self.masks_from:
             finished = read_records(source.directory) if self.control else source._locked_run()
             if not finished:
@@ -120,7 +120,7 @@ class Search:
         how = {**non_default(self.recipe), **seeds, **images, **precision, **self.what}
         stages = [Stage(folder, "dense", how, label=label)]
         rule = {
-            **non_default(self.protocol, ("levels", "floor", "masks")),
+            **{k: v for k, v in non_default(self.protocol).items() if k != "masks"},
             **({"control": self.control.name} if self.control and self.control.name else {}),
             **self._other_seeds("prune"),
         }
@@ -150,12 +150,12 @@ class Search:
     @property
     def first_pass(self) -> Search | None:
         """For `Protocol.masks` finetuned: the search that prunes and never rewinds."""
-        if self.control or self.protocol.masks != "finetuned":
+        if self.control or self.protocol.mask_source != "finetuned":
             return None
         return replace(
             self,
             directory=self.directory / "finetuned",
-            protocol=replace(self.protocol, masks="retrained", rewind="none"),
+            protocol=replace(self.protocol, mask_source="retrained", rewind="none"),
             label=f"{self.label} fine-tuned",
             report=lambda record, resumed, _: self.report(record, resumed, True),
             stages=self.stages or self.directory / "stages",
@@ -165,7 +165,7 @@ class Search:
         """The ticket that a level starts from, and the epochs that its state has been trained."""
         if stage.level == 0:
             return Ticket(full_masks(dict(self.model.weight_parameters())), self._init(stage)), []
-        if self.protocol.late:
+        if self.protocol.rewind_epoch:
             self._keep_early(stage.parent("dense"))
         start = LevelStart.load(stage, self.protocol)
         if "masks" in stage.parents:
@@ -185,8 +185,8 @@ class Search:
         protocol, level = self.protocol, stage.level
         label = f"{self.label} level {level}/{protocol.levels} ({ticket.density:.1%} left)"
         # All rules share the dense level: it keeps what any of them may need.
-        remember = protocol.memory == "kept" or level == 0
-        early = protocol.late if level == 0 else 0
+        remember = protocol.optimizer_state == "kept" or level == 0
+        early = protocol.rewind_epoch if level == 0 else 0
         batches = num_batches(len(self.dataset.train), self.recipe.batch_size)
         recipe = protocol.recipe(self.recipe, level, batches)
         order, augment = (protocol.order_seed(self.seed_of(p), level) for p in ("order", "augment"))
@@ -202,11 +202,11 @@ class Search:
 
     def _keep_early(self, dense: Path) -> None:
         """Have the dense network on record as it was at epoch `late`; train it again if needed."""
-        path, model = early_path(dense, self.protocol.late), self.model
+        path, model = early_path(dense, self.protocol.rewind_epoch), self.model
         with lock(dense, wait=True):
             if path.exists():
                 return
-            history = read_record(dense).epochs[: self.protocol.late]
+            history = read_record(dense).epochs[: self.protocol.rewind_epoch]
             masks = full_masks(dict(model.weight_parameters()))
             rewind(model, Ticket(masks, read_start(dense)))
             optimizer = self.recipe.make_optimizer(model)
@@ -217,8 +217,8 @@ class Search:
                 again = next(state for state in steps if state.epoch == len(history))
             if list(map(_timeless, again.history)) != list(map(_timeless, history)):
                 raise RunError(
-                    f"the network of {dense} was trained again up to --late, and came out "
-                    "otherwise: use the backend and machine that trained it, or another --out"
+                    f"the network of {dense} was trained again up to `rewind_epoch`, and came out "
+                    "otherwise: use the backend and machine that trained it, or another `out`"
                 )
             files.save_ticket(path, Ticket({}, model.state_dict(), optimizer.state_dict()))
 

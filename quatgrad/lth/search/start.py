@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from quatgrad.errors import OptionError
 from quatgrad.lth.prune.rule import Masks
 from quatgrad.lth.search.protocol import Protocol
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import parse
 from quatgrad.lth.store.stage import Stage, early_path, read_end, read_record, read_start
 from quatgrad.lth.ticket.ticket import State, Ticket
+from quatgrad.option_fields import from_disk, nested
 from quatgrad.train import Epoch
 
 #: Of the parameters of a level, those that are not of its protocol.
@@ -25,7 +27,7 @@ class LevelStart:
     """What the parents of a level have on record.
 
     init_state   of the dense network, before all training
-    rewound_to   the dense network and its optimizer after `protocol.late` epochs; no masks
+    rewound_to   the dense network and its optimizer after `protocol.rewind_epoch` epochs; no masks
     history      those epochs
     previous     what the level before ended with
     statistics   the names of running statistics
@@ -42,7 +44,7 @@ class LevelStart:
     @staticmethod
     def load(stage: Stage, protocol: Protocol) -> LevelStart:
         """What a stage that is not dense starts from; `RunError` for a damaged file."""
-        dense, epochs = stage.parent("dense"), protocol.late
+        dense, epochs = stage.parent("dense"), protocol.rewind_epoch
         record, init_state = read_record(dense), read_start(dense)
         rewound_to = Ticket({}, init_state)
         if epochs:
@@ -54,17 +56,17 @@ class LevelStart:
         )  # fmt: skip
 
     def ranked(self) -> State:
-        """The state of the network whose weights are ranked: `Protocol.prune_from`."""
-        if self.protocol.prune_from == "dense":
+        """The state of the network whose weights are ranked: `Protocol.score_from`."""
+        if self.protocol.score_from == "dense":
             return read_end(self.dense).state
-        ranked = self.previous if self.protocol.prune_from == "last" else self.rewound_to
+        ranked = self.previous if self.protocol.score_from == "last" else self.rewound_to
         return ranked.state
 
     def ticket(self, masks: Masks) -> Ticket:
         """The ticket with these masks."""
         state = self.protocol.state(self.statistics, self.rewound_to.state, self.previous.state)
         kept, restored = self.previous.optimizer_state, self.rewound_to.optimizer_state
-        memory = {"new": {}, "kept": kept, "restored": restored}[self.protocol.memory]
+        memory = {"new": {}, "kept": kept, "restored": restored}[self.protocol.optimizer_state]
         return Ticket(masks, state, memory)
 
 
@@ -79,6 +81,8 @@ def protocol_of(stage: Stage) -> Protocol:
     """The protocol that a level was made by."""
     path = stage.path / "stage.json"
     known = {k: v for k, v in stage.parameters.items() if k not in NO_PROTOCOL}
-    if foreign := sorted(known.keys() - {f.name for f in fields(Protocol)}):
-        raise files.damaged(path, f"its parameter {foreign[0]} is of another version of quatgrad")
-    return parse(msgspec.json.encode({"levels": 0, **known}), path, Protocol)
+    try:
+        values = {"levels": 0} | from_disk(Protocol, known)
+    except OptionError as error:
+        raise files.damaged(path, f"of another version of quatgrad: {error}") from error
+    return parse(msgspec.json.encode(nested(Protocol, values)), path, Protocol)

@@ -37,7 +37,7 @@ CHECKSUM = "sha256"
 DONE = "done"  # the last file of a directory that is finished
 
 
-def prepare_directory(path: Path, option: str = "--out") -> None:
+def prepare_directory(path: Path, option: str = "out") -> None:
     """Make the directory that `option` names, and prove that files can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def prepare_directory(path: Path, option: str = "--out") -> None:
         probe.unlink()
     except OSError as error:
         raise RunError(
-            f"cannot write to {path}: {error.strerror}; choose another directory with {option}"
+            f"cannot write to {path}: {error.strerror}; choose another directory with `{option}`"
         ) from error
 
 
@@ -57,7 +57,7 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         raise RunError(
             f"cannot write {path}: {error.strerror}; nothing was changed there. Make room or "
-            "choose another --out, and run the same command to go on"
+            "choose another `out`, and run the same command to go on"
         ) from error
 
 
@@ -73,7 +73,7 @@ def link(path: Path, target: Path) -> None:
     except OSError as error:
         raise RunError(
             f"cannot link {path} to {target}: {error.strerror}; move what is there "
-            "away, or choose another --out"
+            "away, or choose another `out`"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,7 +5,7 @@
     dense-resnet8-real-5e0c71a2b3d4/
         stage.json       kind, parameters, and the names of the stages it is made from
         start.npz        dense: the state before all training
-        epoch_03.npz     dense: the state after 3 epochs, for --late 3
+        epoch_03.npz     dense: the state after 3 epochs, for a rewind_epoch of 3
         checkpoint.npz   in training: where it stands
         end.npz          masks, and the state they were trained to
         record.json      what was measured
@@ -19,9 +19,9 @@ part of a key either.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ class Stage:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
-                f"cannot make {self.path}: {error.strerror}; choose another --out"
+                f"cannot make {self.path}: {error.strerror}; choose another `out`"
             ) from error
         with lock(self.path, wait=True):
             for path in temporary_files(self.path):
@@ -190,12 +190,3 @@ def read_end(path: Path) -> Ticket:
 def _finished(path: Path) -> tuple[bytes, Path]:
     """A file of a finished stage, and its path."""
     return files.read_final(path, read_done(path.parent)), path
-
-
-def non_default(options: Any, without: Container[str] = ()) -> dict[str, Any]:
-    """The fields of a dataclass that differ from their default."""
-    return {
-        f.name: getattr(options, f.name)
-        for f in fields(options)
-        if f.name not in without and getattr(options, f.name) != f.default
-    }
