@@ -33,7 +33,7 @@ import numpy as np
 
 from checkers import lesson11 as check
 from quatgrad import Function, Tensor, data, models, no_grad, set_backend
-from quatgrad.costs import _activation_bytes, costs
+from quatgrad.costs import activation_bytes, costs
 from quatgrad.errors import GraphError
 from quatgrad.ops import cross_entropy, relu
 
@@ -109,7 +109,7 @@ for n in (1, 10, 100):
 # It grows with the batch, byte for byte. The package's own counts the same for one image:
 
 # %%
-print(inspect.getsource(_activation_bytes))
+print(inspect.getsource(activation_bytes))
 one = net(Tensor(digits.encode(digits.train.images[:1])))
 buffers = [tensor for _, tensor in net.named_state()]
 assert kept_bytes(one, buffers) == costs(net, digits.input_shape).activation_bytes

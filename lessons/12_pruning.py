@@ -32,7 +32,7 @@ from checkers import lesson12 as check
 from quatgrad import Parameter, Tensor, data, models
 from quatgrad.errors import InvariantError
 from quatgrad.lth import Ticket, check_pruned, full_masks, prune_by_magnitude, rewind
-from quatgrad.lth.prune.rule import _highest
+from quatgrad.lth.prune.rule import highest
 from quatgrad.lth.ticket.mask_constraint import MaskConstraint, set_mask
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD, Adam
@@ -118,7 +118,7 @@ print(" -> ".join(map(str, counts)))
 # stays, and settles ties by hand. `prune_by_magnitude` does this for each tensor of a network:
 
 # %%
-print(inspect.getsource(_highest))
+print(inspect.getsource(highest))
 net = models.create("lenet-300-100", width=60, image_size=(4, 4))
 weights = dict(net.weight_parameters())
 theirs, ours = full_masks(weights), full_masks(weights)

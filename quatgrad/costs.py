@@ -63,7 +63,7 @@ def costs(
         weights=sum(alive.values()),
         parameters=model.num_parameters() - sum(weights[n].size - alive[n] for n in weights),
         multiply_adds=sum(alive[name] * uses[name] for name in weights),
-        activation_bytes=_activation_bytes(state, nodes),
+        activation_bytes=activation_bytes(state, nodes),
         bytes=sum(
             _stored(t, alive[name]) if name in weights else t.data.nbytes
             for name, t in state.items()
@@ -127,7 +127,7 @@ def _uses(
     return uses
 
 
-def _activation_bytes(
+def activation_bytes(
     state: Mapping[str, Tensor], nodes: list[tuple[Function, tuple[int, ...]]]
 ) -> int:
     """Bytes of what nodes saved, each piece of memory once, without the parameters."""

@@ -204,7 +204,7 @@ def test_a_mask_read_the_wrong_way_round(tmp_path, monkeypatch):
 
 def test_pruned_zeros_compete_in_the_ranking(tmp_path, monkeypatch):
     """|w| mask is ranked over all entries: the zeros of the dead fill the share that goes."""
-    monkeypatch.setattr(rule, "_highest", _highest_of_all(counts.survivors))
+    monkeypatch.setattr(rule, "highest", _highest_of_all(counts.survivors))
     search_ends("the rule says", tmp_path)
 
 
@@ -229,7 +229,7 @@ def test_pruned_zeros_win_against_zeros_that_are_alive(monkeypatch):
         mask[np.argsort(score * alive, kind="stable")[len(alive) - kept :]] = True
         return mask
 
-    monkeypatch.setattr(rule, "_highest", highest)
+    monkeypatch.setattr(rule, "highest", highest)
     new = rule.prune(weights, old, half)
     with caught("came back"):
         level_masks.check_pruning(old, new, {"w": 1}, half)

@@ -204,7 +204,7 @@ def prune_by_magnitude(weights: Mapping[str, Parameter], masks: Masks, keep: flo
 def _kept(scores: Arrays, alive: Arrays, left: Counts) -> dict[str, np.ndarray]:
     """The groups kept: pool by pool, and those that have no count of their own as one pool."""
     kept = {
-        name: np.stack([_highest(*pool) for pool in zip(scores[name], alive[name], n, strict=True)])
+        name: np.stack([highest(*pool) for pool in zip(scores[name], alive[name], n, strict=True)])
         for name, n in left.items()
         if name != ALL
     }
@@ -212,13 +212,13 @@ def _kept(scores: Arrays, alive: Arrays, left: Counts) -> dict[str, np.ndarray]:
     if together:
         score, living = (np.concatenate([x[n].ravel() for n in together]) for x in (scores, alive))
         sizes = [scores[name].size for name in together]
-        pieces = np.split(_highest(score, living, left[ALL][0]), np.cumsum(sizes)[:-1])
+        pieces = np.split(highest(score, living, left[ALL][0]), np.cumsum(sizes)[:-1])
         kept |= {n: p.reshape(scores[n].shape) for n, p in zip(together, pieces, strict=True)}
     return kept
 
 
-def _highest(score: np.ndarray, alive: np.ndarray, kept: int) -> np.ndarray:
-    """The mask of one pool: so many of the groups alive are kept, those that score highest."""
+def highest(score: np.ndarray, alive: np.ndarray, kept: int) -> np.ndarray:
+    """The mask of one pool: `kept` of the groups in `alive`, those with the highest scores."""
     candidates = np.flatnonzero(alive)
     values = score[candidates]
     mask = np.zeros_like(alive)
