@@ -49,11 +49,9 @@ class LevelStart:
         rewound_to = Ticket({}, init_state)
         if epochs:
             rewound_to = files.load_ticket(early_path(dense, epochs))
-        previous = read_end(stage.parent("before"))
-        return LevelStart(
-            protocol, dense, init_state, rewound_to, record.epochs[:epochs], previous,
-            record.statistics or (),
-        )  # fmt: skip
+        previous, statistics = read_end(stage.parent("before")), record.statistics or ()
+        known = init_state, rewound_to, record.epochs[:epochs], previous, statistics
+        return LevelStart(protocol, dense, *known)
 
     def ranked(self) -> State:
         """The state of the network whose weights are ranked: `Protocol.score_from`."""
