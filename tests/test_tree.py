@@ -201,18 +201,17 @@ def test_the_engine_and_the_core_stay_within_their_budgets(names):
     assert lines <= LINES[names], f"{lines} lines of code"
 
 
-#: A function fits a screen, but for these: name -> why.
-LONGER = {"parser": "every option, in words"}
+#: Lines that a function may take, with its docstring.
 SCREEN = 50
 
 
 def test_a_function_fits_a_screen():
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and node.name not in LONGER:
+            if isinstance(node, ast.FunctionDef):
                 lines = node.end_lineno - node.lineno + 1
                 assert lines <= SCREEN, f"{relative(path)}: {node.name} has {lines} lines"
 
 
 def test_the_formatter_formats():
-    assert sum(path.read_text().count("# fmt: skip") for path in FILES) <= 45
+    assert sum(path.read_text().count("# fmt: skip") for path in FILES) <= 30

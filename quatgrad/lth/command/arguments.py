@@ -70,8 +70,10 @@ def current(argument: str) -> str:
     typed, equals, value = argument.partition("=")
     if typed not in RENAMED:
         return argument
-    print(f"{typed} is called {RENAMED[typed]} now; the next version will not know {typed}",
-          file=sys.stderr)  # fmt: skip
+    print(
+        f"{typed} is called {RENAMED[typed]} now; the next version will not know {typed}",
+        file=sys.stderr,
+    )
     return RENAMED[typed] + equals + value
 
 
