@@ -1,7 +1,7 @@
 """The claims of both papers, each judged from curves: published ones, or our own.
 
-A claim is a function of curves that returns a verdict and the numbers that decide it; its
-docstring is what the paper says. A: the abstract, S: the slides of *Large Neural Networks at a
+A claim is what the paper says, and a function of curves that returns a verdict and the numbers that
+decide it. A: the abstract, S: the slides of *Large Neural Networks at a
 Fraction*; P: the predecessor. RN18 is ResNet-18, R real, Q quaternion; "at 6 %" means at 6 % of
 the dense real network's prunable weights; gaps are Q less R, in points, at equal weights.
 """
@@ -35,6 +35,7 @@ HIGH_SPARSITY = 1.0
 
 Pair = tuple[str, Curve, Curve]  # model, real, quaternion
 Ruling = tuple[str, str]  # verdict, the numbers that decide it
+Rule = Callable[[Curves], Ruling]
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,31 @@ class MissingError(Exception):
 def judge(curves: Curves) -> list[Verdict]:
     """Every claim, judged from these curves."""
     verdicts = []
-    for claim in CLAIMS:
+    for name, (statement, ruling) in CLAIMS.items():
         try:
-            verdict, numbers = claim(curves)
+            verdict, numbers = ruling(curves)
         except MissingError as missing:
             verdict, numbers = TOO_LITTLE, f"needs {missing}"
-        statement = " ".join((claim.__doc__ or "").split())
-        verdicts.append(Verdict(claim.__name__.upper(), statement, verdict, numbers))
+        verdicts.append(Verdict(name, statement, verdict, numbers))
     return verdicts
 
 
+#: Name, as A1 -> what the paper says, and the function that rules on it.
+CLAIMS: dict[str, tuple[str, Rule]] = {}
+
+
+def claim(statement: str) -> Callable[[Rule], Rule]:
+    """Put a function on the list of claims, with what the paper says."""
+
+    def register(ruling: Rule) -> Rule:
+        CLAIMS[ruling.__name__.upper()] = statement, ruling
+        return ruling
+
+    return register
+
+
+@claim("ResNet-101 on CIFAR-100: pruned, quaternion beats real by 4 points at about 6 %.")
 def a1(curves: Curves) -> Ruling:
-    """ResNet-101 on CIFAR-100: pruned, quaternion beats real by 4 points at about 6 %."""
     pair = _pair(curves, "cifar100", "resnet101")
     here = _gap(*pair, 6)
     own = measure.gap(*pair, 1.44)
@@ -78,8 +92,8 @@ def a1(curves: Curves) -> Ruling:
     return _reached(here, 4, "cifar100"), numbers
 
 
+@claim("ResNet-101 on ImageNet64: pruned, quaternion beats real by 7 points at about 0.4 %.")
 def a2(curves: Curves) -> Ruling:
-    """ResNet-101 on ImageNet64: pruned, quaternion beats real by 7 points at about 0.4 %."""
     real, quaternion = _pair(curves, "imagenet64", "resnet101")
     x = 100 / 2**8  # what eight halvings leave of the real network, six of the quaternion one
     points = [p for p in quaternion.points if abs(p.x / x - 1) < 0.05]
@@ -87,8 +101,8 @@ def a2(curves: Curves) -> Ruling:
     return _reached(here, 7, "imagenet64"), f"gap {here:+.2f} at 0.39 %"
 
 
+@claim("Quaternion RN101 and RN152 still train on CIFAR-100 where the real networks fail.")
 def a3(curves: Curves) -> Ruling:
-    """Quaternion RN101 and RN152 still train on CIFAR-100 where the real networks fail."""
     found = []
     for model, real, quaternion in _pairs(curves, "cifar100", ("resnet101", "resnet152")):
         levels = [p for p in quaternion.points if p.accuracy >= 20 and _failed(real, p.x)]
@@ -107,8 +121,8 @@ def a3(curves: Curves) -> Ruling:
     return CAVEATS, numbers
 
 
+@claim("Pruned quaternion networks are better than real ones at higher sparsity.")
 def a4(curves: Curves) -> Ruling:
-    """Pruned quaternion networks are better than real ones at higher sparsity."""
     ahead, numbers = [], []
     for dataset in ("cifar100", "imagenet64"):
         texts = []
@@ -127,8 +141,8 @@ def a4(curves: Curves) -> Ruling:
     return _count(ahead, needed), "; ".join(numbers)
 
 
+@claim("Quaternion networks have a quarter of the parameters.")
 def s1(curves: Curves) -> Ruling:
-    """Quaternion networks have a quarter of the parameters."""
     weights, totals = [], []
     for _, real, quaternion in _resnets(curves):
         weights.append(quaternion.dense.weights / real.dense.weights)
@@ -140,8 +154,8 @@ def s1(curves: Curves) -> Ruling:
     return (SUPPORTED if set(weights) == {0.25} else NOT_SUPPORTED), numbers
 
 
+@claim("The parameter table: 11.68 M for RN18, 2.93 M quaternion, to 60.19 M and 15.16 M.")
 def s2(curves: Curves) -> Ruling:
-    """The parameter table: 11.68 M for RN18, 2.93 M quaternion, to 60.19 M and 15.16 M."""
     same = []
     for (dataset, model, algebra), curve in curves.items():
         millions = published_millions(dataset, model, algebra)
@@ -151,8 +165,8 @@ def s2(curves: Curves) -> Ruling:
     return verdict, f"{sum(same)} of {len(same)} networks have the published count"
 
 
+@claim("Quaternion networks reach comparable accuracy with a quarter of the parameters.")
 def s3(curves: Curves) -> Ruling:
-    """Quaternion networks reach comparable accuracy with a quarter of the parameters."""
     near, numbers = [], []
     for dataset in ("cifar100", "imagenet64"):
         nets = pairs(curves, dataset, "resnet")
@@ -165,8 +179,8 @@ def s3(curves: Curves) -> Ruling:
     return verdict, f"dense gaps {'; '.join(numbers)}: {text}"
 
 
+@claim("CIFAR-100: the real networks are over-parameterised, pruned ones are as accurate.")
 def s4(curves: Curves) -> Ruling:
-    """CIFAR-100: the real networks are over-parameterised, pruned ones are as accurate."""
     gains, numbers = [], []
     for model, *pair in _pairs(curves, "cifar100"):
         for letter, curve in zip("RQ", pair, strict=True):
@@ -182,8 +196,8 @@ def s4(curves: Curves) -> Ruling:
     return verdict, "as good as dense (best less dense): " + ", ".join(numbers)
 
 
+@claim("Quaternion RN101 has about as many parameters as the smallest real network, RN18.")
 def s5(curves: Curves) -> Ruling:
-    """Quaternion RN101 has about as many parameters as the smallest real network, RN18."""
     near, numbers = [], []
     for dataset in ("cifar100", "imagenet64"):
         small = curves.get((dataset, "resnet18", "real"))
@@ -208,8 +222,8 @@ def s5(curves: Curves) -> Ruling:
     return _count(near, "real RN18 and quaternion RN101"), "; ".join(numbers)
 
 
+@claim("CIFAR-100: quaternion outperforms real at equal numbers of weights.")
 def s6(curves: Curves) -> Ruling:
-    """CIFAR-100: quaternion outperforms real at equal numbers of weights."""
     found = {}
     crossovers = {}
     for model, real, quaternion in _pairs(curves, "cifar100"):
@@ -224,15 +238,15 @@ def s6(curves: Curves) -> Ruling:
     return (CAVEATS if behind else SUPPORTED), numbers
 
 
+@claim("ImageNet64: quaternion networks do not yield satisfactory accuracy.")
 def s7(curves: Curves) -> Ruling:
-    """ImageNet64: quaternion networks do not yield satisfactory accuracy."""
     found = {m: _gap(r, q, 25) for m, r, q in _pairs(curves, "imagenet64")}
     behind = [g < -measure.noise("imagenet64") for g in found.values()]
     return _count(behind, ""), f"at 25 % {_each(found)}: {sum(behind)} of {len(behind)} behind"
 
 
+@claim("ImageNet64: accuracies decline with pruning; no network is over-parameterised.")
 def s8(curves: Curves) -> Ruling:
-    """ImageNet64: accuracies decline with pruning; no network is over-parameterised."""
     better = [
         (curve, point)
         for _, *pair in _pairs(curves, "imagenet64")
@@ -250,8 +264,8 @@ def s8(curves: Curves) -> Ruling:
     return verdict, f"pruned above dense: {each or 'none'}"
 
 
+@claim("ImageNet64: RN101 and RN152 start at comparable accuracies, a possible lottery ticket.")
 def s9(curves: Curves) -> Ruling:
-    """ImageNet64: RN101 and RN152 start at comparable accuracies, a possible lottery ticket."""
     found = [
         (model, _gap(r, q, 25), _gap(r, q, 12.5))
         for model, r, q in _pairs(curves, "imagenet64", ("resnet101", "resnet152"))
@@ -261,8 +275,8 @@ def s9(curves: Curves) -> Ruling:
     return _count(near, ""), numbers
 
 
+@claim("After i prunings, 100 p^i % of the weights remain.")
 def s10(curves: Curves) -> Ruling:
-    """After i prunings, 100 p^i % of the weights remain."""
     within, worst = [], 0.0
     for (_, model, algebra), curve in curves.items():
         count = tensors(model, algebra)
@@ -277,8 +291,8 @@ def s10(curves: Curves) -> Ruling:
     return _count(within, "pruned ResNets"), numbers
 
 
+@claim("Pruning stops a few levels after the accuracy has fallen below 20 %.")
 def s11(curves: Curves) -> Ruling:
-    """Pruning stops a few levels after the accuracy has fallen below 20 %."""
     below, numbers = [], []
     for dataset in ("cifar100", "imagenet64"):
         for letter, algebra in (("R", "real"), ("Q", "quaternion")):
@@ -296,16 +310,16 @@ def s11(curves: Curves) -> Ruling:
     return (SUPPORTED if max(below) <= 3 else CAVEATS), text
 
 
+@claim("Conv-4 on CIFAR-10: at 3 % quaternion is more than 10 points better.")
 def p1(curves: Curves) -> Ruling:
-    """Conv-4 on CIFAR-10: at 3 % quaternion is more than 10 points better."""
     pair = real, quaternion = _pair(curves, "cifar10", "conv-4")
     here = _gap(*pair, 3.125)
     numbers = f"at 3.125 % Q {quaternion.at(3.125):.1f}, R {real.at(3.125):.1f}: {here:+.1f}"
     return (SUPPORTED if here > 10 else NOT_SUPPORTED), numbers
 
 
+@claim("LeNet-300-100 on MNIST: pruned to 51 %, the quaternion network is as good as dense.")
 def p2(curves: Curves) -> Ruling:
-    """LeNet-300-100 on MNIST: pruned to 51 %, the quaternion network is as good as dense."""
     _, quaternion = _pair(curves, "mnist", "lenet-300-100")
     point = next((p for p in quaternion.points if abs(p.fraction - 0.512) < 0.02), None)
     if point is None:
@@ -316,8 +330,8 @@ def p2(curves: Curves) -> Ruling:
     return (SUPPORTED if point.accuracy >= dense.accuracy - within else NOT_SUPPORTED), numbers
 
 
+@claim("Pruned quaternion networks are better than real ones with as many parameters.")
 def p3(curves: Curves) -> Ruling:
-    """Pruned quaternion networks are better than real ones with as many parameters."""
     found = {
         f"{model} on {dataset}": measure.crossover(real, quaternion)
         for dataset in ("mnist", "cifar10", "cifar100")
@@ -328,11 +342,6 @@ def p3(curves: Curves) -> Ruling:
     numbers = ", ".join(f"{m} {f'below {x:.1f} %' if x else 'never'}" for m, x in found.items())
     needed = "a LeNet or conv net, real and quaternion, pruned to 15 %"
     return _count([x is not None for x in found.values()], needed), numbers
-
-
-CLAIMS: tuple[Callable[[Curves], Ruling], ...] = (
-    a1, a2, a3, a4, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, p1, p2, p3,
-)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------- shared by them

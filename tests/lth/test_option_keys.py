@@ -5,11 +5,13 @@ of levels 0 to 2 (of a control: 1 and 2). Only recorded by a version that is tru
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from quatgrad.lth.command.arguments import parser
+from quatgrad.lth.command.arguments import RENAMED, current, parser
 from quatgrad.lth.experiment.options import overrides, resolve
 from quatgrad.lth.search.search import ControlOf, Search
 from quatgrad.lth.store.files import content_key
@@ -51,3 +53,21 @@ def names(options):
 @pytest.mark.parametrize("arguments", RECORDED)
 def test_runs_and_stages_keep_their_names(arguments):
     assert names(resolve(vars(parser().parse_args(arguments.split())))) == RECORDED[arguments]
+
+
+def test_old_flags_work_and_say_what_they_are_called_now(capsys):
+    for old, new in RENAMED.items():
+        assert current(f"{old}=1") == f"{new}=1"
+        assert capsys.readouterr().err.startswith(f"{old} is called {new} now")
+        assert current(new) == new
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("texts", [
+    "from quatgrad.paper.claims import CLAIMS as d; texts = [s for s, _ in d.values()]",
+    "from quatgrad.lth.command.cli import COMMANDS as d; texts = [s for _, s in d.values()]",
+    "from quatgrad.lth.search.level import MEANING as d; texts = list(d.values())",
+])  # fmt: skip
+def test_texts_stay_where_docstrings_are_left_out(texts):
+    code = f"import sys; {texts}; sys.exit(not (texts and all(texts)))"
+    subprocess.run([sys.executable, "-OO", "-c", code], check=True)

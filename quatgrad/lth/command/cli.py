@@ -13,7 +13,7 @@ from typing import Any
 from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError
 from quatgrad.lth.command import report
-from quatgrad.lth.command.arguments import Parser, parser
+from quatgrad.lth.command.arguments import Parser, current, parser
 from quatgrad.lth.command.main import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
 from quatgrad.lth.experiment.options import Options, resolve, spelled_out
@@ -24,13 +24,13 @@ from quatgrad.option_fields import replaced
 # ------------------------------------------------------------------------------- the commands
 
 
-def run(arguments: list[str]) -> int:
+def cmd_run(arguments: list[str]) -> int:
     """run [options]: train, prune, compare."""
     given, as_json = _given(parser(), arguments)
     return _run(resolve(given), as_json)
 
 
-def branch(arguments: list[str]) -> int:
+def cmd_branch(arguments: list[str]) -> int:
     """branch RUN --control NAME [options]: the run as it was first, with the control."""
     p = parser()
     p.add_argument("run", metavar="RUN", help="directory of a run, or its name in --out")
@@ -54,28 +54,28 @@ def _run(options: Options, as_json: bool) -> int:
     return 0
 
 
-def planned(arguments: list[str]) -> int:
+def cmd_plan(arguments: list[str]) -> int:
     """plan [options]: what run would do."""
     given, as_json = _given(parser(), arguments)
     told = plan.plan(resolve(given))
     return _tell(told, plan.text(told), as_json)
 
 
-def listed(arguments: list[str]) -> int:
+def cmd_list(arguments: list[str]) -> int:
     """list: every run in --out."""
     given, as_json = _given(_small("list", ""), arguments)
     found = [runs.summary(run) for run in runs.runs_in(Path(given["out"]))]
     return _tell(found, runs.list_text(found), as_json)
 
 
-def show(arguments: list[str]) -> int:
+def cmd_show(arguments: list[str]) -> int:
     """show RUN: options, table, stages."""
     given, as_json = _given(_small("show", "one"), arguments)
     run = runs.find(given["run"], given["out"])
     return _tell(runs.show(run), runs.show_text(run), as_json)
 
 
-def compared(arguments: list[str]) -> int:
+def cmd_compare(arguments: list[str]) -> int:
     """compare RUN ...: their networks side by side."""
     given, as_json = _given(_small("compare", "many"), arguments)
     compared = [runs.find(run, given["out"]) for run in given["runs"]]
@@ -83,7 +83,7 @@ def compared(arguments: list[str]) -> int:
     return _tell(compare.rows(found), runs.side_by_side_text(compared, found), as_json)
 
 
-def plotted(arguments: list[str]) -> int:
+def cmd_plot(arguments: list[str]) -> int:
     """plot RUN [--plot FILE]: draw the picture from the record."""
     p = _small("plot", "one")
     p.add_argument("--plot", metavar="FILE", help="draw it there (.png or .svg), not in the run")
@@ -99,7 +99,7 @@ def plotted(arguments: list[str]) -> int:
     return _tell(told, "\n".join(told), as_json)
 
 
-def analysed(arguments: list[str]) -> int:
+def cmd_analyse(arguments: list[str]) -> int:
     """analyse RUN: its tickets in numbers and pictures, in the run's folder analysis/."""
     p = _small("analyse", "one")
     p.add_argument("--tolerance", type=float, metavar="X", default=0.01, help="a level matches the "
@@ -116,7 +116,7 @@ def analysed(arguments: list[str]) -> int:
     return _tell(found, report.text(run.path, found), as_json)
 
 
-def verified(arguments: list[str]) -> int:
+def cmd_verify(arguments: list[str]) -> int:
     """verify RUN ...: 1 if anything is wrong."""
     given, as_json = _given(_small("verify", "many"), arguments)
     found = [verify.verify(runs.find(run, given["out"])) for run in given["runs"]]
@@ -124,7 +124,7 @@ def verified(arguments: list[str]) -> int:
     return int(any(told["wrong"] for told in found))
 
 
-def gc(arguments: list[str]) -> int:
+def cmd_gc(arguments: list[str]) -> int:
     """gc [--delete]: say what no run needs, or remove it."""
     p = _small("gc", "")
     how = p.add_mutually_exclusive_group()
@@ -141,18 +141,18 @@ def gc(arguments: list[str]) -> int:
     return _tell(told, "\n".join([*lines, f"{total}; {end}"]), as_json)
 
 
-def swept(arguments: list[str]) -> int:
+def cmd_sweep(arguments: list[str]) -> int:
     """sweep --vary NAME=A,B,... [options]: a run for each combination, several at a time."""
     p = Parser(
         prog="quatgrad-lth sweep",
         allow_abbrev=False,
-        description=swept.__doc__,
+        description=COMMANDS["sweep"][1],
         epilog="All other options are those of run.",
     )
     sweep.add_arguments(p)
     p.add_argument("--json", action="store_true", help="answer in JSON, for programs")
     given, rest = p.parse_known_args(arguments)
-    chosen = sweep.combinations(given.vary)
+    chosen = sweep.combinations([current(f"--{v}")[2:] for v in given.vary])
     options = [resolve(vars(parser().parse_args([*rest, *c, "--quiet"]))) for c in chosen]
     found: list[dict[str, Any]] = [{} for _ in chosen]
     for i, result in sweep.sweep(options, given):
@@ -164,11 +164,20 @@ def swept(arguments: list[str]) -> int:
     return int(wrong > 0)
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "run": run, "plan": planned, "branch": branch, "list": listed, "show": show,
-    "compare": compared, "plot": plotted, "analyse": analysed, "verify": verified,
-    "gc": gc, "sweep": swept,
-}  # fmt: skip
+#: Verb -> what does it, and what its help says.
+COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "run": (cmd_run, "train, prune, compare"),
+    "plan": (cmd_plan, "a dry run: what run would do"),
+    "branch": (cmd_branch, "train a control beside a run"),
+    "list": (cmd_list, "every run in --out"),
+    "show": (cmd_show, "options, table and stages of a run"),
+    "compare": (cmd_compare, "the networks of runs side by side"),
+    "plot": (cmd_plot, "draw the picture of a run from its record"),
+    "analyse": (cmd_analyse, "tickets of a run in numbers and pictures, in its folder analysis/"),
+    "verify": (cmd_verify, "prove runs from their files; the exit code is 1 if anything is wrong"),
+    "gc": (cmd_gc, "list what no run needs, or remove it"),
+    "sweep": (cmd_sweep, "a run for each combination of options, several at a time"),
+}
 
 
 def _small(name: str, how_many: str) -> Parser:
@@ -176,7 +185,7 @@ def _small(name: str, how_many: str) -> Parser:
     p = Parser(
         prog=f"quatgrad-lth {name}",
         argument_default=argparse.SUPPRESS,
-        description=COMMANDS[name].__doc__,
+        description=COMMANDS[name][1],
     )
     if how_many == "one":
         p.add_argument("run", metavar="RUN", help="directory of a run, or its name in --out")
@@ -208,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(arguments: list[str]) -> int:
     """Run the verb that the arguments begin with, or `run`."""
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
-    return COMMANDS[name](arguments)
+    return COMMANDS[name][0](arguments)
 
 
 if __name__ == "__main__":

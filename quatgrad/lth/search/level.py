@@ -21,7 +21,7 @@ from quatgrad.lth.search.signals import Interrupted
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Checks, CostsRecord, Record
 from quatgrad.lth.store.stage import Stage, early_path
-from quatgrad.lth.ticket.checks import check_pruned, check_pruning, check_start, check_unchanged
+from quatgrad.lth.ticket.checks import check_pruned, check_start, check_unchanged
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket, digest
 from quatgrad.nn import Buffer, Module
@@ -30,8 +30,13 @@ from quatgrad.train import Epoch, Recipe, TrainState, train_steps
 
 #: What is asserted, in words.
 MEANING = {
-    check.__name__.removeprefix("check_"): (check.__doc__ or "").partition("\n")[0]
-    for check in (check_pruning, check_start, check_pruned, check_unchanged)
+    "pruning": "Masks only shrink, groups stay whole, and as many are left as the rule says.",
+    "start": "The state is mask x rewind state, bit for bit: also biases, batch norm and "
+    "statistics.",
+    "pruned": "Pruned weights, their gradients and their momenta are exactly 0; nothing else is "
+    "masked.",
+    "unchanged": "Training has not written to the ticket: an aliased rewind state would hold its "
+    "results.",
 }
 
 
