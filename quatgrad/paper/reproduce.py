@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def run_panel(options: Options, is_made: bool) -> list[Curve]:
     directory = lottery.open_directory(options, dataset)
     if is_made:
         files.write_file(directory / MADE, b"The images of this run were made.\n")
-    lottery.run(options)
+    lottery.run(options, partial(print, flush=True))
     return read_run(directory)
 
 

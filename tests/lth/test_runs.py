@@ -437,7 +437,7 @@ def test_sizes_for_people():
 def test_the_time_to_go_is_that_of_the_levels_still_to_come(capsys):
     """Two networks, three levels each and a control's: 12 reports; the mean of those trained."""
     options = resolve({"preset": "smoke", "control": ("signs",)})
-    clock = experiment.Clock(options)
+    clock = experiment.Clock(options, print)
     for seconds, resumed in ((400.0, False), (0.0, True), (200.0, False)):
         clock.report("real", record(0, 10, 20, 0.5, seconds=seconds), resumed)
     assert clock.left() == (12 - 3) * 300

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ def cmd_branch(arguments: list[str]) -> int:
 
 
 def _run(options: Options, as_json: bool) -> int:
-    with redirect_stdout(sys.stderr if as_json else sys.stdout):
-        directory, trials = experiment.run(options)
+    stream = sys.stderr if as_json else sys.stdout
+    directory, trials = experiment.run(options, partial(print, file=stream, flush=True))
     if as_json:
         print(json.dumps({"run": str(directory), "trials": runs.plain(trials)}, indent=1))
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,24 +45,29 @@ def prepare(options: Options) -> dict[str, data.Dataset]:
     return datasets
 
 
-def run(options: Options) -> tuple[Path, list[compare.Trial]]:
+def silent(text: str) -> None:
+    """Tell nobody."""
+
+
+def run(options: Options, tell: Callable[[str], None] = silent) -> tuple[Path, list[compare.Trial]]:
     """One experiment: every network of the options, each trial; table and pictures on record.
 
-    Returns its directory, and for each trial the records of each network.
+    Returns its directory, and for each trial the records of each network. `tell` is called with
+    what is to be shown on the way: a line for each level, tables, where the pictures are.
     """
     datasets = prepare(options)
     dataset = datasets[options.model.networks[0]]
     directory = open_directory(options, dataset)
     held_out = f"{len(dataset.validation):,} validation, " if dataset.validation else ""
-    print(
+    tell(
         f"{dataset.name}: {len(dataset.train):,} training, {held_out}{len(dataset.test):,} test "
         f"images; {options.model.model}, {options.protocol.levels} levels, {directory}"
     )
-    clock = Clock(options)
+    clock = Clock(options, tell)
     for _, search in searches(options, datasets, directory, clock):
         search.run()
     trials = [Run(directory).records(trial) for trial in range(options.run.trials)]
-    conclude(options, dataset, directory, trials)
+    conclude(options, dataset, directory, trials, tell)
     return directory, trials
 
 
@@ -120,6 +125,7 @@ class Clock:
     """Reports levels, and from those trained so far guesses how long the others will take."""
 
     options: Options
+    tell: Callable[[str], None] = silent
     reported: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -136,7 +142,7 @@ class Clock:
         line += ", fine-tuned" if first_pass else ""
         if (left := self.left()) > 60:
             line += f", at most {duration(left)} to go"
-        print(line, flush=True)
+        self.tell(line)
 
     def left(self) -> float:
         """Seconds until everything is done, if no search ends early and levels take their mean."""
@@ -218,16 +224,20 @@ def options_of(run: Run) -> Options:
 
 
 def conclude(
-    options: Options, dataset: data.Dataset, directory: Path, trials: list[compare.Trial]
+    options: Options,
+    dataset: data.Dataset,
+    directory: Path,
+    trials: list[compare.Trial],
+    tell: Callable[[str], None],
 ) -> None:
     """Table, verdict, CSV and pictures."""
     runs = compare.mean(trials)
-    print("\n" + "\n\n".join(compare.tables(runs)))
+    tell("\n" + "\n\n".join(compare.tables(runs)))
     if {"real", "quaternion"} <= runs.keys():
-        print("\n" + compare.verdict(runs))
+        tell("\n" + compare.verdict(runs))
     files.write_csv(directory / "comparison.csv", compare.rows(runs))
     figure = plot.figure(runs, Run(directory).config.title, 1 / dataset.num_classes)
     pictures = [directory / "accuracy.png", directory / "accuracy.svg"]
     for path in pictures + ([Path(options.run.plot)] if options.run.plot else []):
         plot.save(figure, path)
-    print(f"\nPicture: {pictures[0]}  (also .svg; the numbers: comparison.csv)")
+    tell(f"\nPicture: {pictures[0]}  (also .svg; the numbers: comparison.csv)")

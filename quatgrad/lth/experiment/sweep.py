@@ -7,12 +7,11 @@ same dense network wait for the one that trains it.
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -47,8 +46,7 @@ class Job:
     def __call__(self) -> dict[str, Any]:
         """Its directory, or the line that says what is wrong."""
         try:
-            with redirect_stdout(io.StringIO()):
-                directory, _ = experiment.run(self.options)
+            directory, _ = experiment.run(self.options)
         except QuatgradError as error:
             return {"error": str(error)}
         return {"run": str(directory)}
