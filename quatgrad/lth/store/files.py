@@ -164,7 +164,9 @@ def level_path(directory: Path, level: int) -> Path:
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Rows as CSV, columns in the order of the first row."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(
+        text, fieldnames=list(rows[0]), extrasaction="ignore", lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     write_file(path, text.getvalue().encode())

@@ -137,7 +137,7 @@ class Stage:
         record = read_record(self.path)
         if record.made_from != self.made_from():
             raise RunError(
-                f"{self.path} was made from stages that have been run again since, to "
+                f"{self.path / 'record.json'} was made from stages that have been run again since, to "
                 "another end; delete its directory, run again"
             )
         return record
