@@ -137,8 +137,8 @@ class Stage:
         record = read_record(self.path)
         if record.made_from != self.made_from():
             raise RunError(
-                f"{self.path / 'record.json'} was made from stages that have been run again since, to "
-                "another end; delete its directory, run again"
+                f"{self.path / 'record.json'} was made from stages that have been run again "
+                "since, to another end; delete its directory, run again"
             )
         return record
 
