@@ -18,9 +18,13 @@ from pathlib import Path
 import pytest
 
 from quatgrad import use_backend
+from quatgrad.lth.command.arguments import current, parser
 from quatgrad.lth.command.cli import main
+from quatgrad.lth.experiment.options import resolve
 
 RECORDED = Path(__file__).parent / "recorded" / "numbers.json"
+
+RESULTS = sorted((Path(__file__).parent.parent / "experiments/results").glob("*/record.json"))
 
 #: A run of one network whose level 1 was interrupted, in epoch 2.
 INTERRUPTED = RECORDED.parent / "interrupted"
@@ -99,6 +103,15 @@ def same(old: dict, new: dict) -> None:
         assert now["weights_left"] == was["weights_left"], name
         assert now["train_loss"] == pytest.approx(was["train_loss"], rel=1e-3), name
         assert now["accuracy"] == pytest.approx(was["accuracy"], abs=0.01), name
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.parent.name)
+def test_the_command_of_a_recorded_result_names_the_run_that_it_named(path):
+    record = json.loads(path.read_text())
+    arguments = map(current, record["command"].split()[2:])
+    options = resolve(vars(parser().parse_args(list(arguments))))
+    stored = record["config"]["options"]
+    assert options.config(stored["data"]) == stored
 
 
 def test_every_run_is_on_record():
