@@ -1,7 +1,5 @@
 """Arrays of either library: NumPy on the host, CuPy on a GPU."""
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from typing import Any, TypeAlias

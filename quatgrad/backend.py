@@ -7,8 +7,6 @@
 Which kernels a backend uses is said in `quatgrad.kernels.registry`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

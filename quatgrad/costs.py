@@ -1,7 +1,5 @@
 """What a network costs: weights, multiply-adds, memory for training, bytes on disk."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ New content is written under a temporary name, flushed to the disk and renamed. 
 the old content or the new, even if the writing process is killed.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -9,8 +9,6 @@ A ResNet-18 has 62 parameters: as many launches, several microseconds each, beco
 of such a parameter lies in the buffer too, and is overwritten by the next.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any

@@ -11,8 +11,6 @@ hold: pruned entries stay exactly 0. Make a new optimizer after pruning: then th
 entries is 0 too.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial

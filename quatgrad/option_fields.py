@@ -9,8 +9,6 @@ A field may be a dataclass of options itself. The functions here see the options
 one flat order, by name. `lth.command.arguments` makes flags and help of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints

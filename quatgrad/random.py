@@ -1,7 +1,5 @@
 """Random generators whose draws depend on a seed and a purpose alone."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

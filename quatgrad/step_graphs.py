@@ -4,8 +4,6 @@ Python launches the thousand kernels of a ResNet's step one by one, and a fast G
 As a graph they are one launch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -5,8 +5,6 @@ train_steps    all steps, one by one: to save, measure or stop between them
 train          all steps at once
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Generator, Sequence

@@ -21,8 +21,6 @@ From a name to batches of (x, y), x float32 (B, H, W, C) and y int64 (B,):
     for x, y in batches(dataset, size=128, seed=21, epoch=0): ...
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from functools import partial

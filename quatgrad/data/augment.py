@@ -1,7 +1,5 @@
 """Random changes of training images that do not change their class."""
 
-from __future__ import annotations
-
 import numpy as np
 
 PAD = 4

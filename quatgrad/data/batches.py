@@ -8,8 +8,6 @@ A thread prepares large batches while the network trains on the batch before. A 
 batches itself, if all images fit in its memory: see on_device.py.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -9,8 +9,6 @@ Source: A. Krizhevsky, "Learning multiple layers of features from tiny images" (
 https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import NamedTuple

@@ -13,8 +13,6 @@ one rename, when all of it is on the disk. If a conversion is killed, the next o
 folder `.imagenet64-converting`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -5,8 +5,6 @@ of 174 to 183. Source: E. Alpaydin and C. Kaynak, "Optical recognition of handwr
 Machine Learning Repository (1998).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.data.dataset import Dataset, Split, stratified

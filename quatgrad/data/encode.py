@@ -8,8 +8,6 @@ A quaternion weight ties together the four numbers that it multiplies. So these 
 together: the colours of one pixel, or four pixels that touch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

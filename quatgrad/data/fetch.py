@@ -1,7 +1,5 @@
 """The folder of the datasets, and downloads: checked, and all files of a dataset or none."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tarfile

@@ -11,8 +11,6 @@ Source: P. Chrabaszcz, I. Loshchilov and F. Hutter, "A downsampled variant of Im
 alternative to the CIFAR datasets" (2017), arXiv:1707.08819.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

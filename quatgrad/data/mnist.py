@@ -6,8 +6,6 @@ the number of axes, each axis as a big-endian 32-bit number, then the bytes.
 Source: Y. LeCun, C. Cortes and C. Burges, http://yann.lecun.com/exdb/mnist/
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import math

@@ -6,8 +6,6 @@ moves, mirrors, normalises and encodes them. The random draws are made on the CP
 from the CPU's by the rounding of sums only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise

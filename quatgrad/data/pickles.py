@@ -6,8 +6,6 @@ the five names with which a NumPy array is stored. Four of them are replaced by 
 that even NumPy's own constructors see no unchecked input.
 """
 
-from __future__ import annotations
-
 import codecs
 import io
 import os

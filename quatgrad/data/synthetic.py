@@ -1,7 +1,5 @@
 """Synthetic images in the official formats: for tests, and for experiments without a download."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path

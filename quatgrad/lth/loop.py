@@ -1,7 +1,5 @@
 """The lottery ticket hypothesis on one screen: train, prune, rewind, repeat."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Networks by name, real or quaternion: `create("resnet18", algebra="quaternion")`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

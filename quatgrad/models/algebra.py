@@ -1,7 +1,5 @@
 """The layers of a network over one algebra: the only difference between real and quaternion."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Conv-2, Conv-4, Conv-6: small VGG-like networks of the lottery-ticket papers."""
 
-from __future__ import annotations
-
 from quatgrad.errors import ShapeError
 from quatgrad.models.algebra import Layers
 from quatgrad.nn import Flatten, MaxPool2d, Module, ReLU, Sequential

@@ -1,7 +1,5 @@
 """LeNets: one or two hidden layers, on flattened images."""
 
-from __future__ import annotations
-
 from quatgrad.models.algebra import Layers
 from quatgrad.nn import Flatten, Module, ReLU, Sequential
 

@@ -3,8 +3,6 @@
 Source: He et al., arXiv:1512.03385; four-stage form of "Large Neural Networks at a Fraction".
 """
 
-from __future__ import annotations
-
 from quatgrad.autograd import Tensor
 from quatgrad.models.algebra import Layers
 from quatgrad.nn import BatchNorm2d, GlobalAvgPool2d, Module, Sequential, conv_norm_act

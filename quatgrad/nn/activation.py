@@ -1,7 +1,5 @@
 """Non-linearities and dropout. ReLU takes each component of a quaternion by itself ("split")."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad import ops

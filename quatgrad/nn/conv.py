@@ -1,7 +1,5 @@
 """Convolutions. Channel counts are real ones: QConv2d(64, 128, 3) maps 16 quaternions to 32."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad import ops

@@ -1,7 +1,5 @@
 """What a network repeats: a convolution, a norm, perhaps a residual and an activation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ Everything else is copied as it stands: biases, batch norm with its statistics, 
 weights that are converted are not: their zeros are, where the algebra allows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace

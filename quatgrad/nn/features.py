@@ -1,7 +1,5 @@
 """What layers share: biases, and numbers of features in quaternions."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.autograd import Parameter

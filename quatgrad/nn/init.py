@@ -5,8 +5,6 @@ Shapes are (..., P, Q), window axes first; a quaternion weight has its four comp
 quaternion weight. Var w is the variance of one component; E|w|^2 is the sum over all four.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Layers made of layers, and the one that lays maps out as vectors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Linear layers. Feature counts are real ones: QLinear(64, 128) maps 16 quaternions to 32."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad import ops

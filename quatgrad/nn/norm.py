@@ -5,8 +5,6 @@ QVarianceNorm2d  one variance for each quaternion: its components keep their pro
 QBatchNorm2d     whitening: the four components become uncorrelated
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad import ops

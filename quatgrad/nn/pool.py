@@ -1,7 +1,5 @@
 """Pooling over windows of maps (N, H, W, C)."""
 
-from __future__ import annotations
-
 from quatgrad import ops
 from quatgrad.autograd import Tensor
 from quatgrad.nn.module import Module

@@ -21,8 +21,6 @@ Importing this package gives `Tensor` its operators and methods, the table below
 the kernel that adds gradients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 On a quaternion map they act on each component by itself ("split" activations), as in the paper.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

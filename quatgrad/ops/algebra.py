@@ -6,8 +6,6 @@ A quaternion is a point of R^4, with the gradient of real analysis, finite at th
 and where log and sqrt jump on the negative real axis, each operation states its rule.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from numbers import Real
 

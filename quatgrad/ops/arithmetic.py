@@ -1,7 +1,5 @@
 """Elementwise arithmetic with broadcasting, and the matrix product."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -5,8 +5,6 @@ written around the map first. Groups are convolutions side by side. A dilated co
 one on every phase of the map.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from quatgrad.arrays import Array, array_module

@@ -1,7 +1,5 @@
 """A convolution, batch norm, and perhaps a residual and an activation, as one operation."""
 
-from __future__ import annotations
-
 import math
 
 from quatgrad.autograd import Function, Tensor

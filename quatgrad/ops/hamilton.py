@@ -6,8 +6,6 @@ and the gradient of a left (right) product is the product with the conjugate:
     y = sum w x     dx = sum conj(w) g     dw = sum g conj(x)
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Losses: means over the batch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

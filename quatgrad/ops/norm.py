@@ -1,7 +1,5 @@
 """Batch normalization of channels, over every axis but the last."""
 
-from __future__ import annotations
-
 import math
 
 from quatgrad.arrays import Array, array_module

@@ -1,7 +1,5 @@
 """Pooling over windows of channels-last maps (N, H, W, C)."""
 
-from __future__ import annotations
-
 from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError

@@ -4,8 +4,6 @@
 give E |y|^2 = 1 to begin with, as published; whitening also makes the components uncorrelated.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from quatgrad.arrays import array_module

@@ -1,7 +1,5 @@
 """Reductions over one axis, several, or all (axis=None)."""
 
-from __future__ import annotations
-
 import math
 
 from quatgrad.arrays import Array, array_module

@@ -1,7 +1,5 @@
 """Rotations as weights: x -> s w x w^-1 turns the vector part of x and keeps its real part."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

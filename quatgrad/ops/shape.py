@@ -1,7 +1,5 @@
 """Operations that move entries without changing them; each adjoint moves them back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any

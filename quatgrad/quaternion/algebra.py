@@ -3,8 +3,6 @@
 Right for numbers of any size: no square over- or underflows on the way to a result that does not.
 """
 
-from __future__ import annotations
-
 from quatgrad.arrays import Array, array_module
 from quatgrad.errors import DTypeError, ShapeError
 from quatgrad.kernels.reference import HAMILTON

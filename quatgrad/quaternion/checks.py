@@ -1,7 +1,5 @@
 """Checks of arguments, which all functions of the algebra share."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import Array, array_module, check_dtype

@@ -9,8 +9,6 @@ An infinite q has the direction of its infinite components, as in C99; a NaN in 
 NaN in all. No warnings are given.
 """
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Between rotations: distances, arcs, smooth curves, means."""
 
-from __future__ import annotations
-
 from math import pi
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Feature maps (..., 4Q), in component blocks, seen as arrays of quaternions (..., Q, 4)."""
 
-from __future__ import annotations
-
 from quatgrad.arrays import Array
 from quatgrad.errors import ShapeError
 from quatgrad.quaternion.checks import check, check_array

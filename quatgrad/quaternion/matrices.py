@@ -1,7 +1,5 @@
 """Quaternions as matrices: p q = L(p) q = R(q) p, and the complex 2x2 form."""
 
-from __future__ import annotations
-
 from quatgrad.arrays import Array, array_module, check_dtype
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.reference import HAMILTON

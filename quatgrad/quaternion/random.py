@@ -1,7 +1,5 @@
 """Random quaternions, the same on every backend."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -9,8 +9,6 @@ Zero is no rotation: zero and NaN give NaN, without a warning. An infinite q giv
 its direction (see `normalize`).
 """
 
-from __future__ import annotations
-
 from functools import reduce
 from itertools import pairwise
 from math import pi

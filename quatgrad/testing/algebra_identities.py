@@ -1,7 +1,5 @@
 """The identities of the quaternion algebra: numbers 1 to 41 of the table."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad import quaternion as Q  # noqa: N812

@@ -6,8 +6,6 @@
 Neither works at kinks (relu at 0, ties of a maximum): choose other inputs.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -6,8 +6,6 @@ The identities are in `algebra_identities` and `layer_identities`. To add one, d
 see `identity_table`.
 """
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

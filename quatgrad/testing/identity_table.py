@@ -5,8 +5,6 @@ that it returns: |left - right| <= eps (machine epsilon) (scale). The bound `eps
 worst error of a careful implementation; 0 means that both sides are equal.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The identities of the quaternion layers: numbers 44 to 48 of the table."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad import ops

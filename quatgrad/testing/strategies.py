@@ -13,8 +13,6 @@
 Hypothesis comes with `pip install 'quatgrad[dev]'`; `quatgrad.testing` itself works without.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Is there a GPU that CuPy can use?"""
 
-from __future__ import annotations
-
 from quatgrad.errors import BackendError
 
 

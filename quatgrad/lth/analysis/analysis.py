@@ -5,8 +5,6 @@
 reads the levels of every trial and network, and writes analysis.json and pictures beside them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations

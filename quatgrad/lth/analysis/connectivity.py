@@ -5,8 +5,6 @@ where no error rises between them: then the network was stable to the order, and
 to it trains to what it was found for. Frankle et al., arXiv:1912.05671.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

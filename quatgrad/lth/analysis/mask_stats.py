@@ -5,8 +5,6 @@ so 0 is dead, 1 a real number, 2 a multiple of i, 15 whole. Where the components
 and would not care for one another, the patterns follow from the four densities alone: by chance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

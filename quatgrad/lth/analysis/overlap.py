@@ -1,7 +1,5 @@
 """Two masks against each other: what they share, and what they would share by chance."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pictures of an analysis. Fewer weights are to the right, in % of each network's own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,11 +1,10 @@
 """The options of a run as they are typed."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys
 from dataclasses import MISSING, Field, fields
+from inspect import formatannotation
 from typing import Any, NoReturn, get_type_hints
 
 from quatgrad import __version__
@@ -115,18 +114,19 @@ def add_option(p: argparse._ActionsContainer, f: Field[Any], by_preset: bool = F
     Its default is in the help, and not in what is parsed: that of a preset may be another.
     """
     about, text = f.metadata, with_flags(f.metadata["help"]).replace("%", "%%")
-    kind, metavar = {"int": (int, "N"), "float": (float, "X")}.get(f.type.split()[0], (str, "NAME"))
+    typed = f.type if isinstance(f.type, str) else formatannotation(f.type)  # "int | None"
+    kind, metavar = {"int": (int, "N"), "float": (float, "X")}.get(typed.split()[0], (str, "NAME"))
     how: dict[str, Any] = {"dest": f.name}
     if "metavar" in about and "choices" in about:
         text += f": {', '.join(about['choices'])}"
     if f.default is not False and f.default not in (MISSING, None, "", ()) and not by_preset:
         text += f" (default: {f.default})"
-    if f.type == "bool":
+    if typed == "bool":
         how["action"] = "store_true"
     else:
         how |= {"type": kind, "choices": about.get("choices")}
         if "metavar" in about or "choices" not in about:
             how["metavar"] = about.get("metavar", metavar)
-        if f.type.startswith("tuple"):
+        if typed.startswith("tuple"):
             how["action"] = "append"
     p.add_argument(flag(f), help=text, **how)

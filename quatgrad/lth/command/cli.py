@@ -1,7 +1,5 @@
 """The command: python experiments/lth.py, also installed as quatgrad-lth."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

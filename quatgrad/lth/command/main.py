@@ -1,7 +1,5 @@
 """What all commands share: one line for everything wrong, and an exit code."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Garbage: stages that no run refers to, and what killed processes left."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The options of the command: what they mean, their presets, and which of them name a run."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files

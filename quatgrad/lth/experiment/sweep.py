@@ -5,8 +5,6 @@ time is up, costs the minute since the last checkpoint. There is no other state.
 same dense network wait for the one that trains it.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from argparse import ArgumentParser, Namespace

@@ -1,7 +1,5 @@
 """Everything a run says, proved again from its files alone; no network is made, nothing trained."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 from typing import Any

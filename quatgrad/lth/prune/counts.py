@@ -4,8 +4,6 @@ Everything here is integers: groups alive in each pool, in and out. So the count
 follow from those of the dense network, and a check can say them without the weights.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

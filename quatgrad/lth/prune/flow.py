@@ -10,8 +10,6 @@ it is 0 exactly where no path from input to output is left: a weight that comput
 A quaternion weight is its real block matrix, in which each component stands in four places.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -16,8 +16,6 @@ classes: exclude it. The scope says how many of each pool stay: "layer" the same
 the network are one, and a tensor may end empty.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

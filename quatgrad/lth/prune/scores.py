@@ -4,8 +4,6 @@ A score is computed from arrays (..., members), the members of each group last: 
 are, their initial values, and dF/dw of the function that the score asks for (see `GRADIENTS`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

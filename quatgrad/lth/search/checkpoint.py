@@ -1,7 +1,5 @@
 """The state of a level in the middle of its training, so that a killed run loses a minute."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

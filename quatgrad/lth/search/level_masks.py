@@ -1,7 +1,5 @@
 """The masks of a level: which network is ranked, by what, and in how many rounds."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

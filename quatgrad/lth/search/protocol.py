@@ -1,7 +1,5 @@
 """How a search prunes and rewinds: what is chosen once, before the loop runs."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any

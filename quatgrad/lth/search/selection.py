@@ -8,8 +8,6 @@ The first counts where several are equal. Their networks see the test images whe
 once each, and nothing is chosen by what comes out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from quatgrad.data import Dataset

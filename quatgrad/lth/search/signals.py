@@ -1,7 +1,5 @@
 """SIGTERM and SIGINT: at once as a rule, but a network in training is saved first."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

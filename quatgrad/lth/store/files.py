@@ -16,8 +16,6 @@ runs/
 Searches that need the same training have links to one stage. It is trained once.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -11,8 +11,6 @@ A file that was edited, or that an older or newer version wrote otherwise, is on
 its name and that of the field.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 

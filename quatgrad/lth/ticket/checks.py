@@ -3,8 +3,6 @@
 Each check raises `InvariantError`: the numbers of such a run must not be used.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from quatgrad.arrays import array_module, asarray, to_numpy

@@ -3,8 +3,6 @@
 Each control is trained like the ticket, at every level, from the same data in the same order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 

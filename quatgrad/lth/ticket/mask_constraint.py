@@ -1,7 +1,5 @@
 """Pruned entries are exactly +0, whatever is written, and so are those of the gradient."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from quatgrad.arrays import Array, asarray

@@ -1,7 +1,5 @@
 """Putting a ticket into a network."""
 
-from __future__ import annotations
-
 from quatgrad.lth.ticket.mask_constraint import set_mask
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
