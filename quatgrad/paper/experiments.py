@@ -1,18 +1,18 @@
 """Every figure and table of both papers by name, and how each is run at three scales.
 
-tiny: a minute on a CPU, made images and narrow networks; shows that all of it works.
-small: an hour or two on two CPU cores with the real images (ImageNet64: several); shows the shape.
-full: as published; but for MNIST, this wants a GPU.
+tiny: a minute on a CPU, with made images and narrow networks; shows that everything works.
+small: one or two hours on two CPU cores, with the real images (ImageNet64: several hours); shows
+       the shape of the curves.
+full: as published. All but MNIST need a GPU.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.experiment.options import Options, resolve
 from quatgrad.paper.ours import published_preset
 from quatgrad.paper.published import TRIALS
@@ -21,17 +21,17 @@ SCALES = ("tiny", "small", "full")
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
-#: Training images, for `experiments list`.
+#: Training images, for `reproduce.py list`.
 IMAGES = {"mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000, "imagenet64": 1_281_167}
 
 #: At small scale: model -> width, training images. Deeper networks cost more for each image.
 SMALL = {
-    "resnet18": (16, 10_000), "resnet34": (16, 5_000), "resnet50": (8, 8_000),
-    "resnet101": (8, 5_000), "resnet152": (8, 4_000),
-    "conv-2": (32, 5_000), "conv-4": (16, 5_000), "conv-6": (16, 5_000),
-}  # fmt: skip
+    **{"resnet18": (16, 10_000), "resnet34": (16, 5_000), "resnet50": (8, 8_000)},
+    **{"resnet101": (8, 5_000), "resnet152": (8, 4_000)},
+    **{"conv-2": (32, 5_000), "conv-4": (16, 5_000), "conv-6": (16, 5_000)},
+}
 
-#: At tiny scale: images that are made for training and for testing, of so many classes.
+#: At tiny scale: how many images are made for training and for testing, and of how many classes.
 TINY_IMAGES = {
     "mnist": (400, 100),
     "cifar10": (200, 100),
@@ -55,8 +55,7 @@ def _experiments() -> dict[str, Experiment]:
     for dataset in ("cifar100", "imagenet64"):
         panels = tuple((dataset, model) for model in RESNETS)
         found.append(Experiment(dataset, "main figure: the five ResNets", panels))
-        for panel in panels:
-            found.append(Experiment("-".join(panel), "one of its panels", (panel,)))
+        found += [Experiment("-".join(p), "one of its panels", (p,)) for p in panels]
     older = {
         ("mnist", "lenet-300-100"): "4a",
         ("mnist", "lenet-12"): "5b",
@@ -67,9 +66,8 @@ def _experiments() -> dict[str, Experiment]:
         ("cifar100", "conv-6"): "4f",
     }
     found.append(Experiment("predecessor", "figures 4 and 5b of the predecessor", tuple(older)))
-    for panel, figure in older.items():
-        shows = f"figure {figure} of the predecessor"
-        found.append(Experiment("-".join(panel), shows, (panel,)))
+    for p, figure in older.items():
+        found.append(Experiment("-".join(p), f"figure {figure} of the predecessor", (p,)))
     return {e.name: e for e in found}
 
 
@@ -89,9 +87,7 @@ def experiment(name: str) -> Experiment:
         return EXPERIMENTS[name]
     if name in OTHERS:
         raise OptionError(f"{name} is not run: {OTHERS[name]}")
-    near = get_close_matches(name, EXPERIMENTS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise OptionError(f"unknown experiment {name!r}: {hint}reproduce.py list shows them all")
+    raise OptionError(unknown("experiment", name, EXPERIMENTS))
 
 
 def options(dataset: str, model: str, scale: str, given: dict[str, Any]) -> Options:
@@ -129,11 +125,11 @@ def _small(dataset: str, model: str) -> dict[str, Any]:
     if model not in RESNETS:
         return plan | {"levels": 10, "epochs": 6}
     # A short training wants a learning rate that ends at 0. Fewer, larger prunings span the axis.
+    plan["preset"] = f"corrected-{dataset}"
     if dataset == "imagenet64":  # its 50,000 test images cost more than the training
-        return plan | {"preset": f"corrected-{dataset}", "width": 8, "levels": 4, "keep": 0.25,
-                       "epochs": 1, "schedule": "cosine"}  # fmt: skip
-    return plan | {"preset": f"corrected-{dataset}", "levels": 8, "keep": 0.5, "epochs": 5,
-                   "warmup": 1.0}  # fmt: skip
+        short = {"width": 8, "levels": 4, "keep": 0.25, "epochs": 1, "schedule": "cosine"}
+        return plan | short
+    return plan | {"levels": 8, "keep": 0.5, "epochs": 5, "warmup": 1.0}
 
 
 def _tiny(dataset: str, model: str) -> dict[str, Any]:

@@ -29,8 +29,8 @@ AXES = {
 }
 BEYOND = ("weights", "parameters", "multiply_adds", "bytes")
 
-NAMES = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100",
-         "imagenet64": "ImageNet64"}  # fmt: skip
+NAMES = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+NAMES["imagenet64"] = "ImageNet64"
 
 
 @context("quatgrad.style")
@@ -41,8 +41,7 @@ def figure(curves: Sequence[Curve], axis: str = "x") -> Figure:
         panels.setdefault(curve.key[:2], []).append(curve)
     columns = min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
-    size = (7, 4.8) if len(panels) == 1 else (4 * columns, 3.2 * rows + 0.6)
-    fig = Figure(figsize=size)
+    fig = Figure(figsize=(7, 4.8) if len(panels) == 1 else (4 * columns, 3.2 * rows + 0.6))
     one_dataset = len({dataset for dataset, _ in panels}) == 1
     grid = fig.subplots(rows, columns, squeeze=False, sharex=one_dataset, sharey=True)
     for ax, members in zip(grid.flat, panels.values(), strict=False):
@@ -51,13 +50,9 @@ def figure(curves: Sequence[Curve], axis: str = "x") -> Figure:
         ax.tick_params(labelbottom=True)
     for ax in grid.flat[len(panels) :]:
         ax.set_visible(False)
-    for ax in grid[:, 0]:
-        ax.set_ylabel("test accuracy")
-    grid[0, 0].set_ylim(0, _top(curves))
     for ax in grid.flat[len(panels) - columns : len(panels)]:  # the lowest of each column
         ax.set_xlabel(AXES[axis], fontsize=9)
-    _legend(fig, curves)
-    return fig
+    return _finished(fig, grid, curves)
 
 
 @context("quatgrad.style")
@@ -68,31 +63,28 @@ def beyond(curves: Sequence[Curve]) -> Figure:
     for ax, axis in zip(grid.flat, BEYOND, strict=True):
         _panel(ax, [c for c in curves if getattr(c.dense, axis) is not None], axis)
         ax.set_xlabel(AXES[axis])
-    for ax in grid[:, 0]:
-        ax.set_ylabel("test accuracy")
-    grid[0, 0].set_ylim(0, _top(curves))
     fig.suptitle(_title(curves), fontsize=11)
-    _legend(fig, curves)
-    return fig
+    return _finished(fig, grid, curves)
 
 
 def _title(curves: Sequence[Curve]) -> str:
     """ "ResNet-18, CIFAR-100", and below it what is not as published in ours."""
     model = curves[0].model
-    for name, printed in (
-        ("resnet", "ResNet-"),
-        ("lenet", "LeNet"),
-        ("conv", "Conv"),
-        ("-early-stopping", ", early stopping"),
-    ):
+    for name, printed in (("resnet", "ResNet-"), ("lenet", "LeNet"), ("conv", "Conv")):
         model = model.replace(name, printed)
+    model = model.replace("-early-stopping", ", early stopping")
     notes = {("made images; " if c.made else "") + c.scaled for c in curves if c.scaled or c.made}
     return f"{model}, {NAMES[curves[0].dataset]}" + "".join(f"\nours: {n}" for n in sorted(notes))
 
 
-def _top(curves: Sequence[Curve]) -> float:
-    """Above every point; the interval of two trials may reach far beyond."""
-    return 1.08 * max(p.accuracy for c in curves for p in c.points)
+def _finished(fig: Figure, grid: Any, curves: Sequence[Curve]) -> Figure:
+    """The figure with its axis of accuracies and its legend."""
+    for ax in grid[:, 0]:
+        ax.set_ylabel("test accuracy")
+    # All points are inside; the interval of two trials may reach far beyond.
+    grid[0, 0].set_ylim(0, 1.08 * max(p.accuracy for c in curves for p in c.points))
+    _legend(fig, curves)
+    return fig
 
 
 def _panel(ax: Axes, curves: Sequence[Curve], axis: str) -> None:

@@ -17,6 +17,18 @@ from quatgrad.paper.published import rows
 
 ALGEBRAS = ("real", "quaternion")
 
+#: A row of the table, in the order of its JSON.
+KEYS = (
+    *("dataset", "model", "algebra", "classes", "image", "weights", "parameters", "published"),
+    *("multiply_adds", "activation_bytes", "bytes"),
+)
+
+#: A line of the table as text, and of its head.
+ROW = (
+    "{dataset:10} {model:13} {algebra:10} {image:>8} {classes:>7} {weights:>10} {parameters:>10} "
+    "{published:>9} {multiply_adds:>14} {activation_bytes:>8} {bytes:>9}"
+)
+
 DESCRIPTION = """\
 The networks of both papers, each on its data set, beside the published number of parameters; then
 the others, on CIFAR-100. Costs are those of one image, and of float32. A quaternion network does
@@ -43,29 +55,29 @@ def published_networks() -> list[Network]:
     for r in rows("param_counts"):
         classes = int(r["num_classes"])
         dataset, size = ("cifar100", 32) if classes == 100 else ("imagenet64", 64)
+        image, published = (size, size, 4), f"{r['published_millions']}M"
         networks.append(
-            Network(dataset, r["model"].lower(), r["algebra"], classes, (size, size, 4),
-                    f"{r['published_millions']}M")
-        )  # fmt: skip
+            Network(dataset, r["model"].lower(), r["algebra"], classes, image, published)
+        )
     for r in rows("predecessor_models"):
         dataset, model = r["dataset"].lower().replace("-", ""), r["model"].replace("_", "-")
         for algebra in ALGEBRAS:
             colour = (32, 32, 3 if algebra == "real" else 4)
-            table_1 = r[f"paper_table1_all_{algebra[:4]}"]  # is that of ten classes
-            networks.append(
-                Network(dataset, model, algebra, int(r["outputs"]),
-                        (28, 28, 1) if dataset == "mnist" else colour,
-                        table_1 if r["outputs"] == "10" else "", real_head=True)
-            )  # fmt: skip
+            image, classes = (28, 28, 1) if dataset == "mnist" else colour, int(r["outputs"])
+            # Table 1 has the counts for ten classes.
+            published = r[f"paper_table1_all_{algebra[:4]}"] if classes == 10 else ""
+            about = dataset, model, algebra, classes, image, published
+            networks.append(Network(*about, real_head=True))
     return networks
 
 
 def networks(
     names: Sequence[str] = (), classes: int | None = None, image_size: int | None = None
 ) -> list[Network]:
-    """The networks called so, or all. With classes or image size: those, and images of 4 channels.
+    """The networks with these names, or all.
 
-    What is not given is that of CIFAR-100. Errors: `OptionError` for an unknown name or no size.
+    With `classes` or `image_size` they are for images of 4 channels; the other one is as for
+    CIFAR-100. Raises `OptionError` for an unknown name or a size below 1.
     """
     for name in names:
         models.check_name(name)
@@ -73,60 +85,43 @@ def networks(
         raise OptionError(f"`image_size` is at least 1 pixel; got {image_size}")
     known = published_networks() if classes is None and image_size is None else []
     size = 32 if image_size is None else image_size
+    dataset, classes = "cifar100" if known else "", 100 if classes is None else classes
     others = [
-        Network("cifar100" if known else "", name, algebra, 100 if classes is None else classes,
-                (size, size, 4))
-        for name in models.MODELS if name not in {n.model for n in known}
+        Network(dataset, name, algebra, classes, (size, size, 4))
+        for name in models.MODELS
+        if name not in {n.model for n in known}
         for algebra in ALGEBRAS
-    ]  # fmt: skip
+    ]
     return [n for n in known + others if not names or n.model in names]
 
 
 def measure(network: Network) -> dict[str, Any]:
     """A row of the table: the network, built, and its `Costs`."""
     H, W, C = network.image
-    net = models.create(
-        network.model, network.algebra, network.classes, C, image_size=(H, W), init="xavier",
-        real_head=network.real_head,
-    )  # fmt: skip
-    c = costs(net, network.image)
-    return {
-        "dataset": network.dataset,
-        "model": network.model,
-        "algebra": network.algebra,
-        "classes": network.classes,
-        "image": network.image,
-        "weights": c.weights,
-        "parameters": c.parameters,
-        "published": network.published,
-        "multiply_adds": c.multiply_adds,
-        "activation_bytes": c.activation_bytes,
-        "bytes": c.bytes,
-    }
+    how: dict[str, Any] = {"image_size": (H, W), "real_head": network.real_head, "init": "xavier"}
+    net = models.create(network.model, network.algebra, network.classes, C, **how)
+    found = vars(network) | vars(costs(net, network.image))
+    return {key: found[key] for key in KEYS}
 
 
 def text(table: Iterator[dict[str, Any]]) -> Iterator[str]:
     """The table as lines, each as soon as its network has been measured."""
-    yield (
-        f"{'data':10} {'model':13} {'algebra':10} {'image':>8} {'classes':>7} "
-        f"{'weights':>10} {'parameters':>10} {'published':>9} "
-        f"{'10^6 mult-adds':>14} {'kB kept':>8} {'MB stored':>9}"
-    )
+    names = {"dataset": "data", "multiply_adds": "10^6 mult-adds", "activation_bytes": "kB kept"}
+    yield ROW.format(**{key: key for key in KEYS} | names | {"bytes": "MB stored"})
     for r in table:
-        image = "x".join(map(str, r["image"]))
-        yield (
-            f"{r['dataset']:10} {r['model']:13} {r['algebra']:10} {image:>8} {r['classes']:7d} "
-            f"{r['weights']:10d} {r['parameters']:10d} {r['published']:>9} "
-            f"{r['multiply_adds'] / 1e6:14.3f} {r['activation_bytes'] / 1e3:8.1f} "
-            f"{r['bytes'] / 1e6:9.3f}"
-        )
+        costs = {
+            "multiply_adds": f"{r['multiply_adds'] / 1e6:.3f}",
+            "activation_bytes": f"{r['activation_bytes'] / 1e3:.1f}",
+            "bytes": f"{r['bytes'] / 1e6:.3f}",
+        }
+        yield ROW.format(**r | costs | {"image": "x".join(map(str, r["image"]))})
 
 
 def parser() -> Parser:
     """The options."""
     p = Parser(prog="quatgrad-models", description=DESCRIPTION)
-    p.add_argument("--model", nargs="+", default=(), metavar="NAME",
-                   help=f"only these: {', '.join(models.MODELS)}")  # fmt: skip
+    names = f"only these: {', '.join(models.MODELS)}"
+    p.add_argument("--model", nargs="+", default=(), metavar="NAME", help=names)
     p.add_argument("--classes", type=int, metavar="N", help="for N classes, not as published")
     p.add_argument("--image-size", type=int, metavar="N", help="for images of N x N x 4")
     p.add_argument("--json", action="store_true", help="all numbers as JSON, bytes as bytes")

@@ -9,10 +9,10 @@ from typing import Any
 from quatgrad import models
 from quatgrad.errors import RunError
 from quatgrad.lth.experiment.options import NETWORKS, resolve
+from quatgrad.lth.results.compare import half_width
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.store.records import Record
 from quatgrad.paper.curves import Curve, Point
-from quatgrad.paper.published import half_width
 
 #: The preset with the published training of each dataset and kind of network.
 PRESETS = {
@@ -40,13 +40,13 @@ def read_run(directory: Path) -> list[Curve]:
     runs = {n: [t[n] for t in run.trials.values() if n in t] for n in NETWORKS["all"]}
     if not runs["real"]:
         raise RunError(f"{directory} has no real network: 100 % is its dense size; run it first")
-    dense = runs["real"][0][0]
-    return [
-        Curve(str(config["dataset"]), model, network, "ours", label,
-              tuple(_point(model, levels, dense)
-                    for levels in zip(*trials, strict=False)), scaled, made)
-        for network, trials in runs.items() if trials
-    ]  # fmt: skip
+    dense, curves = runs["real"][0][0], []
+    for network, trials in runs.items():
+        points = tuple(_point(model, levels, dense) for levels in zip(*trials, strict=False))
+        key = str(config["dataset"]), model, network
+        if points:
+            curves.append(Curve(*key, "ours", label, points, scaled, made))
+    return curves
 
 
 def smaller(config: dict[str, Any]) -> list[str]:
@@ -78,10 +78,9 @@ def counted(model: str) -> str:
 def _point(model: str, levels: tuple[Record, ...], dense: Record) -> Point:
     """One level of all trials; counts that differ between trials are averaged too."""
     accuracies = [100 * r.accuracy for r in levels]
-    mean, n = statistics.fmean(accuracies), len(accuracies)
-    half = half_width(statistics.stdev(accuracies), n) if n > 1 else None
+    mean, half = statistics.fmean(accuracies), half_width(accuracies)
     counts = [r.costs for r in levels if r.costs]
-    if len(counts) < n or not dense.costs:
+    if len(counts) < len(levels) or not dense.costs:
         raise RunError(f"the parameters of this {model} were not counted: it has other layers")
     costs = {
         k: round(statistics.fmean(getattr(c, k) for c in counts))
@@ -94,6 +93,6 @@ def _point(model: str, levels: tuple[Record, ...], dense: Record) -> Point:
         accuracy=mean,
         low=None if half is None else mean - half,
         high=None if half is None else mean + half,
-        trials=n,
+        trials=len(levels),
         **costs,
     )

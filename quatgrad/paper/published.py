@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
-from scipy import stats
-
+from quatgrad.lth.results.compare import t_interval
 from quatgrad.paper.curves import Curve, Curves, Point, by_key
 
 Row = dict[str, str]
@@ -25,11 +24,6 @@ _DATASETS = {
     "CIFAR-100": "cifar100",
     "ImageNet64x64": "imagenet64",
 }
-
-
-def half_width(std: float, trials: int) -> float:
-    """Half of the 95 % t-interval of a mean: t(0.975, n-1) std / sqrt(n)."""
-    return float(stats.t.ppf(0.975, trials - 1)) * std / trials**0.5
 
 
 def rows(name: str) -> list[Row]:
@@ -84,12 +78,11 @@ def _grouped(table: list[Row], point: Callable[[Row, Row], Point]) -> list[Curve
     for r in table:
         key = _DATASETS[r["dataset"]], _model(r["model"]), r["algebra"]
         groups.setdefault(key, []).append(r)
-    return [
-        Curve(
-            *key, "published", group[0].get("figure", ""), tuple(point(r, group[0]) for r in group)
-        )
-        for key, group in groups.items()
-    ]
+    curves = []
+    for key, group in groups.items():
+        points = tuple(point(r, group[0]) for r in group)
+        curves.append(Curve(*key, "published", group[0].get("figure", ""), points))
+    return curves
 
 
 def _model(name: str) -> str:
@@ -112,7 +105,7 @@ def _resnet_point(r: Row, dense: Row) -> Point:
 
 
 def _older_point(r: Row, dense: Row) -> Point:
-    mean, half = float(r["accuracy_mean_of_5"]), half_width(float(r["approx_std"]), TRIALS)
+    mean, half = float(r["accuracy_mean_of_5"]), t_interval(float(r["approx_std"]), TRIALS)
     total, own = int(r["params_remaining_exact"]), float(r["weights_remaining_fraction_own"])
     return Point(
         level=int(r["prune_level"]),

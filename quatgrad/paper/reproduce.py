@@ -144,15 +144,11 @@ def made_data(dataset: str, out: Path) -> Path:
 
 def conclude(out: Path, curves: list[Curve]) -> None:
     """Pictures with the published points; what agrees and which claims hold, as text and JSON."""
-    theirs = [
-        published()[key] for key in dict.fromkeys(c.key for c in curves) if key in published()
-    ]
-    pictures = {
-        "accuracy": figures.figure(theirs + curves),
-        "parameters": figures.figure(theirs + curves, "parameters"),
-    }
+    known, keys = published(), dict.fromkeys(c.key for c in curves)
+    both = [known[key] for key in keys if key in known] + curves
+    pictures = {"accuracy": figures.figure(both), "parameters": figures.figure(both, "parameters")}
     for dataset, model in dict.fromkeys(c.key[:2] for c in curves):
-        same = [c for c in theirs + curves if c.key[:2] == (dataset, model)]
+        same = [c for c in both if c.key[:2] == (dataset, model)]
         pictures[f"beyond-{dataset}-{model}"] = figures.beyond(same)
     for name, figure in pictures.items():
         plot.save(figure, out / f"{name}.png")

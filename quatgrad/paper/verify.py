@@ -103,11 +103,11 @@ def _source(curves: list[Curve]) -> str:
 
 
 def _curve(ours: Curve, theirs: Curve | None) -> dict[str, Any]:
-    head = {"dataset": ours.dataset, "model": ours.model, "algebra": ours.algebra,
-            "run": ours.label, "scaled": ours.scaled, "made": ours.made,
-            "trials": ours.dense.trials}  # fmt: skip
     found = [] if theirs is None or ours.made else matches(ours, theirs)
-    return head | {
+    return {
+        **dict(zip(("dataset", "model", "algebra"), ours.key, strict=True)),
+        **{"run": ours.label, "scaled": ours.scaled, "made": ours.made},
+        "trials": ours.dense.trials,
         "levels": [asdict(m) for m in found],
         "agree": sum(m.agrees is True for m in found),
     }

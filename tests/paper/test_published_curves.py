@@ -2,8 +2,9 @@
 
 import pytest
 
+from quatgrad.lth.results.compare import t_interval
 from quatgrad.paper.curves import Curve, Point, by_key, pairs
-from quatgrad.paper.published import half_width, published, published_millions, tensors
+from quatgrad.paper.published import published, published_millions, tensors
 
 CURVES = published()
 RESNETS = [c for c in CURVES.values() if c.model.startswith("resnet")]
@@ -40,7 +41,7 @@ def test_a_single_run_has_no_interval_and_five_trials_have_students():
     point = CURVES["cifar10", "conv-2", "real"].points[1]  # 78.30 +- 0.53
     assert point.half_width == pytest.approx(2.776 * 0.53 / 5**0.5, rel=1e-3)
     assert point.low == pytest.approx(78.30 - 0.658, abs=1e-3)
-    assert half_width(1.0, 2) == pytest.approx(12.706 / 2**0.5, rel=1e-4)
+    assert t_interval(1.0, 2) == pytest.approx(12.706 / 2**0.5, rel=1e-4)
 
 
 def test_counts_of_the_parameter_table():

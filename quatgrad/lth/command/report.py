@@ -97,10 +97,9 @@ def text(directory: Path, found: Mapping[str, Any]) -> str:
     parts.append(LEGEND)
     parts.append("\n".join([*_curves(found["curves"]), *_across(found["overlaps"])]))
     if found["lines"]:
-        parts.append(
-            "Error on the line between two trainings in two orders of the images:\n"
-            + "\n".join(f"  {name}: {_barrier(line)}" for name, line in found["lines"].items())
-        )
+        lines = [f"  {name}: {_barrier(line)}" for name, line in found["lines"].items()]
+        head = "Error on the line between two trainings in two orders of the images:"
+        parts.append("\n".join([head, *lines]))
     warnings = [f"WARNING: layer collapse: {line}" for line in found["warnings"]]
     parts.append("\n".join(warnings) or "No layer collapsed.")
     parts.append(f"Pictures and all numbers: {directory / 'analysis'}")
@@ -111,21 +110,22 @@ def _table(
     name: str, levels: Sequence[Mapping[str, Any]], overlaps: Sequence[Mapping[str, Any]]
 ) -> str:
     """Densities, paths, components of quaternions against chance, overlap beyond chance."""
-    wide = sum(levels[0]["components"]) > 0
-    head = f"level {'% left':>7} {'on a path':>9} {'overlap':>8}"
-    head += f" | {'1, i, j, k in %':^19} | {'whole':>6} {'chance':>6}" if wide else ""
-    head += f" | {'dead':>6} {'chance':>6} | together" if wide else ""
-    lines = [f"{name}:" if "-" not in name else f"{name}, a control:", head]
+    quaternions = sum(levels[0]["components"]) > 0
+    lines = [f"{name}:" if "-" not in name else f"{name}, a control:"]
+    lines.append("level  % left on a path  overlap" + (COMPONENTS if quaternions else ""))
     for i, level in enumerate(levels):
         shared = overlaps[i]["corrected"] if i < len(overlaps) else None
         line = f"{level['level']:5d} {100 * level['density']:7.2f} "
         line += f"{_share(level['effective'], level['weights_left']):>9} {_number(shared):>8}"
-        lines.append(line + (_components(level) if wide else ""))
+        lines.append(line + (_components(level) if quaternions else ""))
     return "\n".join(lines)
 
 
+COMPONENTS = " |   1, i, j, k in %   |  whole chance |   dead chance | together"
+
+
 def _components(level: Mapping[str, Any]) -> str:
-    """The quaternions of one level: their components, those whole and dead, and togetherness."""
+    """The quaternions of one level: their components, how many are whole and dead, co-survival."""
     total = sum(level["components"]) or 1
     line = " | " + " ".join(f"{100 * n / total:4.1f}" for n in level["components"])
     for k in (4, 0):
@@ -155,13 +155,9 @@ def _curves(curves: Mapping[str, Any]) -> list[str]:
 def _across(overlaps: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     rows = overlaps.get("real and quaternion", ())
     known = [r for r in rows if r["corrected"] is not None]
-    if not known:
-        return []
     found = ", ".join(f"{r['corrected']:.2f}" for r in known)
-    return [
-        f"Overlap of real and quaternion tickets beyond chance, level {known[0]['level']} on: "
-        f"{found}"
-    ]
+    head = "Overlap of real and quaternion tickets beyond chance, level"
+    return [f"{head} {known[0]['level']} on: {found}"] if known else []
 
 
 def _barrier(line: Mapping[str, Any]) -> str:

@@ -112,11 +112,9 @@ def text(told: dict[str, Any]) -> str:
         expected = "on record" if s["done"] else f"about {duration(3600 * s['hours'])}"
         lines.append(f"  {name:<52} {expected:>16} {amount(s['bytes']):>10}")
     left = told["to go"]
-    lines.append(
-        f"to go: {left['stages']} of {len(told['stages'])} stages, about "
-        f"{duration(3600 * left['hours'])}, {amount(left['bytes'])}"
-    )
-    return "\n".join([*lines, f"({told['how']})"])
+    to_go = f"{left['stages']} of {len(told['stages'])} stages"
+    rest = f"{duration(3600 * left['hours'])}, {amount(left['bytes'])}"
+    return "\n".join([*lines, f"to go: {to_go}, about {rest}", f"({told['how']})"])
 
 
 def amount(count: float) -> str:

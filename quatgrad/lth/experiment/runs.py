@@ -106,11 +106,8 @@ def side_by_side_text(runs: Sequence[Run], found: compare.Curves) -> str:
     first, lines = runs[0].config.options, []
     for number, run in enumerate(runs, 1):
         own = run.config.options
-        differs = [
-            f"{k} {own.get(k, 'default')}"
-            for k in sorted({*own, *first})
-            if own.get(k) != first.get(k)
-        ]
+        changed = [k for k in sorted({*own, *first}) if own.get(k) != first.get(k)]
+        differs = [f"{k} {own.get(k, 'default')}" for k in changed]
         lines.append(f"{number}: {run.path.name}" + (f" ({', '.join(differs)})" if differs else ""))
     return "\n".join([*lines, "", compare.text_table(found)])
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from scipy import stats
@@ -78,11 +78,14 @@ def _selected(members: Sequence[Selected]) -> SelectedMean:
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """t s / sqrt(n): half the 95 % interval of their mean; None for one value."""
+    """Half the 95 % interval of the mean of values; None for one value."""
     n = len(values)
-    if n == 1:
-        return None
-    return float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(values) / math.sqrt(n)
+    return None if n == 1 else t_interval(statistics.stdev(values), n)
+
+
+def t_interval(std: float, n: int) -> float:
+    """t(0.975, n-1) s / sqrt(n): half the 95 % interval of a mean of n values."""
+    return float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n)
 
 
 def full_size(runs: Curves) -> int:
@@ -127,19 +130,24 @@ def tables(runs: Curves) -> list[str]:
 def text_table(runs: Curves) -> str:
     """The table on the screen: level, % of its own weights left, weights left, accuracy."""
     wide = any(x.interval is not None for levels in runs.values() for x in levels)
-    lines = ["level", "-----"]
-    lines += [f"{level:5d}" for level in range(max(len(levels) for levels in runs.values()))]
+    count = max(len(levels) for levels in runs.values())
+    columns = [["level", "-----", *(f"{level:5d}" for level in range(count))]]
     for name, levels in runs.items():
         size = max(len(name), 10)
         head = f"{name:>{size}}: % left {'weights':>10} {'accuracy':>9}" + f" {'+-':>7}" * wide
-        column = [head, "-" * len(head)]
+        columns.append([head, "-" * len(head)])
         for x in levels:
             cell = f"{x.percent_left:{size + 8}.2f} {x.weights_left:10,d} {x.accuracy:9.2%}"
-            column.append(cell + ("" if x.interval is None else f" {x.interval:7.2%}"))
-        bars = [" | ", "-+-", *[" | "] * len(lines)]
-        column += [""] * (len(lines) - len(column))
-        lines = [f"{a}{bar}{b:{len(head)}}" for a, bar, b in zip(lines, bars, column, strict=False)]
+            columns[-1].append(cell + ("" if x.interval is None else f" {x.interval:7.2%}"))
+    lines = table([*zip_longest(*columns, fillvalue="")], str.ljust)
+    lines[1] = lines[1].replace(" | ", "-+-")
     return "\n".join(lines)
+
+
+def table(rows: Sequence[Sequence[str]], align: Callable[[str, int], str]) -> list[str]:
+    """Rows of cells as lines; a column is as wide as its widest cell."""
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [" | ".join(map(align, row, sizes)) for row in rows]
 
 
 def points_table(runs: Curves) -> str:
@@ -153,9 +161,8 @@ def points_table(runs: Curves) -> str:
     if not rows:
         return ""
     rows.insert(0, ["network", "level", "last", "best accuracy", "lowest loss (early stop)"])
-    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [" | ".join(map(str.rjust, row, sizes)).rstrip() for row in rows]
-    return "\n".join(["Test accuracy at the epochs that the validation images choose:", *lines])
+    lines = ["Test accuracy at the epochs that the validation images choose:"]
+    return "\n".join(lines + [line.rstrip() for line in table(rows, str.rjust)])
 
 
 def _cell(selected: SelectedMean) -> str:
