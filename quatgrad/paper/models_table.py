@@ -12,7 +12,7 @@ from quatgrad import models
 from quatgrad.costs import costs
 from quatgrad.errors import OptionError
 from quatgrad.lth.command.arguments import Parser
-from quatgrad.lth.command.main import run_command
+from quatgrad.lth.command.run_command import run_command
 from quatgrad.paper.published import rows
 
 ALGEBRAS = ("real", "quaternion")

@@ -15,7 +15,7 @@ from quatgrad.data import synthetic
 from quatgrad.errors import OptionError
 from quatgrad.lth.command.arguments import Parser
 from quatgrad.lth.command.arguments import parser as options_parser
-from quatgrad.lth.command.main import run_command
+from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment as lottery
 from quatgrad.lth.experiment.options import Options
 from quatgrad.lth.results import plot

@@ -12,7 +12,7 @@ from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError
 from quatgrad.lth.command import report
 from quatgrad.lth.command.arguments import Parser, current, parser
-from quatgrad.lth.command.main import run_command
+from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
 from quatgrad.lth.experiment.options import Options, resolve, spelled_out
 from quatgrad.lth.results import compare
@@ -216,7 +216,3 @@ def command(arguments: list[str]) -> int:
     """Run the verb that the arguments begin with, or `run`."""
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
     return COMMANDS[name][0](arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -44,8 +44,9 @@ class Search:
 
     Level 0 trains the dense network. Level l prunes the weights that level l-1 ended with to the
     share `keep`, rewinds the survivors to their first values, and trains again; `Protocol` has
-    other choices. It ends after level `levels`, or once the accuracy has stood at `floor` and then
-    ended more than `LEVELS_BELOW_FLOOR` levels below it. Frankle & Carbin, arXiv:1803.03635.
+    other choices. It ends after level `levels`, or when the accuracy has reached `stop_accuracy`
+    and more than `LEVELS_BELOW_FLOOR` later levels end below it. Frankle & Carbin,
+    arXiv:1803.03635.
 
     Each level is a `Stage` in the folder `stages` (default: one in `directory`), taken from there
     if it is finished; `directory` has links to them. `what` names the network and the view of the

@@ -1,0 +1,7 @@
+"""python -m quatgrad.lth.command: the same as quatgrad-lth."""
+
+import sys
+
+from quatgrad.lth.command.cli import main
+
+sys.exit(main())
