@@ -21,17 +21,20 @@ CAVEATS = "supported, with caveats"
 NOT_SUPPORTED = "not supported"
 TOO_LITTLE = "not enough data"
 
-#: Why two published accuracies near chance are none: A3 rests on one of them.
+#: Why two published accuracies near chance do not count: A3 rests on one of them.
 ARTEFACTS = (
     "with batch statistics RN152 R at 0.163 % has 35.5, and RN101 Q at 0.083 % has 37.9: their "
     "published accuracies are artefacts of batch norm's running statistics"
 )
 
-#: Dense networks are comparable within so many points: two, and the jitter of CIFAR-100.
+#: Dense networks are comparable if they differ by at most this: 2 points, and CIFAR-100's jitter.
 COMPARABLE = 4.0
 
 #: Where the paper's "higher sparsity" begins, in % of the dense real network.
 HIGH_SPARSITY = 1.0
+
+#: The datasets of the ResNets.
+DATASETS = ("cifar100", "imagenet64")
 
 Pair = tuple[str, Curve, Curve]  # model, real, quaternion
 Ruling = tuple[str, str]  # verdict, the numbers that decide it
@@ -82,13 +85,10 @@ def claim(statement: str) -> Callable[[Rule], Rule]:
 def a1(curves: Curves) -> Ruling:
     pair = _pair(curves, "cifar100", "resnet101")
     here = _gap(*pair, 6)
-    own = measure.gap(*pair, 1.44)
-    lower = measure.gap(*pair, 0.6)
     numbers = f"gap {here:+.1f} at 6 %"
-    if own is not None:
-        numbers += f", {own:+.1f} at 6 % of Q's own weights (1.44 %)"
-    if lower is not None:
-        numbers += f", {lower:+.1f} at 0.6 %"
+    for x, where in ((1.44, "6 % of Q's own weights (1.44 %)"), (0.6, "0.6 %")):
+        other = measure.gap(*pair, x)
+        numbers += "" if other is None else f", {other:+.1f} at {where}"
     return _reached(here, 4, "cifar100"), numbers
 
 
@@ -103,17 +103,18 @@ def a2(curves: Curves) -> Ruling:
 
 @claim("Quaternion RN101 and RN152 still train on CIFAR-100 where the real networks fail.")
 def a3(curves: Curves) -> Ruling:
-    found = []
-    for model, real, quaternion in _pairs(curves, "cifar100", ("resnet101", "resnet152")):
+    losses, texts = [], []
+    large = _pairs(curves, "cifar100", ("resnet101", "resnet152"))
+    for model, real, quaternion in large:
         levels = [p for p in quaternion.points if p.accuracy >= 20 and _failed(real, p.x)]
         each = ", ".join(f"{p.accuracy:.1f} at {p.x:.3f} %" for p in levels)
-        best = max((p.accuracy for p in levels), default=math.nan)
-        found.append((bool(levels), best - quaternion.dense.accuracy, f"{_short(model)} Q {each}"))
-    if not any(trains for trains, _, _ in found):
+        if levels:
+            losses.append(quaternion.dense.accuracy - max(p.accuracy for p in levels))
+            texts.append(f"{_short(model)} Q {each}")
+    if not losses:
         return NOT_SUPPORTED, "no level where R is at chance and Q above 20 %"
-    numbers = "; ".join(text for trains, _, text in found if trains) + "; R at chance there"
-    behind = min(-loss for trains, loss, _ in found if trains)
-    if all(trains for trains, _, _ in found) and behind < measure.noise("cifar100"):
+    numbers, behind = "; ".join(texts) + "; R at chance there", min(losses)
+    if len(losses) == len(large) and behind < measure.noise("cifar100"):
         return SUPPORTED, numbers
     numbers += f", but Q is at least {behind:.0f} points below its dense self"
     if any(c.source == "published" for c in curves.values() if c.dataset == "cifar100"):
@@ -124,7 +125,7 @@ def a3(curves: Curves) -> Ruling:
 @claim("Pruned quaternion networks are better than real ones at higher sparsity.")
 def a4(curves: Curves) -> Ruling:
     ahead, numbers = [], []
-    for dataset in ("cifar100", "imagenet64"):
+    for dataset in DATASETS:
         texts = []
         for model, real, quaternion in pairs(curves, dataset, "resnet"):
             widest = measure.widest_gap(real, quaternion)
@@ -133,8 +134,7 @@ def a4(curves: Curves) -> Ruling:
             x = measure.crossover(real, quaternion)
             ahead.append(x is not None)
             where = "nowhere" if x is None else "all" if x == math.inf else f"below {x:.2g} %"
-            text = f"{_short(model)} {where} (most: {widest[1]:+.1f} at {widest[0]:.2g} %)"
-            texts.append(text)
+            texts.append(f"{_short(model)} {where} (most: {widest[1]:+.1f} at {widest[0]:.2g} %)")
         if texts:
             numbers.append(f"{dataset}: {', '.join(texts)}")
     needed = f"a ResNet, real and quaternion, pruned to {HIGH_SPARSITY:g} %"
@@ -143,24 +143,22 @@ def a4(curves: Curves) -> Ruling:
 
 @claim("Quaternion networks have a quarter of the parameters.")
 def s1(curves: Curves) -> Ruling:
-    weights, totals = [], []
-    for _, real, quaternion in _resnets(curves):
-        weights.append(quaternion.dense.weights / real.dense.weights)
-        totals.append(quaternion.dense.parameters / real.dense.parameters)
-    numbers = (
-        f"prunable weights {_range(weights, '.4f')}, with batch norm and biases "
-        f"{_range(totals, '.4f')}"
-    )
+    dense = [(r.dense, q.dense) for d in DATASETS for _, r, q in pairs(curves, d, "resnet")]
+    if not dense:
+        raise MissingError("a ResNet on CIFAR-100 or ImageNet64, real and quaternion")
+    weights = [q.weights / r.weights for r, q in dense]
+    totals = _range([q.parameters / r.parameters for r, q in dense], ".4f")
+    numbers = f"prunable weights {_range(weights, '.4f')}, with batch norm and biases {totals}"
     return (SUPPORTED if set(weights) == {0.25} else NOT_SUPPORTED), numbers
 
 
 @claim("The parameter table: 11.68 M for RN18, 2.93 M quaternion, to 60.19 M and 15.16 M.")
 def s2(curves: Curves) -> Ruling:
-    same = []
-    for (dataset, model, algebra), curve in curves.items():
-        millions = published_millions(dataset, model, algebra)
-        if millions is not None and not curve.scaled:
-            same.append(f"{curve.dense.parameters / 1e6:.2f}" == f"{float(millions):.2f}")
+    same = [
+        f"{curve.dense.parameters / 1e6:.2f}" == f"{float(millions):.2f}"
+        for key, curve in curves.items()
+        if not curve.scaled and (millions := published_millions(*key))
+    ]
     verdict = _count(same, "ResNets as wide as the published ones")
     return verdict, f"{sum(same)} of {len(same)} networks have the published count"
 
@@ -168,7 +166,7 @@ def s2(curves: Curves) -> Ruling:
 @claim("Quaternion networks reach comparable accuracy with a quarter of the parameters.")
 def s3(curves: Curves) -> Ruling:
     near, numbers = [], []
-    for dataset in ("cifar100", "imagenet64"):
+    for dataset in DATASETS:
         nets = pairs(curves, dataset, "resnet")
         losses = {m: q.dense.accuracy - r.dense.accuracy for m, r, q in nets}
         near += [loss >= -COMPARABLE for loss in losses.values()]
@@ -189,27 +187,24 @@ def s4(curves: Curves) -> Ruling:
             numbers.append(f"{_short(model)} {letter} {down} ({gain:+.1f})")
             if letter == "R":
                 gains.append(gain)
-    if max(gains) <= 0:
-        verdict = NOT_SUPPORTED
-    else:
-        verdict = SUPPORTED if min(gains) > measure.noise("cifar100") else CAVEATS
+    verdict = CAVEATS if max(gains) > 0 else NOT_SUPPORTED
+    if min(gains) > measure.noise("cifar100"):
+        verdict = SUPPORTED
     return verdict, "as good as dense (best less dense): " + ", ".join(numbers)
 
 
 @claim("Quaternion RN101 has about as many parameters as the smallest real network, RN18.")
 def s5(curves: Curves) -> Ruling:
     near, numbers = [], []
-    for dataset in ("cifar100", "imagenet64"):
+    for dataset in DATASETS:
         small = curves.get((dataset, "resnet18", "real"))
         large = curves.get((dataset, "resnet101", "quaternion"))
         if small is None or large is None:
             continue
-        near.append(abs(large.dense.parameters / small.dense.parameters - 1) < 0.1)
-        text = (
-            f"{dataset}: {large.dense.parameters / 1e6:.2f} M against "
-            f"{small.dense.parameters / 1e6:.2f} M, accuracy {large.dense.accuracy:.2f} against "
-            f"{small.dense.accuracy:.2f}"
-        )
+        r, q = small.dense, large.dense
+        near.append(abs(q.parameters / r.parameters - 1) < 0.1)
+        text = f"{dataset}: {q.parameters / 1e6:.2f} M against {r.parameters / 1e6:.2f} M"
+        text += f", accuracy {q.accuracy:.2f} against {r.accuracy:.2f}"
         lead, _ = measure.first_lead(small, large, "weights")
         if lead:
             _, end = measure.first_lead(small, large, "parameters")
@@ -224,8 +219,7 @@ def s5(curves: Curves) -> Ruling:
 
 @claim("CIFAR-100: quaternion outperforms real at equal numbers of weights.")
 def s6(curves: Curves) -> Ruling:
-    found = {}
-    crossovers = {}
+    found, crossovers = {}, {}
     for model, real, quaternion in _pairs(curves, "cifar100"):
         found[model] = _gap(real, quaternion, 25)
         if not _reach(real, quaternion, HIGH_SPARSITY):
@@ -294,15 +288,17 @@ def s10(curves: Curves) -> Ruling:
 @claim("Pruning stops a few levels after the accuracy has fallen below 20 %.")
 def s11(curves: Curves) -> Ruling:
     below, numbers = [], []
-    for dataset in ("cifar100", "imagenet64"):
+    for dataset in DATASETS:
         for letter, algebra in (("R", "real"), ("Q", "quaternion")):
-            first = {}
-            for (d, model, a), curve in curves.items():
-                point = measure.first_below(curve, 20)
-                if (d, a) == (dataset, algebra) and model.startswith("resnet") and point:
-                    first[model] = point.x
-                    below.append(len(curve.points) - point.level)
-            if first:
+            found = [
+                (curve, point)
+                for (d, model, a), curve in curves.items()
+                if (d, a) == (dataset, algebra) and model.startswith("resnet")
+                if (point := measure.first_below(curve, 20))
+            ]
+            below += [len(curve.points) - point.level for curve, point in found]
+            if found:
+                first = {curve.model: point.x for curve, point in found}
                 numbers.append(f"{dataset} {letter} {_each(first, '.3f')}")
     if not below:
         raise MissingError("a ResNet pruned until it is below 20 %")
@@ -359,13 +355,6 @@ def _pairs(curves: Curves, dataset: str, models: tuple[str, ...] = ()) -> list[P
     found = [t for t in pairs(curves, dataset, "resnet") if not models or t[0] in models]
     if not found:
         raise MissingError(f"{' or '.join(models) or 'a ResNet'} on {dataset}, real and quaternion")
-    return found
-
-
-def _resnets(curves: Curves) -> list[Pair]:
-    found = [t for d in ("cifar100", "imagenet64") for t in pairs(curves, d, "resnet")]
-    if not found:
-        raise MissingError("a ResNet on CIFAR-100 or ImageNet64, real and quaternion")
     return found
 
 

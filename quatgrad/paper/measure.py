@@ -1,7 +1,8 @@
-"""What claims are decided by: gaps at equal size, crossovers, collapse, jitter.
+"""The numbers that decide claims: gaps at equal size, crossovers, collapse, jitter.
 
-A gap is the quaternion accuracy less the real one, in points, at equal x: the real curve is
-interpolated, linearly in log x.
+    gap(x) = quaternion accuracy - real accuracy, in points, at equal x
+
+Between levels a curve is interpolated, linearly in log x.
 """
 
 from __future__ import annotations
@@ -24,10 +25,8 @@ def gap(real: Curve, quaternion: Curve, x: float, axis: str = "x") -> float | No
 
 def gaps(real: Curve, quaternion: Curve, axis: str = "x") -> list[Gap]:
     """(x, gap) at each quaternion level that the real curve spans, dense first."""
-    found = [
-        (getattr(p, axis), gap(real, quaternion, getattr(p, axis), axis)) for p in quaternion.points
-    ]
-    return [(x, g) for x, g in found if g is not None]
+    sizes = [getattr(p, axis) for p in quaternion.points]
+    return [(x, g) for x in sizes if (g := gap(real, quaternion, x, axis)) is not None]
 
 
 def alive(curve: Curve) -> tuple[Point, ...]:
@@ -57,10 +56,9 @@ def crossover(real: Curve, quaternion: Curve) -> float | None:
     The first zero of the gap after the last level, of either network, at which it is behind by
     more than half the jitter, as long as both live. Infinity: it is ahead throughout.
     """
-    tie = jitter(real.dataset) / 2
-    levels = sorted({p.x for p in real.points + quaternion.points}, reverse=True)
-    found = [(x, gap(real, quaternion, x)) for x in levels if x >= both_alive(real, quaternion)]
-    points = [(x, g) for x, g in found if g is not None]
+    tie, end = jitter(real.dataset) / 2, both_alive(real, quaternion)
+    sizes = sorted({p.x for p in real.points + quaternion.points if p.x >= end}, reverse=True)
+    points = [(x, g) for x in sizes if (g := gap(real, quaternion, x)) is not None]
     behind = [i for i, (_, g) in enumerate(points) if g < -tie]
     if not behind:
         return math.inf if points else None

@@ -1,12 +1,13 @@
-"""Our curves beside the published ones, point by point and claim by claim, as text.
+"""Our curves beside the published ones, level by level and claim by claim, as text.
 
-Two means agree where they differ by no more than
+Two means agree if they differ by at most
 
-    sqrt(h_published^2 + h_ours^2)
+    sqrt(h_published^2 + h_ours^2 + e^2)
 
-with h half a 95 % t-interval; a curve read off a raster figure adds the error of that. A single
-run has no interval: its h is twice the jitter of the published curves from level to level (0.7
-points on CIFAR-100, 0.3 on ImageNet64), or twice the published standard deviation.
+h  half of the 95 % t-interval. A single run has none: its h is twice the jitter of the published
+   curves from level to level (0.7 points on CIFAR-100, 0.3 on ImageNet64), or twice the published
+   standard deviation
+e  the error of reading the published accuracy off a raster figure; 0 where it is exact
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from scipy import stats
 from quatgrad.errors import OptionError
 from quatgrad.paper import measure
 from quatgrad.paper.claims import TOO_LITTLE, Verdict, judge
-from quatgrad.paper.curves import Curve, Curves, Point, by_key, pairs
+from quatgrad.paper.curves import Curve, Curves, Point, by_key
 from quatgrad.paper.published import TRIALS, digitisation_error, published
 
 #: Where gaps are compared: % of the dense real network.
 SIZES = (25.0, 12.5, 6.25, 3.125, 1.5625, 0.78, 0.39, 0.195)
+
+#: The gaps of a row.
+GAPS = ("published", "ours", "half")
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def matches(ours: Curve, theirs: Curve) -> list[Match]:
 
 
 def tolerance(ours: Curve, point: Point, published: Point) -> float:
-    """Points by which our mean may differ from the published one: see this file's beginning."""
+    """Points by which our mean may differ from the published one: the formula of this file."""
     if published.half_width is None:
         spread = half = 2 * measure.jitter(ours.dataset)
     else:
@@ -72,7 +76,7 @@ def tolerance(ours: Curve, point: Point, published: Point) -> float:
 
 
 def report(curves: list[Curve]) -> dict[str, Any]:
-    """All of it, fit for JSON; without curves, the published data judged by themselves."""
+    """Curves, gaps and claims, ready for JSON; without curves, the published results judged."""
     ours = by_key(curves)
     if len(ours) < len(curves):
         raise OptionError("two of the runs are of the same network; verify them one at a time")
@@ -105,7 +109,7 @@ def _source(curves: list[Curve]) -> str:
 def _curve(ours: Curve, theirs: Curve | None) -> dict[str, Any]:
     found = [] if theirs is None or ours.made else matches(ours, theirs)
     return {
-        **dict(zip(("dataset", "model", "algebra"), ours.key, strict=True)),
+        **{"dataset": ours.dataset, "model": ours.model, "algebra": ours.algebra},
         **{"run": ours.label, "scaled": ours.scaled, "made": ours.made},
         "trials": ours.dense.trials,
         "levels": [asdict(m) for m in found],
@@ -117,15 +121,13 @@ def _gaps(ours: Curves, dataset: str, model: str) -> list[dict[str, Any]]:
     """Quaternion less real at equal sizes, published and ours; half-width real less real."""
     rows = []
     for x in SIZES:
-        row: dict[str, Any] = {"dataset": dataset, "model": model, "x": x}
-        for name, curves in (("published", published()), ("ours", ours)):
-            found = [measure.gap(r, q, x) for m, r, q in pairs(curves, dataset) if m == model]
-            row[name] = found[0] if found else None
-        if row["ours"] is None:
-            continue
-        half = ours.get((dataset, model, "half"))
-        row["half"] = measure.gap(ours[dataset, model, "real"], half, x) if half else None
-        rows.append(row)
+        row = {"dataset": dataset, "model": model, "x": x}
+        columns = (published(), "quaternion"), (ours, "quaternion"), (ours, "half")
+        for name, (curves, algebra) in zip(GAPS, columns, strict=True):
+            real, other = (curves.get((dataset, model, a)) for a in ("real", algebra))
+            row[name] = measure.gap(real, other, x) if real and other else None
+        if row["ours"] is not None:
+            rows.append(row)
     return rows
 
 
@@ -171,9 +173,7 @@ def _gaps_text(gaps: list[dict[str, Any]]) -> str:
         "  network                     % of dense real   published     ours   half-width real",
     ]
     for g in gaps:
-        theirs, ours, half = (
-            "-" if g[k] is None else f"{g[k]:+.1f}" for k in ("published", "ours", "half")
-        )
+        theirs, ours, half = ("-" if g[k] is None else f"{g[k]:+.1f}" for k in GAPS)
         name = f"{g['model']} on {g['dataset']}"
         lines.append(f"  {name:27} {g['x']:15.3g} {theirs:>11} {ours:>8} {half:>17}")
     return "\n".join(lines)

@@ -62,8 +62,10 @@ def test_what_is_wrong_is_said_in_one_line(capsys):
     error = capsys.readouterr().err
     assert error.startswith("quatgrad-models: error: unknown model 'resnet81': did you mean 'resn")
     assert error.count("\n") == 1
-    with pytest.raises(OptionError, match="--image-size is at least 1 pixel; got 0"):
+    with pytest.raises(OptionError, match="`image_size` is at least 1 pixel; got 0"):
         networks(image_size=0)
+    assert main(["--image-size", "0"]) == 2
+    assert "--image-size is at least 1 pixel; got 0" in capsys.readouterr().err
     assert main(["--classes", "0"]) == 2
     assert "num_classes is at least 1" in capsys.readouterr().err
 
