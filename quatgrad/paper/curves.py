@@ -44,9 +44,11 @@ class Point:
 class Curve:
     """The levels of one network on one dataset, dense first.
 
-    `algebra` is "real", "quaternion", or "half": the real network of half width. `source` is
-    "published" or "ours"; `label` says which figure or run; `scaled` what is smaller in it than in
-    the published one; `made`: its images were made.
+    algebra    "real", "quaternion", or "half": the real network of half width
+    source     "published" or "ours"
+    label      the figure, or the run and its preset
+    scaled     what is smaller than in the published training, "width 8 for 64"; "" for nothing
+    made       its images were made, not photographed
     """
 
     dataset: str
@@ -89,10 +91,8 @@ def by_key(curves: list[Curve]) -> dict[Key, Curve]:
 def pairs(curves: Curves, dataset: str, prefix: str = "") -> list[tuple[str, Curve, Curve]]:
     """(model, real, quaternion) of each model on the dataset that has both, in order."""
     return [
-        (model, curve, curves[dataset, model, "quaternion"])
-        for (d, model, algebra), curve in curves.items()
-        if d == dataset
-        and algebra == "real"
-        and model.startswith(prefix)
-        and (dataset, model, "quaternion") in curves
+        (model, real, quaternion)
+        for (d, model, algebra), real in curves.items()
+        if (d, algebra) == (dataset, "real") and model.startswith(prefix)
+        if (quaternion := curves.get((dataset, model, "quaternion")))
     ]

@@ -13,7 +13,7 @@ from quatgrad.costs import costs
 from quatgrad.errors import OptionError
 from quatgrad.lth.command.arguments import Parser
 from quatgrad.lth.command.run_command import run_command
-from quatgrad.paper.published import rows
+from quatgrad.paper.published import DATASETS, model_name, rows
 
 ALGEBRAS = ("real", "quaternion")
 
@@ -56,11 +56,10 @@ def published_networks() -> list[Network]:
         classes = int(r["num_classes"])
         dataset, size = ("cifar100", 32) if classes == 100 else ("imagenet64", 64)
         image, published = (size, size, 4), f"{r['published_millions']}M"
-        networks.append(
-            Network(dataset, r["model"].lower(), r["algebra"], classes, image, published)
-        )
+        model = model_name(r["model"])
+        networks.append(Network(dataset, model, r["algebra"], classes, image, published))
     for r in rows("predecessor_models"):
-        dataset, model = r["dataset"].lower().replace("-", ""), r["model"].replace("_", "-")
+        dataset, model = DATASETS[r["dataset"]], model_name(r["model"])
         for algebra in ALGEBRAS:
             colour = (32, 32, 3 if algebra == "real" else 4)
             image, classes = (28, 28, 1) if dataset == "mnist" else colour, int(r["outputs"])

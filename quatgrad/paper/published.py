@@ -18,7 +18,8 @@ CHANCE = {"digits": 10.0, "mnist": 10.0, "cifar10": 10.0, "cifar100": 1.0, "imag
 #: Trials of the predecessor, whose figures show mean and standard deviation.
 TRIALS = 5
 
-_DATASETS = {
+#: A dataset in the CSVs -> its name in quatgrad.
+DATASETS = {
     "MNIST": "mnist",
     "CIFAR-10": "cifar10",
     "CIFAR-100": "cifar100",
@@ -49,7 +50,7 @@ def predecessor_rows() -> list[Row]:
 def tensors(model: str, algebra: str) -> int | None:
     """Prunable weight tensors (four for a quaternion layer) of a ResNet; None for others."""
     for r in rows("param_counts"):
-        if (_model(r["model"]), r["algebra"]) == (model, algebra):
+        if (model_name(r["model"]), r["algebra"]) == (model, algebra):
             return int(r["n_prunable_tensors"])
     return None
 
@@ -59,7 +60,7 @@ def published_millions(dataset: str, model: str, algebra: str) -> str | None:
     """Parameters as the paper prints them, "11.68", in millions; None where it does not."""
     classes = {"cifar100": "100", "imagenet64": "1000"}.get(dataset)
     for r in rows("param_counts"):
-        if (_model(r["model"]), r["algebra"], r["num_classes"]) == (model, algebra, classes):
+        if (model_name(r["model"]), r["algebra"], r["num_classes"]) == (model, algebra, classes):
             return r["published_millions"]
     return None
 
@@ -68,7 +69,7 @@ def published_millions(dataset: str, model: str, algebra: str) -> str | None:
 def digitisation_error(dataset: str, model: str) -> float:
     """± points by which a value read off a raster figure may be wrong; 0 for exact values."""
     for r in predecessor_rows():
-        if (_DATASETS[r["dataset"]], _model(r["model"])) == (dataset, model):
+        if (DATASETS[r["dataset"]], model_name(r["model"])) == (dataset, model):
             return float(r["y_uncertainty_points"])
     return 0.0
 
@@ -76,7 +77,7 @@ def digitisation_error(dataset: str, model: str) -> float:
 def _grouped(table: list[Row], point: Callable[[Row, Row], Point]) -> list[Curve]:
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for r in table:
-        key = _DATASETS[r["dataset"]], _model(r["model"]), r["algebra"]
+        key = DATASETS[r["dataset"]], model_name(r["model"]), r["algebra"]
         groups.setdefault(key, []).append(r)
     curves = []
     for key, group in groups.items():
@@ -85,8 +86,8 @@ def _grouped(table: list[Row], point: Callable[[Row, Row], Point]) -> list[Curve
     return curves
 
 
-def _model(name: str) -> str:
-    """ "resnet18" for ResNet18, "lenet-300-100" for lenet_300_100."""
+def model_name(name: str) -> str:
+    """A model of the CSVs by its name in quatgrad: "lenet-300-100" for lenet_300_100."""
     return name.lower().replace("_", "-")
 
 

@@ -1,4 +1,4 @@
-"""Runs on record: what list, show, compare and plot tell of them. Nothing is trained here."""
+"""Runs on record: what list, show, compare and plot print of them. Nothing is trained here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def summary(run: Run) -> dict[str, Any]:
             "last accuracy": levels[-1].accuracy,
             "percent left": levels[-1].percent_left,
         }
-        for name, levels in compare.mean([*run.trials.values()]).items()
+        for name, levels in run.curves.items()
     }
     return {
         "run": run.path.name,
@@ -54,17 +54,15 @@ def list_text(found: list[dict[str, Any]]) -> str:
     width = max(len(s["run"]) for s in found)
     lines = []
     for s in found:
-        name = s["run"]
-        for network, n in s["networks"].items():
-            lines.append(
-                f"{name:{width}}  {network:<24} {n['trials']} x {n['levels']:2d} levels  dense "
-                f"{n['accuracy']:7.2%}  {n['last accuracy']:7.2%} at {n['percent left']:5.1f} %"
-            )
-            name = ""
-        if not s["networks"]:
-            lines.append(f"{name:{width}}  no level is finished, or by another version of quatgrad")
-            name = ""
-        lines += [f"{name:{width}}  unfinished: {stage}" for stage in s["unfinished"]]
+        texts = [
+            f"{network:<24} {n['trials']} x {n['levels']:2d} levels  dense {n['accuracy']:7.2%}  "
+            f"{n['last accuracy']:7.2%} at {n['percent left']:5.1f} %"
+            for network, n in s["networks"].items()
+        ]
+        texts = texts or ["no level is finished, or by another version of quatgrad"]
+        texts += [f"unfinished: {stage}" for stage in s["unfinished"]]
+        names = [s["run"], *[""] * len(texts)]
+        lines += [f"{name:{width}}  {text}" for name, text in zip(names, texts, strict=False)]
     return "\n".join(lines)
 
 
@@ -82,10 +80,9 @@ def plain(trials: Sequence[compare.Trial]) -> list[dict[str, list[dict[str, Any]
 def show_text(run: Run) -> str:
     """The same for people: options, table, stages."""
     options = ", ".join(f"{k} {v}" for k, v in run.config.options.items())
-    tables = compare.tables(compare.mean([*run.trials.values()]))
+    tables = "\n\n".join(compare.tables(run.curves)) or "no level is finished"
     stages = [f"  {p.relative_to(run.path)}  {p.resolve().name}" for p in run.links]
-    found = "\n\n".join(tables) or "no level is finished"
-    return "\n".join([f"{run.path}: {options}", "", found, "", "Stages:", *stages])
+    return "\n".join([f"{run.path}: {options}", "", tables, "", "Stages:", *stages])
 
 
 def side_by_side(runs: Sequence[Run]) -> compare.Curves:
@@ -93,7 +90,7 @@ def side_by_side(runs: Sequence[Run]) -> compare.Curves:
     found = {
         f"{number} {name}": levels
         for number, run in enumerate(runs, 1)
-        for name, levels in compare.mean([*run.trials.values()]).items()
+        for name, levels in run.curves.items()
     }
     if not found:
         paths = ", ".join(str(run.path) for run in runs)
@@ -114,9 +111,8 @@ def side_by_side_text(runs: Sequence[Run], found: compare.Curves) -> str:
 
 def draw(run: Run, paths: list[Path]) -> None:
     """The picture of a run, once more, into files."""
-    config, curves = run.config, compare.mean([*run.trials.values()])
-    if not curves:
+    if not run.curves:
         raise RunError(f"{run.path}: no level is finished, nothing to draw")
-    figure = plot.figure(curves, config.title, 1 / config.classes)
+    figure = plot.figure(run.curves, run.config.title, 1 / run.config.classes)
     for path in paths:
         plot.save(figure, path)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from quatgrad.errors import RunError
-from quatgrad.lth.results.compare import Trial
+from quatgrad.lth.results.compare import Curves, Trial, mean
 from quatgrad.lth.results.plot import LINES, STYLE
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Config
@@ -48,6 +48,11 @@ class Run:
         folders = (p.name.removeprefix("trial") for p in self.path.glob("trial*"))
         numbers = sorted(int(n) for n in folders if n.isascii() and n.isdigit() and len(n) < 10)
         return {n: records for n in numbers if (records := self.records(n))}
+
+    @property
+    def curves(self) -> Curves:
+        """The networks, each the mean of its trials."""
+        return mean([*self.trials.values()])
 
     @property
     def links(self) -> list[Path]:
