@@ -1,9 +1,12 @@
 """The claims of both papers, each judged from curves: published ones, or our own.
 
-A claim is what the paper says, and a function of curves that returns a verdict and the numbers that
-decide it. A: the abstract, S: the slides of *Large Neural Networks at a
-Fraction*; P: the predecessor. RN18 is ResNet-18, R real, Q quaternion; "at 6 %" means at 6 % of
-the dense real network's prunable weights; gaps are Q less R, in points, at equal weights.
+A claim is what a paper says, and a function of curves that returns a verdict and the numbers that
+decide it.
+
+    A, S, P   the abstract, the slides of *Large Neural Networks at a Fraction*; the predecessor
+    RN18      ResNet-18; R: real, Q: quaternion
+    at 6 %    at 6 % of the dense real network's prunable weights
+    gap       accuracy of Q - accuracy of R, in points, at equal weights
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ Rule = Callable[[Curves], Ruling]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim."""
+    """The judgement on a claim: its name, what the paper says, and the numbers that decide it."""
 
     claim: str
     statement: str
@@ -351,7 +354,7 @@ def _pair(curves: Curves, dataset: str, model: str) -> tuple[Curve, Curve]:
 
 
 def _pairs(curves: Curves, dataset: str, models: tuple[str, ...] = ()) -> list[Pair]:
-    """The pairs of ResNets on a dataset, of all sizes or of those named."""
+    """The pairs of ResNets on a dataset: all, or those of `models`."""
     found = [t for t in pairs(curves, dataset, "resnet") if not models or t[0] in models]
     if not found:
         raise MissingError(f"{' or '.join(models) or 'a ResNet'} on {dataset}, real and quaternion")
@@ -375,14 +378,14 @@ def _reached(gap: float, claimed: float, dataset: str) -> str:
 
 
 def _count(held: list[bool], needed: str) -> str:
-    """Supported where all hold, with caveats where some do."""
+    """Supported if all hold, with caveats if some do. `MissingError(needed)` if there is none."""
     if not held:
         raise MissingError(needed)
     return SUPPORTED if all(held) else CAVEATS if any(held) else NOT_SUPPORTED
 
 
 def _failed(real: Curve, x: float) -> bool:
-    """Is the real level nearest to x, and not larger by half, no better than guessing?"""
+    """Is the real level nearest to x (within a factor of 1.5) no better than guessing?"""
     near = min(real.points, key=lambda p: abs(math.log(p.x / x)))
     return near.accuracy <= 2 * CHANCE[real.dataset] and abs(math.log(near.x / x)) < math.log(1.5)
 

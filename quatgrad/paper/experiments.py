@@ -91,7 +91,7 @@ def experiment(name: str) -> Experiment:
 
 
 def options(dataset: str, model: str, scale: str, given: dict[str, Any]) -> Options:
-    """The options of quatgrad-lth for a panel at a scale, under those given by hand."""
+    """The options of quatgrad-lth for a panel at a scale; `given` replaces some of them."""
     plan = {"tiny": _tiny, "small": _small, "full": _full}[scale](dataset, model)
     preset = {"preset": published_preset(dataset, model), "dataset": dataset, "model": model}
     return resolve(preset | plan | given)
@@ -111,6 +111,16 @@ def cost(dataset: str, model: str, scale: str) -> str:
     product = " x ".join(f"{n:,} {name}" for name, n in factors.items() if n > 1)
     width = f"width {o.model.width}, " if o.model.width else ""
     return f"{width}{product}: {math.prod(factors.values()):,}"
+
+
+def listing() -> list[str]:
+    """Every name with what it shows, and what it takes at each scale."""
+    lines = ["Training images that pass through a network, at each scale:"]
+    for e in EXPERIMENTS.values():
+        lines.append(f"{e.name:24}{e.shows}")
+        if len(e.panels) == 1:
+            lines += [f"    {scale:6}{cost(*e.panels[0], scale)}" for scale in SCALES]
+    return lines + [f"{name:24}{why}" for name, why in OTHERS.items()]
 
 
 def _full(dataset: str, model: str) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def beyond(curves: Sequence[Curve]) -> Figure:
 
 
 def _title(curves: Sequence[Curve]) -> str:
-    """ "ResNet-18, CIFAR-100", and below it what is not as published in ours."""
+    """ "ResNet-18, CIFAR-100", and below it what differs in ours from the published training."""
     model = curves[0].model
     for name, printed in (("resnet", "ResNet-"), ("lenet", "LeNet"), ("conv", "Conv")):
         model = model.replace(name, printed)

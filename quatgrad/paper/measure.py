@@ -18,7 +18,7 @@ Gap = tuple[float, float]  # x, points
 
 
 def gap(real: Curve, quaternion: Curve, x: float, axis: str = "x") -> float | None:
-    """Quaternion less real accuracy at `x` of the axis; None where a curve does not reach."""
+    """Quaternion - real accuracy where `axis` is x; None if a curve does not reach x."""
     r, q = real.at(x, axis), quaternion.at(x, axis)
     return None if r is None or q is None else q - r
 
@@ -44,7 +44,7 @@ def both_alive(real: Curve, quaternion: Curve) -> float:
 
 
 def widest_gap(real: Curve, quaternion: Curve) -> Gap | None:
-    """Where the quaternion network is furthest ahead, of its levels at which both live."""
+    """The largest gap at a quaternion level where neither network has collapsed."""
     end = both_alive(real, quaternion)
     found = [(x, g) for x, g in gaps(real, quaternion) if x >= end]
     return max(found, key=lambda xg: xg[1], default=None)
@@ -53,8 +53,8 @@ def widest_gap(real: Curve, quaternion: Curve) -> Gap | None:
 def crossover(real: Curve, quaternion: Curve) -> float | None:
     """The x below which the quaternion network stays ahead; None if it never does.
 
-    The first zero of the gap after the last level, of either network, at which it is behind by
-    more than half the jitter, as long as both live. Infinity: it is ahead throughout.
+    Levels of both networks count until one has collapsed. The crossover is the first zero of the
+    gap after the last level with a gap below -jitter / 2. Infinity: there is no such level.
     """
     tie, end = jitter(real.dataset) / 2, both_alive(real, quaternion)
     sizes = sorted({p.x for p in real.points + quaternion.points if p.x >= end}, reverse=True)
@@ -69,9 +69,9 @@ def crossover(real: Curve, quaternion: Curve) -> float | None:
 
 
 def first_lead(real: Curve, quaternion: Curve, axis: str) -> tuple[list[Gap], float]:
-    """The quaternion levels of its first lead, with their gaps, and where on the axis it ends.
+    """The gaps at the first quaternion levels in a row that are ahead, and where that lead ends.
 
-    The end is the zero of the gap, or the last level that both curves reach.
+    It ends at the zero of the gap, or at the last level that both curves reach.
     """
     points = gaps(real, quaternion, axis)
     start = next((i for i, (_, g) in enumerate(points) if g > 0), len(points))

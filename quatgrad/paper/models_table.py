@@ -38,7 +38,7 @@ weights."""
 
 @dataclass(frozen=True)
 class Network:
-    """A network on a data set; `published` is its number of parameters, as a paper prints it."""
+    """A network on a data set; `published`: its number of parameters, as a paper prints it."""
 
     dataset: str
     model: str

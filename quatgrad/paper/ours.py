@@ -50,7 +50,7 @@ def read_run(directory: Path) -> list[Curve]:
 
 
 def smaller(config: dict[str, Any]) -> list[str]:
-    """What a run has less of than the published one: width, images, epochs."""
+    """What is smaller in a run than in the published training: width, images, epochs."""
     found = []
     default = models.MODELS[config["model"]][0]
     if config.get("width", default) != default:
@@ -66,7 +66,7 @@ def smaller(config: dict[str, Any]) -> list[str]:
 
 
 def published_preset(dataset: str, model: str) -> str | None:
-    """The preset that trains a network as was published; None where nothing was."""
+    """The preset with the published training of a network; None where nothing was published."""
     return PRESETS.get((dataset, model.split("-")[0].rstrip("0123456789")))
 
 
@@ -76,7 +76,7 @@ def counted(model: str) -> str:
 
 
 def _point(model: str, levels: tuple[Record, ...], dense: Record) -> Point:
-    """One level of all trials; counts that differ between trials are averaged too."""
+    """The mean of one level over its trials: accuracy and counts."""
     accuracies = [100 * r.accuracy for r in levels]
     mean, half = statistics.fmean(accuracies), half_width(accuracies)
     counts = [r.costs for r in levels if r.costs]

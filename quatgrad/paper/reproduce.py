@@ -21,18 +21,8 @@ from quatgrad.lth.experiment.options import Options
 from quatgrad.lth.results import plot
 from quatgrad.lth.store import files
 from quatgrad.option_fields import replaced
-from quatgrad.paper import figures, models_table, verify
+from quatgrad.paper import experiments, figures, models_table, verify
 from quatgrad.paper.curves import Curve
-from quatgrad.paper.experiments import (
-    EXPERIMENTS,
-    OTHERS,
-    SCALES,
-    TINY_CLASSES,
-    TINY_IMAGES,
-    cost,
-    experiment,
-)
-from quatgrad.paper.experiments import options as options_of
 from quatgrad.paper.ours import MADE, read_run
 from quatgrad.paper.published import published
 
@@ -61,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="every figure and table, and what it takes")
     run = commands.add_parser("run", help="train, prune, compare", allow_abbrev=False)
     run.add_argument("name", metavar="NAME", help="as in the list")
-    run.add_argument("--scale", choices=SCALES, default="tiny", help="default: tiny")
+    run.add_argument("--scale", choices=experiments.SCALES, default="tiny", help="default: tiny")
     check = commands.add_parser("verify", help="claim by claim, from runs or as published")
     check.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="directory of a run")
     check.add_argument("--json", action="store_true", help="all numbers as JSON")
@@ -84,36 +74,26 @@ def command(arguments: list[str]) -> int:
     elif rest:
         raise OptionError(f"{given.command} does not know {rest[0]}; --help lists the options")
     elif given.command == "list":
-        print("\n".join(listing()))
+        print("\n".join(experiments.listing()))
     else:
         found = verify.report([c for path in given.runs for c in read_run(path)])
         print(json.dumps(found, indent=1) if given.json else verify.text(found), end="")
     return 0
 
 
-def listing() -> list[str]:
-    """Every name with what it shows, and what it takes at each scale."""
-    lines = ["Training images that pass through a network, at each scale:"]
-    for e in EXPERIMENTS.values():
-        lines.append(f"{e.name:24}{e.shows}")
-        if len(e.panels) == 1:
-            lines += [f"    {scale:6}{cost(*e.panels[0], scale)}" for scale in SCALES]
-    return lines + [f"{name:24}{why}" for name, why in OTHERS.items()]
-
-
 def run(name: str, scale: str, given: dict[str, Any]) -> Path:
-    """Run an experiment; pictures and verdicts beside its runs. Returns their directory."""
+    """Run an experiment; write pictures and verdicts beside its runs. Returns the directory."""
     fixed = {"dataset", "model"} & given.keys()
     if fixed:
         raise OptionError(f"`{fixed.pop()}` is part of the name {name}: choose another from list")
     if given.get("algebra", "both") not in ("both", "all", "real"):
         raise OptionError("all is measured by the real network: `algebra` is both, all or real")
-    panels = experiment(name).panels
+    panels = experiments.experiment(name).panels
     out = Path(given.get("out", "runs")) / f"{name}-{scale}"
     files.prepare_directory(out)
     curves = []
     for dataset, model in panels:
-        options = replaced(options_of(dataset, model, scale, given), out=str(out))
+        options = replaced(experiments.options(dataset, model, scale, given), out=str(out))
         is_made = scale == "tiny" and options.data.data_dir is None
         if is_made:
             options = replaced(options, data_dir=str(made_data(dataset, out)))
@@ -137,13 +117,13 @@ def made_data(dataset: str, out: Path) -> Path:
     folder = out / f"made-{dataset}"
     if not folder.exists():
         unfinished = out / f"made-{dataset}.{os.getpid()}"
-        train, test = TINY_IMAGES[dataset]
-        synthetic.make(dataset, unfinished, train, test, TINY_CLASSES).rename(folder)
+        train, test = experiments.TINY_IMAGES[dataset]
+        synthetic.make(dataset, unfinished, train, test, experiments.TINY_CLASSES).rename(folder)
     return folder
 
 
 def conclude(out: Path, curves: list[Curve]) -> None:
-    """Pictures with the published points; what agrees and which claims hold, as text and JSON."""
+    """Write pictures with the published points, and the report as text and JSON."""
     known, keys = published(), dict.fromkeys(c.key for c in curves)
     both = [known[key] for key in keys if key in known] + curves
     pictures = {"accuracy": figures.figure(both), "parameters": figures.figure(both, "parameters")}

@@ -34,7 +34,7 @@ GAPS = ("published", "ours", "half")
 
 @dataclass(frozen=True)
 class Match:
-    """A level of ours beside the published accuracy at the same size, in %."""
+    """One of our levels, and the published accuracy at the same size; all in %."""
 
     level: int
     x: float
@@ -46,9 +46,10 @@ class Match:
 
 
 def matches(ours: Curve, theirs: Curve) -> list[Match]:
-    """Our levels that the published curve spans: beside the same level, else interpolated at x.
+    """Our levels that the published curve spans, each with the published accuracy there.
 
-    The same level has the same share of its own weights, to 2 %.
+    It is the accuracy of the published level with the same fraction of weights, to 2 %. Where
+    there is none, it is interpolated at x.
     """
     found = []
     for p in ours.points:
@@ -118,7 +119,7 @@ def _curve(ours: Curve, theirs: Curve | None) -> dict[str, Any]:
 
 
 def _gaps(ours: Curves, dataset: str, model: str) -> list[dict[str, Any]]:
-    """Quaternion less real at equal sizes, published and ours; half-width real less real."""
+    """Quaternion - real at equal sizes, published and ours; our half-width real - real."""
     rows = []
     for x in SIZES:
         row = {"dataset": dataset, "model": model, "x": x}
