@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.style import context
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
-from quatgrad.lth.results.plot import STYLE
+from quatgrad.lth.results.plot import STYLE, log_axis
 from quatgrad.paper.curves import Curve
 from quatgrad.paper.published import CHANCE
 
@@ -92,13 +92,7 @@ def _panel(ax: Axes, curves: Sequence[Curve], axis: str) -> None:
         _draw(ax, curve, axis)
     if curves:
         ax.axhline(CHANCE[curves[0].dataset], color="0.6", linewidth=0.8, linestyle=":")
-    ax.set_xscale("log")
-    ax.xaxis.set_inverted(True)  # of shared axes too, however often
-    left, right = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if left > 30 * right else (1, 2, 5)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    form = "{:g} %".format if axis == "x" else _count
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: form(x)))
+    log_axis(ax, 30, (1, 3), "{:g} %".format if axis == "x" else _count)
     ax.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
     ax.tick_params(labelsize=8)
 

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.style import context
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from quatgrad.lth.analysis.connectivity import Line
-from quatgrad.lth.results.plot import draw_reference, style
+from quatgrad.lth.results.plot import draw_reference, log_axis, style
 from quatgrad.lth.store.records import Record
 
 Levels = Sequence[Mapping[str, Any]]
@@ -187,12 +187,7 @@ def _describe(ax: Axes, text: str, ylabel: str = "", **legend: Any) -> None:
 
 def _log_percent(ax: Axes) -> None:
     """The axis of weights remaining."""
-    ax.set_xscale("log")
-    ax.xaxis.set_inverted(True)
-    low, high = sorted(ax.get_xlim())
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} %"))
+    log_axis(ax, 300)
     ax.set_xlabel("weights remaining")
 
 

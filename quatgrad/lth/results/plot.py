@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +58,7 @@ def figure(runs: Curves, title: str, chance: float) -> Figure:
         )
         ax.fill_between(x, low, high, color=style(name)["color"], alpha=0.2, linewidth=0)
     draw_reference(ax, chance, "chance")
-    ax.set_xscale("log")
-    ax.invert_xaxis()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} %"))
+    log_axis(ax)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_ylim(bottom=0)
     ax.set_xlabel("weights remaining, in % of the dense real network")
@@ -68,6 +66,24 @@ def figure(runs: Curves, title: str, chance: float) -> Figure:
     ax.set_title(title)
     ax.legend(loc=(0.02, 0.2))
     return fig
+
+
+def log_axis(
+    ax: Axes,
+    wide: float = math.inf,
+    coarse: Sequence[int] = (1,),
+    text: Callable[[float], str] = "{:g} %".format,
+) -> None:
+    """What is left of a network, fewer to the right; ticks at 1, 2, 5, 10, ..., written by `text`.
+
+    Where the axis spans more than a factor of `wide`, its ticks are at `coarse` x 1, 10, ...
+    """
+    ax.set_xscale("log")
+    ax.xaxis.set_inverted(True)  # of shared axes too, however often
+    left, right = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=coarse if left > wide * right else (1, 2, 5)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: text(x)))
 
 
 def draw_reference(ax: Axes, y: float, text: str) -> None:
