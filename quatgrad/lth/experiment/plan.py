@@ -38,47 +38,35 @@ def plan(options: Options) -> dict[str, Any]:
         for stage in [*first_pass, *search.plan()]:
             if network not in measured and not stage.done:
                 measured[network] = seconds_per_epoch(search.model, search.dataset, options.recipe)
-            stages.setdefault(
-                stage.name,
-                {
-                    "trial": trial,
-                    "network": search.directory.name,
-                    **_expected(stage, search, measured.get(network, 0.0), options),
-                },
-            )
+            where = {"trial": trial, "network": search.directory.name}
+            expected = _expected(stage, search, measured.get(network, 0.0), options)
+            stages.setdefault(stage.name, where | expected)
     to_go = [s for s in stages.values() if not s["done"]]
-    total = {k: sum(s[k] for s in to_go) for k in ("hours", "bytes")}
-    return {
-        "run": str(directory),
-        "stages": stages,
-        "to go": {"stages": len(to_go), **total},
-        "how": HOW,
-    }
+    total = {"stages": len(to_go)} | {k: sum(s[k] for s in to_go) for k in ("hours", "bytes")}
+    return {"run": str(directory), "stages": stages, "to go": total, "how": HOW}
 
 
 def _expected(stage: Stage, search: Search, epoch: float, options: Options) -> dict[str, Any]:
-    """What a stage takes, or what it took."""
+    """Hours and bytes of a stage; `epoch`: the seconds of one epoch. On record: its real bytes."""
     level, control = stage.level, search.control
     if stage.done:
         return {"level": level, "done": True, "hours": 0.0, "bytes": size(stage.path)}
     from_start = level == 0 or (control is not None and control.from_scratch)
     epochs = options.recipe.epochs - (0 if from_start else options.protocol.rewind_epoch)
-    return {
-        "level": level,
-        "done": False,
-        "hours": epochs * epoch / 3600,
-        "bytes": stage_bytes(search.model, level, options),
-    }
+    hours, count = epochs * epoch / 3600, stage_bytes(search.model, level, options)
+    return {"level": level, "done": False, "hours": hours, "bytes": count}
 
 
 def stage_bytes(model: Module, level: int, options: Options) -> int:
-    """start (dense alone) + end + masks + memory, at most: a tenth goes by compression."""
+    """At most: start (dense alone) + early + end + optimizer state + masks, uncompressed.
+
+    Compression takes about a tenth off.
+    """
     state = sum(a.nbytes for a in model.state_dict().values())
     weights = sum(w.data.nbytes for _, w in model.weight_parameters())
     pruned = int(weights * (1 - options.protocol.rule.keep**level))
-    memory = sum(p.data.nbytes for p in model.parameters()) * (
-        2 if options.recipe.optimizer == "adam" else 1
-    )
+    moments = 2 if options.recipe.optimizer == "adam" else 1
+    memory = moments * sum(p.data.nbytes for p in model.parameters())
     kept = memory if level == 0 or options.protocol.optimizer_state == "kept" else 0
     early = state + memory if level == 0 and options.protocol.rewind_epoch else 0
     start = state if level == 0 else 0
