@@ -48,7 +48,7 @@ class Curve:
     source     "published" or "ours"
     label      the figure, or the run and its preset
     scaled     what is smaller than in the published training, "width 8 for 64"; "" for nothing
-    made       its images were made, not photographed
+    synthetic  its images are generated, not photographed
     """
 
     dataset: str
@@ -58,7 +58,7 @@ class Curve:
     label: str
     points: tuple[Point, ...]
     scaled: str = ""
-    made: bool = False
+    synthetic: bool = False
 
     @property
     def key(self) -> Key:

@@ -1,6 +1,6 @@
 """Every figure and table of both papers by name, and how each is run at three scales.
 
-tiny: a minute on a CPU, with made images and narrow networks; shows that everything works.
+tiny: a minute on a CPU, with synthetic images and narrow networks; shows that everything works.
 small: one or two hours on two CPU cores, with the real images (ImageNet64: several hours); shows
        the shape of the curves.
 full: as published. All but MNIST need a GPU.
@@ -31,7 +31,7 @@ SMALL = {
     **{"conv-2": (32, 5_000), "conv-4": (16, 5_000), "conv-6": (16, 5_000)},
 }
 
-#: At tiny scale: how many images are made for training and for testing, and of how many classes.
+#: At tiny scale: how many synthetic images for training and for testing, and of how many classes.
 TINY_IMAGES = {
     "mnist": (400, 100),
     "cifar10": (200, 100),

@@ -73,7 +73,7 @@ def _title(curves: Sequence[Curve]) -> str:
     for name, printed in (("resnet", "ResNet-"), ("lenet", "LeNet"), ("conv", "Conv")):
         model = model.replace(name, printed)
     model = model.replace("-early-stopping", ", early stopping")
-    notes = {("made images; " if c.made else "") + c.scaled for c in curves if c.scaled or c.made}
+    notes = {("made images; " if c.synthetic else "") + c.scaled for c in curves} - {""}
     return f"{model}, {NAMES[curves[0].dataset]}" + "".join(f"\nours: {n}" for n in sorted(notes))
 
 

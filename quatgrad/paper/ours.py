@@ -23,7 +23,7 @@ PRESETS = {
     ("cifar100", "conv"): "predecessor",
 }
 
-#: Lies in a run directory where the images were made, not photographed.
+#: Lies in a run directory where the images are synthetic, not photographed.
 MADE = "made-data"
 
 
@@ -36,7 +36,7 @@ def read_run(directory: Path) -> list[Curve]:
     run = Run(directory)
     config, label = run.config.options, f"{directory}, preset {run.config.first_run.preset}"
     model = str(config["model"])
-    scaled, made = ", ".join(smaller(config)), (directory / MADE).exists()
+    scaled, synthetic = ", ".join(smaller(config)), (directory / MADE).exists()
     runs = {n: [t[n] for t in run.trials.values() if n in t] for n in NETWORKS["all"]}
     if not runs["real"]:
         raise RunError(f"{directory} has no real network: 100 % is its dense size; run it first")
@@ -45,7 +45,7 @@ def read_run(directory: Path) -> list[Curve]:
         points = tuple(_point(model, levels, dense) for levels in zip(*trials, strict=False))
         key = str(config["dataset"]), model, network
         if points:
-            curves.append(Curve(*key, "ours", label, points, scaled, made))
+            curves.append(Curve(*key, "ours", label, points, scaled, synthetic))
     return curves
 
 

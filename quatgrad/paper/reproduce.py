@@ -94,26 +94,26 @@ def run(name: str, scale: str, given: dict[str, Any]) -> Path:
     curves = []
     for dataset, model in panels:
         options = replaced(experiments.options(dataset, model, scale, given), out=str(out))
-        is_made = scale == "tiny" and options.data.data_dir is None
-        if is_made:
-            options = replaced(options, data_dir=str(made_data(dataset, out)))
-        curves += run_panel(options, is_made)
+        is_synthetic = scale == "tiny" and options.data.data_dir is None
+        if is_synthetic:
+            options = replaced(options, data_dir=str(synthetic_data(dataset, out)))
+        curves += run_panel(options, is_synthetic)
     conclude(out, curves)
     return out
 
 
-def run_panel(options: Options, is_made: bool) -> list[Curve]:
+def run_panel(options: Options, is_synthetic: bool) -> list[Curve]:
     """One network, real and quaternion: its curves."""
     dataset = lottery.load(options, options.model.networks[0])
     directory = lottery.open_directory(options, dataset)
-    if is_made:
+    if is_synthetic:
         files.write_file(directory / MADE, b"The images of this run were made.\n")
     lottery.run(options, partial(print, flush=True))
     return read_run(directory)
 
 
-def made_data(dataset: str, out: Path) -> Path:
-    """A folder with made images in the official format; made once."""
+def synthetic_data(dataset: str, out: Path) -> Path:
+    """A folder with synthetic images in the official format; written once."""
     folder = out / f"made-{dataset}"
     if not folder.exists():
         unfinished = out / f"made-{dataset}.{os.getpid()}"

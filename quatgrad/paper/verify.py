@@ -85,33 +85,33 @@ def report(curves: list[Curve]) -> dict[str, Any]:
         "curves": [_curve(c, published().get(c.key)) for c in curves],
         "gaps": [
             row
-            for key in dict.fromkeys(c.key[:2] for c in curves if not c.made)
+            for key in dict.fromkeys(c.key[:2] for c in curves if not c.synthetic)
             for row in _gaps(ours, *key)
         ],
         "source": _source(curves),
-        "claims": [] if _made(curves) else [asdict(v) for v in judge(ours or published())],
+        "claims": [] if _synthetic(curves) else [asdict(v) for v in judge(ours or published())],
     }
 
 
-def _made(curves: list[Curve]) -> bool:
-    return any(c.made for c in curves)
+def _synthetic(curves: list[Curve]) -> bool:
+    return any(c.synthetic for c in curves)
 
 
 def _source(curves: list[Curve]) -> str:
     """Whose curves the claims are judged from."""
     if not curves:
         return "the published results"
-    if _made(curves):
+    if _synthetic(curves):
         return "made images: none is"
     smaller = sorted({c.scaled for c in curves if c.scaled})
     return "our runs" + "".join(f"; smaller than published: {s}" for s in smaller)
 
 
 def _curve(ours: Curve, theirs: Curve | None) -> dict[str, Any]:
-    found = [] if theirs is None or ours.made else matches(ours, theirs)
+    found = [] if theirs is None or ours.synthetic else matches(ours, theirs)
     return {
         **{"dataset": ours.dataset, "model": ours.model, "algebra": ours.algebra},
-        **{"run": ours.label, "scaled": ours.scaled, "made": ours.made},
+        **{"run": ours.label, "scaled": ours.scaled, "made": ours.synthetic},
         "trials": ours.dense.trials,
         "levels": [asdict(m) for m in found],
         "agree": sum(m.agrees is True for m in found),

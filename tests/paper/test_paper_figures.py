@@ -80,7 +80,7 @@ def test_beyond_the_paper_the_same_curves_are_drawn_against_four_costs():
 
 
 def test_a_title_says_what_is_not_as_published():
-    curves = [REAL, ours(REAL, scaled="width 8 for 64", made=True)]
+    curves = [REAL, ours(REAL, scaled="width 8 for 64", synthetic=True)]
     (ax,) = figures.figure(curves).axes
     assert ax.get_title(loc="left") == "ResNet-18, CIFAR-100\nours: made images; width 8 for 64"
     names = {c.model: c for c in published().values()}

@@ -60,9 +60,9 @@ def test_trials_are_read_in_the_order_of_their_numbers(tmp_path):
 def test_what_is_smaller_than_published_is_said(tmp_path):
     run = write_run(tmp_path / "a", {"real": [[0.6]]}, width=16, subset=1000, epochs=3)
     assert read_run(run)[0].scaled == "width 16 for 64, 1,000 training images, epochs 3 for 100"
-    assert not read_run(run)[0].made
+    assert not read_run(run)[0].synthetic
     (run / MADE).touch()
-    assert read_run(run)[0].made
+    assert read_run(run)[0].synthetic
     other = write_run(tmp_path / "b", {"real": [[0.6]]}, "digits", "resnet8", epochs=1)
     assert read_run(other)[0].scaled == ""
 
@@ -149,7 +149,7 @@ def test_smaller_runs_are_shown_and_not_judged():
 
 
 def test_made_images_are_compared_with_nothing():
-    found = verify.report([shifted(REAL, 0, made=True)])
+    found = verify.report([shifted(REAL, 0, synthetic=True)])
     assert (found["curves"][0]["levels"], found["gaps"], found["claims"]) == ([], [], [])
     assert "not compared" in verify.text(found)
 
