@@ -1,5 +1,7 @@
 """Convolutions. Channel counts are real ones: QConv2d(64, 128, 3) maps 16 quaternions to 32."""
 
+from typing import Any
+
 import numpy as np
 
 from quatgrad import ops
@@ -37,19 +39,19 @@ class Convolution(Module):
         init: init.Initialiser | None = None,
     ):
         options = size, stride, padding, dilation, groups, padding_mode
-        window = ConvWindow.of(type(self).__name__, *options)
-        self.start(in_channels, out_channels, window, bias, rng, init)
+        self.start(in_channels, out_channels, bias, rng, init, *options)
 
     def start(
         self,
         P: int,
         Q: int,
-        window: ConvWindow,
         bias: bool,
         rng: np.random.Generator,
         init: init.Initialiser | None,
+        *options: Any,
     ) -> None:
         """Draw the weight for P real channels in and Q out; the bias starts at 0."""
+        window = ConvWindow(type(self).__name__, *options)
         lead = (4,) if self.components == 4 else ()
         p, q = quaternions(window.op, P, Q) if lead else (P, Q)
         check_groups(window.op, window.groups, p, q)
@@ -122,8 +124,7 @@ class ConvTranspose2d(Convolution):
         init: init.Initialiser | None = None,
     ):
         options = size, stride, padding, 1, groups, "zeros", output_padding
-        window = ConvWindow.of(type(self).__name__, *options)
-        self.start(in_channels, out_channels, window, bias, rng, init)
+        self.start(in_channels, out_channels, bias, rng, init, *options)
 
     def forward(self, x: Tensor) -> Tensor:
         """Every pixel of x sends w to a window of y."""
@@ -169,14 +170,10 @@ class RotationConv2d(Convolution):
         init: init.Initialiser = init.xavier,
     ):
         options = size, stride, padding, dilation, 1, padding_mode
-        window = ConvWindow.of(type(self).__name__, *options)
-        self.start(in_channels, out_channels, window, bias, rng, unit_quaternions)
+        self.start(in_channels, out_channels, bias, rng, unit_quaternions, *options)
         self.scale = Parameter(init(rng, self.weight.shape[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution whose products are rotations, plus b."""
-        stride, padding, dilation, _, mode = self.window.options
-        bias = self.bias
-        return ops.rotation_conv2d(
-            x, self.weight, self.scale, bias, stride, padding, dilation, mode
-        )
+        W = ops.rotation_weight(self.weight, self.scale)
+        return ops.conv2d(x, W, self.bias, *self.window.options)

@@ -13,6 +13,9 @@ from quatgrad.nn.module import Module
 class Linear(Module):
     """y = x w + b; x (..., P) -> y (..., Q), w (P, Q), b (Q,) starting at 0."""
 
+    components = 1
+    default_init = staticmethod(init.xavier)
+
     def __init__(
         self,
         in_features: int,
@@ -20,9 +23,13 @@ class Linear(Module):
         bias: bool = True,
         *,
         rng: np.random.Generator,
-        init: init.Initialiser = init.xavier,
+        init: init.Initialiser | None = None,
     ):
-        self.weight = Parameter(init(rng, (in_features, out_features)))
+        shape: tuple[int, ...] = in_features, out_features
+        if self.components == 4:
+            shape = 4, *quaternions("QLinear", *shape)
+        weight = (init or self.default_init)(rng, shape)
+        self.weight = Parameter(weight, components=self.components)
         self.bias = zeros(out_features) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,37 +38,23 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         """Features and bias."""
-        return f"{self.weight.shape[0]} -> {self.weight.shape[1]}{without_bias(self)}"
+        P, Q = (self.components * n for n in self.weight.shape[-2:])
+        return f"{P} -> {Q}{without_bias(self)}"
 
 
-class QLinear(Module):
+class QLinear(Linear):
     """y_q = sum_p w_pq x_p + b_q with quaternions; x (..., 4P) -> y (..., 4Q), w (4, P, Q).
 
     A quarter of the weights of `Linear` with the same features. The bias is real, (4Q,): one
     quaternion for each output. Source: "Large Neural Networks at a Fraction", Figure 1.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        rng: np.random.Generator,
-        init: init.Initialiser = init.xavier_components,
-    ):
-        P, Q = quaternions("QLinear", in_features, out_features)
-        self.weight = Parameter(init(rng, (4, P, Q)), components=4)
-        self.bias = zeros(out_features) if bias else None
+    components = 4
+    default_init = staticmethod(init.xavier_components)
 
     def forward(self, x: Tensor) -> Tensor:
         """w x + b, weight on the left."""
         return ops.hamilton_linear(x, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """Features and bias."""
-        _, P, Q = self.weight.shape
-        return f"{4 * P} -> {4 * Q}{without_bias(self)}"
 
 
 class RotationLinear(QLinear):

@@ -11,21 +11,19 @@ from quatgrad.arrays import array_module, asarray, special
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
+from quatgrad.ops.arithmetic import FromOutput
 from quatgrad.quaternion import norm
 
 
-class ReLU(Function):
+class ReLU(FromOutput):
     """y = max(x, 0); dy/dx = 1 for x > 0, else 0."""
 
     owns_grads = True
 
-    def forward(self, x):
-        y = kernel("relu")(x)
-        self.save_for_backward(y)
-        return y
+    def value(self, x):
+        return kernel("relu")(x)
 
-    def backward(self, g):
-        (y,) = self.saved
+    def dx(self, g, y):
         return kernel("relu_dx")(g, y)
 
 
@@ -58,46 +56,37 @@ class GELU(Function):
         return g * (cdf + x * density)
 
 
-class Sigmoid(Function):
+class Sigmoid(FromOutput):
     """y = 1 / (1 + e^-x); dy/dx = y (1 - y)."""
 
-    def forward(self, x):
-        y = special(x).expit(x)  # neither overflows nor rounds small values to 0
-        self.save_for_backward(y)
-        return y
+    def value(self, x):
+        return special(x).expit(x)  # neither overflows nor rounds small values to 0
 
-    def backward(self, g):
-        (y,) = self.saved
+    def dx(self, g, y):
         return g * y * (1 - y)
 
 
-class Tanh(Function):
+class Tanh(FromOutput):
     """y = tanh x; dy/dx = 1 - y^2."""
 
-    def forward(self, x):
-        y = array_module(x).tanh(x)
-        self.save_for_backward(y)
-        return y
+    def value(self, x):
+        return array_module(x).tanh(x)
 
-    def backward(self, g):
-        (y,) = self.saved
+    def dx(self, g, y):
         return g * (1 - y * y)
 
 
-class Softmax(Function):
+class Softmax(FromOutput):
     """y_i = e^x_i / sum_k e^x_k along an axis; dx = y (g - sum g y)."""
 
     def __init__(self, axis: int):
         self.axis = axis
 
-    def forward(self, x):
+    def value(self, x):
         e = array_module(x).exp(x - x.max(axis=self.axis, keepdims=True))
-        y = e / e.sum(axis=self.axis, keepdims=True)
-        self.save_for_backward(y)
-        return y
+        return e / e.sum(axis=self.axis, keepdims=True)
 
-    def backward(self, g):
-        (y,) = self.saved
+    def dx(self, g, y):
         return y * (g - (g * y).sum(axis=self.axis, keepdims=True))
 
 

@@ -186,13 +186,9 @@ def power(q: Tensor, t: float) -> Tensor:
             "exponents there is general_power)"
         )
 
-    def value(q: Array) -> Array:
-        return quaternion.power(q, t)
-
-    def slope(q: Array, y: Array) -> Array:
-        return t * quaternion.power(q, t - 1)
-
-    return Intrinsic("Power", value, slope)(q)
+    return Intrinsic(
+        "Power", lambda q: quaternion.power(q, t), lambda q, y: t * quaternion.power(q, t - 1)
+    )(q)
 
 
 def general_power(q: Tensor, p: Tensor) -> Tensor:

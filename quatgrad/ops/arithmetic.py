@@ -21,7 +21,7 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
 
 
 class Binary(Function):
-    """y = f(a, b), elementwise; subclasses give `forward`, dL/da as `da` and dL/db as `db`."""
+    """y = f(a, b), broadcast; subclasses give `forward`, dL/da as `da` and dL/db as `db`."""
 
     da: Callable[[Array, Array, Array], Array]
     db: Callable[[Array, Array, Array], Array]
@@ -32,6 +32,21 @@ class Binary(Function):
             unbroadcast(self.da(g, a, b), a.shape) if self.needs_input_grad[0] else None,
             unbroadcast(self.db(g, a, b), b.shape) if self.needs_input_grad[1] else None,
         )
+
+
+class FromOutput(Function):
+    """y = f(x) whose derivative is known from y: subclasses give f as `value`, dL/dx as `dx`."""
+
+    value: Callable[[Array], Array]
+    dx: Callable[[Array, Array], Array]
+
+    def forward(self, x):
+        y = self.value(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, g):
+        return self.dx(g, *self.saved)
 
 
 class Add(Function):
@@ -108,16 +123,13 @@ class Neg(Function):
         return -g
 
 
-class Exp(Function):
+class Exp(FromOutput):
     """y = e^x; dy/dx = y."""
 
-    def forward(self, x):
-        y = array_module(x).exp(x)
-        self.save_for_backward(y)
-        return y
+    def value(self, x):
+        return array_module(x).exp(x)
 
-    def backward(self, g):
-        (y,) = self.saved
+    def dx(self, g, y):
         return g * y
 
 
@@ -133,16 +145,13 @@ class Log(Function):
         return g / x
 
 
-class Sqrt(Function):
+class Sqrt(FromOutput):
     """y = x^(1/2); dy/dx = 1 / (2 y)."""
 
-    def forward(self, x):
-        y = array_module(x).sqrt(x)
-        self.save_for_backward(y)
-        return y
+    def value(self, x):
+        return array_module(x).sqrt(x)
 
-    def backward(self, g):
-        (y,) = self.saved
+    def dx(self, g, y):
         return g / (2 * y)
 
 
@@ -188,7 +197,7 @@ class Where(Function):
         return unbroadcast(yes, self.shapes[0]), unbroadcast(g - yes, self.shapes[1])
 
 
-class MatMul(Function):
+class MatMul(Binary):
     """y = a b, matrices in the last two axes, the leading ones broadcast."""
 
     owns_grads = True
@@ -197,16 +206,11 @@ class MatMul(Function):
         self.save_for_backward(a, b)
         return kernel("matmul")(a, b)  # (..., N, K), (..., K, M) -> (..., N, M)
 
-    def backward(self, g):
-        (a, b), product = self.saved, kernel("matmul")
-        return (
-            unbroadcast(product(g, b.swapaxes(-1, -2)), a.shape)
-            if self.needs_input_grad[0]
-            else None,
-            unbroadcast(product(a.swapaxes(-1, -2), g), b.shape)
-            if self.needs_input_grad[1]
-            else None,
-        )
+    def da(self, g, a, b):
+        return kernel("matmul")(g, b.swapaxes(-1, -2))
+
+    def db(self, g, a, b):
+        return kernel("matmul")(a.swapaxes(-1, -2), g)
 
 
 def add(a: Any, b: Any) -> Tensor:

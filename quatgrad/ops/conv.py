@@ -6,6 +6,7 @@ one on every phase of the map.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
@@ -120,9 +121,8 @@ def conv2d(
     I = (H + 2 pad - d (U - 1) - 1) // s + 1. Outside the map x is zero, or what `padding_mode`
     says: see `ops.pad`. With groups, block g of the outputs sees block g of the inputs alone.
     """
-    check_channels("conv2d", x, w, groups)
     options = stride, padding, dilation, groups, padding_mode
-    return convolve(Conv, x, w, b, ConvWindow.of("conv2d", window_of(w), *options))
+    return convolve("conv2d", Conv, x, w, b, *options)
 
 
 def conv_transpose2d(
@@ -140,16 +140,22 @@ def conv_transpose2d(
     with w's features exchanged, H = s (I - 1) + U - 2 pad + output_padding: `output_padding`,
     less than the stride, says which of the maps that a strided convolution takes to I is meant.
     """
-    check_channels("conv_transpose2d", x, w, groups)
-    window = ConvWindow.of(
-        "conv_transpose2d", window_of(w), stride, padding, 1, groups, "zeros", output_padding
-    )
-    y = ConvTranspose(window)(x, w)
+    options = stride, padding, 1, groups, "zeros", output_padding
+    return convolve("conv_transpose2d", ConvTranspose, x, w, b, *options)
+
+
+def convolve(
+    name: str, op: type[Conv], x: Tensor, w: Tensor, b: Tensor | None, *options: Any
+) -> Tensor:
+    """The convolutions of this file and of `hamilton`: `op` makes the difference."""
+    check_channels(name, x, w, groups=options[3], components=op.components)
+    window = ConvWindow(name, window_of(w), *options)
+    y = op(window)(x, w) if issubclass(op, ConvTranspose) else _convolve(op, x, w, window)
     return y if b is None else y + b
 
 
-def convolve(op: type[Conv], x: Tensor, w: Tensor, b: Tensor | None, window: ConvWindow) -> Tensor:
-    """`conv2d` and `hamilton_conv2d` after the check of the channels: `op` makes the difference."""
+def _convolve(op: type[Conv], x: Tensor, w: Tensor, window: ConvWindow) -> Tensor:
+    """A convolution with any padding and dilation, (N, H, W, P) -> (N, I, J, Q)."""
     window.out_size(x.shape)  # raises, if none fits
     (s, t), dilation = window.stride, window.dilation
     if window.padding_mode != "zeros" or dilation != (1, 1):
@@ -157,11 +163,9 @@ def convolve(op: type[Conv], x: Tensor, w: Tensor, b: Tensor | None, window: Con
         x = pad(x, widths, mode=window.padding_mode)  # (N, H, W, P) -> (N, H + 2 pad, ..., P)
         window = replace(window, padding=(0, 0))
     if dilation == (1, 1):
-        y = op(window)(x, w)  # (N, H, W, P) -> (N, I, J, Q)
-    else:
-        plain = replace(window, stride=(1, 1), dilation=(1, 1))
-        y = _dilated(op(plain), x, w, dilation)[:, ::s, ::t]
-    return y if b is None else y + b
+        return op(window)(x, w)
+    plain = replace(window, stride=(1, 1), dilation=(1, 1))
+    return _dilated(op(plain), x, w, dilation)[:, ::s, ::t]
 
 
 def _dilated(conv: Conv, x: Tensor, w: Tensor, dilation: Pair) -> Tensor:

@@ -27,7 +27,8 @@ def window_of(w: Tensor | Array) -> Pair:
 class ConvWindow:
     """A window (U, V) of the operation `op`, and how it moves over maps (N, H, W, C).
 
-    It checks itself: `OptionError` for a window that no map can have.
+    A number stands for rows and columns alike. It checks itself: `OptionError` for a
+    window that no map can have.
     """
 
     op: str
@@ -39,23 +40,9 @@ class ConvWindow:
     padding_mode: str = "zeros"
     output_padding: Pair = (0, 0)  # of a transposed convolution
 
-    @classmethod
-    def of(
-        cls,
-        op: str,
-        size: Size,
-        stride: Size,
-        padding: Size,
-        dilation: Size = 1,
-        groups: int = 1,
-        padding_mode: str = "zeros",
-        output_padding: Size = 0,
-    ) -> ConvWindow:
-        """The same from numbers for rows and columns alike."""
-        moves = pair(stride), pair(padding), pair(dilation)
-        return cls(op, pair(size), *moves, groups, padding_mode, pair(output_padding))
-
     def __post_init__(self) -> None:
+        for name in ("size", "stride", "padding", "dilation", "output_padding"):
+            object.__setattr__(self, name, pair(getattr(self, name)))
         extra, stride = self.output_padding, self.stride
         if min(*self.size, *stride, *self.dilation) < 1 or min(self.padding) < 0:
             raise OptionError(

@@ -16,7 +16,7 @@ from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import Binary
 from quatgrad.ops.conv import Conv, ConvTranspose, convolve
-from quatgrad.ops.conv_shapes import ConvWindow, Size, check_channels, window_of
+from quatgrad.ops.conv_shapes import Size, check_channels
 from quatgrad.quaternion import conjugate
 
 
@@ -106,9 +106,8 @@ def hamilton_conv2d(
     x (N, H, W, 4P) in component blocks, w (4, U, V, P / groups, Q), b (4Q,) -> y (N, I, J, 4Q);
     options as in `conv2d`. Group g has the g-th block of every component: whole quaternions.
     """
-    check_channels("hamilton_conv2d", x, w, groups, components=4)
     options = stride, padding, dilation, groups, padding_mode
-    return convolve(HamiltonConv, x, w, b, ConvWindow.of("hamilton_conv2d", window_of(w), *options))
+    return convolve("hamilton_conv2d", HamiltonConv, x, w, b, *options)
 
 
 def hamilton_conv_transpose2d(
@@ -126,8 +125,6 @@ def hamilton_conv_transpose2d(
     `hamilton_conv2d` with the weight conj(w), features exchanged. One published library computes
     conj(w) x here, the adjoint of its own convolution with w itself.
     """
-    check_channels("hamilton_conv_transpose2d", x, w, groups, components=4)
-    name = "hamilton_conv_transpose2d"
-    window = ConvWindow.of(name, window_of(w), stride, padding, 1, groups, "zeros", output_padding)
-    y = HamiltonConvTranspose(window)(x, w)
-    return y if b is None else y + b
+    name, op = "hamilton_conv_transpose2d", HamiltonConvTranspose
+    options = stride, padding, 1, groups, "zeros", output_padding
+    return convolve(name, op, x, w, b, *options)

@@ -3,7 +3,6 @@
 from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError
-from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.conv_shapes import ConvWindow, Size, pair
 from quatgrad.ops.reduce import mean
@@ -13,8 +12,8 @@ from quatgrad.quaternion import as_quaternions, norm
 class Pool(Function):
     """What the poolings share: window, stride and padding."""
 
-    def __init__(self, size: Pair, stride: Pair, padding: Pair):
-        self.how = size, stride, padding
+    def __init__(self, size: Size, stride: Size | None, padding: Size):
+        self.how = pair(size), pair(size if stride is None else stride), pair(padding)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise for maps or windows that do not fit."""
@@ -52,7 +51,7 @@ class AvgPool(Pool):
         return kernel("avg_pool_dx")(g, self.shapes[0], *self.how)
 
 
-class QuaternionMaxPool(Pool):
+class QuaternionMaxPool(MaxPool):
     """y[n,i,j] = x at the pixel of the window where |x| is largest (the first); g goes there."""
 
     def forward(self, x):
@@ -67,14 +66,10 @@ class QuaternionMaxPool(Pool):
         row, column = winner // V - padding[0], winner % V - padding[1]
         return x[n, i * stride[0] + row, j * stride[1] + column, c]
 
-    def backward(self, g):
-        (winner,) = self.saved
-        return kernel("max_pool_dx")(g, winner, self.shapes[0], *self.how)
-
 
 def max_pool2d(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """y = largest entry of each window, by channel; stride: the window's size unless given."""
-    return MaxPool(pair(size), pair(size if stride is None else stride), pair(padding))(x)
+    return MaxPool(size, stride, padding)(x)
 
 
 def quaternion_max_pool2d(
@@ -85,12 +80,12 @@ def quaternion_max_pool2d(
     x (N, H, W, 4Q) in component blocks -> y (N, I, J, 4Q). It commutes with x -> u x, |u| = 1;
     `max_pool2d`, component by component, makes quaternions that were not there.
     """
-    return QuaternionMaxPool(pair(size), pair(size if stride is None else stride), pair(padding))(x)
+    return QuaternionMaxPool(size, stride, padding)(x)
 
 
 def avg_pool2d(x: Tensor, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
     """y = mean of each window, by channel; stride: the window's size unless given."""
-    return AvgPool(pair(size), pair(size if stride is None else stride), pair(padding))(x)
+    return AvgPool(size, stride, padding)(x)
 
 
 def global_avg_pool2d(x: Tensor) -> Tensor:

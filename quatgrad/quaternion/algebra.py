@@ -4,10 +4,10 @@ Right for numbers of any size: no square over- or underflows on the way to a res
 """
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.errors import DTypeError, ShapeError
+from quatgrad.errors import ShapeError
 from quatgrad.kernels.reference import HAMILTON
 from quatgrad.kernels.registry import kernel
-from quatgrad.quaternion.checks import broadcast, check, check_array, check_pair
+from quatgrad.quaternion.checks import broadcast, check, check_array, check_pair, same_dtype
 
 # ---------------------------------------------------------------------------------- parts
 
@@ -74,8 +74,7 @@ def matmul(A: Array, B: Array) -> Array:
     """
     check("matmul", A)
     check("matmul", B)
-    if A.dtype != B.dtype:
-        raise DTypeError(f"matmul: {A.dtype} and {B.dtype} do not mix; convert one with .astype")
+    same_dtype("matmul", A, B)
     if A.ndim < 3 or B.ndim < 3 or A.shape[-2] != B.shape[-3]:
         raise ShapeError(
             "matmul: takes matrices (..., N, K, 4) and (..., K, M, 4); "

@@ -25,16 +25,27 @@ def check(name: str, q: Array) -> None:
         )
 
 
+def check_square(name: str, M: Array, size: int) -> None:
+    """Raise unless M is an array of matrices (..., size, size)."""
+    if M.shape[-2:] != (size, size):
+        raise ShapeError(f"{name}: takes matrices (..., {size}, {size}); got shape {M.shape}")
+
+
 def check_pair(name: str, p: Array, q: Array) -> None:
     """Raise unless p and q are quaternions of one dtype whose leading axes broadcast."""
     check(name, p)
     check(name, q)
-    if p.dtype != q.dtype:
-        raise DTypeError(f"{name}: {p.dtype} and {q.dtype} do not mix; convert one with .astype")
+    same_dtype(name, p, q)
     if p.shape != q.shape:
         broadcast(
             name, p.shape, q.shape, "all axes before the last must be equal, or 1, or missing"
         )
+
+
+def same_dtype(name: str, p: Array, q: Array) -> None:
+    """Raise `DTypeError` where one is float32 and the other float64."""
+    if p.dtype != q.dtype:
+        raise DTypeError(f"{name}: {p.dtype} and {q.dtype} do not mix; convert one with .astype")
 
 
 def broadcast(name: str, a: tuple[int, ...], b: tuple[int, ...], advice: str) -> None:

@@ -1,9 +1,8 @@
 """Quaternions as matrices: p q = L(p) q = R(q) p, and the complex 2x2 form."""
 
 from quatgrad.arrays import Array, array_module, check_dtype
-from quatgrad.errors import ShapeError
 from quatgrad.kernels.reference import HAMILTON
-from quatgrad.quaternion.checks import check, check_array
+from quatgrad.quaternion.checks import check, check_array, check_square
 
 
 def left_matrix(q: Array) -> Array:
@@ -33,7 +32,8 @@ def from_left_matrix(M: Array) -> Array:
     exactly, any other M has M - left_matrix(q) left over, and no M is refused. Errors:
     `ShapeError` unless M is 4 x 4.
     """
-    _check_matrix("from_left_matrix", M, 4)
+    check_array("from_left_matrix", M)
+    check_square("from_left_matrix", M, 4)
     return array_module(M).einsum("abc,...cb->...a", _table(M) / 4, M)
 
 
@@ -42,7 +42,8 @@ def from_right_matrix(M: Array) -> Array:
 
     M (..., 4, 4) -> (..., 4). The projection of `from_left_matrix`, for `right_matrix`.
     """
-    _check_matrix("from_right_matrix", M, 4)
+    check_array("from_right_matrix", M)
+    check_square("from_right_matrix", M, 4)
     return array_module(M).einsum("abc,...ca->...b", _table(M) / 4, M)
 
 
@@ -74,17 +75,10 @@ def from_complex_matrix(C: Array) -> Array:
     else:
         check_array("from_complex_matrix", C)
         C = C + 0j
-    if C.shape[-2:] != (2, 2):
-        raise ShapeError(f"from_complex_matrix: takes matrices (..., 2, 2); got shape {C.shape}")
+    check_square("from_complex_matrix", C, 2)
     u = (C[..., 0, 0] + C[..., 1, 1].conj()) / 2
     v = (C[..., 0, 1] - C[..., 1, 0].conj()) / 2
     return array_module(C).stack([u.real, u.imag, v.real, v.imag], axis=-1)
-
-
-def _check_matrix(name: str, M: Array, size: int) -> None:
-    check_array(name, M)
-    if M.shape[-2:] != (size, size):
-        raise ShapeError(f"{name}: takes matrices (..., {size}, {size}); got shape {M.shape}")
 
 
 def _table(q: Array) -> Array:

@@ -21,9 +21,9 @@ import numpy as np
 from quatgrad.arrays import Array, array_module, check_dtype, new_array, to_numpy
 from quatgrad.errors import DTypeError
 from quatgrad.quaternion import algebra, functions
-from quatgrad.quaternion.checks import check
+from quatgrad.quaternion.checks import check, same_dtype
 from quatgrad.quaternion.random import Shape, Source, random, random_unit
-from quatgrad.quaternion.rotations import rotate, same_dtype, to_rotation_matrix
+from quatgrad.quaternion.rotations import rotate, to_rotation_matrix
 
 
 def _operators(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -36,6 +36,16 @@ def _operators(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]
         return ufunc(other, self) if _is_operand(other) else NotImplemented
 
     return forward, backward
+
+
+def _method(f: Callable[[Array], Array], doc: str) -> Callable[[Quaternion], Quaternion]:
+    """A method: a function of the components, which gives quaternions again."""
+
+    def method(self: Quaternion) -> Quaternion:
+        return Quaternion(f(self.components))
+
+    method.__doc__, method.__name__ = doc, f.__name__
+    return method
 
 
 def _part(index: Any, doc: str) -> property:
@@ -203,29 +213,12 @@ class Quaternion:
     def __invert__(self) -> Quaternion:
         return self.conjugate()
 
-    def conjugate(self) -> Quaternion:
-        """w - x i - y j - z k; also ~q."""
-        return Quaternion(algebra.conjugate(self.components))
-
-    def inverse(self) -> Quaternion:
-        """q^-1; also 1 / q."""
-        return Quaternion(algebra.inverse(self.components))
-
-    def normalize(self) -> Quaternion:
-        """q / |q|, of norm 1."""
-        return Quaternion(algebra.normalize(self.components))
-
-    def exp(self) -> Quaternion:
-        """e^q."""
-        return Quaternion(functions.exp(self.components))
-
-    def log(self) -> Quaternion:
-        """The logarithm with a vector part of length <= pi."""
-        return Quaternion(functions.log(self.components))
-
-    def sqrt(self) -> Quaternion:
-        """The root with real part >= 0."""
-        return Quaternion(functions.sqrt(self.components))
+    conjugate = _method(algebra.conjugate, "w - x i - y j - z k; also ~q.")
+    inverse = _method(algebra.inverse, "q^-1; also 1 / q.")
+    normalize = _method(algebra.normalize, "q / |q|, of norm 1.")
+    exp = _method(functions.exp, "e^q.")
+    log = _method(functions.log, "The logarithm with a vector part of length <= pi.")
+    sqrt = _method(functions.sqrt, "The root with real part >= 0.")
 
     def rotate(self, v: Any) -> Array:
         """vec(q v q^-1), the vectors v (..., 3), turned."""
@@ -331,11 +324,8 @@ def _is_operand(x: Any) -> bool:
     """Is x a Quaternion, a real number, or an array of real numbers?"""
     if isinstance(x, Quaternion | Real):
         return True
-    return (isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biuf") or _is_cupy(x)
-
-
-def _is_cupy(x: Any) -> bool:
-    return array_module(x) is not np and x.dtype.kind in "biuf"
+    is_array = isinstance(x, np.ndarray | np.generic) or array_module(x) is not np
+    return is_array and x.dtype.kind in "biuf"
 
 
 def _reals(x: Any, q: Quaternion) -> Array:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.errors import DTypeError, OptionError, ShapeError
+from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion.algebra import from_vector, multiply, norm, norm2, normalize
-from quatgrad.quaternion.checks import broadcast, check, check_array
+from quatgrad.quaternion.checks import broadcast, check, check_array, check_square, same_dtype
 from quatgrad.quaternion.functions import exp
 
 
@@ -91,14 +91,14 @@ def from_rotation_matrix(R: Array) -> Array:
     Bar-Itzhack 2000 doi:10.2514/2.4654 (the eigenvector).
     """
     check_array("from_rotation_matrix", R)
-    if R.shape[-2:] != (3, 3):
-        raise ShapeError(f"from_rotation_matrix: takes matrices (..., 3, 3); got shape {R.shape}")
+    check_square("from_rotation_matrix", R, 3)
     xp, one, lead = array_module(R), array_module(R).eye(3, dtype=R.dtype), R.shape[:-2]
     R = R.reshape(-1, 3, 3)
     finite = xp.isfinite(R).all(axis=(1, 2))
     R = xp.where(finite[:, None, None], R, one)
     eps = 16 * eps_of(R)
-    scaled = R / _not_zero(abs(R).max(axis=(1, 2), keepdims=True))
+    largest = abs(R).max(axis=(1, 2), keepdims=True)
+    scaled = R / (largest + (largest == 0))
     mirror = (scaled[:, 0] * xp.cross(scaled[:, 1], scaled[:, 2])).sum(axis=-1) <= eps
     if mirror.any():
         raise OptionError(
@@ -269,13 +269,3 @@ def real_like(name: str, x: Any, q: Array) -> Array:
     check_array(name, x)
     same_dtype(name, x, q)
     return x
-
-
-def same_dtype(name: str, p: Array, q: Array) -> None:
-    """Raise `DTypeError` where one is float32 and the other float64."""
-    if p.dtype != q.dtype:
-        raise DTypeError(f"{name}: {p.dtype} and {q.dtype} do not mix; convert one with .astype")
-
-
-def _not_zero(x: Array) -> Array:
-    return x + (x == 0)
