@@ -94,6 +94,12 @@ def check_choices(options: Any) -> None:
             raise OptionError(unknown(f.name, value, choices))
 
 
+def check_least(name: str, value: int, least: int, what: str) -> None:
+    """Raise `OptionError` for an option, which is `what`, whose value is below `least`."""
+    if value < least:
+        raise OptionError(f"`{name}` is {what}, at least {least}; got {value}")
+
+
 # -------------------------------------------------------------------------------- on disk
 
 

@@ -87,11 +87,8 @@ def cmd_plot(arguments: list[str]) -> int:
     p.add_argument("--plot", metavar="FILE", help="draw it there (.png or .svg), not in the run")
     given, as_json = _given(p, arguments)
     run = runs.find(given["run"], given["out"])
-    files = (
-        [Path(given["plot"])]
-        if "plot" in given
-        else [run.path / "accuracy.png", run.path / "accuracy.svg"]
-    )
+    files = [run.path / f"accuracy.{kind}" for kind in ("png", "svg")]
+    files = [Path(given["plot"])] if "plot" in given else files
     runs.draw(run, files)
     told = [str(path) for path in files]
     return _tell(told, "\n".join(told), as_json)

@@ -12,16 +12,11 @@ from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED
 from quatgrad.nn.init import INITIALISERS
-from quatgrad.option_fields import build, check_choices, non_default, on_disk, option
+from quatgrad.option_fields import build, check_choices, check_least, non_default, on_disk, option
 from quatgrad.train import Recipe
 
-PRESETS = tuple(
-    sorted(
-        p.name[:-5]
-        for p in files("quatgrad.lth.experiment").joinpath("presets").iterdir()
-        if p.name.endswith(".toml")
-    )
-)
+PRESET_FOLDER = files("quatgrad.lth.experiment").joinpath("presets")
+PRESETS = tuple(sorted(p.name[:-5] for p in PRESET_FOLDER.iterdir() if p.name.endswith(".toml")))
 
 #: What `--algebra` may be -> the networks to run. half: a real one of half the width. Between
 #: layers that are both halved it has a quarter of the weights, as the quaternion network has.
@@ -143,10 +138,7 @@ class RunOptions:
     quiet: bool = option("no progress bars", False, names=False)
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise OptionError(
-                f"`trials` is how often a run is repeated, at least 1; got {self.trials}"
-            )
+        check_least("trials", self.trials, 1, "how often a run is repeated")
         for control in self.control:
             if control in FROM_ANOTHER_SEED and self.trials == 1:
                 raise OptionError(
@@ -218,8 +210,7 @@ def with_preset(given: dict[str, Any]) -> dict[str, Any]:
     name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
     if name not in PRESETS:
         raise OptionError(unknown("preset", name, PRESETS))
-    text = files("quatgrad.lth.experiment").joinpath("presets", f"{name}.toml").read_text("utf-8")
-    preset = tomllib.loads(text)
+    preset = tomllib.loads(PRESET_FOLDER.joinpath(f"{name}.toml").read_text("utf-8"))
     of_models = preset.pop("models", {})
     of_model = of_models.get(given.get("model", preset["model"]), {})
     return preset | of_model | spelled_out(given) | {"preset": name}

@@ -11,7 +11,7 @@ from quatgrad.lth.prune.rule import Masks, Rule
 from quatgrad.lth.ticket.ticket import State
 from quatgrad.nn import Module
 from quatgrad.optim import SCHEDULES
-from quatgrad.option_fields import check_choices, option
+from quatgrad.option_fields import check_choices, check_least, option
 from quatgrad.random import generator
 from quatgrad.train import Recipe
 
@@ -98,19 +98,12 @@ class Protocol:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if self.levels < 0:
-            raise OptionError(f"`levels` is the number of prunings, at least 0; got {self.levels}")
+        check_least("levels", self.levels, 0, "the number of prunings")
+        check_least("rewind_epoch", self.rewind_epoch, 0, "a number of epochs")
+        check_least("pruning_steps", self.pruning_steps, 1, "a number of steps")
         if not 0 <= self.stop_accuracy <= 1:
             raise OptionError(
                 f"`stop_accuracy` is an accuracy from 0 to 1; got {self.stop_accuracy}"
-            )
-        if self.rewind_epoch < 0:
-            raise OptionError(
-                f"`rewind_epoch` is a number of epochs, at least 0; got {self.rewind_epoch}"
-            )
-        if self.pruning_steps < 1:
-            raise OptionError(
-                f"`pruning_steps` is a number of steps, at least 1; got {self.pruning_steps}"
             )
         self._check_together()
 

@@ -53,12 +53,13 @@ class LevelStart:
         known = init_state, rewound_to, record.epochs[:epochs], previous, statistics
         return LevelStart(protocol, dense, *known)
 
-    def ranked(self) -> State:
-        """The state of the network whose weights are ranked: `Protocol.score_from`."""
-        if self.protocol.score_from == "dense":
+    def ranked(self, level: int) -> State:
+        """The state of the network whose weights a level ranks: `Protocol.score_from`."""
+        if self.protocol.score_from == "start":
+            return self.rewound_to.state
+        if self.protocol.score_from == "dense" and level > 1:
             return read_end(self.dense).state
-        ranked = self.previous if self.protocol.score_from == "last" else self.rewound_to
-        return ranked.state
+        return self.previous.state  # at level 1 that of the dense network
 
     def ticket(self, masks: Masks) -> Ticket:
         """The ticket with these masks."""

@@ -28,7 +28,8 @@ def check_start(model: Module, ticket: Ticket) -> None:
 
 def check_pruned(model: Module, ticket: Ticket, optimizer: Optimizer | None = None) -> None:
     """Pruned weights, their gradients and their momenta are exactly 0; nothing else is masked."""
-    state = {id(p): s for p, s in zip(*_of(optimizer), strict=True)}
+    pairs = zip(optimizer.parameters, optimizer.state, strict=True) if optimizer else ()
+    state = {id(p): s for p, s in pairs}
     for name, p in model.named_parameters():
         mask, own = ticket.masks.get(name), mask_of(p)
         if mask is None:
@@ -94,7 +95,3 @@ def check_unchanged(ticket: Ticket, digest: str) -> None:
     """Training has not written to the ticket: an aliased rewind state would hold its results."""
     if ticket.digest() != digest:
         raise InvariantError("training has changed the ticket: its state is aliased")
-
-
-def _of(optimizer: Optimizer | None) -> tuple[list, list]:
-    return (optimizer.parameters, optimizer.state) if optimizer else ([], [])
