@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from quatgrad.arrays import array_module
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Tensor
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import Binary
@@ -34,7 +34,7 @@ class Hamilton(Binary):
         return kernel("hamilton")(conjugate(p), g)
 
 
-class HamiltonLinear(Function):
+class HamiltonLinear(Binary):
     """y_q = sum_p w_pq x_p; dx_p = sum_q conj(w_pq) g_q, dw_pq = sum_n g_q conj(x_p)."""
 
     owns_grads = True
@@ -43,12 +43,11 @@ class HamiltonLinear(Function):
         self.save_for_backward(x, w)
         return kernel("hamilton_linear")(x, w)
 
-    def backward(self, g):
-        x, w = self.saved
-        return (
-            kernel("hamilton_linear_dx")(g, w) if self.needs_input_grad[0] else None,
-            kernel("hamilton_linear_dw")(x, g) if self.needs_input_grad[1] else None,
-        )
+    def da(self, g, x, w):
+        return kernel("hamilton_linear_dx")(g, w)
+
+    def db(self, g, x, w):
+        return kernel("hamilton_linear_dw")(x, g)
 
 
 class HamiltonConv(Conv):
