@@ -22,7 +22,7 @@ experiment  networks, trials and controls
     verify  proof from the files          garbage   what no run needs any more
     sweep  many runs at once
 analysis    a finished run: mask_stats, overlap of masks, connectivity between networks
-command     the command line, its arguments, its report
+command     the command line, its arguments
 """
 
 from quatgrad.lth.loop import find_tickets

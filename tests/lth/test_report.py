@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quatgrad.lth.analysis import text as words
 from quatgrad.lth.analysis.connectivity import Line
 from quatgrad.lth.command import report
 from quatgrad.lth.command.cli import main
@@ -109,8 +110,8 @@ def test_the_line_starts_at_the_ticket_that_the_level_was_trained_from(directory
 def test_a_layer_that_collapsed_is_a_warning(call, directory):
     _, found = call("--json")
     told = found | {"warnings": ["real, level 1: nothing is left of 3.weight"]}
-    assert "WARNING: layer collapse: real, level 1: nothing" in report.text(directory, told)
-    assert "WARNING" not in report.text(directory, found)
+    assert "WARNING: layer collapse: real, level 1: nothing" in words.text(directory, told)
+    assert "WARNING" not in words.text(directory, found)
 
 
 def test_what_is_wrong_is_one_clear_line(call, directory, monkeypatch):

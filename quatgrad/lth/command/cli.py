@@ -10,6 +10,7 @@ from typing import Any
 
 from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError
+from quatgrad.lth.analysis.text import text as analysis_text
 from quatgrad.lth.command import report
 from quatgrad.lth.command.arguments import Parser, current, parser
 from quatgrad.lth.command.run_command import run_command
@@ -108,7 +109,7 @@ def cmd_analyse(arguments: list[str]) -> int:
     given, as_json = _given(p, arguments)
     run = runs.find(given.pop("run"), given.pop("out"))
     found = report.report(run, **given)
-    return _tell(found, report.text(run.path, found), as_json)
+    return _tell(found, analysis_text(run.path, found), as_json)
 
 
 def cmd_verify(arguments: list[str]) -> int:
