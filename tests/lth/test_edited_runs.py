@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from quatgrad import use_backend
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.store import files
 
@@ -200,7 +201,8 @@ def test_folders_that_are_missing_or_foreign(made, tmp_path, edit):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("made") / "runs")
+    with use_backend("numpy"):  # and afterwards the one before
+        return make(tmp_path_factory.mktemp("made") / "runs")
 
 
 def everything():
