@@ -46,7 +46,8 @@ def make(out):
 def call(arguments):
     """(exit code, stdout, stderr) of the command; whatever it raises is raised."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    muffled = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with muffled[0], muffled[1], use_backend("numpy"):  # and afterwards the one before
         code = main(arguments)
     return code, out.getvalue(), err.getvalue()
 
@@ -201,8 +202,7 @@ def test_folders_that_are_missing_or_foreign(made, tmp_path, edit):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    with use_backend("numpy"):  # and afterwards the one before
-        return make(tmp_path_factory.mktemp("made") / "runs")
+    return make(tmp_path_factory.mktemp("made") / "runs")
 
 
 def everything():
