@@ -13,7 +13,7 @@ from quatgrad.autograd import Function, Tensor
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import matmul
-from quatgrad.ops.conv_shapes import ConvWindow, Size, check_channels, window_of
+from quatgrad.ops.conv_shapes import ConvWindow, Size, check_channels, check_weight, window_of
 from quatgrad.ops.shape import pad
 
 
@@ -148,6 +148,7 @@ def convolve(
     name: str, op: type[Conv], x: Tensor, w: Tensor, b: Tensor | None, *options: Any
 ) -> Tensor:
     """The convolutions of this file and of `hamilton`: `op` makes the difference."""
+    check_weight(name, w, 5 if op.components == 4 else 4, op.components)
     check_channels(name, x, w, groups=options[3], components=op.components)
     window = ConvWindow(name, window_of(w), *options)
     y = op(window)(x, w) if issubclass(op, ConvTranspose) else _convolve(op, x, w, window)

@@ -7,7 +7,7 @@ from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.registry import kernel
-from quatgrad.ops.conv_shapes import ConvWindow, check_channels, window_of
+from quatgrad.ops.conv_shapes import ConvWindow, check_channels, check_weight, window_of
 from quatgrad.ops.norm import check_rows, update_running_stats
 
 
@@ -56,6 +56,7 @@ def conv_norm_act(
     A residual, of the shape of y, is added before the rectifier, which must then be there.
     """
     components = 4 if w.ndim == 5 else 1
+    check_weight("conv_norm_act", w, 5 if components == 4 else 4, components)
     check_channels("conv_norm_act", x, w, components=components)
     size = ConvWindow("conv_norm_act", window_of(w), stride, padding).out_size(x.shape)
     shape = len(x), *size, components * w.shape[-1]

@@ -103,6 +103,13 @@ class ConvWindow:
         return H, W
 
 
+def check_weight(op: str, w: Tensor, axes: int, components: int = 1) -> None:
+    """Raise `ShapeError` unless w has so many axes, the first of size 4 if it is of quaternions."""
+    if w.ndim != axes or (components == 4 and w.shape[0] != 4):
+        names = "4, " * (components == 4) + "U, V, " * (axes > 3) + "P, Q"
+        raise ShapeError(f"{op}: the weight is ({names}); got shape {w.shape}")
+
+
 def check_channels(op: str, x: Tensor, w: Tensor, groups: int = 1, components: int = 1) -> None:
     """Raise `ShapeError` unless the last axis of x has as many channels as w (..., P, Q) takes."""
     P, Q = w.shape[-2:]

@@ -16,7 +16,7 @@ from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import Binary
 from quatgrad.ops.conv import Conv, ConvTranspose, convolve
-from quatgrad.ops.conv_shapes import Size, check_channels
+from quatgrad.ops.conv_shapes import Size, check_channels, check_weight
 from quatgrad.quaternion import conjugate
 
 
@@ -83,6 +83,7 @@ def hamilton_linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     x (..., 4P) in component blocks [1 | i | j | k], w (4, P, Q), b (4Q,) -> y (..., 4Q).
     Source: "Large Neural Networks at a Fraction" (PMLR 233), Figure 1.
     """
+    check_weight("hamilton_linear", w, 3, 4)
     check_channels("hamilton_linear", x, w, components=4)
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])  # (..., 4P) -> (N, 4P)
     y = HamiltonLinear()(rows, w)  # (N, 4P), (4, P, Q) -> (N, 4Q)
