@@ -21,7 +21,7 @@ def conv_norm_act(
     x (N, H, W, P), residual (N, I, J, Q) -> (N, I, J, Q).
     """
     if isinstance(x, Tensor) and _is_fusable(conv, norm, activation, residual):
-        assert isinstance(conv, Conv2d | QConv2d)
+        assert isinstance(conv, Conv2d)
         assert isinstance(norm, BatchNorm2d)
         tensors = x, conv.weight, norm.scale, norm.shift, norm.running_mean, norm.running_var
         options = *conv.window.moves, norm.momentum, norm.eps, activation is ops.relu
@@ -37,7 +37,8 @@ def _is_fusable(conv: Module, norm: Module, activation: Activation | None, resid
         return False
     if residual is not None and not (activation and isinstance(residual, Tensor)):
         return False
-    if not isinstance(conv, Conv2d | QConv2d) or type(norm) is not BatchNorm2d:
+    if type(conv) not in (Conv2d, QConv2d) or type(norm) is not BatchNorm2d:
         return False
+    assert isinstance(conv, Conv2d)
     usual = conv.window.options[2:] == ((1, 1), 1, "zeros")  # dilation, groups, padding mode
     return usual and conv.bias is None and norm.training

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatgrad import Tensor, generator, kernels, nn, ops
+from quatgrad import Tensor, generator, kernels, nn, ops, use_backend
 from quatgrad.errors import OptionError, QuatgradError, ShapeError
 from quatgrad.kernels import reference
 
@@ -290,3 +290,16 @@ def test_rotation_weights_start_as_uniform_rotations():
     np.testing.assert_allclose((w * w).sum(0), 1, rtol=1e-6)
     np.testing.assert_allclose((w**2).mean(1), 1 / 4, atol=0.01)
     np.testing.assert_allclose((w**4).mean(1), 1 / 8, atol=0.01)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_convolution_with_a_forward_of_its_own_keeps_it_before_a_norm(backend):
+    class Zero(nn.Conv2d):
+        def forward(self, x):
+            return 0 * super().forward(x) + 1
+
+    rng = generator(0, "test")
+    conv, norm = Zero(4, 4, 3, bias=False, rng=rng), nn.BatchNorm2d(4)
+    x = Tensor(rng.standard_normal((2, 5, 5, 4)).astype(np.float32))
+    with use_backend(backend):
+        assert not nn.conv_norm_act(conv, norm, x, ops.relu).data.any()
