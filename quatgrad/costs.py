@@ -10,6 +10,7 @@ import numpy as np
 from quatgrad.autograd import Function, Parameter, Tensor
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.nn import Module
+from quatgrad.nn.module import evaluation_mode
 from quatgrad.ops.arithmetic import MatMul
 from quatgrad.ops.conv import Conv, ConvTranspose
 from quatgrad.ops.hamilton import HamiltonLinear
@@ -76,14 +77,10 @@ def _stored(w: Tensor, alive: int) -> int:
 
 
 def _evaluate(model: Module, input_shape: tuple[int, ...]) -> Tensor:
-    """The output for a black image in evaluation mode, with its graph; modes are put back."""
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    dtype = model.parameters()[0].dtype
-    try:
-        y = model.eval()(Tensor(np.zeros((1, *input_shape), dtype)))
-    finally:
-        for module, training in modes:
-            module.training = training
+    """The output for a black image in evaluation mode, with its graph."""
+    image = Tensor(np.zeros((1, *input_shape), model.parameters()[0].dtype))
+    with evaluation_mode(model):
+        y = model(image)
     if not y.requires_grad:
         raise GraphError("costs() reads the graph of a forward pass: call it outside no_grad()")
     return y

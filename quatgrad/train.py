@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -22,6 +22,7 @@ from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import OptionError, RunError
 from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Buffer, Module
+from quatgrad.nn.module import evaluation_mode
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer
 from quatgrad.option_fields import check_choices, option
@@ -166,8 +167,8 @@ def train_steps(
     the order of the images, seed of their augmentation). Both depend on (seed, epoch) alone. So a
     model and an optimizer that stand at `state` continue with the same bits as if they had never
     stopped. `label` names the progress bar, which appears on terminals alone; None hides it.
-    A loss that is not finite raises `RunError`; NumPy's warnings before that are not shown.
-    Denormal numbers are 0 until the generator ends or is closed.
+    A loss that is not finite raises `RunError`. Until the generator ends or is closed, denormal
+    numbers are 0 and NumPy does not warn of overflow and invalid values, in the caller too.
     """
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
     steps, count = recipe.epochs * per_epoch, state.epoch * per_epoch + state.batch
@@ -194,36 +195,36 @@ def train_steps(
                 state = TrainState(state.history, state.batch + 1, step.sums, seconds)
                 yield state
             when = f"in epoch {epoch + 1}, by step {count}"
-            measured = _measure(model, dataset, recipe.batch_size, *step.take(), when)
-            measured = replace(measured, seconds=time.perf_counter() - start)
+            measured = _measure(model, dataset, recipe.batch_size, *step.take(), when, start)
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, {measured}")
             state = TrainState((*state.history, measured))
             yield state
 
 
 def _measure(
-    model: Module, dataset: Dataset, batch_size: int, total: float, correct: int, when: str
+    model: Module,
+    dataset: Dataset,
+    batch_size: int,
+    total: float,
+    correct: int,
+    when: str,
+    start: float,
 ) -> Epoch:
-    """An epoch from the sums of its steps, and from images that are not trained on."""
+    """An epoch from the sums of its steps since `start`, and from images not trained on."""
     _check_finite(total, when)
     name, split = dataset.eval_split
     loss, accuracy = evaluate(model, split, dataset, _evaluated_at_once(batch_size))
     _check_finite(loss, when)
     n, measured = len(dataset.train), {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
-    return Epoch(total / n, correct / n, **measured)
+    return Epoch(total / n, correct / n, seconds=time.perf_counter() - start, **measured)
 
 
 def train(
-    model: Module,
-    dataset: Dataset,
-    recipe: Recipe,
-    seed: int = 0,
-    label: str = "",
-    progress: bool = True,
+    model: Module, dataset: Dataset, recipe: Recipe, seed: int = 0, progress: bool = True
 ) -> list[Epoch]:
     """Train the model in place by the recipe, from its first step to its last; all epochs."""
-    optimizer, name = recipe.make_optimizer(model), label if progress else None
-    for state in train_steps(model, dataset, recipe, optimizer, (seed, seed), label=name):
+    optimizer, label = recipe.make_optimizer(model), "" if progress else None
+    for state in train_steps(model, dataset, recipe, optimizer, (seed, seed), label=label):
         history = state.history
     return list(history)
 
@@ -233,17 +234,14 @@ def evaluate(
 ) -> tuple[float, float]:
     """(mean loss, accuracy) of the model, in evaluation mode, on every image of the split.
 
-    The model does not change: afterwards it is in the same mode as before.
+    The model does not change: afterwards each module is in the same mode as before.
     """
-    training = model.training
-    model.eval()
     sums = asarray(np.zeros(2))  # read once: reading waits for the device
-    with no_grad():
+    with no_grad(), evaluation_mode(model):
         for images, labels in test_batches(split, dataset.encode, batch_size):
             logits = model(Tensor(images))
             loss = cross_entropy(logits, labels)
             kernel("accumulate_metrics")(sums, logits.data, asarray(labels), loss.data)
-    model.train(training)
     total, correct = to_numpy(sums).tolist()
     return total / len(split), correct / len(split)
 

@@ -208,6 +208,14 @@ def test_evaluation_changes_nothing_of_the_network(training):
     assert all(p.grad is None or p.grad.any() for p in model.parameters())
 
 
+def test_evaluation_leaves_each_module_in_its_mode():
+    model, data = network(), blobs()
+    model.bn.eval()  # as whoever freezes its statistics
+    evaluate(model, data.test, data)
+    assert model.training
+    assert not model.bn.training
+
+
 def test_an_image_is_judged_alone_not_by_its_neighbours():
     """Running statistics, not those of the batch: the answer is the same in any company."""
     model, data = network("quaternion"), blobs()

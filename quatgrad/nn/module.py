@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -149,3 +150,15 @@ def _join(path: str, name: str) -> str:
 def _some(names: set[str]) -> str:
     shown = ", ".join(sorted(names)[:3])
     return f"{shown}, ... ({len(names)})" if len(names) > 3 else shown or "nothing"
+
+
+@contextmanager
+def evaluation_mode(model: Module) -> Iterator[None]:
+    """In the block the model is in evaluation mode; then each module is in its mode of before."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
