@@ -343,7 +343,7 @@ LIES = [
     (lie_another_parent, "its parents ended otherwise"),
     (lie_another_end, "is not what record.json was written of"),
     (lie_another_rule, "is not that of a stage of this name"),
-    (lie_something_missing, "Object missing required field `made from`"),
+    (lie_something_missing, "Object missing required field 'made from'"),
     (lie_no_lie_but_damage, "checks.json is damaged"),
 ]
 

@@ -39,7 +39,8 @@ def parse(content: bytes, path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
     except (ValueError, RecursionError) as error:  # of JSON and of types; nested too deep
-        why = f"edited, or written by another version of quatgrad: {error!s:.200}"
+        fault = f"{error!s:.200}".replace("`", "'")  # a field of a file is no option: `with_flags`
+        why = f"edited, or written by another version of quatgrad: {fault}"
         raise files.damaged(path, why) from error
 
 
