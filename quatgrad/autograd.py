@@ -29,7 +29,7 @@ from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 
 #: The sum of two gradients, and the float32 numbers of an array that may hold bfloat16 ones. Both
-#: are plain here; quatgrad.ops attaches faster ones, as it attaches the operators of `Tensor`.
+#: are plain here, without bfloat16; quatgrad.ops attaches kernels, as it attaches the operators.
 add: Callable[[Array, Array], Array] = operator.add
 upcast: Callable[[Array], Array] = lambda a: a  # noqa: E731
 
@@ -204,10 +204,10 @@ class Tensor:
 class Parameter(Tensor):
     """A leaf that learns.
 
-    `constraint(array)`, if there is one, changes an array in place: the value after every write,
-    and the gradient whenever it has changed. Pruned entries stay 0 that way. `components` says
-    how many tensors, stacked along the first axis, make the value up (4 for a quaternion weight:
-    its 1, i, j, k parts).
+    `constraint(array)`, if there is one, sets some entries of an array to 0 in place: of the value
+    after every write, of the gradient whenever it has changed, and of what an optimizer remembers.
+    `components` says how many tensors, stacked along the first axis, make the value up (4 for a
+    quaternion weight: its 1, i, j, k parts).
     """
 
     __slots__ = ("_constraint", "_grad_buffer", "components")
@@ -280,11 +280,11 @@ class Function:
         class Mul(Function):
             "y = a b"
 
-            def forward(self, a, b):        # arrays in, array out
-                self.save_for_backward(a, b)             # what backward will need, and no more
+            def forward(self, a, b):  # arrays in, array out
+                self.save_for_backward(a, b)  # what backward will need, and no more
                 return a * b
 
-            def backward(self, g):          # g = dL/dy; one gradient for each input
+            def backward(self, g):  # g = dL/dy; one gradient for each input
                 a, b = self.saved
                 return g * b, g * a
 

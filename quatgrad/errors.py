@@ -1,4 +1,4 @@
-"""Exceptions. Each message says what happened, what came, and what to do."""
+"""Exceptions, and the message for an unknown name: what happened, what came, what to do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

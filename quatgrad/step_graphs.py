@@ -57,8 +57,9 @@ class StepGraphs:
     def _record(self, step: Step, *arrays: Array) -> None:
         try:
             self.recorded[arrays[0].shape] = _Recorded(step, *arrays)
-        except (NotImplementedError, RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:  # CuPy's, and `BackendError`
             self.enabled = False
+            self.recorded.clear()  # a graph holds memory of its own
             reason = str(error).partition("\n")[0]
             notice(f"the training step is no CUDA graph ({reason}): small batches are slower")
 

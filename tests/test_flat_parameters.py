@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quatgrad import models, optim
+from quatgrad import Tensor, models, optim
 from quatgrad.autograd import Parameter
 from quatgrad.flat_parameters import ALIGN, FlatParameters
 from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
@@ -32,14 +32,8 @@ def sgd(net):
 
 def step(net, optimizer, lr=0.1):
     optimizer.zero_grad()
-    cross_entropy(net(net_input()), LABELS).backward()
+    cross_entropy(net(Tensor(X)), LABELS).backward()
     optimizer.step(lr)
-
-
-def net_input():
-    from quatgrad import Tensor
-
-    return Tensor(X)
 
 
 def prune(net, seed):
@@ -48,7 +42,7 @@ def prune(net, seed):
 
 
 def life(net):
-    """Steps, pruning half way, a checkpoint, and what is then remembered."""
+    """Steps, pruning half way, a checkpoint, and the state of network and optimizer after it."""
     optimizer = sgd(net)
     step(net, optimizer)
     prune(net, 1)
@@ -102,7 +96,7 @@ def test_memory_that_was_left_is_not_written(flat):
     assert any((a != before[name]).any() for name, a in net.state_dict().items())
 
 
-def test_parts_are_aligned_and_overwriting_is_noticed():
+def test_places_are_aligned_and_overwriting_is_noticed():
     parameters = [Parameter(np.ones(n, np.float32)) for n in (3, 70, 1)]
     for p in parameters:
         p.grad = 2 * p.data

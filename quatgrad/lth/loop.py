@@ -14,7 +14,7 @@ from quatgrad.train import Recipe, train
 
 
 class Level(NamedTuple):
-    """A ticket, the accuracy that it was trained to, and the state that it was trained to."""
+    """A ticket, and what it was trained to: its accuracy (validation, else test) and state."""
 
     ticket: Ticket
     accuracy: float
@@ -35,11 +35,11 @@ def find_tickets(
     start, weights = model.state_dict(), dict(model.weight_parameters())
     masks = full_masks(weights)
     for level in range(levels + 1):
+        if level:
+            slopes = gradients(rule.score, model, dataset, seed)
+            masks = prune(weights, masks, rule, start, generator(seed, "prune", level), slopes)
         ticket = Ticket(masks, start)
         rewind(model, ticket)
         last = train(model, dataset, recipe, seed, progress=False)[-1]
         accuracy = last.validation_accuracy if dataset.validation else last.test_accuracy
         yield Level(ticket, accuracy or 0.0, model.state_dict())
-        rng = generator(seed, "prune", level + 1)
-        slopes = gradients(rule.score, model, dataset, seed)
-        masks = prune(weights, masks, rule, start, rng, slopes)

@@ -8,7 +8,7 @@ from quatgrad.errors import OptionError, unknown
 from quatgrad.nn import Conv2d, Linear, QConv2d, QLinear
 from quatgrad.nn.init import INITIALISERS, fan_in_uniform, fan_in_uniform_bias, initialiser, xavier
 
-L = TypeVar("L", bound=Conv2d | QConv2d | Linear | QLinear)
+L = TypeVar("L", bound=Conv2d | Linear)
 
 
 class Layers:
@@ -25,19 +25,19 @@ class Layers:
 
     def conv(
         self, P: int, Q: int, size: int, stride: int = 1, padding: int = 0, bias: bool = False
-    ) -> Conv2d | QConv2d:
+    ) -> Conv2d:
         """A convolution from P to Q real channels."""
         layer = Conv2d if self.algebra == "real" else QConv2d
         return self._with_bias(
             layer(P, Q, size, stride, padding, bias, rng=self.rng, init=self.init)
         )
 
-    def linear(self, P: int, Q: int) -> Linear | QLinear:
+    def linear(self, P: int, Q: int) -> Linear:
         """A linear layer from P to Q real features."""
         layer = Linear if self.algebra == "real" else QLinear
         return self._with_bias(layer(P, Q, rng=self.rng, init=self.init))
 
-    def head(self, P: int, classes: int) -> Linear | QLinear:
+    def head(self, P: int, classes: int) -> Linear:
         """The last layer: quaternion where 4 divides the classes (100, 1000), else real (10).
 
         The real one starts as the predecessor's, or as Xavier: no ReLU follows, and small logits

@@ -87,7 +87,7 @@ class Conv2d(Convolution):
         return ops.conv2d(x, self.weight, self.bias, *self.window.options)
 
 
-class QConv2d(Convolution):
+class QConv2d(Conv2d):
     """y_q = sum_uvp w_uvpq x_p + b_q with quaternions: `Conv2d` with a quarter of the weights.
 
     x (N, H, W, 4P) in component blocks [1 | i | j | k] -> y (N, I, J, 4Q),
@@ -175,5 +175,6 @@ class RotationConv2d(Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution whose products are rotations, plus b."""
-        W = ops.rotation_weight(self.weight, self.scale)
-        return ops.conv2d(x, W, self.bias, *self.window.options)
+        window = self.window
+        options = *window.moves, window.dilation, window.padding_mode
+        return ops.rotation_conv2d(x, self.weight, self.scale, self.bias, *options)

@@ -50,7 +50,7 @@ def to_quaternion(model: Module) -> Module:
         if W.shape[-2] % 4 or W.shape[-1] % 4:
             return None
         w = kernel("fold")(W) / 4  # (..., 4P, 4Q) -> (4, ..., P, Q)
-        return _twin(layer, TO_QUATERNION[type(layer)], w)
+        return twin_of(layer, TO_QUATERNION[type(layer)], w)
 
     return rebuild(model, convert)
 
@@ -71,7 +71,7 @@ def to_real(model: Module) -> Module:
         else:
             w = _dense(layer.weight.data, groups_of(layer))
             W = kernel("expand")(w)  # (4, ..., P, Q) -> (..., 4P, 4Q)
-        return _twin(layer, TO_REAL[type(layer)], W)
+        return twin_of(layer, TO_REAL[type(layer)], W)
 
     return rebuild(model, convert)
 
@@ -90,7 +90,7 @@ def rebuild(model: Module, convert: Callable[[Module], Module | None]) -> Module
     return deepcopy(model, memo)
 
 
-def _twin(layer: Module, kind: Any, weight: Array) -> Module:
+def twin_of(layer: Module, kind: Any, weight: Array) -> Module:
     """A layer of another kind with the options and the bias of this one."""
     twin = kind.__new__(kind)
     for name, value in vars(layer).items():  # the order of the parameters stays

@@ -27,7 +27,7 @@ class Linear(Module):
     ):
         shape: tuple[int, ...] = in_features, out_features
         if self.components == 4:
-            shape = 4, *quaternions("QLinear", *shape)
+            shape = 4, *quaternions(type(self).__name__, *shape)
         weight = (init or self.default_init)(rng, shape)
         self.weight = Parameter(weight, components=self.components)
         self.bias = zeros(out_features) if bias else None

@@ -18,7 +18,7 @@ and of quaternions
     quaternion_norm   variance_norm whitening_norm
 
 Importing this package gives `Tensor` its operators and methods, the table below, and the engine
-the kernel that adds gradients.
+the kernels that add gradients and widen bfloat16 numbers.
 """
 
 from collections.abc import Callable

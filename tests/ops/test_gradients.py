@@ -424,7 +424,7 @@ def test_gradients(op, case, kernels):
 
 @pytest.mark.parametrize("kernels", ["numpy", "numba", "reference"])
 @pytest.mark.parametrize(("op", "case"), [row for row in ROWS if row.values[0].owns_grads])
-def test_fresh_gradients_are_held_by_nobody_else(op, case, kernels, monkeypatch):
+def test_owned_gradients_are_held_by_nobody_else(op, case, kernels, monkeypatch):
     """Or a leaf would keep an array that is written to elsewhere."""
     f, *inputs = case
     gradients, met = Function.gradients, []

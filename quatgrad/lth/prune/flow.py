@@ -20,7 +20,7 @@ from quatgrad.backend import use_backend
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.kernels.registry import kernel
 from quatgrad.lth.prune.rule import Arrays, Masks
-from quatgrad.nn.convert import TO_QUATERNION, TO_REAL, groups_of, rebuild
+from quatgrad.nn.convert import TO_QUATERNION, TO_REAL, groups_of, rebuild, twin_of
 
 #: What passes a positive signal on as it is, or scales it by channel.
 PLAIN = (nn.BatchNorm2d, nn.QBatchNorm2d, nn.ModReLU, nn.Dropout)
@@ -79,8 +79,10 @@ def _positive(model: nn.Module, values: Arrays) -> tuple[nn.Module, dict[str, Pa
             return nn.AvgPool2d(layer.size, layer.stride, layer.padding)
         if not own or type(layer) not in {**TO_QUATERNION, **TO_REAL} or hasattr(layer, "scale"):
             return None
-        weights[own] = Parameter(_expanded(layer, values[own]))
-        return _twin(layer, weights[own])
+        real = TO_REAL.get(type(layer), type(layer))
+        twin: Any = twin_of(layer, real, _expanded(layer, values[own]))
+        twin.bias, weights[own] = None, twin.weight
+        return twin
 
     net = rebuild(model, convert)
     if missing := [name for name in names.values() if name not in weights]:
@@ -97,14 +99,6 @@ def _expanded(layer: Any, v: np.ndarray) -> np.ndarray:
         raise OptionError(f"flow: {layer!r} has groups, through which paths are not followed")
     v = np.asarray(v, np.float64)
     return abs(kernel("expand")(v)) if type(layer) in TO_REAL else v
-
-
-def _twin(layer: Any, weight: Parameter) -> nn.Module:
-    """The real layer of the same options with that weight, and no bias."""
-    kind: Any = TO_REAL.get(type(layer), type(layer))
-    twin = kind.__new__(kind)
-    vars(twin).update(vars(layer) | {"weight": weight, "bias": None})
-    return twin
 
 
 def _gradient(w: Parameter, v: np.ndarray) -> np.ndarray:

@@ -202,7 +202,7 @@ class Search:
         return files.read_arrays(path)
 
     def _keep_early(self, dense: Path) -> None:
-        """Have the dense network on record as it was at epoch `late`; train it again if needed."""
+        """Have the dense network of `rewind_epoch` on record; train it again if needed."""
         path, model = early_path(dense, self.protocol.rewind_epoch), self.model
         with lock(dense, wait=True):
             if path.exists():
