@@ -28,7 +28,7 @@ from tqdm import tqdm
 from quatgrad.data.dataset import Split
 from quatgrad.data.disk import ImagesOnDisk
 from quatgrad.data.pickles import InFile, read_pickle
-from quatgrad.errors import DataError
+from quatgrad.errors import DataError, RunError
 from quatgrad.files import flush_to_disk, lock, whole_folder, write_whole
 
 SHAPE = (64, 64, 3)
@@ -70,9 +70,10 @@ def convert(source: Path, target: Path) -> Path:
                 if not target.is_dir():  # unless another process was quicker
                     _convert(source, target)
         _check_sources(source, target)
-    except OSError as error:
+    except (OSError, RunError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"{source} cannot be converted to {target}: {error.strerror or error}; nothing of "
+            f"{source} cannot be converted to {target}: {reason}; nothing of "
             "it was kept: make room, or choose another --data-dir, and run the same command again"
         ) from error
     return target
@@ -153,8 +154,8 @@ def _convert(source: Path, target: Path) -> None:
         which: [_read_batch(source / file) for file in files] for which, files in SPLITS.items()
     }
     batches = [batch for split in splits.values() for batch in split]
-    _check_space(target.parent, sum(len(batch.labels) for batch in batches) * ROW)
     with whole_folder(target, target.parent / ".imagenet64-converting") as scratch:
+        _check_space(target.parent, sum(len(batch.labels) for batch in batches) * ROW)
         contents = {"read": _sums(batches), "written": {}}
         for which, split in splits.items():
             contents["written"] |= _write_split(scratch, which, split)

@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import copyfileobj
 from urllib.request import urlopen
 
-from quatgrad.errors import DataError
+from quatgrad.errors import DataError, RunError
 from quatgrad.files import lock, whole_folder
 
 CACHE = Path("~/.cache/quatgrad")
@@ -82,7 +82,7 @@ def _fetch(url: str, folder: Path, by_hand: str, fill: Callable[[Path], None]) -
             if not folder.exists():  # unless another process was quicker
                 with whole_folder(folder, root / f".{folder.name}-downloading") as scratch:
                     fill(scratch)
-    except (OSError, HTTPException, EOFError, tarfile.TarError, ValueError) as error:
+    except (OSError, RunError, HTTPException, EOFError, tarfile.TarError, ValueError) as error:
         raise DataError(
             f"{url} could not be downloaded to {root}: {error}; to do it by hand, {by_hand}"
         ) from error

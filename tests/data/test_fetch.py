@@ -182,3 +182,11 @@ def test_one_wrong_file_and_none_is_kept(tmp_path, monkeypatch):
         caught.value
     )
     assert everything_under(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_locked_has_the_advice_of_every_failure(tmp_path):
+    """`lock` has an error of its own, which knows nothing of downloads."""
+    root = tmp_path / "root"
+    (root / ".lock").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"could not be downloaded to .*; to do it by hand, "):
+        fetch.fetch_files("https://example.org", {"cat": "0" * 32}, "pets", root)

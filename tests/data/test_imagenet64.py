@@ -181,6 +181,18 @@ def test_too_little_room_is_said_before_anything_is_written(root, folder, monkey
     assert sorted(p.name for p in folder.iterdir()) == sorted(convert_files())
 
 
+def test_what_a_killed_conversion_left_takes_no_room(root, folder, monkeypatch):
+    leftover = folder / ".imagenet64-converting"
+    leftover.mkdir()
+    usage = shutil.disk_usage(folder)
+    full = usage._replace(free=0)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: full if any(leftover.iterdir()) else usage
+    )
+    (leftover / "train_images.npy").write_bytes(b"half")
+    assert len(data.load("imagenet64", root).train) == TRAIN
+
+
 def test_a_disk_that_fills_up_leaves_nothing(root, folder, monkeypatch):
     def fsync(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
