@@ -45,7 +45,8 @@ rng = np.random.default_rng(11)
 # ## What each operation keeps
 #
 # The derivative of `a * b` is `b` for `a` and `a` for `b`, so both factors are needed again. The
-# derivative of `a + b` is 1: nothing is needed. An operation of the package says so with `save`.
+# derivative of `a + b` is 1: nothing is needed. An operation of the package says so with
+# `save_for_backward`.
 
 # %%
 a = Tensor(rng.standard_normal((64, 100)), requires_grad=True)

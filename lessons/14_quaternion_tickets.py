@@ -32,7 +32,7 @@ import numpy as np
 from checkers import lesson14 as check
 from quatgrad import data, models, set_backend
 from quatgrad.costs import costs
-from quatgrad.lth import Rule, Ticket, full_masks, rewind
+from quatgrad.lth import Rule, find_tickets, full_masks
 from quatgrad.lth.prune.rule import prune
 from quatgrad.paper.claims import judge
 from quatgrad.paper.published import published
@@ -184,15 +184,10 @@ LEVELS, SEEDS, KEEP = 7, 3, 0.6
 
 def search(algebra, granularity, seed):
     """(weights, multiply-adds, test accuracy) of each level."""
-    model = create(algebra, seed)
-    first, weights = model.state_dict(), dict(model.weight_parameters())
-    masks = full_masks(weights)
-    for _ in range(LEVELS + 1):
-        rewind(model, Ticket(masks, first))
-        epochs = train(model, digits, recipe, seed, progress=False)
-        c = costs(model, digits.input_shape, masks)
-        yield c.weights, c.multiply_adds, 100 * epochs[-1].test_accuracy
-        masks = prune(weights, masks, Rule(KEEP, granularity=granularity))
+    model, rule = create(algebra, seed), Rule(KEEP, granularity=granularity)
+    for ticket, accuracy, _ in find_tickets(model, digits, recipe, rule, LEVELS, seed):
+        c = costs(model, digits.input_shape, ticket.masks)
+        yield c.weights, c.multiply_adds, 100 * accuracy
 
 
 NETWORKS = {
