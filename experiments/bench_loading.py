@@ -1,6 +1,6 @@
 """Measure how fast images come to the network, and with how much memory.
 
-    python experiments/bench_loading.py               100,000 made ImageNet64 images: 3 GB of disk
+    python experiments/bench_loading.py               100,000 synthetic images of ImageNet64: 3 GB
     python experiments/bench_loading.py --record      also to experiments/results/loading.json
 
 Every stage is a process of its own, so its peak resident memory is that of nothing else. The
@@ -67,7 +67,7 @@ def wait_in_turn(folder: Path, images: int) -> Numbers:
 
 
 def mnist(folder: Path, images: int) -> Numbers:
-    """An epoch of 999 batches of 60; of the full 60,000, made images would not pass for MNIST."""
+    """An epoch of 999 batches of 60; 60,000 synthetic images would not pass for MNIST."""
     return best_epoch("mnist", folder, 59_940, 60)
 
 

@@ -1,4 +1,4 @@
-"""The identities of the quaternion algebra: numbers 1 to 41 of the table."""
+"""The identities of the quaternion algebra: numbers 1 to 43 of the table."""
 
 import numpy as np
 

@@ -170,7 +170,7 @@ def prune(
     """The masks that `rule` leaves of `masks`; of equal scores, the later group is kept.
 
     For scores that need them, `initial` has the first values of the weights, `gradients` dF/dw
-    (`choose.gradients`), and `rng` draws; by default the weights as they are, and a generator
+    (`level_masks.gradients`), and `rng` draws; by default the weights as they are, and a generator
     that always draws the same. `left` says how many groups stay, by default `rule.targets`.
     """
     rng = rng or np.random.default_rng(0)
