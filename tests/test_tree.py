@@ -21,11 +21,12 @@ FLOORS = {
         "errors",
         "backend option_fields",
         "arrays random files",
+        "tensor_file",
         "kernels autograd",
         "quaternion",
         "ops",
         "nn",
-        "models flat_parameters costs",
+        "models flat_parameters costs interop",
         "optim",
         "data step_graphs",
         "train",
@@ -192,7 +193,7 @@ CORE = (
     "autograd.py backend.py arrays.py random.py ops nn optim.py train.py step_graphs.py models "
     "flat_parameters.py kernels/registry.py kernels/reference kernels/gemm.py"
 )
-LINES = {"autograd.py": 280, CORE: 3500}  # of code; a quarter of them error messages
+LINES = {"autograd.py": 280, CORE: 3600}  # of code; a quarter of them error messages
 
 
 @pytest.mark.parametrize("names", LINES, ids=["engine", "core"])

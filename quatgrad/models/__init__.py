@@ -1,12 +1,14 @@
 """Networks by name, real or quaternion: `create("resnet18", algebra="quaternion")`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from quatgrad.errors import OptionError, unknown
 from quatgrad.models.algebra import Layers
 from quatgrad.models.convnet import conv_net
 from quatgrad.models.lenet import lenet
+from quatgrad.models.own import Function, OwnNetwork, is_file_spec, network_in_file, own_network
 from quatgrad.models.resnet import BasicBlock, Bottleneck, ResNet
 from quatgrad.nn import LearnedEncoder, Module, Sequential
 from quatgrad.random import generator
@@ -42,6 +44,9 @@ MODELS: dict[str, tuple[int, Builder]] = {
     "resnet152": (64, _resnet(Bottleneck, 3, 8, 36, 3)),
 }
 
+#: name -> a network of `register`
+_OWN: dict[str, OwnNetwork] = {}
+
 
 def create(
     name: str,
@@ -66,28 +71,75 @@ def create(
     last layers are real also where 4 divides the classes: `real_head`. `learned_encoder` puts a
     layer in front that makes quaternions of pixels with any number of channels. Weights are drawn
     from `seed`.
+    `name` may also be one of `register`, or FILE.py:NAME: a function (algebra, num_classes,
+    input_shape, rng) -> Module, which knows no other options than these.
+    `architecture` of the network says what was asked for, so that `quatgrad.load` can ask again.
     Errors: `OptionError` for an unknown name, algebra or init; `ShapeError` where channels are
     not a multiple of 4.
     """
     check_name(name)
-    default_width, build = MODELS[name]
     if num_classes < 1:
         raise OptionError(f"num_classes is at least 1; got {num_classes}")
-    layers = Layers(algebra, generator(seed, "init"), init, real_head)
-    channels = 4 if learned_encoder else in_channels
-    width = default_width if width is None else width
-    if width < 1:
+    if width is not None and width < 1:
         raise OptionError(f"width is the number of channels of the first stage; got {width}")
-    net = build(layers, num_classes, (*image_size, channels), width)
+    layers = Layers(algebra, generator(seed, "init"), init, real_head)
+    shape = (*image_size, 4 if learned_encoder else in_channels)
+    net, options = _network(name, layers, num_classes, shape, width)
     if learned_encoder:
         net = Sequential(LearnedEncoder(in_channels, rng=generator(seed, "encoder")), net)
+    net.architecture = {
+        "model": name,
+        "algebra": algebra,
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+        "image_size": list(image_size),
+        "learned_encoder": learned_encoder,
+    } | options
     return net
 
 
+def _network(
+    name: str, layers: Layers, classes: int, shape: Shape, width: int | None
+) -> tuple[Module, dict[str, Any]]:
+    """The network, and the rest of its architecture: options, or the source of one's own."""
+    own = own_network_of(name)
+    if own is None:
+        default_width, build = MODELS[name]
+        width = default_width if width is None else width
+        options = {"width": width, "init": layers.init_name, "real_head": layers.real_head}
+        return build(layers, classes, shape, width), options
+    if width is not None or layers.init_name != "he" or layers.real_head:
+        raise OptionError(f"the network {name} is your own: width, init and head are its own")
+    return own.build(layers.algebra, classes, shape, layers.rng), {"source": own.source}
+
+
+def create_again(architecture: Mapping[str, Any], seed: int = 0) -> Module:
+    """The network that `create` made, by its `architecture`; first weights are drawn anew."""
+    options = {k: v for k, v in architecture.items() if k not in ("model", "source")}
+    return create(architecture["model"], **options, seed=seed)
+
+
+def register(name: str, function: Function) -> None:
+    """Give a function (algebra, num_classes, input_shape, rng) -> Module a name for `create`.
+
+    Raises `OptionError` for a name that the package has, and for what is no such function.
+    """
+    if name in MODELS or is_file_spec(name) or not name.strip():
+        raise OptionError(f"a network of one's own has a name of its own; got {name!r}")
+    _OWN[name] = own_network(name, function)
+
+
+def own_network_of(name: str) -> OwnNetwork | None:
+    """The network of `register` or of FILE.py:NAME; None for one of the package's."""
+    if is_file_spec(name):
+        return network_in_file(name)
+    return _OWN.get(name)
+
+
 def check_name(name: str) -> None:
-    """Raise `OptionError` unless `MODELS` has a network of that name."""
-    if name not in MODELS:
-        raise OptionError(unknown("model", name, MODELS))
+    """Raise `OptionError` unless there is a network of that name."""
+    if name not in MODELS and name not in _OWN and not is_file_spec(name):
+        raise OptionError(unknown("model", name, [*MODELS, *_OWN]))
 
 
-__all__ = ["MODELS", "check_name", "create"]
+__all__ = ["MODELS", "check_name", "create", "create_again", "register"]

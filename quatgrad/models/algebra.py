@@ -20,8 +20,7 @@ class Layers:
         if algebra not in INITIALISERS:
             raise OptionError(unknown("algebra", algebra, INITIALISERS))
         self.algebra, self.rng, self.real_head = algebra, rng, real_head
-        self.init = initialiser(algebra, init)
-        self.as_predecessor = init == "predecessor"
+        self.init, self.init_name = initialiser(algebra, init), init
 
     def conv(
         self, P: int, Q: int, size: int, stride: int = 1, padding: int = 0, bias: bool = False
@@ -45,11 +44,15 @@ class Layers:
         """
         if classes % 4 == 0 and not self.real_head:
             return self.linear(P, classes)
-        start = fan_in_uniform if self.as_predecessor else xavier
+        start = fan_in_uniform if self.init_name == "predecessor" else xavier
         return self._with_bias(Linear(P, classes, rng=self.rng, init=start))
 
     def _with_bias(self, layer: L) -> L:
         """The layer; the predecessor's real layers alone have a bias that does not start at 0."""
-        if self.as_predecessor and layer.weight.components == 1 and layer.bias is not None:
+        if (
+            self.init_name == "predecessor"
+            and layer.weight.components == 1
+            and layer.bias is not None
+        ):
             layer.bias.data = fan_in_uniform_bias(self.rng, layer.weight.shape)
         return layer

@@ -87,7 +87,11 @@ def rebuild(model: Module, convert: Callable[[Module], Module | None]) -> Module
         new = convert(layer)
         if new is not None:
             memo[id(layer)] = new
-    return deepcopy(model, memo)
+    is_another = bool(memo) and model.architecture is not None
+    rebuilt = deepcopy(model, memo)
+    if is_another:
+        rebuilt.architecture = None  # `models.create` was asked for another network
+    return rebuilt
 
 
 def twin_of(layer: Module, kind: Any, weight: Array) -> Module:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.errors import DTypeError, OptionError, ShapeError
+from quatgrad.tensor_file import write_tensors
 
 
 class Buffer(Tensor):
@@ -27,6 +29,7 @@ class Module:
     """
 
     training: bool = True
+    architecture: Mapping[str, Any] | None = None  # what `models.create` was asked for
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the output; call the module itself, not this."""
@@ -105,6 +108,14 @@ class Module:
                 )
         for name, t in own.items():
             t.data = state[name]
+
+    def save(self, path: str | Path) -> None:
+        """Write weights, buffers and architecture to one file, which `quatgrad.load` reads.
+
+        It is a .safetensors file, without code, and whole or not there at all: else `DataError`.
+        """
+        about = {"architecture": self.architecture, "layers": repr(self)}
+        write_tensors(path, self.state_dict(), about)
 
     def train(self, mode: bool = True) -> Module:
         """Training mode for this module and all below: batch statistics, dropout on."""

@@ -14,7 +14,8 @@ from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Record
 from quatgrad.lth.store.stage import Stage, read_done, read_end, read_record
 from quatgrad.lth.ticket.checks import check_pruning
-from quatgrad.lth.ticket.ticket import Ticket, digest
+from quatgrad.lth.ticket.ticket import Ticket
+from quatgrad.tensor_file import digest
 
 
 def verify(run: Run) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from quatgrad.lth.store.records import Checks, CostsRecord, Record
 from quatgrad.lth.store.stage import Stage, early_path
 from quatgrad.lth.ticket.checks import check_pruned, check_start, check_unchanged
 from quatgrad.lth.ticket.rewind import rewind
-from quatgrad.lth.ticket.ticket import Ticket, digest
+from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Buffer, Module
 from quatgrad.optim import Optimizer
+from quatgrad.tensor_file import digest
 from quatgrad.train import Epoch, Recipe, TrainState, train_steps
 
 #: What is asserted, in words.

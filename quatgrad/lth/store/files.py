@@ -29,7 +29,8 @@ import numpy as np
 
 from quatgrad.errors import RunError
 from quatgrad.files import LOCK, temporary_path, write_whole
-from quatgrad.lth.ticket.ticket import Ticket, digest
+from quatgrad.lth.ticket.ticket import Ticket
+from quatgrad.tensor_file import digest
 
 CHECKSUM = "sha256"
 DONE = "done"  # the last file of a directory that is finished

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from quatgrad.lth.prune.rule import Masks
+from quatgrad.tensor_file import digest
 
 #: `Module.state_dict`: all of a network's state by name.
 State = Mapping[str, np.ndarray]
@@ -60,13 +60,3 @@ class Ticket:
 def strip_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The arrays whose name starts with the prefix, without it."""
     return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-
-
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
-    sha = hashlib.sha256()
-    for name in sorted(arrays):
-        a = np.asarray(arrays[name], order="C")
-        sha.update(f"{name} {a.dtype.str} {a.shape}".encode())
-        sha.update(a.tobytes())
-    return sha.hexdigest()

@@ -1,0 +1,191 @@
+"""Weights of PyTorch in and out. PyTorch itself is not needed.
+
+    from_torch(model, "weights.safetensors")      a file ...
+    from_torch(model, torch_model.state_dict())   ... or what PyTorch holds
+    to_torch(model)                               arrays by PyTorch's names
+    save_torch(model, "weights.safetensors")
+
+Layer by layer, ours and PyTorch's:
+
+    Conv2d        weight (U, V, P, Q)       weight (Q, P, U, V)
+    Linear        weight (P, Q)             weight (Q, P)
+    BatchNorm2d   scale, shift              weight, bias
+    QConv2d       weight (4, U, V, P, Q)    r_weight, i_weight, j_weight, k_weight,
+    QLinear       weight (4, P, Q)          each laid out as `LIBRARIES` says
+
+Names of layers are the same, but for ResNets: theirs are those of torchvision (layer1.0.conv1,
+downsample, fc) or of pytorch-cifar (shortcut, linear). Maps turn as well: ours are (N, H, W, C).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from quatgrad.errors import DataError, OptionError, ShapeError, unknown
+from quatgrad.files import write_whole
+from quatgrad.nn import BatchNorm2d, Conv2d, Linear, Module
+from quatgrad.nn.conv import QConv2d
+from quatgrad.nn.linear import QLinear
+from quatgrad.tensor_file import read_safetensors
+
+#: Library of quaternion layers -> axes of its (convolution, linear) weights as those of ours
+#: (U, V, P, Q) and (P, Q), and the signs of its components: -1 where it computes conj(w) x.
+LIBRARIES = {
+    "orkis": ((2, 3, 1, 0), (0, 1), (1, 1, 1, 1)),  # (Q, P, U, V), (P, Q)
+    "htorch": ((2, 3, 0, 1), (0, 1), (1, 1, 1, 1)),  # (P, Q, U, V), (P, Q)
+    "qytorch": ((2, 3, 1, 0), (1, 0), (1, -1, -1, -1)),  # (Q, P, U, V), (Q, P)
+}
+#: Names of a ResNet's shortcuts and of its last layer.
+RESNETS = {"torchvision": ("downsample", "fc"), "pytorch-cifar": ("shortcut", "linear")}
+
+REAL_CONV, REAL_LINEAR = (3, 2, 0, 1), (1, 0)  # our axes as PyTorch's
+NORM = {"scale": "weight", "shift": "bias"}
+
+
+def from_torch(
+    model: Module, source: str | Path | Mapping[str, Any], library: str = "orkis"
+) -> None:
+    """Write PyTorch's weights into the model, all or none.
+
+    `source` is a .safetensors file, or a state_dict: names -> arrays or tensors. `library`, one of
+    `LIBRARIES`, says how quaternion weights lie in it. Raises `ShapeError` for names or shapes
+    that do not fit, `DataError` for a file that cannot be read.
+    """
+    state = _state(source)
+    style = _style(state)
+    new, used = {}, set()
+    for name, layer, member in _members(model):
+        theirs = _their_names(name, layer, member, style)
+        missing = [n for n in theirs if n not in state]
+        if missing:
+            raise ShapeError(f"the weights do not fit this model: there is no {missing[0]}")
+        used |= set(theirs)
+        a = _turned_in(layer, member, [state[n] for n in theirs], library)
+        like = getattr(layer, member)
+        if a.shape != like.shape:
+            raise ShapeError(
+                f"the weights do not fit this model: {theirs[0]} is {state[theirs[0]].shape}, "
+                f"which makes {a.shape} here; {_join(name, member)} is {like.shape}"
+            )
+        new[_join(name, member)] = a.astype(like.dtype)
+    left = sorted(state.keys() - used)
+    if left:
+        raise ShapeError(
+            f"the weights do not fit this model: it has no place for {', '.join(left[:3])}"
+            + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+        )
+    model.load_state_dict(model.state_dict() | new)
+
+
+def to_torch(
+    model: Module, style: str = "torchvision", library: str = "orkis"
+) -> dict[str, np.ndarray]:
+    """The model's weights and running statistics by PyTorch's names, in PyTorch's layout.
+
+    `style`, one of `RESNETS`, names the layers of a ResNet. `torch.from_numpy` of each is what a
+    `load_state_dict` takes.
+    """
+    if style not in RESNETS:
+        raise OptionError(unknown("style", style, RESNETS))
+    state: dict[str, np.ndarray] = {}
+    for name, layer, member in _members(model):
+        arrays = _turned_out(layer, member, getattr(layer, member).numpy(), library)
+        theirs = _their_names(name, layer, member, style)
+        state |= {n: np.ascontiguousarray(a) for n, a in zip(theirs, arrays, strict=True)}
+    return state
+
+
+def save_torch(
+    model: Module, path: str | Path, style: str = "torchvision", library: str = "orkis"
+) -> None:
+    """`to_torch` as a .safetensors file, written whole or not at all."""
+    try:
+        write_whole(Path(path), save(to_torch(model, style, library), {"format": "pt"}))
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
+def _state(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Their arrays by name; what PyTorch counts, and what DataParallel puts in front, goes."""
+    if isinstance(source, str | Path):
+        if Path(source).suffix in (".pt", ".pth"):
+            raise DataError(
+                f"{source} is a pickle of PyTorch: give torch.load({str(source)!r}, "
+                "weights_only=True), or write it with safetensors"
+            )
+        source = read_safetensors(source)[0]
+    arrays = {name.removeprefix("module."): np.asarray(a) for name, a in source.items()}
+    return {n: a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
+
+
+def _style(state: Mapping[str, Any]) -> str:
+    cifar = any(re.match(r"linear\.|layer\d+\.\d+\.shortcut\.", name) for name in state)
+    return "pytorch-cifar" if cifar else "torchvision"
+
+
+def _members(model: Module) -> Iterator[tuple[str, Module, str]]:
+    """(name of a layer, the layer, name of a parameter or buffer of it), for all of a model."""
+    for name, layer in model.named_modules():
+        for member, t in layer.members():
+            if isinstance(t, Module):
+                continue
+            if not isinstance(layer, Conv2d | Linear | BatchNorm2d):
+                raise OptionError(
+                    f"{_join(name, member)} belongs to a {type(layer).__name__}, which PyTorch "
+                    "does not have: linear layers, convolutions and batch norms can be exchanged"
+                )
+            yield name, layer, member
+
+
+def _their_names(name: str, layer: Module, member: str, style: str) -> list[str]:
+    """What PyTorch calls a parameter or buffer: four names for a quaternion weight."""
+    shortcut, head = RESNETS[style]
+    if name.startswith(("stages.", "stem", "bn", "head")):  # a ResNet
+        name = re.sub(r"^stages\.(\d+)\.", lambda m: f"layer{int(m[1]) + 1}.", name).replace(
+            ".shortcut.", f".{shortcut}."
+        )
+        name = {"stem": "conv1", "bn": "bn1", "head": head}.get(name, name)
+    if member == "weight" and isinstance(layer, QConv2d | QLinear):
+        return [_join(name, f"{part}_weight") for part in "rijk"]
+    return [_join(name, NORM.get(member, member) if isinstance(layer, BatchNorm2d) else member)]
+
+
+def _turned_in(layer: Module, member: str, arrays: list[np.ndarray], library: str) -> np.ndarray:
+    if member != "weight":
+        return arrays[0]
+    if len(arrays) == 4:
+        axes, signs = _layout(layer, library)
+        return np.stack([s * _transposed(a, axes) for s, a in zip(signs, arrays, strict=True)])
+    axes = REAL_CONV if isinstance(layer, Conv2d) else REAL_LINEAR
+    return _transposed(arrays[0], np.argsort(axes))
+
+
+def _turned_out(layer: Module, member: str, array: np.ndarray, library: str) -> list[np.ndarray]:
+    if member != "weight":
+        return [array]
+    if isinstance(layer, QConv2d | QLinear):
+        axes, signs = _layout(layer, library)
+        back = np.argsort(axes)
+        return [s * _transposed(a, back) for s, a in zip(signs, array, strict=True)]
+    return [_transposed(array, REAL_CONV if isinstance(layer, Conv2d) else REAL_LINEAR)]
+
+
+def _layout(layer: Module, library: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if library not in LIBRARIES:
+        raise OptionError(unknown("library of quaternion layers", library, LIBRARIES))
+    conv, linear, signs = LIBRARIES[library]
+    return (conv if isinstance(layer, Conv2d) else linear), signs
+
+
+def _transposed(a: np.ndarray, axes: Any) -> np.ndarray:
+    if a.ndim != len(axes):
+        raise ShapeError(f"a weight of {len(axes)} axes was expected; got one of shape {a.shape}")
+    return a.transpose(axes)
+
+
+def _join(name: str, member: str) -> str:
+    return f"{name}.{member}" if name else member
