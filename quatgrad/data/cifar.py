@@ -17,7 +17,7 @@ import numpy as np
 
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.dataset import Dataset, Split
-from quatgrad.data.encode import make_colour_encode
+from quatgrad.data.encode import colour_encoding
 from quatgrad.data.fetch import data_root, fetch_folder, first_complete
 from quatgrad.data.pickles import read_pickle
 from quatgrad.errors import DataError
@@ -85,7 +85,7 @@ def load(
     encoder that does not take colour images.
     """
     layout = LAYOUTS[name]
-    encode = make_colour_encode(encoder, SHAPE, statistics or name)  # before any download
+    encode = colour_encoding(encoder, SHAPE, statistics or name)  # before any download
     folder = ensure(name, data_dir)
     class_names = _read_class_names(folder / layout.meta, layout)
     images, labels = zip(*(_read(folder / file, layout) for file in layout.train), strict=True)

@@ -8,7 +8,7 @@ Machine Learning Repository (1998).
 import numpy as np
 
 from quatgrad.data.dataset import Dataset, Split, stratified
-from quatgrad.data.encode import make_encode
+from quatgrad.data.encode import Encoding
 from quatgrad.random import generator
 
 TEST_IMAGES = 360  # 36 of each class; 1437 are left to train on
@@ -35,5 +35,5 @@ def load(encoder: str = "blocks") -> Dataset:
     test = Split(images[is_test], labels[is_test])
 
     mean, std = float(images[~is_test].mean()), float(images[~is_test].std())
-    encode = make_encode(encoder, (8, 8, 1), [mean], [std])
+    encode = Encoding(encoder, (8, 8, 1), (mean,), (std,))
     return Dataset("digits", train, test, tuple("0123456789"), encode)

@@ -8,8 +8,8 @@ A quaternion weight ties together the four numbers that it multiplies. So these 
 together: the colours of one pixel, or four pixels that touch.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -168,42 +168,47 @@ def normalise(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
     return x
 
 
-def normalise_and_encode(
-    images: np.ndarray, mean: Sequence[float], std: Sequence[float], encoder: Encode
-) -> np.ndarray:
-    """x = encoder((image - mean) / std): uint8 (N, H, W, C) -> float32 (N, H', W', C')."""
-    return encoder(normalise(images, mean, std))
+@dataclass(frozen=True)
+class Encoding:
+    """x = encoder((image - mean) / std): uint8 (N, H, W, C) -> float32 (N, H', W', C').
 
+    encoder      one of `ENCODERS`
+    image_shape  (H, W, C) of the raw images
+    mean, std    C numbers each, in the units of the images
 
-def make_encode(
-    name: str, image_shape: tuple[int, int, int], mean: Sequence[float], std: Sequence[float]
-) -> Callable[[np.ndarray], np.ndarray]:
-    """`normalise_and_encode` by the encoder `name`, for raw images of shape (H, W, C).
-
+    Plain data: it can be sent to another process, and written beside a network.
     Raises `OptionError` if there is no such encoder, or if it cannot take these images.
     """
-    if name not in ENCODERS:
-        raise OptionError(unknown("encoder", name, ENCODERS))
-    encoder = ENCODERS[name]
-    try:
-        encoder(np.zeros((1, *image_shape), dtype=np.float32))
-    except ShapeError as error:
-        raise OptionError(f"encoder {name!r} does not fit this dataset: {error}") from error
-    # A partial of module-level functions, not a closure: it can be pickled to another process.
-    return partial(normalise_and_encode, mean=tuple(mean), std=tuple(std), encoder=encoder)
+
+    encoder: str
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise OptionError(unknown("encoder", self.encoder, ENCODERS))
+        try:
+            ENCODERS[self.encoder](np.zeros((1, *self.image_shape), dtype=np.float32))
+        except ShapeError as error:
+            raise OptionError(
+                f"encoder {self.encoder!r} does not fit this dataset: {error}"
+            ) from error
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """What the network sees of raw images."""
+        return ENCODERS[self.encoder](normalise(images, self.mean, self.std))
 
 
-def make_colour_encode(
-    name: str, image_shape: tuple[int, int, int], statistics: str
-) -> Callable[[np.ndarray], np.ndarray]:
-    """`make_encode` for colours 0 to 255, normalised by the `STATISTICS` of that name.
+def colour_encoding(encoder: str, image_shape: tuple[int, int, int], statistics: str) -> Encoding:
+    """The `Encoding` of colours 0 to 255, normalised by the `STATISTICS` of that name.
 
-    Raises `OptionError` if there are no such statistics, or as `make_encode` does.
+    Raises `OptionError` if there are no such statistics, or as `Encoding` does.
     """
     if statistics not in STATISTICS:
         raise OptionError(unknown("statistics", statistics, STATISTICS))
-    mean, std = ([255 * value for value in values] for values in STATISTICS[statistics])
-    return make_encode(name, image_shape, mean, std)
+    mean, std = (tuple(255 * value for value in values) for values in STATISTICS[statistics])
+    return Encoding(encoder, image_shape, mean, std)
 
 
 def _check_images(x: np.ndarray, channels: int) -> None:

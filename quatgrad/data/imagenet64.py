@@ -18,7 +18,7 @@ from pathlib import Path
 from quatgrad.data import fetch
 from quatgrad.data.convert import ADVICE, CLASSES, SHAPE, SPLITS, convert, read_split
 from quatgrad.data.dataset import Dataset
-from quatgrad.data.encode import make_colour_encode
+from quatgrad.data.encode import colour_encoding
 
 FILES = tuple(file for files in SPLITS.values() for file in files)
 
@@ -36,7 +36,7 @@ def load(
     Raises `DataError` if the files are missing, damaged, of another size or cannot be converted;
     `OptionError` for unknown statistics or an encoder that does not take colour images.
     """
-    encode = make_colour_encode(encoder, SHAPE, statistics or "none")
+    encode = colour_encoding(encoder, SHAPE, statistics or "none")
     folder = ensure(data_dir)
     names = tuple(str(k + 1) for k in range(CLASSES))
     train, test = (read_split(folder, which) for which in SPLITS)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from quatgrad.data.dataset import Dataset, Split
-from quatgrad.data.encode import make_encode
+from quatgrad.data.encode import Encoding
 from quatgrad.data.fetch import data_root, fetch_files, first_complete
 from quatgrad.errors import DataError
 
@@ -55,7 +55,7 @@ def load(data_dir: str | os.PathLike[str] | None = None, encoder: str = "consecu
     Raises `DataError` if they are missing, damaged or of another dataset, `OptionError` for an
     encoder that does not take grey images.
     """
-    encode = make_encode(encoder, SHAPE, [255 * MEAN], [255 * STD])
+    encode = Encoding(encoder, SHAPE, (255 * MEAN,), (255 * STD,))
     folder = ensure(data_dir)
     train = _read_split(folder, TRAIN_IMAGES, TRAIN_LABELS)
     test = _read_split(folder, TEST_IMAGES, TEST_LABELS)

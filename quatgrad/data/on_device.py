@@ -7,7 +7,6 @@ from the CPU's by the rounding of sums only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +17,7 @@ from quatgrad.arrays import Array, array_module, asarray
 from quatgrad.backend import get_backend, notice
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.dataset import Augment, Encode, Split
-from quatgrad.data.encode import PIXELWISE, normalise_and_encode
+from quatgrad.data.encode import ENCODERS, PIXELWISE, Encoding
 from quatgrad.kernels.registry import kernel
 
 PIECE = 4096  # images that are copied at once
@@ -28,8 +27,8 @@ _copies: WeakKeyDictionary[Split, Array | None] = WeakKeyDictionary()
 
 def is_possible(split: Split, encode: Encode, augment: Augment | None = None) -> bool:
     """Is there a GPU with enough memory, and can the kernel do this augmentation and encoding?"""
-    known = isinstance(encode, partial) and encode.func is normalise_and_encode
-    if get_backend() != "cupy" or not known or augment not in (None, pad_crop_flip):
+    known = isinstance(encode, Encoding) and augment in (None, pad_crop_flip)
+    if get_backend() != "cupy" or not known:
         return False
     return _images(split) is not None
 
@@ -44,7 +43,7 @@ def batches(
     images, labels = _images(split), asarray(split.labels[order])
     moves = np.zeros((len(order), 3)) if moves is None else moves
     rows, shifts = asarray(order), asarray(moves.astype(np.int32))
-    *constants, finish = _split_encoding(split.images.shape[3], **encode.keywords)
+    *constants, finish = _split_encoding(split.images.shape[3], encode)
     for ends in pairwise((0, *cuts, len(order))):
         batch = slice(*ends)
         x = kernel("augment")(images, rows[batch], shifts[batch], *constants)  # (B, H, W, C')
@@ -52,14 +51,15 @@ def batches(
 
 
 def _split_encoding(
-    channels: int, mean: Sequence[float], std: Sequence[float], encoder: Encode
+    channels: int, encode: Encoding
 ) -> tuple[Array, Array, Array, Callable[[Array], Array]]:
     """Mean (C,), deviation (C,) and matrix (C, C') for the kernel, and the rest of the encoding."""
+    encoder = ENCODERS[encode.encoder]
     matrix = np.eye(channels, dtype=np.float32)
     is_linear = encoder in PIXELWISE
     if is_linear:  # each colour alone, as an image of one pixel, gives a row of the matrix
         matrix = encoder(matrix[:, None, None]).reshape(channels, -1)
-    m, d, w = (asarray(np.array(a, dtype=np.float32)) for a in (mean, std, matrix))
+    m, d, w = (asarray(np.array(a, dtype=np.float32)) for a in (encode.mean, encode.std, matrix))
     return m, d, w, (lambda x: x) if is_linear else encoder
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quatgrad import data
 from quatgrad.data.dataset import Dataset, Split, stratified
-from quatgrad.data.encode import make_encode
+from quatgrad.data.encode import Encoding
 from quatgrad.errors import DataError, OptionError
 from quatgrad.random import generator
 
@@ -20,7 +20,7 @@ def make(labels, num_classes=3):
         np.arange(len(labels), dtype=np.uint8)[:, None, None, None], (len(labels), 2, 2, 1)
     )
     split = Split(images.copy(), labels)
-    encode = make_encode("blocks", (2, 2, 1), [0.0], [1.0])
+    encode = Encoding("blocks", (2, 2, 1), (0.0,), (1.0,))
     return Dataset("toy", split, split.take(np.arange(3)), tuple("abc"[:num_classes]), encode)
 
 

@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import arrays
 
 from quatgrad.data.encode import (
     ENCODERS,
+    Encoding,
     blocks,
     consecutive,
-    make_encode,
     normalise,
     rgb,
     rgb_gray,
@@ -89,7 +89,7 @@ def test_four_pixels_in_a_row_are_a_quaternion(raw):
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_raw_bytes_to_float32(name):
     channels = 1 if name in ("blocks", "consecutive") else 3
-    encode = make_encode(name, (4, 4, channels), MEAN[:channels], STD[:channels])
+    encode = Encoding(name, (4, 4, channels), MEAN[:channels], STD[:channels])
     raw = np.random.default_rng(0).integers(0, 256, (5, 4, 4, channels), dtype=np.uint8)
     x = encode(raw)
     assert x.dtype == np.float32
@@ -124,6 +124,6 @@ def test_encoders_want_normalised_images():
 
 def test_unknown_and_unfit_names():
     with pytest.raises(OptionError, match="unknown encoder 'grey': choose one of rgb_gray,"):
-        make_encode("grey", (8, 8, 1), [0.0], [1.0])
+        Encoding("grey", (8, 8, 1), (0.0,), (1.0,))
     with pytest.raises(OptionError, match="does not fit this dataset"):
-        make_encode("blocks", (7, 7, 1), [0.0], [1.0])
+        Encoding("blocks", (7, 7, 1), (0.0,), (1.0,))

@@ -8,7 +8,7 @@ from quatgrad import use_backend
 from quatgrad.arrays import to_numpy
 from quatgrad.data import Dataset, Split, batches, on_device, test_batches
 from quatgrad.data.augment import pad_crop_flip
-from quatgrad.data.encode import make_encode
+from quatgrad.data.encode import Encoding
 
 
 def dataset(encoder, augment=pad_crop_flip, n=11, size=(8, 8)):
@@ -16,7 +16,7 @@ def dataset(encoder, augment=pad_crop_flip, n=11, size=(8, 8)):
     C = 1 if encoder in ("blocks", "consecutive") else 3
     images = rng.integers(0, 256, (n, *size, C)).astype(np.uint8)
     split = Split(images, rng.integers(0, 2, n))
-    encode = make_encode(encoder, (*size, C), (120.0, 110.5, 100.25)[:C], (60.0, 50.5, 40.25)[:C])
+    encode = Encoding(encoder, (*size, C), (120.0, 110.5, 100.25)[:C], (60.0, 50.5, 40.25)[:C])
     return Dataset("noise", split, split, ("a", "b"), encode, augment)
 
 
