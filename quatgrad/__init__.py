@@ -4,6 +4,7 @@ autograd   Tensor, Function, backward: read this first
 ops        differentiable operations       nn      layers, initialisation
 models     LeNet, Conv-2/4/6, ResNets      optim   SGD, Adam, schedules
 data       digits, CIFAR, batches          lth     prune, rewind, retrain
+load       a network from a file           interop weights of PyTorch
 """
 
 from importlib import import_module
@@ -35,8 +36,19 @@ __all__ = [
 ]
 
 
+#: Parts that are imported when they are first asked for, and names that come from one.
+_PARTS = ("costs", "data", "interop", "lth", "models", "network", "nn", "optim", "testing", "train")
+_FROM = {"Network": "network", "load": "network"}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PARTS, *_FROM})
+
+
 def __getattr__(name: str) -> Any:
-    """quatgrad.nn, quatgrad.lth, ...: imported when they are first asked for."""
-    if name in ("data", "lth", "models", "nn", "optim", "testing", "train"):
+    """quatgrad.nn, quatgrad.lth, ..., quatgrad.load."""
+    if name in _PARTS:
         return import_module(f"quatgrad.{name}")
+    if name in _FROM:
+        return getattr(import_module(f"quatgrad.{_FROM[name]}"), name)
     raise AttributeError(f"module 'quatgrad' has no attribute {name!r}")

@@ -29,7 +29,7 @@ FLOORS = {
         "models flat_parameters costs interop",
         "optim",
         "data step_graphs",
-        "train",
+        "train network",
         "lth",
         "paper",
     ),

@@ -1,6 +1,7 @@
 """Networks by name, real or quaternion: `create("resnet18", algebra="quaternion")`."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,7 @@ _OWN: dict[str, OwnNetwork] = {}
 
 
 def create(
-    name: str,
+    name: str | Function,
     algebra: str = "real",
     num_classes: int = 10,
     in_channels: int = 4,
@@ -71,24 +72,24 @@ def create(
     last layers are real also where 4 divides the classes: `real_head`. `learned_encoder` puts a
     layer in front that makes quaternions of pixels with any number of channels. Weights are drawn
     from `seed`.
-    `name` may also be one of `register`, or FILE.py:NAME: a function (algebra, num_classes,
-    input_shape, rng) -> Module, which knows no other options than these.
+    `name` may also be a function (algebra, num_classes, input_shape, rng) -> Module, the name that
+    `register` gave it, or FILE.py:NAME. It knows no other options than these four.
     `architecture` of the network says what was asked for, so that `quatgrad.load` can ask again.
     Errors: `OptionError` for an unknown name, algebra or init; `ShapeError` where channels are
     not a multiple of 4.
     """
-    check_name(name)
+    network = _find(name)
     if num_classes < 1:
         raise OptionError(f"num_classes is at least 1; got {num_classes}")
     if width is not None and width < 1:
         raise OptionError(f"width is the number of channels of the first stage; got {width}")
     layers = Layers(algebra, generator(seed, "init"), init, real_head)
     shape = (*image_size, 4 if learned_encoder else in_channels)
-    net, options = _network(name, layers, num_classes, shape, width)
+    net, options = network.build(layers, num_classes, shape, width)
     if learned_encoder:
         net = Sequential(LearnedEncoder(in_channels, rng=generator(seed, "encoder")), net)
     net.architecture = {
-        "model": name,
+        "model": network.name,
         "algebra": algebra,
         "num_classes": num_classes,
         "in_channels": in_channels,
@@ -98,25 +99,40 @@ def create(
     return net
 
 
-def _network(
-    name: str, layers: Layers, classes: int, shape: Shape, width: int | None
-) -> tuple[Module, dict[str, Any]]:
-    """The network, and the rest of its architecture: options, or the source of one's own."""
-    own = own_network_of(name)
-    if own is None:
-        default_width, build = MODELS[name]
+@dataclass(frozen=True)
+class _Named:
+    """A network of the package."""
+
+    name: str
+
+    def build(
+        self, layers: Layers, classes: int, shape: Shape, width: int | None
+    ) -> tuple[Module, dict[str, Any]]:
+        """The network, and the rest of its architecture."""
+        default_width, build = MODELS[self.name]
         width = default_width if width is None else width
         options = {"width": width, "init": layers.init_name, "real_head": layers.real_head}
         return build(layers, classes, shape, width), options
-    if width is not None or layers.init_name != "he" or layers.real_head:
-        raise OptionError(f"the network {name} is your own: width, init and head are its own")
-    return own.build(layers.algebra, classes, shape, layers.rng), {"source": own.source}
 
 
-def create_again(architecture: Mapping[str, Any], seed: int = 0) -> Module:
-    """The network that `create` made, by its `architecture`; first weights are drawn anew."""
-    options = {k: v for k, v in architecture.items() if k not in ("model", "source")}
-    return create(architecture["model"], **options, seed=seed)
+def _find(model: str | Function) -> _Named | OwnNetwork:
+    """What makes a network: by name, from a file, or a function itself."""
+    if not isinstance(model, str):
+        return own_network(getattr(model, "__name__", type(model).__name__), model)
+    if is_file_spec(model):
+        return network_in_file(model)
+    check_name(model)
+    return _OWN.get(model) or _Named(model)
+
+
+def create_again(architecture: Mapping[str, Any], function: str | Function | None = None) -> Module:
+    """The network that `create` made, by its `architecture`; its first weights are those of seed 0.
+
+    `function` makes it, if given, instead of what the architecture names.
+    """
+    derived = ("model", "source") if "source" in architecture else ("model",)
+    options = {k: v for k, v in architecture.items() if k not in derived}
+    return create(function or architecture["model"], **options)
 
 
 def register(name: str, function: Function) -> None:
@@ -129,17 +145,15 @@ def register(name: str, function: Function) -> None:
     _OWN[name] = own_network(name, function)
 
 
-def own_network_of(name: str) -> OwnNetwork | None:
-    """The network of `register` or of FILE.py:NAME; None for one of the package's."""
-    if is_file_spec(name):
-        return network_in_file(name)
-    return _OWN.get(name)
+def is_known(name: str) -> bool:
+    """Has the package a network of that name, or `register`?"""
+    return name in MODELS or name in _OWN
 
 
 def check_name(name: str) -> None:
-    """Raise `OptionError` unless there is a network of that name."""
-    if name not in MODELS and name not in _OWN and not is_file_spec(name):
+    """Raise `OptionError` unless a network can have that name."""
+    if not is_known(name) and not is_file_spec(name):
         raise OptionError(unknown("model", name, [*MODELS, *_OWN]))
 
 
-__all__ = ["MODELS", "check_name", "create", "create_again", "register"]
+__all__ = ["MODELS", "check_name", "create", "create_again", "is_known", "register"]

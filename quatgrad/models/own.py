@@ -19,6 +19,7 @@ from types import ModuleType
 import numpy as np
 
 from quatgrad.errors import OptionError, QuatgradError, unknown
+from quatgrad.models.algebra import Layers
 from quatgrad.nn import Module
 
 Shape = tuple[int, ...]
@@ -35,15 +36,17 @@ class OwnNetwork:
     source: str
 
     def build(
-        self, algebra: str, num_classes: int, input_shape: Shape, rng: np.random.Generator
-    ) -> Module:
-        """The function's network, or one clear error."""
-        net = self.function(algebra, num_classes, input_shape, rng)
+        self, layers: Layers, classes: int, shape: Shape, width: int | None
+    ) -> tuple[Module, dict[str, str]]:
+        """The network, and the rest of its architecture: the digest of its source."""
+        if width is not None or layers.init_name != "he" or layers.real_head:
+            raise OptionError(f"the network {self.name} is your own: width, init, head are its own")
+        net = self.function(layers.algebra, classes, shape, layers.rng)
         if not isinstance(net, Module):
             raise OptionError(
                 f"{self.name} made a {type(net).__name__}; it must return a quatgrad.nn.Module"
             )
-        return net
+        return net, {"source": self.source}
 
 
 def own_network(name: str, function: Function) -> OwnNetwork:

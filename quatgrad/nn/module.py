@@ -114,8 +114,12 @@ class Module:
 
         It is a .safetensors file, without code, and whole or not there at all: else `DataError`.
         """
-        about = {"architecture": self.architecture, "layers": repr(self)}
-        write_tensors(path, self.state_dict(), about)
+        write_tensors(path, self.state_dict(), self.about())
+
+    def about(self) -> dict[str, Any]:
+        """What a file says of this module: its architecture, and the type of each layer by name."""
+        layers = {name: type(module).__name__ for name, module in self.named_modules()}
+        return {"architecture": self.architecture, "layers": layers}
 
     def train(self, mode: bool = True) -> Module:
         """Training mode for this module and all below: batch statistics, dropout on."""

@@ -42,9 +42,10 @@ def test_a_function_in_a_file_is_a_network(file, algebra):
     net = models.create(f"{file}:small", algebra, num_classes=3, image_size=(2, 2), seed=5)
     assert net(Tensor(np.ones((6, 2, 2, 4), np.float32))).shape == (6, 3)
     assert type(net.modules[1]) is (nn.Linear if algebra == "real" else nn.QLinear)
-    again = models.create_again(net.architecture, seed=5)
+    again = models.create(f"{file}:small", algebra, num_classes=3, image_size=(2, 2), seed=5)
     for (n, a), (_, b) in zip(net.named_state(), again.named_state(), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=n)
+    assert models.create_again(net.architecture).about() == net.about()
     other = models.create(f"{file}:small", algebra, num_classes=3, image_size=(2, 2), seed=6)
     assert not np.array_equal(other.modules[1].weight.numpy(), net.modules[1].weight.numpy())
 
@@ -113,5 +114,5 @@ def test_no_file(tmp_path):
 
 @pytest.mark.parametrize("options", [{"width": 8}, {"init": "xavier"}, {"real_head": True}])
 def test_options_that_it_does_not_know(file, options):
-    with pytest.raises(OptionError, match="is your own: width, init and head are its own"):
+    with pytest.raises(OptionError, match="is your own: width, init, head are its own"):
         models.create(f"{file}:small", **options)

@@ -1,0 +1,182 @@
+"""A trained network and all that a prediction needs, in one file without code.
+
+Network.of(model, dataset).save("net.safetensors")
+
+net = quatgrad.load("net.safetensors")
+net.predict(images)     # uint8 (N, H, W, C) -> probabilities (N, K) of net.classes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from quatgrad import models
+from quatgrad.autograd import Tensor, no_grad
+from quatgrad.backend import notice
+from quatgrad.data.dataset import Dataset
+from quatgrad.data.encode import Encoding
+from quatgrad.errors import DataError, OptionError, QuatgradError, ShapeError
+from quatgrad.nn import Module
+from quatgrad.nn.module import evaluation_mode
+from quatgrad.tensor_file import read_tensors, write_tensors
+
+MASK = "mask/"  # before the name of a weight: its mask, eight entries in a byte
+AT_ONCE = 256  # images
+
+
+class About(msgspec.Struct):
+    """What a file says of its arrays; `Module.save` writes the first two."""
+
+    layers: dict[str, str]
+    architecture: dict[str, Any] | None = None
+    classes: list[str] = []
+    encoding: Encoding | None = None
+    said: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A model, the names of its classes, the way of an image to it, and the masks of its weights.
+
+    `network(x)` gives the logits of encoded images; `said` is anything else worth to be kept, of
+    JSON's types. Without `encoding`, images are what the model takes.
+    """
+
+    model: Module
+    classes: tuple[str, ...] = ()
+    encoding: Encoding | None = None
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        model: Module, dataset: Dataset | None = None, masks: Mapping[str, np.ndarray] | None = None
+    ) -> Network:
+        """The model with the classes and the encoding of the dataset that it was trained on."""
+        if dataset is None:
+            return Network(model, masks=masks or {})
+        if not isinstance(dataset.encode, Encoding):
+            raise OptionError(
+                f"the images of {dataset.name} are encoded by a function of yours, which no file "
+                "can hold: save without the dataset, and give encoded images to the network"
+            )
+        return Network(model, dataset.class_names, dataset.encode, masks or {})
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of encoded images x."""
+        return self.model(x)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """p = softmax(logits), float64 (N, K): how probable the model finds each class.
+
+        images: uint8 (N, H, W, C) as the encoding takes them; without one, float32 as the model
+        does. Raises `ShapeError` for images of another shape.
+        """
+        images = np.asarray(images)
+        if self.encoding and (images.shape[1:] != self.encoding.image_shape):
+            H, W, C = self.encoding.image_shape
+            raise ShapeError(
+                f"the network takes images (N, {H}, {W}, {C}); got an array of shape {images.shape}"
+            )
+        logits = []
+        with no_grad(), evaluation_mode(self.model):
+            for start in range(0, len(images), AT_ONCE):
+                part = images[start : start + AT_ONCE]
+                x = self.encoding(part) if self.encoding else part
+                logits.append(self.model(Tensor(x)).numpy().astype(np.float64))
+        z = np.concatenate(logits) if logits else np.zeros((0, len(self.classes)))  # (N, K)
+        e = np.exp(z - z.max(axis=1, keepdims=True, initial=-np.inf))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it to one .safetensors file, which `load` reads: whole, or `DataError`."""
+        state = self.model.state_dict()
+        for name, mask in self.masks.items():
+            fits = name in state and mask.shape == state[name].shape
+            if not fits or np.any(state[name][~mask]):
+                raise OptionError(
+                    f"the mask {name} does not fit the weight: it has another name or shape, or "
+                    "a weight that it prunes is not 0"
+                )
+        masks = {MASK + name: np.packbits(mask) for name, mask in self.masks.items()}
+        about = self.model.about() | {
+            "classes": list(self.classes),
+            "encoding": asdict(self.encoding) if self.encoding else None,
+            "said": dict(self.said),
+        }
+        write_tensors(path, state | masks, about)
+
+
+Build = Module | str | Callable[..., Module]
+
+
+def load(path: str | Path, build: Build | None = None) -> Network:
+    """The network in a file of `Network.save` or `Module.save`, in evaluation mode.
+
+    Networks of the package are made anew by name. For one of your own, `build` is the model, the
+    function that makes it, or FILE.py:NAME. The file has no code, and names none that is run.
+    Raises `DataError` for a file that is missing, damaged, of another program or of a later
+    version; `OptionError` where `build` is needed; `ShapeError` if it makes another network.
+    """
+    arrays, written = read_tensors(path)
+    try:
+        about = msgspec.convert(written, About)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{path} does not say what it holds ({error}): write it again") from error
+    model = _build(about, build, path)
+    here = model.about()["layers"]
+    if here != about.layers:
+        both = zip(about.layers.items(), here.items(), strict=False)
+        there, made = next(((a, b) for a, b in both if a != b), ("more layers", "fewer"))
+        raise ShapeError(
+            f"{path} holds another network than the one that was made for it: {there} there, "
+            f"{made} here; give the function that made it: load(path, build)"
+        )
+    model.load_state_dict({n: a for n, a in arrays.items() if not n.startswith(MASK)})
+    masks = {n.removeprefix(MASK): a for n, a in arrays.items() if n.startswith(MASK)}
+    weights = dict(model.named_parameters())
+    for name, bits in masks.items():
+        if name not in weights or bits.shape != (-(-weights[name].size // 8),):
+            raise DataError(f"{path}: the mask {name[:80]} fits no weight: write the file again")
+    unpacked = {name: _unpack(bits, weights[name].shape) for name, bits in masks.items()}
+    return Network(model.eval(), tuple(about.classes), about.encoding, unpacked, about.said)
+
+
+def _build(about: About, build: Build | None, path: str | Path) -> Module:
+    """The model with first weights."""
+    if isinstance(build, Module):
+        return build
+    architecture = about.architecture
+    if architecture is None:
+        if not callable(build):
+            raise OptionError(
+                f"{path} holds a network of your own: give the model or the function that makes "
+                "it, load(path, build)"
+            )
+        return build()
+    name = architecture.get("model")
+    if build is None and (not isinstance(name, str) or not models.is_known(name)):
+        raise OptionError(
+            f"{path} holds the network {str(name)[:80]!r} of your own: give the function that "
+            "makes it, load(path, build)"
+        )
+    try:
+        model = models.create_again(architecture, build)
+    except QuatgradError:
+        raise
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataError(f"{path} names no network that can be made ({error})") from error
+    source = (model.architecture or {}).get("source")
+    if source != architecture.get("source"):
+        notice(f"the function that makes the network of {path} has changed since it was saved")
+    return model
+
+
+def _unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.unpackbits(bits, count=int(np.prod(shape))).astype(bool).reshape(shape)
