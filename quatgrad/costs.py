@@ -1,4 +1,4 @@
-"""What a network costs: weights, multiply-adds, memory for training, bytes on disk."""
+"""What a network costs: weights, multiply-adds, memory, bytes; and a table of its layers."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -69,6 +69,53 @@ def costs(
         ),
         uses=uses,
     )
+
+
+def summary(
+    model: Module, input_shape: tuple[int, ...], masks: Mapping[str, np.ndarray] | None = None
+) -> str:
+    """A table of the layers that own parameters, for one image of `input_shape` (H, W, C).
+
+    Output shape, weights alive in `masks` (all without), other parameters, and multiply-adds.
+    Errors as of `costs`.
+    """
+    c, shapes = costs(model, input_shape, masks), _output_shapes(model, input_shape)
+    rows: list[tuple[str, ...]]
+    rows = [("layer", "kind", "output", "weights", "others", "multiply-adds")]
+    for path, layer in model.named_modules():
+        own = {f"{path}.{name}" if path else name: t for name, t in layer.members()
+               if isinstance(t, Parameter)}  # fmt: skip
+        alive = {
+            name: w.size if masks is None else int(np.count_nonzero(masks[name]))
+            for name, w in own.items()
+            if name in c.uses
+        }
+        if own:
+            others = sum(p.size for p in own.values()) - sum(own[name].size for name in alive)
+            products = sum(n * c.uses[name] for name, n in alive.items())
+            shape = shapes.get(id(next(iter(own.values()))), ())
+            rows.append((path, *_cells(layer, shape, sum(alive.values()), others, products)))
+    totals = c.weights, c.parameters - c.weights, c.multiply_adds
+    rows.append(("", *_cells(model, shapes[0], *totals)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = [width + 2 for width in widths[3:]]
+    return "\n".join(
+        "  ".join(map(str.ljust, row[:3], widths)) + "".join(map(str.rjust, row[3:], right))
+        for row in rows
+    )
+
+
+def _cells(module: Module, shape: tuple[int, ...], *numbers: int) -> tuple[str, ...]:
+    return type(module).__name__, " x ".join(map(str, shape)), *map("{:,}".format, numbers)
+
+
+def _output_shapes(model: Module, input_shape: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    """id of a parameter -> what the operation gives that reads it; 0 -> y. Shapes without N."""
+    y = _evaluate(model, input_shape)
+    shapes = {0: y.shape[1:]}
+    for node, shape in _graph(y):
+        shapes |= {id(parent): shape[1:] for parent in node.parents or ()}
+    return shapes
 
 
 def _stored(w: Tensor, alive: int) -> int:

@@ -5,7 +5,7 @@ import pytest
 from blank_nets import blank
 
 from quatgrad import Tensor, models, nn, no_grad
-from quatgrad.costs import costs
+from quatgrad.costs import costs, summary
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.lth import full_masks, prune_by_magnitude
 from quatgrad.lth.ticket.mask_constraint import set_mask
@@ -172,3 +172,34 @@ def test_what_cannot_be_counted_is_refused():
         costs(nn.RotationLinear(8, 8, rng=RNG), (8,))
     with no_grad(), pytest.raises(GraphError, match=r"outside no_grad\(\)"):
         costs(nn.Linear(3, 2, rng=RNG), (3,))
+
+
+# ------------------------------------------------------------------------------------ summary
+
+
+@ALGEBRAS
+@pytest.mark.parametrize("name", ["lenet-12", "conv-2", "resnet8", "resnet50"])
+def test_the_summary_adds_up_to_the_costs(name, algebra):
+    net = blank(name, algebra, 10, 4, image_size=(8, 8))
+    c = costs(net, (8, 8, 4))
+    head, *rows, total = (line.split() for line in summary(net, (8, 8, 4)).splitlines())
+    assert head[:3] == ["layer", "kind", "output"]
+    columns = [[int(row[-i].replace(",", "")) for row in [*rows, total]] for i in (1, 2, 3)]
+    assert all(sum(column[:-1]) == column[-1] for column in columns)
+    assert [column[-1] for column in columns] == [
+        c.multiply_adds, c.parameters - c.weights, c.weights
+    ]  # fmt: skip
+    assert len(rows) == len({n.rpartition(".")[0] for n, _ in net.named_parameters()})
+
+
+def test_the_summary_of_a_pruned_network_counts_what_is_alive():
+    net = models.create("resnet8", "quaternion", width=8)
+    masks = {n: np.zeros(w.shape, bool) for n, w in net.weight_parameters()}
+    masks["stem.weight"][0, 0, 0] = True
+    c = costs(net, (32, 32, 4), masks)
+    lines = summary(net, (32, 32, 4), masks).splitlines()
+    stem = lines[1].split()
+    assert stem[:7] == ["stem", "QConv2d", "32", "x", "32", "x", "8"]
+    assert stem[7:] == ["2", "0", f"{2 * 4 * 32 * 32:,}"]
+    assert lines[-1].split()[-1] == f"{c.multiply_adds:,}"
+    assert len({len(line) for line in lines}) == 1

@@ -32,6 +32,7 @@ FLOORS = {
         "train network",
         "lth",
         "paper",
+        "__main__",
     ),
     "kernels": ("registry", "reference", "gemm", "numba_cpu cupy_gpu"),
     "kernels/numba_cpu": ("machine", "jit", "simd", "conv quaternion", "layers"),
