@@ -40,6 +40,12 @@ class InvariantError(QuatgradError, AssertionError):
     """A lottery-ticket invariant was violated: the numbers of this run must not be used."""
 
 
+def brief(value: object, length: int = 60) -> str:
+    """What a message quotes of a file: the text of `value` on one line, cut after `length`."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= length else f"{text[:length]} ..."
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """A message: unknown model 'resnet19': did you mean 'resnet18'? choose one of resnet8, ..."""
     known = list(known)

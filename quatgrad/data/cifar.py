@@ -20,7 +20,7 @@ from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import colour_encoding
 from quatgrad.data.fetch import data_root, fetch_folder, first_complete
 from quatgrad.data.pickles import read_pickle
-from quatgrad.errors import DataError
+from quatgrad.errors import DataError, brief
 
 SHAPE = (32, 32, 3)
 
@@ -121,9 +121,9 @@ def ensure(
 
 def _advice(layout: Layout) -> str:
     return (
-        f"get {layout.url}, unpack it with tar -xzf into a folder DIR so that DIR/{layout.folder} "
-        "exists, and give --data-dir DIR or set QUATGRAD_DATA=DIR; with neither of the two, it is "
-        f"downloaded to ~/.cache/quatgrad (if a damaged {layout.folder} is there, delete it first)"
+        f"get {layout.url}, unpack it with tar -xzf to DIR/{layout.folder}, and give --data-dir "
+        "DIR or set QUATGRAD_DATA=DIR; with neither, it is downloaded to ~/.cache/quatgrad (if a "
+        "damaged one is there, delete it first)"
     )
 
 
@@ -139,14 +139,18 @@ def _read(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     data, labels = content["data"], content[layout.labels_key]
 
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != 3072:
-        came = f"an array {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        came = (
+            f"an array {brief(data.shape)}" if isinstance(data, np.ndarray) else type(data).__name__
+        )
         raise _damaged(path, layout, f"'data' is {came}, not bytes (N, 3072)")
     if not isinstance(labels, list) or len(labels) != len(data):
         count = f"{len(labels)} entries" if isinstance(labels, list) else "not a list"
         raise _damaged(path, layout, f"'{layout.labels_key}' has {count} for {len(data)} images")
     for label in labels:
         if type(label) is not int or not 0 <= label < layout.num_classes:
-            raise _damaged(path, layout, f"{label!r} is not a class 0 ... {layout.num_classes - 1}")
+            raise _damaged(
+                path, layout, f"{brief(repr(label))} is not a class 0 ... {layout.num_classes - 1}"
+            )
 
     images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # (N, 32, 32, 3)
     return np.ascontiguousarray(images), np.array(labels, dtype=np.int64)

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from quatgrad.data.dataset import Split
 from quatgrad.data.disk import ImagesOnDisk
 from quatgrad.data.pickles import InFile, read_pickle
-from quatgrad.errors import DataError, RunError
+from quatgrad.errors import DataError, RunError, brief
 from quatgrad.files import flush_to_disk, lock, whole_folder, write_whole
 
 SHAPE = (64, 64, 3)
@@ -38,9 +38,8 @@ PIECE = 1024  # images that are converted together
 CLASSES = 1000
 ADVICE = (
     "ImageNet needs a login, so nothing is downloaded: register at https://image-net.org, get "
-    "'Downsampled image data', Train (64x64) part 1 and 2 and Val (64x64), unpack them so that "
-    "train_data_batch_1 ... train_data_batch_10 and val_data are in DIR/imagenet64, and give "
-    "--data-dir DIR or set QUATGRAD_DATA=DIR"
+    "'Downsampled image data', Train (64x64) part 1 and 2 and Val (64x64), unpack "
+    "the 11 files to DIR/imagenet64, and give --data-dir DIR or set QUATGRAD_DATA=DIR"
 )
 
 Contents = dict[str, dict[str, dict[str, Any]]]
@@ -104,15 +103,15 @@ def _read_batch(path: Path) -> Batch:
     if not isinstance(data, InFile | np.ndarray):
         raise _wrong(path, f"'data' is {type(data).__name__}, not an array of bytes")
     if len(data.shape) != 2 or data.shape[1] != ROW:
-        side = {3 * n * n: n for n in (8, 16, 32)}.get(data.shape[-1])
+        side = {3 * n * n: n for n in (8, 16, 32)}.get(data.shape[-1]) if data.shape else None
         known = f": they are images of {side}x{side}" if side else ""
-        raise _wrong(path, f"'data' is bytes {data.shape}, not (N, {ROW}){known}")
+        raise _wrong(path, f"'data' is bytes {brief(data.shape)}, not (N, {ROW}){known}")
     if not isinstance(labels, list) or len(labels) != data.shape[0]:
         count = f"{len(labels)} entries" if isinstance(labels, list) else "no list"
         raise _wrong(path, f"'labels' has {count} for {data.shape[0]} images")
     for label in labels:
         if type(label) is not int or not 1 <= label <= CLASSES:
-            raise _wrong(path, f"'labels' has {label!r}, not a class 1 ... {CLASSES}")
+            raise _wrong(path, f"'labels' has {brief(repr(label))}, not a class 1 ... {CLASSES}")
     return Batch(path, data, np.array(labels, dtype=np.int64) - 1)
 
 

@@ -40,9 +40,9 @@ DOWNLOADS = {  # MD5 sums of the files as they are there, gzipped
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 ADVICE = (
-    f"get the four .gz files from {URL}/ into a folder DIR/mnist and give --data-dir DIR or set "
-    "QUATGRAD_DATA=DIR; with neither of the two, they are downloaded to ~/.cache/quatgrad/mnist "
-    "(if damaged ones are there, delete them first)"
+    f"get the four .gz files from {URL}/ into DIR/mnist and give --data-dir DIR or set "
+    "QUATGRAD_DATA=DIR; with neither, they are downloaded to ~/.cache/quatgrad/mnist (if damaged "
+    "ones are there, delete them first)"
 )
 
 
