@@ -1,14 +1,17 @@
 """Arrays of either library: NumPy on the host, CuPy on a GPU."""
 
+import operator
 import sys
 from importlib import import_module
+from numbers import Real
+from reprlib import repr as shown
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from quatgrad.backend import get_backend
-from quatgrad.errors import DTypeError
+from quatgrad.errors import DTypeError, OptionError
 
 Array: TypeAlias = npt.NDArray[Any]  # or cupy.ndarray, which has the same methods
 
@@ -34,13 +37,14 @@ def asarray(a: Array) -> Array:
     return sys.modules["cupy"].asarray(a) if get_backend() == "cupy" else to_numpy(a)
 
 
-def new_array(data: Any) -> Array:
-    """A fresh array on the backend in force; `data` is lists of numbers (then float32) or floats.
+def new_array(data: Any, dtype: Any = None) -> Array:
+    """A fresh array on the backend in force, of an array of float32 or float64, or of numbers.
 
-    Raises `DTypeError` for an array that is neither float32 nor float64, and for other things.
+    Numbers, NumPy's too, and lists of them become `dtype`, or else float32. Raises `DTypeError`
+    for an array of another dtype, and for what is no number, as None and texts.
     """
-    if hasattr(data, "dtype"):
-        if array_module(data) is np and not isinstance(data, np.ndarray | np.generic):
+    if hasattr(data, "dtype") and not isinstance(data, np.generic):
+        if array_module(data) is np and not isinstance(data, np.ndarray):
             raise DTypeError(f"got a {type(data).__name__}: give the array that it holds")
         check_dtype(data.dtype, "the array")
         a = asarray(data)
@@ -51,13 +55,38 @@ def new_array(data: Any) -> Array:
     except ValueError as error:
         raise DTypeError(f"a list that is no array: {error}") from error
     if a.dtype.kind not in "fiub":
-        raise DTypeError(f"an array holds numbers; got {type(data).__name__} of {a.dtype}")
-    return asarray(a.astype(np.float32))
+        raise DTypeError(f"an array holds numbers; got {shown(data)}")
+    own = a.dtype if isinstance(data, np.float64) else np.float32
+    return asarray(a.astype(dtype or own))
+
+
+def number(x: Any, what: str) -> float:
+    """The option x, a real number of Python or NumPy, as a Python float; else `OptionError`.
+
+    So it takes the dtype of the arrays that it meets: a np.float64 would widen float32.
+    """
+    is_array = isinstance(x, np.ndarray) or array_module(x) is not np
+    if isinstance(x, Real) or (is_array and x.ndim == 0 and x.dtype.kind in "fiu"):
+        return float(x)
+    raise OptionError(f"{what} is a number; got {shown(x)}")
+
+
+def integer(x: Any, what: str) -> int:
+    """The option x, a whole number of Python or NumPy, as a Python int; else `OptionError`."""
+    try:
+        return operator.index(x)
+    except TypeError:
+        raise OptionError(f"{what} is a whole number; got {shown(x)}") from None
 
 
 def to_numpy(a: Any) -> np.ndarray:
     """The array `a` as a NumPy array on the host; copied only if it must move."""
     return a.get() if array_module(a) is not np else np.asarray(a)
+
+
+def writeable(a: Array) -> Array:
+    """a, or a copy where it is read-only: as of a file whose memory several processes share."""
+    return np.array(a) if isinstance(a, np.ndarray) and not a.flags.writeable else a
 
 
 def dtype_of(a: Array) -> Any:

@@ -17,31 +17,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quatgrad.arrays import Array, array_module, asarray, dtype_of, new_array, to_numpy
+from quatgrad.arrays import Array, array_module, dtype_of, new_array, to_numpy, writeable
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
-
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
+from quatgrad.recording import no_grad as no_grad
+from quatgrad.recording import recording
 
 #: The sum of two gradients, and the float32 numbers of an array that may hold bfloat16 ones. Both
 #: are plain here, without bfloat16; quatgrad.ops attaches kernels, as it attaches the operators.
 add: Callable[[Array, Array], Array] = operator.add
 upcast: Callable[[Array], Array] = lambda a: a  # noqa: E731
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside this block (or decorated function) operations leave no graph behind."""
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
 
 
 # -------------------------------------------------------------------------------- tensors
@@ -86,13 +74,15 @@ class Tensor:
         """The one door for writes: `write(array)` may overwrite the value in place.
 
         A result of an operation cannot be written, since backward may need it. Writing to a leaf
-        that a graph has used makes the backward of that graph raise.
+        that a graph has used makes the backward of that graph raise. Of memory that is read-only,
+        as of a file that several processes share, the tensor makes a copy of its own first.
         """
         if self._node is not None:
             raise GraphError(
                 f"cannot overwrite the result of {self._node}: backward may need it; "
                 "make a new tensor, or write to a detached copy: t.detach()"
             )
+        self._array = writeable(self._array)
         write(self._array)
         self._version += 1
 
@@ -154,6 +144,11 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise GraphError(
+                "NumPy would lose the gradient of this tensor: use quatgrad.ops, as ops.stack of a "
+                "list of tensors, or give NumPy the value alone: t.detach().numpy()"
+            )
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __bool__(self) -> bool:
@@ -161,6 +156,14 @@ class Tensor:
 
     def __float__(self) -> float:
         return float(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __getstate__(self) -> Any:
+        if self._node is not None:
+            raise GraphError(f"the result of {self._node} has a graph: copy, or pickle, t.detach()")
+        return super().__getstate__()
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -262,7 +265,7 @@ class Parameter(Tensor):
 def _fitting(value: Any, like: Tensor, what: str) -> Array:
     """`value` as an array of like's shape and dtype on like's backend, or one clear error."""
     value = value.data if isinstance(value, Tensor) else value
-    array = asarray(value if hasattr(value, "dtype") else np.asarray(value, dtype=like.dtype))
+    array = new_array(value, like.dtype)
     if array.shape != like.shape or array.dtype != like.dtype:
         raise (DTypeError if array.shape == like.shape else ShapeError)(
             f"{what} must be {like.dtype} of shape {like.shape}; "
@@ -293,12 +296,14 @@ class Function:
     `owns_grads`: backward makes new arrays that nobody else holds, so they may be added to, and a
     leaf may keep them; others are copied. `accepts_bfloat16`: inputs, output and gradients may be
     bfloat16 numbers as a fast rung stores them; other operations get float32 numbers.
+    `numpy_checks_shapes`: forward leaves that to NumPy, whose ValueErrors become ShapeErrors.
     """
 
     forward: Callable[..., Array]
     backward: Callable[[Array], Any]
     owns_grads = False
     accepts_bfloat16 = False
+    numpy_checks_shapes = False
     saved: tuple[Any, ...] = ()
     needs_input_grad: tuple[bool, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -313,14 +318,13 @@ class Function:
             raise GraphError(f"{self} was called before: make a new one for each call")
         tensors = _as_tensors(self, inputs)
         arrays = [t._array if self.accepts_bfloat16 else upcast(t._array) for t in tensors]
-        recording = _recording.get()
-        self.needs_input_grad = tuple(recording and t.requires_grad for t in tensors)
+        self.needs_input_grad = tuple(recording.get() and t.requires_grad for t in tensors)
         self.shapes = tuple(a.shape for a in arrays)
         try:
             y = self.forward(*arrays)
-        except QuatgradError:
-            raise
         except ValueError as error:
+            if not self.numpy_checks_shapes or isinstance(error, QuatgradError):
+                raise
             shapes = " and ".join(map(str, self.shapes))
             raise ShapeError(f"{self}: cannot work on shapes {shapes}: {error}") from error
         self.dtype = tensors[0].dtype
@@ -398,8 +402,7 @@ def _as_tensors(op: Function, inputs: tuple[Any, ...]) -> list[Tensor]:
     out = []
     for x in inputs:
         if not isinstance(x, Tensor):
-            plain = isinstance(x, np.generic) or not hasattr(x, "dtype")
-            x = Tensor(np.asarray(x, dtype or np.float32) if plain else x)
+            x = Tensor(new_array(x, dtype or np.float32))
         dtype = dtype or x.dtype
         if x.dtype != dtype:
             raise DTypeError(
@@ -422,8 +425,7 @@ def run_backward(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
         if isinstance(vertex, Tensor):
             leaves.append((vertex, g, id(vertex) in owned))
             continue
-        parents = vertex.parents or ()
-        for parent, share in zip(parents, vertex.gradients(g), strict=True):
+        for parent, share in zip(vertex.parents or (), vertex.gradients(g), strict=True):
             if parent is None or share is None:
                 continue
             key = id(parent)

@@ -14,14 +14,15 @@ entries is 0 too.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
 
-from quatgrad.arrays import Array, array_module, asarray, to_numpy
+from quatgrad.arrays import Array, array_module, asarray, integer, number, to_numpy, writeable
 from quatgrad.autograd import Parameter
 from quatgrad.backend import get_backend
-from quatgrad.errors import OptionError
+from quatgrad.errors import DTypeError, OptionError, ShapeError
 from quatgrad.flat_parameters import FlatParameters, is_possible
 from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.kernels.registry import kernel
@@ -47,9 +48,27 @@ class Optimizer:
 
     def step(self, lr: float | Array) -> None:
         """One update of every parameter that has a gradient."""
+        lr = self.check_step(lr)
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is not None:
+                if not state:
+                    state.update(self.initial_state(p.data))
                 p.update(partial(self.rule, g=p.grad, state=state, lr=lr))
+
+    def check_step(self, lr: float | Array) -> float | Array:
+        """The learning rate as a number; raises unless every gradient and state fits.
+
+        Compiled steps look at no shape: they would read and write beyond a shorter array.
+        """
+        for i, (p, state) in enumerate(zip(self.parameters, self.state, strict=True)):
+            if p.grad is not None:
+                _check_like(p, f"{type(self).__name__}: parameter {i}", {"grad": p.grad, **state})
+        return number(lr, "the learning rate") if array_module(lr) is np else lr
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        vars(self).update(attributes)
+        for memory in self.state:
+            memory.update({name: writeable(a) for name, a in memory.items()})
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the state on the host: `3/velocity` is the velocity of parameter 3."""
@@ -60,14 +79,36 @@ class Optimizer:
         }
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore what `state_dict` gave; the constraints of the parameters apply to it."""
-        self.state = [{} for _ in self.parameters]
+        """Restore what `state_dict` gave; the constraints of the parameters apply to it.
+
+        Numbers of parameters, names, shapes and dtypes must agree, or nothing is restored.
+        """
+        what = f"the state does not fit this {type(self).__name__}"
+        given: dict[str, dict[str, Any]] = {str(i): {} for i in range(len(self.parameters))}
         for key, a in state.items():
             i, _, name = key.partition("/")
-            p = self.parameters[int(i)]
-            self.state[int(i)][name] = int(a) if a.dtype.kind == "i" else asarray(a.copy())
-            if p.constraint and (a.shape, a.dtype) == (p.shape, p.dtype):
-                p.constraint(self.state[int(i)][name])
+            if i not in given:
+                raise ShapeError(f"{what}: {key!r} is of none of its {len(given)} parameters")
+            given[i][name] = a
+        for (i, memory), p in zip(given.items(), self.parameters, strict=True):
+            start = self.initial_state(p.data) if memory else {}
+            if memory.keys() != start.keys():
+                raise ShapeError(
+                    f"{what}: of parameter {i} it has {shown(list(memory))}, and this one "
+                    f"remembers {list(start)}"
+                )
+            for name, a in memory.items():
+                is_count = isinstance(start[name], int)
+                memory[name] = integer(a, name) if is_count else asarray(np.array(to_numpy(a)))
+            _check_like(p, f"{what}: parameter {i}", memory)
+            for a in memory.values():
+                if p.constraint and not isinstance(a, int):
+                    p.constraint(a)
+        self.state = list(given.values())
+
+    def initial_state(self, w: Array) -> dict[str, Any]:
+        """What is remembered of a parameter before its first step: arrays like w, and counts."""
+        return {}
 
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
         """Change w in place; `state` holds what this parameter needs at the next step."""
@@ -88,6 +129,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ):
         super().__init__(parameters)
+        momentum, weight_decay = number(momentum, "momentum"), number(weight_decay, "weight_decay")
         if not 0 <= momentum < 1:
             raise OptionError(f"SGD: momentum is in [0, 1); got {momentum}")
         if nesterov and momentum == 0:
@@ -100,14 +142,17 @@ class SGD(Optimizer):
         if get_backend() != "cupy" or not is_possible(self.parameters):
             super().step(lr)
             return
+        lr = self.check_step(lr)
         if self.flat is None or not self.flat.is_valid(self.parameters, self.state):
             self.flat = FlatParameters(self.parameters, self.state)
         self.flat.step(self.parameters, lr, self.momentum, self.nesterov, self.weight_decay)
 
+    def initial_state(self, w: Array) -> dict[str, Any]:
+        """v = 0."""
+        return {"velocity": array_module(w).zeros(w.shape, w.dtype)}
+
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
         """The formulas of the class, in one pass over memory."""
-        if not state:
-            state["velocity"] = array_module(w).zeros_like(w)
         # d = g + decay w;  v = momentum v + d;  w -= lr (d + momentum v if nesterov else v)
         kernel("sgd")(w, g, state["velocity"], lr, self.momentum, self.nesterov, self.weight_decay)
 
@@ -129,20 +174,34 @@ class Adam(Optimizer):
         decoupled: bool = False,
     ):
         super().__init__(parameters)
-        if not all(0 <= b < 1 for b in betas):
+        b1, b2 = (number(b, "a beta") for b in betas)
+        if not (0 <= b1 < 1 and 0 <= b2 < 1):
             raise OptionError(f"Adam: both betas are in [0, 1); got {betas}")
-        self.betas, self.eps = betas, eps
-        self.weight_decay, self.decoupled = weight_decay, decoupled
+        self.betas, self.eps = (b1, b2), number(eps, "eps")
+        self.weight_decay, self.decoupled = number(weight_decay, "weight_decay"), decoupled
+
+    def initial_state(self, w: Array) -> dict[str, Any]:
+        """m = v = 0, at step 0."""
+        zeros = partial(array_module(w).zeros, w.shape, w.dtype)
+        return {"m": zeros(), "v": zeros(), "t": 0}
 
     def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
         """The formulas of the class, in one pass over memory."""
-        if not state:
-            xp = array_module(w)
-            state.update(m=xp.zeros_like(w), v=xp.zeros_like(w), t=0)
         state["t"] += 1
         # m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr m^ / (sqrt(v^) + eps)
         rule = AdamRule(self.betas, self.eps, self.weight_decay, self.decoupled)
         kernel("adam")(w, g, state["m"], state["v"], state["t"], lr, rule)
+
+
+def _check_like(p: Parameter, what: str, arrays: Mapping[str, Any]) -> None:
+    """Raise unless all have the parameter's shape and dtype; counts have none."""
+    like = p.shape, p.dtype
+    for name, a in arrays.items():
+        found = getattr(a, "shape", None), getattr(a, "dtype", None)
+        if found != like and not isinstance(a, int):
+            raise (DTypeError if found[0] == like[0] else ShapeError)(
+                f"{what} is {like[1]} of shape {like[0]}, its {name} {found[1]} of shape {found[0]}"
+            )
 
 
 def AdamW(  # noqa: N802

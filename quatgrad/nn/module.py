@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, ValuesView
 from contextlib import contextmanager
 from pathlib import Path
+from reprlib import recursive_repr
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
@@ -24,20 +26,30 @@ class Module:
     """A function with state. Subclasses set attributes in `__init__` and define `forward`.
 
     Every `Parameter`, `Buffer` or `Module` held by an attribute belongs to the module, also
-    inside lists, tuples and dicts. Names are paths, "stages.0.conv1.weight", in the order in
-    which the attributes were set.
+    inside lists, tuples and dicts; in any other container it is an error. Names are paths,
+    "stages.0.conv1.weight", in the order in which the attributes were set.
     """
 
     training: bool = True
     architecture: Mapping[str, Any] | None = None  # what `models.create` was asked for
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Any) -> Any:
         """Compute the output; call the module itself, not this."""
         raise TypeError(f"{type(self).__name__} does not define forward(self, x)")
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """`forward(x)`."""
-        return self.forward(x)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """`forward(x)`, or whatever else forward takes."""
+        return self.forward(*inputs, **options)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = vars(self).get(name)
+        if isinstance(old, Parameter | Buffer) and not isinstance(value, Parameter | Buffer | None):
+            kind = type(old).__name__
+            raise OptionError(
+                f"{type(self).__name__}.{name} is a {kind}, and a {type(value).__name__} in its "
+                f"place would not belong to the module: assign to {name}.data, or give a {kind}"
+            )
+        super().__setattr__(name, value)
 
     # ------------------------------------------------------------------ what it is made of
 
@@ -46,21 +58,28 @@ class Module:
         for name, value in vars(self).items():
             yield from _members(name, value)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module ("") and all below, parents first."""
+    def named_modules(
+        self, prefix: str = "", above: tuple[Module, ...] = ()
+    ) -> Iterator[tuple[str, Module]]:
+        """This module ("") and all below, parents first; those `above` cannot be below too."""
+        if any(self is module for module in above):
+            raise OptionError(f"modules in a circle: {prefix} is one of those that hold it")
         yield prefix, self
         for name, member in self.members():
             if isinstance(member, Module):
-                yield from member.named_modules(_join(prefix, name))
+                yield from member.named_modules(_join(prefix, name), (*above, self))
 
     def named_state(self) -> Iterator[tuple[str, Tensor]]:
         """All parameters and buffers by name; one that is shared appears once."""
-        seen: set[int] = set()
+        seen: set[int | str] = set()
         for path, module in self.named_modules():
             for name, member in module.members():
                 if isinstance(member, Tensor) and id(member) not in seen:
-                    seen.add(id(member))
-                    yield _join(path, name), member
+                    full = _join(path, name)
+                    if full in seen:
+                        raise OptionError(f"two members are called {full}: rename one of them")
+                    seen |= {id(member), full}
+                    yield full, member
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters by name."""
@@ -137,6 +156,7 @@ class Module:
         """What stands between the parentheses of a layer's repr."""
         return ""
 
+    @recursive_repr()
     def __repr__(self) -> str:
         modules = [(name, m) for name, m in self.members() if isinstance(m, Module)]
         if not modules:
@@ -154,8 +174,24 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _members(f"{name}.{key}", item)
-    elif isinstance(value, set) and any(isinstance(item, Tensor | Module) for item in value):
-        raise OptionError(f"{name} is a set, which has no order: hold layers in a list or a dict")
+    elif _hides_members(value):
+        kind = type(value).__name__
+        raise OptionError(f"{name} is a {kind}: hold layers in a list, a tuple or a dict")
+
+
+def _hides_members(value: Any) -> bool:
+    """Is it a container of members that is not looked into, or one that can be read only once?"""
+    if isinstance(value, str | bytes | bytearray | memoryview | range):
+        return False
+    items: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        items = value.values()
+    elif isinstance(value, Set | Sequence | ValuesView):
+        items = value
+    elif isinstance(value, np.ndarray) and value.dtype == object:
+        items = value.flat
+    once = isinstance(value, GeneratorType | map | filter | zip)
+    return once or any(True for item in items for _ in _members("", item))
 
 
 def _join(path: str, name: str) -> str:

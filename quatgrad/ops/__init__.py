@@ -27,6 +27,7 @@ from typing import Any
 from quatgrad import autograd
 from quatgrad.arrays import BFLOAT16_BITS, Array
 from quatgrad.autograd import Tensor
+from quatgrad.errors import GraphError
 from quatgrad.kernels import registry
 from quatgrad.ops import activation, arithmetic, reduce, shape
 from quatgrad.ops import algebra as algebra
@@ -71,6 +72,7 @@ OTHERS = {
     "__getitem__": shape.getitem,
     "T": property(shape.transpose),
     "abs": arithmetic.absolute,
+    "__abs__": arithmetic.absolute,
 }
 #: Operations that are methods of the same name: x.exp().
 METHODS = {
@@ -79,6 +81,20 @@ METHODS = {
     reduce: "sum mean var max",
     activation: "relu",
 }
+
+
+def _in_place(name: str, f: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    """`a += b` of a result is a = a + b. A leaf that learns, or is state, would stay as it was."""
+
+    def update(a: Tensor, b: Any) -> Tensor:
+        if type(a) is not Tensor or (a.requires_grad and a._node is None):
+            raise GraphError(
+                f"__i{name}__: an operator cannot write to a {type(a).__name__} that is a leaf: "
+                "assign to its value, p.data = p.data - lr * p.grad, or use an optimizer"
+            )
+        return f(a, b)
+
+    return update
 
 
 def _comparison(name: str) -> Callable[[Tensor, Any], Any]:
@@ -102,6 +118,7 @@ def _upcast(a: Array) -> Array:
 
 for _name, _f in BINARY.items():
     setattr(Tensor, f"__{_name}__", _f)
+    setattr(Tensor, f"__i{_name}__", _in_place(_name, _f))
     setattr(Tensor, f"__r{_name}__", lambda a, b, f=_f: f(b, a))
 for _name, _member in OTHERS.items():
     setattr(Tensor, _name, _member)

@@ -79,6 +79,8 @@ class Tanh(FromOutput):
 class Softmax(FromOutput):
     """y_i = e^x_i / sum_k e^x_k along an axis; dx = y (g - sum g y)."""
 
+    numpy_checks_shapes = True
+
     def __init__(self, axis: int):
         self.axis = axis
 

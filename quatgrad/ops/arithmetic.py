@@ -23,6 +23,8 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
 class Binary(Function):
     """y = f(a, b), broadcast; subclasses give `forward`, dL/da as `da` and dL/db as `db`."""
 
+    numpy_checks_shapes = True
+
     da: Callable[[Array, Array, Array], Array]
     db: Callable[[Array, Array, Array], Array]
 
@@ -52,6 +54,8 @@ class FromOutput(Function):
 class Add(Function):
     """y = a + b."""
 
+    numpy_checks_shapes = True
+
     def forward(self, a, b):
         return kernel("add")(a, b)
 
@@ -61,6 +65,8 @@ class Add(Function):
 
 class Sub(Function):
     """y = a - b."""
+
+    numpy_checks_shapes = True
 
     def forward(self, a, b):
         return a - b
@@ -185,6 +191,8 @@ class Clip(Function):
 
 class Where(Function):
     """y = a where the condition holds, else b."""
+
+    numpy_checks_shapes = True
 
     def __init__(self, condition: Array):
         self.condition = condition

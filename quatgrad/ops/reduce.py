@@ -11,6 +11,8 @@ Axis = int | tuple[int, ...] | None
 class Reduction(Function):
     """What the reductions share: the axes, and how g finds its way back over them."""
 
+    numpy_checks_shapes = True
+
     def __init__(self, axis: Axis, keepdims: bool):
         self.axis, self.keepdims = axis, keepdims
 

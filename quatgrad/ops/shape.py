@@ -18,6 +18,8 @@ PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge",
 class Reshape(Function):
     """The same entries, in row-major order, under another shape."""
 
+    numpy_checks_shapes = True
+
     def __init__(self, shape: tuple[int, ...]):
         self.shape = shape
 
@@ -30,6 +32,8 @@ class Reshape(Function):
 
 class Transpose(Function):
     """y[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...]."""
+
+    numpy_checks_shapes = True
 
     def __init__(self, axes: tuple[int, ...]):
         self.axes = axes
@@ -45,6 +49,8 @@ class Transpose(Function):
 class BroadcastTo(Function):
     """y[..., i] = x[i] for every value of the new axes."""
 
+    numpy_checks_shapes = True
+
     def __init__(self, shape: tuple[int, ...]):
         self.shape = shape
 
@@ -57,6 +63,8 @@ class BroadcastTo(Function):
 
 class Pad(Function):
     """x inside, a constant around it; widths ((before, after), ...) for each axis."""
+
+    numpy_checks_shapes = True
 
     def __init__(self, widths: Sequence[tuple[int, int]], value: float):
         self.widths, self.value = widths, value
@@ -76,6 +84,8 @@ class PadMode(Function):
     `index` is what `numpy.pad` makes of the numbers 0, 1, ... of an axis, so widths may be larger
     than the axis. The adjoint adds the slices of the border one by one: they are few.
     """
+
+    numpy_checks_shapes = True
 
     def __init__(self, widths: Sequence[tuple[int, int]], mode: str):
         self.widths, self.mode = widths, mode
@@ -128,6 +138,8 @@ class GetItem(Function):
 
 class Concatenate(Function):
     """Tensors one after the other along an axis."""
+
+    numpy_checks_shapes = True
 
     def __init__(self, axis: int):
         self.axis = axis
