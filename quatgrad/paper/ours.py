@@ -78,7 +78,7 @@ def counted(model: str) -> str:
 def _point(model: str, levels: tuple[Record, ...], dense: Record) -> Point:
     """The mean of one level over its trials: accuracy and counts."""
     accuracies = [100 * r.accuracy for r in levels]
-    mean, half = statistics.fmean(accuracies), half_width(accuracies)
+    mean, half = statistics.fmean(accuracies), half_width(accuracies, levels)
     counts = [r.costs for r in levels if r.costs]
     if len(counts) < len(levels) or not dense.costs:
         raise RunError(f"the parameters of this {model} were not counted: it has other layers")

@@ -62,7 +62,7 @@ def analyse(
     counted as well. `tolerance` is how far below the dense accuracy a level may be and match it.
     `lines` between trained networks, by what they are called, go into numbers and pictures.
 
-        levels    of each network of trial 0: `describe`
+        levels    of each network, of its first trial: `describe`
         warnings  of layers that collapsed: `collapses`
         overlaps  of trials, and of real and quaternion tickets, at each level: `overlaps`
         curves    of each network: area, and the sparsest level that matches
@@ -70,11 +70,13 @@ def analyse(
     """
     run = run if isinstance(run, Run) else Run(Path(run))
     trials = read(run)
+    names = dict.fromkeys(name for runs in trials for name in runs)
+    first = {name: next(runs[name] for runs in trials if name in runs) for name in names}
     described = {
         name: [
             describe(record.level, masks, (networks or {}).get(name)) for record, masks in levels
         ]
-        for name, levels in trials[0].items()
+        for name, levels in first.items()
     }
     found = {
         "levels": described,
@@ -218,6 +220,8 @@ def pictures(found: Mapping[str, Any], trials: Sequence[Mapping[str, Levels]]) -
         shown["effective"] = plots.effective(found["levels"])
     if any(row["corrected"] is not None for rows in found["overlaps"].values() for row in rows):
         shown["overlaps"] = plots.overlaps(found["overlaps"], found["levels"])
-    accuracies = {n: [[r for r, _ in runs[n]] for runs in trials if n in runs] for n in trials[0]}
+    accuracies = {
+        n: [[r for r, _ in runs[n]] for runs in trials if n in runs] for n in found["levels"]
+    }
     shown["matching"] = plots.matching(found["curves"], accuracies)
     return shown

@@ -63,7 +63,7 @@ def cmd_plan(arguments: list[str]) -> int:
 def cmd_list(arguments: list[str]) -> int:
     """list: every run in --out."""
     given, as_json = _given(_small("list", ""), arguments)
-    found = [runs.summary(run) for run in runs.runs_in(Path(given["out"]))]
+    found = [runs.listed(run) for run in runs.runs_in(Path(given["out"]))]
     return _tell(found, runs.list_text(found), as_json)
 
 

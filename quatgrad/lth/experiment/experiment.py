@@ -42,7 +42,22 @@ def prepare(options: Options) -> dict[str, data.Dataset]:
     datasets = {name: load(options, name) for name in options.model.networks}
     for name in options.model.networks:  # a network that cannot be made is better known now, too
         plan.check(create(options, name, datasets[name], options.run.seed), recipe)
+    check_trials_differ(options, any(d.augment is not None for d in datasets.values()))
     return datasets
+
+
+def check_trials_differ(options: Options, augmented: bool) -> None:
+    """Raise `OptionError` where every draw of the trials is fixed: they would be one network."""
+    draws = {"init", "order"} | ({"augment"} if augmented else set())
+    shuffles = {"shuffled", "shuffled-whole"} & {*options.run.control}
+    if shuffles or options.protocol.rule.score in ("random", "sensitivity"):
+        draws.add("prune")
+    if options.run.trials > 1 and draws <= options.run.own_seeds.keys():
+        fixed = ", ".join(f"`seed_{purpose}`" for purpose in sorted(draws))
+        raise OptionError(
+            f"{options.run.trials} `trials` with {fixed} would be one network "
+            f"{options.run.trials} times: leave out one of these seeds, or give `trials` 1"
+        )
 
 
 def silent(text: str) -> None:

@@ -9,13 +9,17 @@ from typing import Any
 from quatgrad.errors import RunError
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
+from quatgrad.lth.store import files
 
 
 def find(run: str, out: str) -> Run:
-    """A run, by the path of its directory or its name in `out`. `RunError` if it is none."""
+    """A run, by the path of its directory or its name in `out`. `RunError` if it is none.
+
+    Its path is that of the directory itself: not ".", and no link to it.
+    """
     for path in (Path(run), Path(out) / run):
-        if (path / "config.json").exists():
-            return Run(path)
+        if files.exists(path / "config.json"):
+            return Run(path.resolve())
     raise RunError(
         f"{run} is no run, and there is none of that name in {out}: quatgrad-lth list "
         "shows what is there"
@@ -47,6 +51,15 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
+def listed(run: Run) -> dict[str, Any]:
+    """`summary`; of a run that cannot be read what is wrong with it."""
+    try:
+        return summary(run)
+    except RunError as error:
+        nothing: dict[str, Any] = {"options": {}, "networks": {}, "unfinished": []}
+        return {"run": run.path.name, **nothing, "error": str(error)}
+
+
 def list_text(found: list[dict[str, Any]]) -> str:
     """One line for each network of each run."""
     if not found:
@@ -59,7 +72,8 @@ def list_text(found: list[dict[str, Any]]) -> str:
             f"{n['last accuracy']:7.2%} at {n['percent left']:5.1f} %"
             for network, n in s["networks"].items()
         ]
-        texts = texts or ["no level is finished, or by another version of quatgrad"]
+        nothing = "no level is finished, or by another version of quatgrad"
+        texts = texts or [s.get("error", nothing)]
         texts += [f"unfinished: {stage}" for stage in s["unfinished"]]
         names = [s["run"], *[""] * len(texts)]
         lines += [f"{name:{width}}  {text}" for name, text in zip(names, texts, strict=False)]

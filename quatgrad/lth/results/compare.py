@@ -28,7 +28,7 @@ class LevelMean:
     """A level of a network: the mean accuracy of its trials.
 
     interval   +- of it at 95 %, t s / sqrt(n) with Student's t of n - 1 degrees of freedom; None
-               for one trial
+               for one trial, and where two trials are one network
     selection  the same of each epoch that validation images selected, if any
     """
 
@@ -65,22 +65,27 @@ def _merge(records: Sequence[Record]) -> LevelMean:
     points = POINTS if len(selections) == len(records) else ()
     return LevelMean(
         *(first.level, first.weights_left, first.weights_total, statistics.fmean(accuracies)),
-        half_width(accuracies),
+        half_width(accuracies, records),
         len(records),
-        {p: _selected([s[p] for s in selections]) for p in points},
+        {p: _selected([s[p] for s in selections], records) for p in points},
     )
 
 
-def _selected(members: Sequence[Selected]) -> SelectedMean:
+def _selected(members: Sequence[Selected], records: Sequence[Record]) -> SelectedMean:
     accuracies = [s.accuracy for s in members]
     epoch = statistics.fmean(s.epoch for s in members)
-    return SelectedMean(epoch, statistics.fmean(accuracies), half_width(accuracies))
+    return SelectedMean(epoch, statistics.fmean(accuracies), half_width(accuracies, records))
 
 
-def half_width(values: Sequence[float]) -> float | None:
-    """Half the 95 % interval of the mean of values; None for one value."""
+def half_width(values: Sequence[float], trials: Sequence[Record]) -> float | None:
+    """Half the 95 % interval of the mean of values, one of each trial; None for one trial.
+
+    None also where two trials ended with the same bits: nothing that was drawn differs, so they are
+    one network, and how far networks scatter is not known from it.
+    """
     n = len(values)
-    return None if n == 1 else t_interval(statistics.stdev(values), n)
+    one = n == 1 or len({record.trained for record in trials}) < n
+    return None if one else t_interval(statistics.stdev(values), n)
 
 
 def t_interval(std: float, n: int) -> float:
@@ -107,6 +112,8 @@ def rows(runs: Curves) -> list[dict[str, Any]]:
             row[f"{name}_percent_left"] = level and level.percent_left
             row[f"{name}_weights_left"] = level and level.weights_left
             row[f"{name}_accuracy"] = level and level.accuracy
+            if unequal_trials(runs):
+                row[f"{name}_trials"] = level and level.trials
             if any(x.interval is not None for x in levels):
                 row[f"{name}_interval"] = level and level.interval
             if all(x.selection for x in levels):
@@ -127,18 +134,26 @@ def tables(runs: Curves) -> list[str]:
     return [*of_kinds, points] if points else of_kinds
 
 
+def unequal_trials(runs: Curves) -> bool:
+    """Have the networks not all as many trials? Then a table says how many each has."""
+    return len({level.trials for levels in runs.values() for level in levels}) > 1
+
+
 def text_table(runs: Curves) -> str:
     """The table on the screen: level, % of its own weights left, weights left, accuracy."""
     wide = any(x.interval is not None for levels in runs.values() for x in levels)
     count = max(len(levels) for levels in runs.values())
     columns = [["level", "-----", *(f"{level:5d}" for level in range(count))]]
     for name, levels in runs.items():
+        if unequal_trials(runs):
+            name += f" ({levels[0].trials} trial{'s' * (levels[0].trials > 1)})"
         size = max(len(name), 10)
         head = f"{name:>{size}}: % left {'weights':>10} {'accuracy':>9}" + f" {'+-':>7}" * wide
         columns.append([head, "-" * len(head)])
         for x in levels:
             cell = f"{x.percent_left:{size + 8}.2f} {x.weights_left:10,d} {x.accuracy:9.2%}"
-            columns[-1].append(cell + ("" if x.interval is None else f" {x.interval:7.2%}"))
+            half = "-" if x.interval is None else f"{x.interval:.2%}"
+            columns[-1].append(cell + f" {half:>7}" * wide)
     lines = table([*zip_longest(*columns, fillvalue="")], str.ljust)
     lines[1] = lines[1].replace(" | ", "-+-")
     return "\n".join(lines)

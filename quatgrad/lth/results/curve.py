@@ -39,7 +39,7 @@ def area(records: Sequence[Record], low: float, high: float) -> float:
 class Match:
     """A level against the dense network: the mean of accuracy - dense accuracy over trials.
 
-    interval  +- of it at 95 %, paired, None for one trial
+    interval  +- of it at 95 %, paired; None as in `compare.half_width`
     matches   difference >= -tolerance;  surely: its whole interval is
     """
 
@@ -56,7 +56,7 @@ def matching(trials: Sequence[Sequence[Record]], tolerance: float = 0.01) -> lis
     found = []
     for records in zip(*trials, strict=False):
         gaps = [r.accuracy - t[0].accuracy for r, t in zip(records, trials, strict=True)]
-        gap, half, first = statistics.fmean(gaps), half_width(gaps), records[0]
+        gap, half, first = statistics.fmean(gaps), half_width(gaps, records), records[0]
         matches, surely = gap >= -tolerance, gap - (half or 0.0) >= -tolerance
         found.append(Match(first.level, first.weights_left, gap, half, matches, surely))
     return found

@@ -27,7 +27,7 @@ class Run:
     def config(self) -> Config:
         """What was run; `RunError` if there is no run, or config.json is damaged."""
         path = self.path / "config.json"
-        if not path.exists():
+        if not files.exists(path):
             raise RunError(
                 f"{self.path} holds no run: it has no config.json; name a run's directory"
             )

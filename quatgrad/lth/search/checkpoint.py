@@ -7,6 +7,8 @@ import msgspec
 import numpy as np
 
 from quatgrad.arrays import to_numpy
+from quatgrad.backend import get_backend, get_precision, notice
+from quatgrad.errors import QuatgradError
 from quatgrad.lth.prune.rule import Masks
 from quatgrad.lth.search.selection import Snapshots
 from quatgrad.lth.store import files
@@ -16,6 +18,7 @@ from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket, strip_prefix
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
+from quatgrad.tensor_file import digest
 from quatgrad.train import TrainState
 
 #: A checkpoint is written if the last is so old: seconds. Where writing one takes long, training
@@ -50,7 +53,12 @@ class Checkpoint:
         sums = to_numpy(state.sums).tolist()
         part = Part(batches=state.batch, sums=sums, seconds=state.seconds)
         progress = Progress(
-            start=self.start, epochs=list(state.history), part=part, checks=dict(checks)
+            start=self.start,
+            epochs=list(state.history),
+            part=part,
+            checks=dict(checks),
+            backend=get_backend(),
+            precision=get_precision(),
         )
         text = np.frombuffer(msgspec.json.encode(progress), np.uint8)
         states = {f"kept/{n}/{k}": a for n, arrays in snapshots.items() for k, a in arrays.items()}
@@ -63,21 +71,38 @@ class Checkpoint:
     ) -> tuple[TrainState, dict[str, int], Snapshots] | None:
         """Put network and optimizer where the checkpoint stands; its state, checks and snapshots.
 
-        None, and nothing changes, without a checkpoint of this start.
+        None, and nothing changes, without a checkpoint of this start, made by the backend and in
+        the precision of now: the bits of a level are those of one.
         """
         if not self.path.exists():
             return None
         arrays = files.read_arrays(self.path)
         stored = arrays.pop("said", np.zeros(0, np.uint8)).tobytes()
         progress = parse(stored, self.path, Progress)
-        if progress.start != self.start:
+        if progress.start != self.start or not self._made_here(progress):
             return None
         now, part = Ticket.of(arrays), progress.part
-        rewind(model, now)
-        optimizer.load_state_dict(now.optimizer_state)
+        if digest(now.masks) != digest(masks):
+            raise files.damaged(self.path, "its masks are not those of its level")
+        try:
+            rewind(model, now)
+            optimizer.load_state_dict(now.optimizer_state)
+            numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("kept/")}
+        except (QuatgradError, KeyError, ValueError) as error:
+            raise files.damaged(self.path, error) from error
         check_pruned(model, Ticket(masks, now.state), optimizer)
-        numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("kept/")}
         snapshots = {n: strip_prefix(arrays, f"kept/{n}/") for n in numbers}
         sums = [np.nan if x is None else x for x in part.sums]
         state = TrainState(progress.epochs, part.batches, sums, part.seconds)
         return state, progress.checks, snapshots
+
+    def _made_here(self, progress: Progress) -> bool:
+        """Is it of this backend and precision? Old checkpoints do not say, and count as such."""
+        made, here = (progress.backend, progress.precision), (get_backend(), get_precision())
+        if not progress.backend or made == here:
+            return True
+        notice(
+            f"{self.path.parent.name} was begun by {' in '.join(made)} and is trained anew by "
+            f"{' in '.join(here)}"
+        )
+        return False

@@ -22,13 +22,14 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from errno import ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quatgrad.errors import RunError
-from quatgrad.files import LOCK, temporary_path, write_whole
+from quatgrad.files import temporary_path, write_whole
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.tensor_file import digest
 
@@ -134,15 +135,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def finalize(directory: Path) -> None:
-    """Call a directory finished: the checksums of its files, in a file `done`, written last."""
-    unfinished = ("checkpoint.npz", DONE, LOCK)
-    paths = sorted(p for p in directory.iterdir() if p.name not in unfinished)
-    write_json(directory / DONE, {p.name: _sha256(p.read_bytes()) for p in paths})
+    """Call a directory finished: the checksums of its files, in a file `done`, written last.
+
+    Folders, links that lead nowhere and hidden files are not its own: a notebook, a file manager or
+    another process put them there.
+    """
+    names = sorted(
+        p.name for p in directory.iterdir() if p.is_file() and not p.name.startswith(".")
+    )
+    own = [name for name in names if name not in ("checkpoint.npz", DONE)]
+    write_json(directory / DONE, {name: _sha256(read(directory / name)) for name in own})
 
 
 def is_final(directory: Path) -> bool:
     """Is the directory finished?"""
-    return (directory / DONE).exists()
+    return exists(directory / DONE)
 
 
 def read_final(path: Path, checksums: Mapping[str, str]) -> bytes:
@@ -174,6 +181,19 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 def content_key(value: Any) -> str:
     """SHA-256 of a value of JSON: equal values have equal keys, on every machine."""
     return _sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def exists(path: Path) -> bool:
+    """Is there such a file or folder? `RunError` where that cannot be seen."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG):
+            return False
+        raise RunError(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError:  # a NUL in its name
+        return False
+    return True
 
 
 def read(path: Path) -> bytes:

@@ -206,9 +206,14 @@ class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Progress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a checkpoint tells beside its arrays; `start` is the digest of the ticket."""
+    """What a checkpoint tells beside its arrays; `start` is the digest of the ticket.
+
+    Checkpoints of old versions do not say by which backend and in which precision they were made.
+    """
 
     start: str
     epochs: list[Epoch]
     part: Part
     checks: dict[str, Count]
+    backend: str = ""
+    precision: str = ""

@@ -105,7 +105,8 @@ class Stage:
             ) from error
         with lock(self.path, wait=True):
             for path in temporary_files(self.path):
-                path.unlink()
+                if not path.is_dir():
+                    path.unlink()
             path = self.path / "stage.json"
             if not path.exists():
                 self.file.write(path)
