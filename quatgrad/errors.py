@@ -36,6 +36,10 @@ class RunError(QuatgradError, RuntimeError):
     """A run on disk cannot be written, read or continued."""
 
 
+class DivergedError(RunError):
+    """A training diverged: its loss is no number any more."""
+
+
 class InvariantError(QuatgradError, AssertionError):
     """A lottery-ticket invariant was violated: the numbers of this run must not be used."""
 

@@ -19,7 +19,7 @@ from quatgrad.arrays import Array, asarray, to_numpy
 from quatgrad.autograd import Tensor, no_grad
 from quatgrad.backend import get_backend
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
-from quatgrad.errors import OptionError, RunError
+from quatgrad.errors import DivergedError, OptionError
 from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Buffer, Module
 from quatgrad.nn.module import evaluation_mode
@@ -280,6 +280,6 @@ def _batch_that_fits(model: Module, images: Array, labels: Array) -> str:
 
 def _check_finite(loss: float, when: str) -> None:
     if not math.isfinite(loss):
-        raise RunError(
+        raise DivergedError(
             f"training diverged: the loss is {loss} {when}; try a smaller `lr`, or a `warmup`"
         )

@@ -44,6 +44,7 @@ FLOORS = {
         "loop",
         "results",
         "experiment analysis",
+        "tune",
         "command",
     ),
 }

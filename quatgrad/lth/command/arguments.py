@@ -34,7 +34,8 @@ several runs need are trained once. Other things to do, each with --json for pro
   analyse RUN                 what its tickets look like, share and compute; pictures of it
   verify RUN ...              prove from the files alone that a run is what it says
   gc                          what no run needs any more; --delete removes it
-  sweep --vary NAME=A,B,...   a run for each combination of options, on Dask or Slurm"""
+  sweep --vary NAME=A,B,...   a run for each combination of options, on Dask or Slurm
+  tune FILE                   search for settings, with the same budget for each network"""
 
 #: Flags of earlier versions -> what they are called now. They go with the next version.
 RENAMED = {
@@ -55,7 +56,16 @@ def flag(f: Field[Any]) -> str:
 #: Name of an option -> how it is typed; those of `analyse` and `sweep` too.
 FLAGS = {f.name: flag(f) for f in leaves(Options)} | {
     name: f"--{name.replace('_', '-')}"
-    for name in ("tolerance", "connectivity", "vary", "engine", "workers", "image_size")
+    for name in (
+        "tolerance",
+        "connectivity",
+        "vary",
+        "engine",
+        "workers",
+        "image_size",
+        "scheduler",
+        "seeds",
+    )
 }
 
 

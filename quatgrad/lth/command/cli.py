@@ -11,7 +11,7 @@ from typing import Any
 from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError
 from quatgrad.lth.analysis.text import text as analysis_text
-from quatgrad.lth.command import report
+from quatgrad.lth.command import report, tuning
 from quatgrad.lth.command.arguments import Parser, current, parser
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
@@ -160,6 +160,11 @@ def cmd_sweep(arguments: list[str]) -> int:
     return int(wrong > 0)
 
 
+def cmd_tune(arguments: list[str]) -> int:
+    """tune FILE | show STUDY | final STUDY: search for settings, with equal budgets."""
+    return _tell(*tuning.command(arguments))
+
+
 #: Verb -> what does it, and what its help says.
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "run": (cmd_run, "train, prune, compare"),
@@ -173,6 +178,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "verify": (cmd_verify, "prove runs from their files; the exit code is 1 if anything is wrong"),
     "gc": (cmd_gc, "list what no run needs, or remove it"),
     "sweep": (cmd_sweep, "a run for each combination of options, several at a time"),
+    "tune": (cmd_tune, "search for settings, with the same budget for each network"),
 }
 
 

@@ -165,7 +165,10 @@ class Options:
     recipe: Recipe = field(metadata={"title": "how a level is trained (default: the preset's)"})
     protocol: Protocol = field(metadata={"title": "how it is pruned and rewound"})
     run: RunOptions = field(metadata={"title": "what is repeated, and where it is computed"})
-    preset: str = option(f"{', '.join(PRESETS)} (default: the dataset's)", names=False)
+    preset: str = option(
+        f"{', '.join(PRESETS)} (default: the dataset's); or a file of one, as tune writes it",
+        names=False,
+    )
 
     def what(self, network: str) -> dict[str, Any]:
         """What a network is and how it sees the images: its part of the keys of its stages."""
@@ -204,16 +207,38 @@ def with_preset(given: dict[str, Any]) -> dict[str, Any]:
     """Options given, by name, and below them those of their preset.
 
     Without a preset, it is the dataset's: `digits`, or `cifar` for CIFAR-10 and CIFAR-100. A
-    preset may say more for one network, in a table [models.NAME]. A method, one of `METHODS`,
-    stands between the two.
+    preset may say more for one network, in a table [models.NAME] or [algebras.NAME]. A method, one
+    of `METHODS`, stands between the two.
     """
-    name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
-    if name not in PRESETS:
-        raise OptionError(unknown("preset", name, PRESETS))
-    preset = tomllib.loads(PRESET_FOLDER.joinpath(f"{name}.toml").read_text("utf-8"))
-    of_models = preset.pop("models", {})
+    name, preset = _preset(given)
+    of_models, of_algebras = preset.pop("models", {}), preset.pop("algebras", {})
     of_model = of_models.get(given.get("model", preset["model"]), {})
-    return preset | of_model | spelled_out(given) | {"preset": name}
+    of_algebra = {}
+    if of_algebras:
+        algebra = given.get("algebra", preset["algebra"])
+        if algebra not in of_algebras:
+            raise OptionError(
+                f"`preset` {name} has settings of its own for each network: give `algebra`, one "
+                f"of {', '.join(of_algebras)}; got {algebra}"
+            )
+        of_algebra = of_algebras[algebra]
+    return preset | of_model | of_algebra | spelled_out(given) | {"preset": name}
+
+
+def _preset(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of the preset, and what it says; of a file, the name of its dataset's preset."""
+    name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
+    if name in PRESETS:
+        return name, tomllib.loads(PRESET_FOLDER.joinpath(f"{name}.toml").read_text("utf-8"))
+    if not name.endswith(".toml"):
+        raise OptionError(unknown("preset", name, PRESETS))
+    try:
+        preset = tomllib.loads(Path(name).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"`preset` {name} is no TOML file of options: {error}") from error
+    if not {"dataset", "model", "algebra"} <= preset.keys():
+        raise OptionError(f"`preset` {name} says no dataset, model and algebra, which it must")
+    return _default_preset(preset["dataset"]), preset
 
 
 def spelled_out(given: dict[str, Any]) -> dict[str, Any]:
@@ -224,8 +249,11 @@ def spelled_out(given: dict[str, Any]) -> dict[str, Any]:
 
 def overrides(options: Options) -> dict[str, Any]:
     """By name on disk, the options that differ from those of the preset for this network."""
-    plain = on_disk(resolve({"preset": options.preset, "model": options.model.model}))
-    return {name: value for name, value in on_disk(options).items() if value != plain[name]}
+    model, algebra = options.model.model, options.model.algebra
+    plain = on_disk(resolve({"preset": options.preset, "model": model, "algebra": algebra}))
+    default = resolve({"preset": options.preset, "model": model}).model.algebra
+    own = {} if algebra == default else {"algebra": algebra}
+    return own | {name: v for name, v in on_disk(options).items() if v != plain[name]}
 
 
 def _default_preset(dataset: str) -> str:

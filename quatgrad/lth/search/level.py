@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -48,7 +48,8 @@ class Level:
     `seeds` are those of order and augmentation. The network goes on after the epochs of `history`;
     it is also kept as it was after `early` epochs. `checks` counts what was asserted, and when: at
     the start, whenever it might be saved, at the end. A level that goes on from a checkpoint goes
-    on counting. `snapshots` are its states that validation images may select.
+    on counting. `snapshots` are its states that validation images may select. `watch(history)` is
+    called after each epoch, and may raise.
     """
 
     model: Module
@@ -62,6 +63,7 @@ class Level:
     stop_requests: list[int]
     checks: Counter[str] = field(default_factory=Counter)
     snapshots: selection.Snapshots = field(default_factory=dict)
+    watch: Callable[[Sequence[Epoch]], None] = lambda history: None
 
     def __post_init__(self) -> None:
         self.checkpoint = Checkpoint(self.stage.checkpoint, self.ticket.digest())
@@ -119,6 +121,7 @@ class Level:
         if len(history) == self.early:
             early = Ticket({}, self.model.state_dict(), optimizer.state_dict())
             files.save_ticket(early_path(self.stage.path, self.early), early)
+        self.watch(history)
 
     def save(self, state: TrainState, optimizer: Optimizer) -> None:
         """Write a checkpoint, and stop there if a signal wants it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,7 +55,8 @@ class Search:
     with.
 
     `report(record, resumed, first_pass)` is called after each level: was it on record already, and
-    is it of a first pass that only finds masks? With `control`, nothing is pruned here.
+    is it of a first pass that only finds masks? `watch(history)` is called after each epoch of the
+    dense network, and may raise. With `control`, nothing is pruned here.
     """
 
     model: Module
@@ -71,6 +72,7 @@ class Search:
     what: Mapping[str, Any] = field(default_factory=dict)
     stages: Path | None = None
     seeds: Mapping[str, int] = field(default_factory=dict)
+    watch: Callable[[Sequence[Epoch]], None] = lambda history: None
 
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
@@ -192,7 +194,9 @@ class Search:
         recipe = protocol.recipe(self.recipe, level, batches)
         order, augment = (protocol.order_seed(self.seed_of(p), level) for p in ("order", "augment"))
         args = recipe, (order, augment), stage, ticket, history, early, stop_requests
-        Level(self.model, self.dataset, *args).train(label if self.progress else None, remember)
+        watch = self.watch if level == 0 else lambda history: None
+        level_training = Level(self.model, self.dataset, *args, watch=watch)
+        level_training.train(label if self.progress else None, remember)
 
     def _init(self, stage: Stage) -> State:
         """The state of the new network, as the first search of this stage wrote it."""

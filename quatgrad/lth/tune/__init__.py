@@ -1,0 +1,1 @@
+"""Settings, searched for: the same budget for each network, and validation images choose."""

@@ -1,0 +1,83 @@
+"""Pictures of a study: what k trials are worth, and accuracy against each option."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.style import context
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from quatgrad.lth.results.plot import save, style
+from quatgrad.lth.tune.space import Range, StudyFile
+
+
+def write(
+    directory: Path, file: StudyFile, found: Mapping[str, Any], table: Sequence[Mapping[str, Any]]
+) -> None:
+    """best.png and space.png in the directory."""
+    save(best(found), directory / "best.png")
+    save(space(file, table), directory / "space.png")
+
+
+@context("quatgrad.style")
+def best(found: Mapping[str, Any]) -> Figure:
+    """The expected best of k random trials of each network; dotted, the best so far."""
+    fig = Figure(figsize=(6, 4))
+    ax = fig.add_subplot()
+    for network, of in found.items():
+        k = range(1, of["trials"] + 1)
+        look = {name: value for name, value in style(network).items() if name != "marker"}
+        ax.plot(k, of["best of k"], **look)
+        ax.plot(k, of["best so far"], color=look["color"], linestyle=":")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("trials k")
+    ax.set_title("best of k trials, expected (dotted: so far)")
+    _accuracy(ax)
+    ax.legend()
+    return fig
+
+
+@context("quatgrad.style")
+def space(file: StudyFile, table: Sequence[Mapping[str, Any]]) -> Figure:
+    """Every trial as a point, in a panel for each option."""
+    columns = min(3, len(file.space))
+    lines = -(-len(file.space) // columns)
+    fig = Figure(figsize=(3.4 * columns, 3 * lines), layout="constrained")
+    axes = fig.subplots(lines, columns, squeeze=False).flat
+    for ax, (name, values) in zip(axes, file.space.items(), strict=False):
+        _panel(ax, name, values, table)
+        _accuracy(ax)
+    for ax in [*axes][len(file.space) :]:
+        ax.set_axis_off()
+    fig.axes[0].legend()
+    return fig
+
+
+def _panel(
+    ax: Axes, name: str, values: Range | tuple[Any, ...], table: Sequence[Mapping[str, Any]]
+) -> None:
+    networks = dict.fromkeys(row["network"] for row in table)
+    for number, network in enumerate(networks):
+        own = [row for row in table if row["network"] == network]
+        look = style(network) | {"linestyle": "", "markersize": 4}
+        accuracies = [row["validation_accuracy"] for row in own]
+        if isinstance(values, Range):
+            x = [row[name] for row in own]
+        else:  # beside one another, where values are names
+            shift = 0.2 * (number - (len(networks) - 1) / 2)
+            x = [values.index(row[name]) + shift for row in own]
+        ax.plot(x, accuracies, **look)
+    if isinstance(values, tuple):
+        ax.set_xticks(range(len(values)), [str(v) for v in values])
+    elif values.log:
+        ax.set_xscale("log")
+    ax.set_xlabel(name)
+
+
+def _accuracy(ax: Axes) -> None:
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_ylabel("validation accuracy")
