@@ -9,7 +9,7 @@ net.predict(images)     # uint8 (N, H, W, C) -> probabilities (N, K) of net.clas
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,24 @@ MASK = "mask/"  # before the name of a weight: its mask, eight entries in a byte
 AT_ONCE = 256  # images
 
 
-class About(msgspec.Struct):
-    """What a file says of its arrays; `Module.save` writes the first two."""
+class About(msgspec.Struct, frozen=True):
+    """What is said of a network beside its arrays; `Module.save` writes the first two."""
 
     layers: dict[str, str]
     architecture: dict[str, Any] | None = None
     classes: list[str] = []
     encoding: Encoding | None = None
     said: dict[str, Any] = {}
+
+
+def about(model: Module, dataset: Dataset | None = None, said: Mapping[str, Any] = {}) -> About:
+    """What there is to say of a model and of the dataset that it was trained on.
+
+    An encoding that is a function of the user's is left out: no file can hold it.
+    """
+    classes = list(dataset.class_names) if dataset else []
+    encoding = dataset.encode if dataset and isinstance(dataset.encode, Encoding) else None
+    return About(**model.about(), classes=classes, encoding=encoding, said=dict(said))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +69,13 @@ class Network:
         model: Module, dataset: Dataset | None = None, masks: Mapping[str, np.ndarray] | None = None
     ) -> Network:
         """The model with the classes and the encoding of the dataset that it was trained on."""
-        if dataset is None:
-            return Network(model, masks=masks or {})
-        if not isinstance(dataset.encode, Encoding):
+        known = about(model, dataset)
+        if dataset is not None and known.encoding is None:
             raise OptionError(
                 f"the images of {dataset.name} are encoded by a function of yours, which no file "
                 "can hold: save without the dataset, and give encoded images to the network"
             )
-        return Network(model, dataset.class_names, dataset.encode, masks or {})
+        return Network(model, tuple(known.classes), known.encoding, masks or {})
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits (N, K) of encoded images x."""
@@ -83,6 +92,11 @@ class Network:
             H, W, C = self.encoding.image_shape
             raise ShapeError(
                 f"the network takes images (N, {H}, {W}, {C}); got an array of shape {images.shape}"
+            )
+        if self.encoding is None and images.dtype == np.uint8:
+            raise OptionError(
+                "this network does not say how images are encoded: give it what its first layer "
+                "takes, float32"
             )
         logits = []
         with no_grad(), evaluation_mode(self.model):
@@ -105,12 +119,13 @@ class Network:
                     "a weight that it prunes is not 0"
                 )
         masks = {MASK + name: np.packbits(mask) for name, mask in self.masks.items()}
-        about = self.model.about() | {
-            "classes": list(self.classes),
-            "encoding": asdict(self.encoding) if self.encoding else None,
-            "said": dict(self.said),
-        }
-        write_tensors(path, state | masks, about)
+        known = About(
+            **self.model.about(),
+            classes=list(self.classes),
+            encoding=self.encoding,
+            said=dict(self.said),
+        )
+        write_tensors(path, state | masks, msgspec.to_builtins(known))
 
 
 Build = Module | str | Callable[..., Module]
@@ -126,33 +141,44 @@ def load(path: str | Path, build: Build | None = None) -> Network:
     """
     arrays, written = read_tensors(path)
     try:
-        about = msgspec.convert(written, About)
+        known = msgspec.convert(written, About)
     except msgspec.ValidationError as error:
         raise DataError(f"{path} does not say what it holds ({error}): write it again") from error
-    model = _build(about, build, path)
+    state = {n: a for n, a in arrays.items() if not n.startswith(MASK)}
+    bits = {n.removeprefix(MASK): a for n, a in arrays.items() if n.startswith(MASK)}
+    for name, packed in bits.items():
+        if name not in state or packed.shape != (-(-state[name].size // 8),):
+            raise DataError(f"{path}: the mask {name[:80]} fits no weight: write the file again")
+    masks = {name: _unpack(packed, state[name].shape) for name, packed in bits.items()}
+    return restore(known, state, masks, path, build)
+
+
+def restore(
+    known: About,
+    state: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    path: str | Path,
+    build: Build | None = None,
+) -> Network:
+    """The network that was known so, with its state; `path`: where it was found, for errors."""
+    model = _build(known, build, path)
     here = model.about()["layers"]
-    if here != about.layers:
-        both = zip(about.layers.items(), here.items(), strict=False)
+    if here != known.layers:
+        both = zip(known.layers.items(), here.items(), strict=False)
         there, made = next(((a, b) for a, b in both if a != b), ("more layers", "fewer"))
         raise ShapeError(
             f"{path} holds another network than the one that was made for it: {there} there, "
             f"{made} here; give the function that made it: load(path, build)"
         )
-    model.load_state_dict({n: a for n, a in arrays.items() if not n.startswith(MASK)})
-    masks = {n.removeprefix(MASK): a for n, a in arrays.items() if n.startswith(MASK)}
-    weights = dict(model.named_parameters())
-    for name, bits in masks.items():
-        if name not in weights or bits.shape != (-(-weights[name].size // 8),):
-            raise DataError(f"{path}: the mask {name[:80]} fits no weight: write the file again")
-    unpacked = {name: _unpack(bits, weights[name].shape) for name, bits in masks.items()}
-    return Network(model.eval(), tuple(about.classes), about.encoding, unpacked, about.said)
+    model.load_state_dict(state)
+    return Network(model.eval(), tuple(known.classes), known.encoding, masks, known.said)
 
 
-def _build(about: About, build: Build | None, path: str | Path) -> Module:
+def _build(known: About, build: Build | None, path: str | Path) -> Module:
     """The model with first weights."""
     if isinstance(build, Module):
         return build
-    architecture = about.architecture
+    architecture = known.architecture
     if architecture is None:
         if not callable(build):
             raise OptionError(
@@ -172,8 +198,7 @@ def _build(about: About, build: Build | None, path: str | Path) -> Module:
         raise
     except (TypeError, ValueError, KeyError) as error:
         raise DataError(f"{path} names no network that can be made ({error})") from error
-    source = (model.architecture or {}).get("source")
-    if source != architecture.get("source"):
+    if (model.architecture or {}).get("source") != architecture.get("source"):
         notice(f"the function that makes the network of {path} has changed since it was saved")
     return model
 

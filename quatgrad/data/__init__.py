@@ -44,6 +44,19 @@ _COLOUR: dict[str, tuple[Callable[..., Dataset], str]] = {
 _LOADERS = _GREY | _COLOUR
 DATASETS = tuple(_LOADERS)
 
+#: name -> a dataset of `register`
+_OWN: dict[str, Dataset] = {}
+
+
+def register(dataset: Dataset) -> None:
+    """Let `load` know a dataset of one's own by its name, with the encoding that it has.
+
+    Raises `OptionError` for a name that the package has.
+    """
+    if dataset.name in _LOADERS or not dataset.name.strip():
+        raise OptionError(f"a dataset of one's own has a name of its own; got {dataset.name!r}")
+    _OWN[dataset.name] = dataset
+
 
 def load(
     name: str,
@@ -65,8 +78,12 @@ def load(
     Raises `OptionError` for an unknown name, an encoder or statistics that do not fit or an
     impossible subset; `DataError` for files that are missing or damaged.
     """
+    if name in _OWN:
+        if encoder is not None or statistics is not None:
+            raise OptionError(f"{name} is a dataset of your own, with an encoding of its own")
+        return _OWN[name] if subset is None else _OWN[name].subset(subset, seed)
     if name not in _LOADERS:
-        raise OptionError(unknown("dataset", name, DATASETS))
+        raise OptionError(unknown("dataset", name, [*DATASETS, *_OWN]))
     loader, default = _LOADERS[name]
     options = {} if statistics is None else {"statistics": statistics}
     if options and name in _GREY:

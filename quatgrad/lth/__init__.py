@@ -1,7 +1,8 @@
 """Lottery tickets: which weights of a network suffice, found by training it again and again.
 
 Begin with `find_tickets` in loop.py: the whole idea in 20 lines. `Search` does the same on disk,
-survives a kill, and has more choices. The rooms, each built on those above it:
+survives a kill, and has more choices; `run` is a whole experiment, as on the command line. The
+rooms, each built on those above it:
 
 prune       which weights go
     rule  score x granularity x scope     scores  how much a weight matters
@@ -18,6 +19,7 @@ search      the loop on disk: train, prune, rewind, repeat
 results     levels as tables (compare), numbers (curve) and pictures (plot)
 experiment  networks, trials and controls
     options  presets/, and what names a run            experiment  runs them
+    result   from Python: tables, tickets, networks    trained     a network that was trained
     plan  what a run will do              runs      what there is on record
     verify  proof from the files          garbage   what no run needs any more
     sweep  many runs at once
@@ -25,6 +27,7 @@ analysis    a finished run: mask_stats, overlap of masks, connectivity between n
 command     the command line, its arguments
 """
 
+from quatgrad.lth.experiment.result import Result, run
 from quatgrad.lth.loop import find_tickets
 from quatgrad.lth.prune.rule import Rule, full_masks, prune_by_magnitude
 from quatgrad.lth.search.protocol import Protocol
@@ -36,6 +39,7 @@ from quatgrad.lth.ticket.ticket import Ticket
 
 __all__ = [
     "Protocol",
+    "Result",
     "Rule",
     "Search",
     "Ticket",
@@ -46,5 +50,6 @@ __all__ = [
     "load_ticket",
     "prune_by_magnitude",
     "rewind",
+    "run",
     "save_ticket",
 ]

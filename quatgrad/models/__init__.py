@@ -104,6 +104,7 @@ class _Named:
     """A network of the package."""
 
     name: str
+    source: str = ""
 
     def build(
         self, layers: Layers, classes: int, shape: Shape, width: int | None
@@ -150,10 +151,24 @@ def is_known(name: str) -> bool:
     return name in MODELS or name in _OWN
 
 
+def source(name: str) -> str:
+    """The digest of the source of a network of one's own; "" for one of the package."""
+    return _find(name).source
+
+
 def check_name(name: str) -> None:
     """Raise `OptionError` unless a network can have that name."""
     if not is_known(name) and not is_file_spec(name):
         raise OptionError(unknown("model", name, [*MODELS, *_OWN]))
 
 
-__all__ = ["MODELS", "check_name", "create", "create_again", "is_known", "register"]
+__all__ = [
+    "MODELS",
+    "check_name",
+    "create",
+    "create_again",
+    "is_file_spec",
+    "is_known",
+    "register",
+    "source",
+]

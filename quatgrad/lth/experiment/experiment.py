@@ -15,7 +15,7 @@ import msgspec
 from quatgrad import data, models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
-from quatgrad.lth.experiment.options import Options, overrides, with_preset
+from quatgrad.lth.experiment.options import Options, label, overrides, with_preset
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.search.search import ControlOf, Search
@@ -206,7 +206,9 @@ def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> 
 def run_path(options: Options, dataset: data.Dataset) -> Path:
     """The run directory that belongs to these options and these images."""
     key = files.content_key(options.config(dataset.fingerprint()))[:8]
-    return Path(options.run.out) / f"{options.data.dataset}-{options.model.model}-{key}"
+    return (
+        Path(options.run.out) / f"{label(options.data.dataset)}-{label(options.model.model)}-{key}"
+    )
 
 
 def open_directory(options: Options, dataset: data.Dataset) -> Path:

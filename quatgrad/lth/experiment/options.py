@@ -1,5 +1,6 @@
 """The options of the command: what they mean, their presets, and which of them name a run."""
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -78,7 +79,10 @@ class DataOptions:
 class ModelOptions:
     """Which networks."""
 
-    model: str = option(", ".join(models.MODELS))
+    model: str = option(
+        f"{', '.join(models.MODELS)}; or FILE.py:NAME, a function of your own (algebra, "
+        "num_classes, input_shape, rng) -> Module"
+    )
     width: int | None = option("channels of the first stage", None)
     algebra: str = option(
         "real, quaternion, or both; half: a real network of half the width; all: these three",
@@ -93,16 +97,29 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        models.check_name(self.model)
         if self.width is not None and self.width < 1:
             raise OptionError(f"`width` is at least 1; got {self.width}")
+        if "half" in self.networks and self.own:
+            raise OptionError(
+                f"`algebra` {self.algebra} asks for half the width of {self.model}, and only that "
+                "network of yours knows its width: choose real, quaternion or both"
+            )
 
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks to run, in order."""
         return NETWORKS[self.algebra]
 
-    def width_of(self, network: str) -> int:
-        """How wide a network is."""
+    @property
+    def own(self) -> bool:
+        """Is it a network of the user's?"""
+        return self.model not in models.MODELS
+
+    def width_of(self, network: str) -> int | None:
+        """How wide a network is; None for one of the user's, which knows it."""
+        if self.own:
+            return self.width
         width = self.width or models.MODELS[self.model][0]
         return width // 2 if network == "half" else width
 
@@ -179,12 +196,13 @@ class Options:
             "statistics": self.data.statistics,
             "real_head": self.model.real_head,
             "init": self.model.init if self.model.init != "he" else None,
+            "source": models.source(self.model.model),
         }
         known = {
             "dataset": self.data.dataset,
-            "model": self.model.model,
+            "model": label(self.model.model),
             "algebra": algebra,
-            "width": self.model.width_of(network),
+            "width": self.model.width_of(network) or 0,
         }
         return known | {name: value for name, value in optional.items() if value}
 
@@ -196,6 +214,12 @@ class Options:
         not at its default, so that a new option does not move old runs.
         """
         return non_default(self) | on_disk(self.recipe) | {"data": images}
+
+
+def label(name: str) -> str:
+    """The name of a dataset or model, without the path to it, as part of the name of a folder."""
+    name = name.rpartition(":")[2] if models.is_file_spec(name) else Path(name).name
+    return re.sub(r"[^\w.+-]+", "-", name)[:60]
 
 
 def resolve(given: dict[str, Any]) -> Options:
@@ -212,8 +236,10 @@ def with_preset(given: dict[str, Any]) -> dict[str, Any]:
     """
     name, preset = _preset(given)
     of_models, of_algebras = preset.pop("models", {}), preset.pop("algebras", {})
-    of_model = of_models.get(given.get("model", preset["model"]), {})
-    of_algebra = {}
+    model = given.get("model", preset["model"])
+    of_model, of_algebra = of_models.get(model, {}), {}
+    if model not in models.MODELS:
+        preset.pop("width", None)  # a network of the user's knows its own
     if of_algebras:
         algebra = given.get("algebra", preset["algebra"])
         if algebra not in of_algebras:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from quatgrad.errors import RunError
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
@@ -123,10 +125,11 @@ def side_by_side_text(runs: Sequence[Run], found: compare.Curves) -> str:
     return "\n".join([*lines, "", compare.text_table(found)])
 
 
-def draw(run: Run, paths: list[Path]) -> None:
-    """The picture of a run, once more, into files."""
+def draw(run: Run, paths: list[Path]) -> Figure:
+    """The picture of a run, once more, also into files."""
     if not run.curves:
         raise RunError(f"{run.path}: no level is finished, nothing to draw")
     figure = plot.figure(run.curves, run.config.title, 1 / run.config.classes)
     for path in paths:
         plot.save(figure, path)
+    return figure

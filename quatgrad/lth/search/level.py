@@ -24,6 +24,7 @@ from quatgrad.lth.store.stage import Stage, early_path
 from quatgrad.lth.ticket.checks import check_pruned, check_start, check_unchanged
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket
+from quatgrad.network import about
 from quatgrad.nn import Buffer, Module
 from quatgrad.optim import Optimizer
 from quatgrad.tensor_file import digest
@@ -173,6 +174,7 @@ class Level:
             seconds=seconds,
             components={name: w.components for name, w in weights} if dense else None,
             statistics=[name for name, t in state if isinstance(t, Buffer)] if dense else None,
+            network=about(model, self.dataset) if dense else None,
         )
 
 

@@ -11,6 +11,7 @@ A file that was edited, or that an older or newer version wrote otherwise, is on
 its name and that of the field.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -18,6 +19,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from quatgrad.lth.store import files
+from quatgrad.network import About
 from quatgrad.train import Epoch
 
 T = TypeVar("T")
@@ -57,8 +59,8 @@ class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
         files.write_json(path, self.plain())
 
     def plain(self) -> dict[str, Any]:
-        """As it stands in the file, its keys in order."""
-        return msgspec.to_builtins(self, order="sorted")
+        """As it stands in the file, its keys in order; a tuple is a list there."""
+        return json.loads(json.dumps(msgspec.to_builtins(self, order="sorted")))
 
 
 class FirstRun(Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,6 +130,7 @@ class Record(File, frozen=True, kw_only=True):
     ticket, trained, end: digests of the ticket that it started from, of the state that it was
     trained to, and of that with its masks. made_from: the digests of what its parents ended with.
     components and statistics: of the dense network, c of each weight, and what is a `Buffer`.
+    network: of the dense network, what it is and what it sees; earlier versions did not say.
     checks: what was asserted, in that order. Accuracy and loss are of the test images.
     """
 
@@ -154,6 +157,7 @@ class Record(File, frozen=True, kw_only=True):
     seconds: float
     components: dict[str, Positive] | None = None
     statistics: list[str] | None = None
+    network: About | None = None
 
     def __post_init__(self) -> None:
         if self.weights_left > self.weights_total:
