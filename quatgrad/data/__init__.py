@@ -10,6 +10,7 @@
     cifar.py       CIFAR-10 and CIFAR-100, official Python files
     imagenet64.py  ImageNet at 64x64, official files ...
     convert.py     ... converted once to plain ones
+    pictures.py    one picture from a file: PNG, JPEG, ...
     disk.py        images that stay on the disk
     pickles.py     reads pickles without running them
     fetch.py       the folder of the datasets, and downloads
