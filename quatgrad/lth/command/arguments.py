@@ -32,6 +32,8 @@ several runs need are trained once. Other things to do, each with --json for pro
   list                        the runs there are          show RUN   one of them in full
   compare RUN ...             their networks in a table   plot RUN   draw its picture again
   analyse RUN                 what its tickets look like, share and compute; pictures of it
+  predict RUN IMAGE ...       the classes of pictures     evaluate RUN --dataset NAME
+  save RUN FILE               one of its networks in a file, for quatgrad.load
   verify RUN ...              prove from the files alone that a run is what it says
   gc                          what no run needs any more; --delete removes it
   sweep --vary NAME=A,B,...   a run for each combination of options, on Dask or Slurm
@@ -65,6 +67,9 @@ FLAGS = {f.name: flag(f) for f in leaves(Options)} | {
         "image_size",
         "scheduler",
         "seeds",
+        "network",
+        "level",
+        "trial",
     )
 }
 

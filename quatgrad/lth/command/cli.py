@@ -11,7 +11,7 @@ from typing import Any
 from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError
 from quatgrad.lth.analysis.text import text as analysis_text
-from quatgrad.lth.command import report, tuning
+from quatgrad.lth.command import prediction, report, tuning
 from quatgrad.lth.command.arguments import Parser, current, parser
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
@@ -112,6 +112,47 @@ def cmd_analyse(arguments: list[str]) -> int:
     return _tell(found, analysis_text(run.path, found), as_json)
 
 
+def cmd_predict(arguments: list[str]) -> int:
+    """predict RUN IMAGE ...: the classes of pictures."""
+    p = _small("predict", "")
+    prediction.add_network(p)
+    p.add_argument("images", metavar="IMAGE", nargs="+", help="a picture: PNG, JPEG, ...")
+    given, as_json = _given(p, arguments)
+    net = prediction.network_of(given)
+    found = prediction.predict(net, given["images"])
+    told = {"network": dict(net.said), "images": found}
+    text = f"{prediction.title(net, given)}\n{prediction.predict_text(found)}"
+    return _tell(told, text, as_json)
+
+
+def cmd_evaluate(arguments: list[str]) -> int:
+    """evaluate RUN --dataset NAME: accuracy and confusion matrix on its test images."""
+    p = _small("evaluate", "")
+    prediction.add_network(p)
+    p.add_argument("--dataset", required=True, help="whose test images, as for run")
+    p.add_argument("--data-dir", metavar="DIR", help="where they are (else $QUATGRAD_DATA)")
+    p.add_argument("--plot", metavar="FILE", help="draw the confusion matrix (.png or .svg)")
+    given, as_json = _given(p, arguments)
+    net = prediction.network_of(given)
+    found = prediction.evaluate(net, given["dataset"], given.get("data_dir"))
+    text = prediction.title(net, given)
+    if "plot" in given:
+        prediction.draw(found, net, given["plot"])
+    return _tell({"network": dict(net.said)} | found.plain(), f"{text}\n{found.text()}", as_json)
+
+
+def cmd_save(arguments: list[str]) -> int:
+    """save RUN FILE: a network in a file of its own."""
+    p = _small("save", "")
+    prediction.add_network(p)
+    p.add_argument("file", metavar="FILE", help=f"a new {prediction.SUFFIX} file")
+    given, as_json = _given(p, arguments)
+    net = prediction.network_of(given)
+    path = prediction.save(net, given["file"])
+    told = {"file": str(path), "network": dict(net.said)}
+    return _tell(told, f"{path}: {prediction.title(net, given)}", as_json)
+
+
 def cmd_verify(arguments: list[str]) -> int:
     """verify RUN ...: 1 if anything is wrong."""
     given, as_json = _given(_small("verify", "many"), arguments)
@@ -175,6 +216,9 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "compare": (cmd_compare, "the networks of runs side by side"),
     "plot": (cmd_plot, "draw the picture of a run from its record"),
     "analyse": (cmd_analyse, "tickets of a run in numbers and pictures, in its folder analysis/"),
+    "predict": (cmd_predict, "the classes of pictures, by a network of a run"),
+    "evaluate": (cmd_evaluate, "a network of a run on the test images of a dataset"),
+    "save": (cmd_save, "a network of a run as one .safetensors file, for quatgrad.load"),
     "verify": (cmd_verify, "prove runs from their files; the exit code is 1 if anything is wrong"),
     "gc": (cmd_gc, "list what no run needs, or remove it"),
     "sweep": (cmd_sweep, "a run for each combination of options, several at a time"),

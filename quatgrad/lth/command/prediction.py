@@ -1,0 +1,117 @@
+"""The verbs that use what a run has trained: predict, evaluate, save."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quatgrad import data
+from quatgrad.backend import BACKENDS, notice, set_backend
+from quatgrad.data.pictures import read_picture
+from quatgrad.errors import DataError, OptionError
+from quatgrad.lth.experiment import runs
+from quatgrad.lth.experiment.trained import describe, trained
+from quatgrad.lth.results import plot
+from quatgrad.lth.results.confusion import Confusion, confusion
+from quatgrad.network import Network, load
+
+SUFFIX = ".safetensors"
+SHOWN = 3  # classes of an image in the text
+
+
+def add_network(p: argparse.ArgumentParser) -> None:
+    """The arguments that name a network: a file, or a level of a run."""
+    of_run = f"a run, as for show; or a network in a {SUFFIX} file"
+    level = "this level (default: the last that is at most a point below the dense network)"
+    p.add_argument("run", metavar="RUN", help=of_run)
+    p.add_argument("--network", metavar="NAME", help="real, quaternion (default), ...")
+    p.add_argument("--level", type=int, metavar="L", help=level)
+    p.add_argument("--trial", type=int, metavar="T", help="of this trial (default: 0)")
+    p.add_argument("--model", metavar="FILE.py:NAME", help="what makes it, where it is your own")
+    p.add_argument("--backend", choices=BACKENDS, help="what computes (default: numba)")
+
+
+def network_of(given: dict[str, Any]) -> Network:
+    """The network that the arguments name."""
+    set_backend(given.get("backend", "numba"))
+    which = {name: given[name] for name in ("network", "level", "trial") if name in given}
+    build = given.get("model")
+    path = Path(given["run"])
+    if path.suffix == SUFFIX:
+        if which:
+            raise OptionError(f"{path} holds one network: leave out `{next(iter(which))}`")
+        return load(path, build)
+    return trained(runs.find(given["run"], given["out"]), **which, build=build)
+
+
+def title(net: Network, given: dict[str, Any]) -> str:
+    """What the network is, in a line."""
+    return describe(net.said) if "run" in net.said else str(given["run"])
+
+
+def predict(net: Network, paths: list[str]) -> list[dict[str, Any]]:
+    """For each picture its class, and the probability of every class, most probable first."""
+    images = np.stack([_image(net, Path(path)) for path in paths])  # (N, H, W, C)
+    names = net.classes or tuple(map(str, range(net.predict(images[:1]).shape[1])))
+    found = []
+    for path, p in zip(paths, net.predict(images), strict=True):
+        order = np.argsort(-p, kind="stable")
+        known = {names[k]: float(p[k]) for k in order}
+        found.append({"image": path, "class": next(iter(known)), "probabilities": known})
+    return found
+
+
+def predict_text(found: list[dict[str, Any]]) -> str:
+    """One line for each picture."""
+    return "\n".join(
+        f"{f['image']}: "
+        + ", ".join(f"{name} {p:.1%}" for name, p in [*f["probabilities"].items()][:SHOWN])
+        for f in found
+    )
+
+
+def _image(net: Network, path: Path) -> np.ndarray:
+    """A picture as the network's images are; another size is said, and resized."""
+    if net.encoding is None:
+        raise OptionError("this network does not say how images are encoded: use it from Python")
+    H, W, C = net.encoding.image_shape
+    found = read_picture(path, C)
+    if found.transparent:
+        notice(f"{path}: what is transparent lies over white")
+    if found.pixels.shape[:2] != (H, W):
+        h, w = found.pixels.shape[:2]
+        notice(f"{path}: resized from {h} x {w} to {H} x {W} pixels (height x width)")
+        found = read_picture(path, C, (H, W))
+    return found.pixels
+
+
+def evaluate(net: Network, dataset: str, data_dir: str | None) -> Confusion:
+    """The network on the test images of a dataset, encoded as it was trained."""
+    found = data.load(dataset, data_dir)
+    if net.encoding is None:
+        raise OptionError("this network does not say how images are encoded: use it from Python")
+    if found.test.images.shape[1:] != net.encoding.image_shape:
+        raise DataError(
+            f"the network takes images of {net.encoding.image_shape} (height, width, channels); "
+            f"those of {dataset} are {found.test.images.shape[1:]}"
+        )
+    return confusion(net, found.test.images, found.test.labels, found.class_names)
+
+
+def draw(found: Confusion, net: Network, path: str) -> None:
+    """The picture of the confusion matrix."""
+    said = net.said
+    name = f"{said['run']}\n{said['network']}, level {said['level']}: " if "run" in said else ""
+    plot.save(found.figure(name), Path(path))
+
+
+def save(net: Network, file: str) -> Path:
+    """The network in a file of its own."""
+    path = Path(file)
+    if path.suffix != SUFFIX:
+        raise OptionError(f"a network is saved as a {SUFFIX} file; got {file!r}")
+    net.save(path)
+    return path
