@@ -41,7 +41,7 @@ from quatgrad.backend import (
 )
 from quatgrad.data import Dataset, Split
 from quatgrad.data.augment import pad_crop_flip
-from quatgrad.data.encode import make_colour_encode
+from quatgrad.data.encode import colour_encoding
 from quatgrad.errors import BackendError, QuatgradError
 from quatgrad.kernels import reference, use_kernels
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
@@ -97,6 +97,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "cast_input": (x,),
         "upcast": ((x.view(np.uint32) >> 16).astype(np.uint16),),
         "add": (x, g),
+        "sum_over": (g, (0, 1, 2)),
         "relu": (x,),
         "relu_dx": (g, x),
         "batch_norm": (x, c, c, 1e-5),
@@ -312,7 +313,7 @@ def fed(tiny: bool) -> Iterator[Row]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
     split = Split(images, rng.integers(0, classes, n))
-    encode = make_colour_encode("rgb_gray", images.shape[1:], "cifar100")
+    encode = colour_encoding("rgb_gray", images.shape[1:], "cifar100")
     names = tuple(map(str, range(classes)))
     dataset = Dataset("noise", split, split.take(np.arange(2)), names, encode, pad_crop_flip)
     for batch in batches(tiny)[::-1]:

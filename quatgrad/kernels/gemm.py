@@ -107,11 +107,11 @@ class Products(NamedTuple):
     def conv2d_dw(self, x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
         """Patches^T (U V P, N I J) times gradient (N I J, Q); folded if dw is of quaternions."""
         (U, V), P, Q = window_size(shape), x.shape[3], g.shape[3]
-        dw = array_module(x).zeros((U * V * P, Q), x.dtype)
+        dw = array_module(x).zeros((U * V * P, Q))  # float64: there may be many blocks
         for block in _blocks(g, len(dw)):
             rows = self.patches(x[block], (U, V), stride, padding).reshape(-1, len(dw))
             dw += self.matmul(rows.T, g[block].reshape(-1, Q))
-        dw = dw.reshape(U, V, P, Q)
+        dw = dw.astype(x.dtype).reshape(U, V, P, Q)
         return self.fold(dw) if len(shape) == 5 else dw
 
 

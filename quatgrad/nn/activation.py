@@ -56,8 +56,10 @@ class Dropout(Module):
         """x with entries dropped."""
         if not self.training:
             return x
-        rng = generator(self.key, "dropout", int(self.draws.item()))
-        self.draws.data = self.draws.data + 1
+        draws = self.draws.item()
+        rng = generator(self.key, "dropout", int(draws))
+        # From 2^24 on float32 has not every whole number: then to the next that it has.
+        self.draws.data = max(draws + 1, np.nextafter(np.float32(draws), np.float32(np.inf)))
         return ops.dropout(x, self.p, rng, components=self.components)
 
     def extra_repr(self) -> str:

@@ -86,10 +86,10 @@ class Softmax(FromOutput):
 
     def value(self, x):
         e = array_module(x).exp(x - x.max(axis=self.axis, keepdims=True))
-        return e / e.sum(axis=self.axis, keepdims=True)
+        return e / kernel("sum_over")(e, self.axis, keepdims=True)
 
     def dx(self, g, y):
-        return y * (g - (g * y).sum(axis=self.axis, keepdims=True))
+        return y * (g - kernel("sum_over")(g * y, self.axis, keepdims=True))
 
 
 class ModReLU(Function):
@@ -113,7 +113,7 @@ class ModReLU(Function):
         u, gain = self.saved
         along = (u * g.reshape(u.shape)).sum(axis=-2)  # (..., 4, Q) -> (..., Q)
         dx = gain[..., None, :] * g.reshape(u.shape) + u * ((1 - gain) * along)[..., None, :]
-        db = along.sum(axis=tuple(range(along.ndim - 1)))  # (..., Q) -> (Q,)
+        db = kernel("sum_over")(along, tuple(range(along.ndim - 1)))  # (..., Q) -> (Q,)
         return dx.reshape(g.shape), db
 
 

@@ -17,7 +17,7 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
         d for d in range(g.ndim) if d < extra or (shape[d - extra] == 1 and g.shape[d] != 1)
     )
     # (new axes, stretched and other axes) -> (1.., 1 and other axes) -> shape
-    return g.sum(axis=stretched, keepdims=True).reshape(shape)
+    return kernel("sum_over")(g, stretched, keepdims=True).reshape(shape)
 
 
 class Binary(Function):

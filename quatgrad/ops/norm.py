@@ -41,9 +41,9 @@ class BatchNormEval(Function):
     def backward(self, g):
         x, scale = self.saved
         inv = 1 / array_module(x).sqrt(self.var + self.eps)  # (C,)
-        axes = tuple(range(x.ndim - 1))
+        rows, total = tuple(range(x.ndim - 1)), kernel("sum_over")
         # (..., C), and sums over all rows (..., C) -> (C,)
-        return g * (scale * inv), (g * (x - self.mean) * inv).sum(axis=axes), g.sum(axis=axes)
+        return g * (scale * inv), total(g * (x - self.mean) * inv, rows), total(g, rows)
 
 
 def batch_norm(

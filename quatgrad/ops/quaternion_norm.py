@@ -9,6 +9,7 @@ from typing import Any
 from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import ShapeError
+from quatgrad.kernels.registry import kernel
 from quatgrad.ops.norm import check_rows, update_running_stats
 from quatgrad.ops.shape import concatenate
 
@@ -49,7 +50,7 @@ class Whiten(Function):
         centred = rows - self.mean.astype(x.dtype)
         C = xp.einsum("mbq,mcq->qbc", g, centred, dtype="float64")
         dgamma = (C @ S).transpose(1, 2, 0).astype(x.dtype)  # (Q, 4, 4) -> (4, 4, Q)
-        dshift = g.sum(axis=0)
+        dshift = kernel("sum_over")(g, 0)
         A = xp.einsum("bdq,qdc->qbc", gamma, S).astype(x.dtype)
         if self.given:
             dx = xp.einsum("qcb,mcq->mbq", A, g)

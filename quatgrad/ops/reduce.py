@@ -4,6 +4,7 @@ import math
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
+from quatgrad.kernels.registry import kernel
 
 Axis = int | tuple[int, ...] | None
 
@@ -27,12 +28,21 @@ class Reduction(Function):
         """How many entries of x each entry of y was made of."""
         return math.prod(self.shapes[0]) // (y.size or 1)
 
+    def total(self, x: Array, keepdims: bool = False) -> Array:
+        """The sum of x over the axes."""
+        return kernel("sum_over")(x, self.axis, keepdims or self.keepdims)
+
+    def average(self, x: Array, keepdims: bool = False) -> Array:
+        """The mean of x over the axes."""
+        y = self.total(x, keepdims)
+        return y / self.count(y)
+
 
 class Sum(Reduction):
     """y = sum x."""
 
     def forward(self, x):
-        return x.sum(axis=self.axis, keepdims=self.keepdims)
+        return self.total(x)
 
     def backward(self, g):
         return array_module(g).broadcast_to(self.spread(g), self.shapes[0])
@@ -42,7 +52,7 @@ class Mean(Reduction):
     """y = sum x / M."""
 
     def forward(self, x):
-        return x.mean(axis=self.axis, keepdims=self.keepdims)
+        return self.average(x)
 
     def backward(self, g):
         return array_module(g).broadcast_to(self.spread(g) / self.count(g), self.shapes[0])
@@ -57,12 +67,14 @@ class Var(Reduction):
 
     def forward(self, x):
         self.save_for_backward(x)
-        return x.var(axis=self.axis, keepdims=self.keepdims, ddof=self.ddof)
+        d = x - self.average(x, keepdims=True)
+        y = self.total(d * d)
+        return y / (self.count(y) - self.ddof)
 
     def backward(self, g):
         (x,) = self.saved
-        centred = x - x.mean(axis=self.axis, keepdims=True)
-        return self.spread(g) * centred * (2 / (self.count(g) - self.ddof))
+        d = x - self.average(x, keepdims=True)
+        return self.spread(g) * d * (2 / (self.count(g) - self.ddof))
 
 
 class Max(Reduction):
@@ -76,7 +88,7 @@ class Max(Reduction):
     def backward(self, g):
         x, y = self.saved
         won = (x == self.spread(y)).astype(g.dtype)
-        return won * (self.spread(g) / won.sum(axis=self.axis, keepdims=True))
+        return won * (self.spread(g) / self.total(won, keepdims=True))
 
 
 class LogSumExp(Reduction):
@@ -86,9 +98,9 @@ class LogSumExp(Reduction):
         xp = array_module(x)
         top = x.max(axis=self.axis, keepdims=True)
         top = xp.where(xp.isfinite(top), top, 0)  # all -inf: the sum is 0, its log -inf
-        y = xp.log(xp.exp(x - top).sum(axis=self.axis, keepdims=True)) + top
+        y = xp.log(self.total(xp.exp(x - top), keepdims=True)) + top
         self.save_for_backward(x, y)
-        return y if self.keepdims else y.reshape(x.sum(axis=self.axis).shape)
+        return y if self.keepdims else y.squeeze(self.axis)
 
     def backward(self, g):
         x, y = self.saved

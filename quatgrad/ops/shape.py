@@ -9,6 +9,7 @@ import numpy as np
 from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError, ShapeError, unknown
+from quatgrad.kernels.reference.sums import MOST
 from quatgrad.ops.arithmetic import unbroadcast
 
 #: How a map goes on past its border -> what numpy.pad calls it.
@@ -132,7 +133,10 @@ class GetItem(Function):
         if all(p is None or p is ... or isinstance(p, int | slice) for p in parts):
             dx[self.index] = g  # no entry twice
         else:
-            xp.add.at(dx, self.index, g)
+            # An entry taken often gets a sum of many gradients.
+            total = dx if g.size <= MOST else dx.astype(np.float64)
+            xp.add.at(total, self.index, g)
+            dx = total.astype(g.dtype, copy=False)
         return dx
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from quatgrad.arrays import Array, array_module, check_dtype, new_array, to_numpy
 from quatgrad.errors import DTypeError
+from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion import algebra, functions
 from quatgrad.quaternion.checks import check, same_dtype
 from quatgrad.quaternion.random import Shape, Source, random, random_unit
@@ -165,11 +166,15 @@ class Quaternion:
 
     def sum(self, axis: int | None = None) -> Quaternion:
         """The sum over one axis, or over all."""
-        return Quaternion(self.components.sum(axis=_axes(axis, self.ndim)))
+        return Quaternion(self._total(axis))
 
     def mean(self, axis: int | None = None) -> Quaternion:
         """The mean over one axis, or over all. For rotations see `mean_rotation`."""
-        return Quaternion(self.components.mean(axis=_axes(axis, self.ndim)))
+        total = self._total(axis)
+        return Quaternion(total / (self.components.size // max(total.size, 1)))
+
+    def _total(self, axis: int | None) -> Array:
+        return kernel("sum_over")(self.components, _axes(axis, self.ndim))
 
     def __len__(self) -> int:
         if not self.shape:

@@ -293,6 +293,7 @@ ARGUMENTS = {
     "batch_norm": _batch_norm,
     "batch_norm_dx": _batch_norm_dx,
     "batch_norm_eval": _batch_norm_eval,
+    "sum_over": lambda d: (d.x(), d.draw(st.sampled_from([None, 0, (0, 1, 2), -1]))),
 }
 
 

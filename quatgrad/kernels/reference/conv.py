@@ -4,6 +4,8 @@ A weight has the shape (U, V, P, Q), or (4, U, V, P, Q) for quaternions: then a 
 channels, and the products are Hamilton products, conj(w) g and g conj(x) in the gradients.
 """
 
+import numpy as np
+
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.reference.patches import Pair, patches, unpatches
 from quatgrad.kernels.reference.quaternion import blocks, hamilton_table
@@ -46,7 +48,9 @@ def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> 
 def conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """dw of this shape: dw[u,v,p,q] = sum_nij x[n, i s + u - pad, j s + v - pad, p] g[n,i,j,q]."""
     xp, P = array_module(x), patches(x, window_size(shape), stride, padding)
+    P = P.astype(np.float64)  # a sum over many pixels: see `sums`
     if len(shape) == 4:
-        return xp.einsum("nijuvp,nijq->uvpq", P, g)
-    table = hamilton_table(x)
-    return xp.einsum("abc,nijuvbp,nijcq->auvpq", table, blocks(P), blocks(g), optimize=True)
+        return xp.einsum("nijuvp,nijq->uvpq", P, g).astype(x.dtype)
+    table = hamilton_table(P)
+    dw = xp.einsum("abc,nijuvbp,nijcq->auvpq", table, blocks(P), blocks(g), optimize=True)
+    return dw.astype(x.dtype)

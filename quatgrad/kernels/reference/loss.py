@@ -3,6 +3,7 @@
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
+from quatgrad.kernels.reference.sums import sum_over
 from quatgrad.kernels.registry import register
 
 
@@ -15,10 +16,10 @@ def cross_entropy(z: Array, labels: Array, smoothing: float) -> tuple[Array, Arr
     xp = array_module(z)
     N, K = z.shape
     z = z - z.max(axis=1, keepdims=True)  # softmax does not change, and e^z cannot overflow
-    log_p = z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))
-    L = (1 - smoothing) * log_p[xp.arange(N), labels].sum()
+    log_p = z - xp.log(sum_over(xp.exp(z), 1, keepdims=True))
+    L = (1 - smoothing) * sum_over(log_p[xp.arange(N), labels], None)
     if smoothing:  # else 0 * -inf, where a logit is -inf, would make it NaN
-        L = L + smoothing / K * log_p.sum()
+        L = L + smoothing / K * sum_over(log_p, None)
     return -L / N, log_p
 
 

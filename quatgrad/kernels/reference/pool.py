@@ -4,6 +4,7 @@ import numpy as np
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.reference.patches import Pair, out_size, pad, patches, unpatches, window
+from quatgrad.kernels.reference.sums import sum_over
 from quatgrad.kernels.registry import register
 
 
@@ -32,7 +33,7 @@ def max_pool_dx(
 @register
 def avg_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """y[n,i,j,c] = mean_uv x[n, i s + u - pad, ...]; padding counts as zeros."""
-    return patches(x, size, stride, padding).mean(axis=(3, 4))
+    return sum_over(patches(x, size, stride, padding), (3, 4)) / (size[0] * size[1])
 
 
 @register

@@ -64,7 +64,9 @@ def hamilton_linear_dx(g: Array, w: Array) -> Array:
 @register
 def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """dw_pq = sum_n g_q conj(x_p); x (N, 4P), g (N, 4Q) -> dw (4, P, Q)."""
-    return array_module(x).einsum("abc,nbp,ncq->apq", hamilton_table(x), blocks(x), blocks(g))
+    wide = blocks(x).astype(np.float64)  # a sum over many rows: see `sums`
+    dw = array_module(x).einsum("abc,nbp,ncq->apq", hamilton_table(wide), wide, blocks(g))
+    return dw.astype(x.dtype)
 
 
 @register

@@ -6,6 +6,7 @@ from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.conv import direct, eight_products, winograd
 from quatgrad.kernels.numba_cpu.conv.algorithm import TILES, Algorithm, select_algorithm
 from quatgrad.kernels.numba_cpu.conv.expand import expand, fold
+from quatgrad.kernels.numba_cpu.conv.pieces import sum_of_pieces
 from quatgrad.kernels.numba_cpu.conv.products import PRODUCTS
 from quatgrad.kernels.reference.conv import Shape, window_size
 from quatgrad.kernels.reference.patches import Pair, out_size
@@ -30,6 +31,10 @@ def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> 
 @register
 def conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """`reference.conv2d_dw`."""
+    return sum_of_pieces(_conv2d_dw, x, g, shape, stride, padding)
+
+
+def _conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     algorithm = select_algorithm(x.dtype, shape, stride, padding, g.shape[1:3])
     return convolve_dw(algorithm, x, g, shape, stride, padding)
 

@@ -27,6 +27,7 @@ from quatgrad.kernels.numba_cpu.conv.products import PRODUCTS
 from quatgrad.kernels.numba_cpu.conv.winograd_tiles import paired_plane
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
 from quatgrad.kernels.numba_cpu.machine.cache import L1
+from quatgrad.kernels.numba_cpu.simd.partial_sums import sum_of_parts
 from quatgrad.kernels.reference.conv import Shape
 from quatgrad.kernels.reference.patches import Pair
 from quatgrad.kernels.registry import Kernel, register
@@ -119,7 +120,7 @@ def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """The sum of g conj(x)."""
     if x.dtype != np.float32 or not is_profitable(x.shape[1] // 4, g.shape[1] // 4):
         return PRODUCTS.hamilton_linear_dw(x, g)
-    return rows.sums(x, g)
+    return sum_of_parts(lambda n: rows.sums(x[n], g[n]), len(x))
 
 
 # ----------------------------------------------------- convolution: eight of the real ones

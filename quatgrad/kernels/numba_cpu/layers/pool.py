@@ -7,6 +7,7 @@ from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.conv.patches import inside, output_row, split_row
 from quatgrad.kernels.numba_cpu.jit import parallel, read_only
 from quatgrad.kernels.reference.patches import Pair, out_size
+from quatgrad.kernels.reference.sums import MOST
 from quatgrad.kernels.registry import register
 
 # -------------------------------------------------------------------------- max pooling
@@ -88,9 +89,10 @@ def _max_pool_dx(g, winner, dx, size, stride, padding):
 def avg_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """`reference.avg_pool`: sums each window in the map."""
     N, H, W, C = x.shape
-    y = np.empty((N, *out_size((H, W), size, stride, padding), C), x.dtype)
-    _avg_pool(read_only(x), y, x.dtype.type(1 / (size[0] * size[1])), size, stride, padding)
-    return y
+    dtype = x.dtype if size[0] * size[1] <= MOST else np.dtype(np.float64)  # see `sums`
+    y = np.empty((N, *out_size((H, W), size, stride, padding), C), dtype)
+    _avg_pool(read_only(x), y, dtype.type(1 / (size[0] * size[1])), size, stride, padding)
+    return y.astype(x.dtype, copy=False)
 
 
 @parallel

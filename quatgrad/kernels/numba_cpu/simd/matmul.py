@@ -11,6 +11,7 @@ from numba import prange
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
+from quatgrad.kernels.numba_cpu.simd.partial_sums import sum_of_parts
 from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
 from quatgrad.kernels.reference import arithmetic
 from quatgrad.kernels.registry import register
@@ -31,9 +32,14 @@ def matmul(a: Array, b: Array) -> Array:
     plain = a.dtype == b.dtype == np.float32 and a.ndim == b.ndim in (2, 3)
     if not plain or a.shape[:-2] != b.shape[:-2] or 0 in (*a.shape, *b.shape):
         return arithmetic.matmul(a, b)
-    *lead, M, K = a.shape
+    K = a.shape[-1]
     if b.shape[-2] != K:
         return arithmetic.matmul(a, b)  # which says what is wrong
+    return sum_of_parts(lambda k: _matmul(a[..., k], b[..., k, :]), K)
+
+
+def _matmul(a: Array, b: Array) -> Array:
+    *lead, M, K = a.shape
     N = b.shape[-1]
     c = empty((*lead, M, N), a.dtype)
     run = _blocks if c.size * K >= ALONE else _one

@@ -4,12 +4,15 @@ So each number is always added in the same order, and its bits are the same on a
 the same vectors.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, parallel
 from quatgrad.kernels.numba_cpu.machine.cache import L1
+from quatgrad.kernels.reference.sums import MOST
 
 #: Numbers that a thread adds at a time: in cache.
 CHUNK = L1 // 2
@@ -39,3 +42,14 @@ def _total(parts, y):
         for k in range(1, len(parts)):
             for n in range(start, end):
                 y[n] += parts[k, n]
+
+
+def sum_of_parts(f: Callable[[slice], Array], n: int, most: int = 2 * MOST) -> Array:
+    """f(slice(0, n)), which is a sum over n entries: at most so many at a time, then in float64."""
+    y = f(slice(0, most))
+    if n > most and y.dtype == np.float32:
+        total = y.astype(np.float64)
+        for start in range(most, n, most):
+            total += f(slice(start, start + most))
+        y = total.astype(y.dtype)
+    return y
