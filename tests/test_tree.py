@@ -30,6 +30,7 @@ FLOORS = {
         "optim",
         "data step_graphs",
         "train network",
+        "sparse",
         "lth",
         "paper",
         "__main__",

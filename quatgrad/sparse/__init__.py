@@ -1,0 +1,11 @@
+"""Networks prepared for inference: small and fast where weights are pruned.
+
+    plan = sparse.prepare(model, (32, 32, 4))
+    logits = plan(images)           # float32 (N, H, W, C) -> (N, K), those of model.eval()
+
+steps, trace, builder, rules   from a network to a plan, which is data
+reference                      reads a plan with NumPy
+plan                           prepare, Plan
+"""
+
+from quatgrad.sparse.plan import Plan, prepare

@@ -1,0 +1,169 @@
+"""A plan gives the logits of the network: every network of the package, and layers it has not."""
+
+import numpy as np
+import pytest
+from networks import Call, Residual, created, logits, odd, trained
+
+from quatgrad import Tensor, models, no_grad, ops, sparse
+from quatgrad.errors import GraphError, OptionError, ShapeError
+from quatgrad.nn import Conv2d, Flatten, GlobalAvgPool2d, Linear, Sequential
+
+ODD = sorted(odd(np.random.default_rng(0)))
+
+
+def close(a, b, bound=1e-5):
+    return np.abs(a - b).max() <= bound * max(np.abs(b).max(), 1)
+
+
+def images(shape, n=3, seed=5):
+    return np.random.default_rng(seed).standard_normal((n, *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+@pytest.mark.parametrize("name", models.MODELS)
+def test_the_logits_of_every_network(name, algebra):
+    net, masks = trained(created(name, algebra), (16, 16, 4), density=0.3)
+    plan = sparse.prepare(net, (16, 16, 4), masks)
+    x = images((16, 16, 4))
+    assert close(plan(x), logits(net, x))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_layers_that_no_network_of_the_package_has(name):
+    net, _ = trained(odd(np.random.default_rng(0))[name], (9, 7, 4))
+    x = images((9, 7, 4))
+    assert close(sparse.prepare(net, (9, 7, 4))(x), logits(net, x))
+
+
+def test_norms_shortcuts_and_rectifiers_are_in_the_steps_of_layers():
+    net, _ = trained(created("resnet14", "quaternion", learned_encoder=True), (16, 16, 4))
+    steps = sparse.prepare(net, (16, 16, 4)).steps.steps
+    assert [type(step).__name__ for step in steps].count("Layer") == len(steps) - 1  # and the mean
+    assert len(steps) == len(net.weight_parameters()) + 1
+
+
+def test_scales_are_folded_into_real_weights_and_never_into_quaternions():
+    for algebra in "real", "quaternion":
+        net, _ = trained(created("resnet8", algebra, num_classes=10), (16, 16, 4))
+        layers = list(sparse.prepare(net, (16, 16, 4)).steps.layers())
+        for layer in layers:
+            own = dict(net.named_parameters())[layer.name].data
+            if layer.components == 4:
+                assert np.array_equal(layer.weight, own)
+            assert (layer.scale is None) == (layer.components == 1)
+
+
+def test_a_vector_of_a_map_is_not_copied():
+    net, _ = trained(created("conv-2", "quaternion"), (16, 16, 4))
+    assert {type(s).__name__ for s in sparse.prepare(net, (16, 16, 4)).steps.steps} == {
+        "Layer", "MaxPool",
+    }  # fmt: skip
+
+
+def test_masks_say_what_lives_and_a_weight_of_zero_may():
+    net, masks = trained(created("lenet-12", "real"), (16, 16, 4), density=0.5)
+    name, mask = next(iter(masks.items()))
+    w = dict(net.named_parameters())[name]
+    w.data = w.data * (np.arange(w.size) % 2).reshape(w.shape).astype(np.float32)
+    counts = [
+        sum(int(layer.alive.sum()) for layer in sparse.prepare(net, (16, 16, 4), m).steps.layers())
+        for m in (masks, None)
+    ]
+    assert counts[0] == sum(int(m.sum()) for m in masks.values()) > counts[1]
+    w.data = np.ones(w.shape, np.float32)  # what is pruned is not there, whatever the weight says
+    x = images((16, 16, 4))
+    y = sparse.prepare(net, (16, 16, 4), masks)(x)
+    w.data = mask.astype(np.float32)
+    assert close(y, logits(net, x))
+
+
+def test_a_ticket_has_masks():
+    net, masks = trained(created("lenet-12", "real"), (16, 16, 4), density=0.5)
+    ticket = type("Ticket", (), {"masks": masks})
+    layers = list(sparse.prepare(net, (16, 16, 4), ticket).steps.layers())
+    assert sum(int(layer.alive.sum()) for layer in layers) == sum(m.sum() for m in masks.values())
+
+
+def test_whole_quaternions_are_seen():
+    net, masks = trained(created("resnet8", "quaternion"), (16, 16, 4), density=0.3, whole=True)
+    assert all(layer.whole for layer in sparse.prepare(net, (16, 16, 4), masks).steps.layers())
+    net, masks = trained(created("resnet8", "quaternion"), (16, 16, 4), density=0.3)
+    assert not any(layer.whole for layer in sparse.prepare(net, (16, 16, 4), masks).steps.layers())
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_layers_with_no_weight_or_one(rows):
+    net, masks = trained(created("resnet8", "quaternion"), (16, 16, 4), density=0.3)
+    for name, w in net.weight_parameters():
+        masks[name][...] = False
+        masks[name].flat[:rows] = True
+        w.data = w.data * masks[name]
+    x = images((16, 16, 4))
+    assert close(sparse.prepare(net, (16, 16, 4), masks)(x), logits(net, x))
+
+
+def test_the_model_is_as_before_and_the_plan_does_not_follow_it():
+    net, _ = trained(created("resnet8", "real"), (16, 16, 4))
+    net.train()
+    before = net.state_dict()
+    plan, x = sparse.prepare(net, (16, 16, 4)), images((16, 16, 4))
+    y = plan(x)
+    assert net.training
+    assert all(np.array_equal(before[k], v) for k, v in net.state_dict().items())
+    for p in net.parameters():
+        p.data = np.zeros_like(p.data)
+    assert np.array_equal(plan(x), y)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 33])
+def test_any_number_of_images(n):
+    net, _ = trained(created("conv-2", "quaternion"), (16, 16, 4))
+    x = images((16, 16, 4), n)
+    y = sparse.prepare(net, (16, 16, 4))(x)
+    assert y.shape == (n, 12)
+    assert n == 0 or close(y, logits(net, x))
+
+
+# -------------------------------------------------------------------------------------- errors
+
+
+def test_an_operation_without_a_step_is_named_with_the_layer_before_it():
+    net = Sequential(Flatten(), Linear(64, 8, rng=np.random.default_rng(0)), Call(ops.softmax))
+    with pytest.raises(OptionError, match=r"Softmax, on what comes from 1\.weight"):
+        sparse.prepare(net, (4, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("f", "match"),
+    [
+        (lambda x: x.sum(), "over the images of a batch"),
+        (lambda x: x**3, "only the powers"),
+        (lambda x: ops.where(x > 0, x, x * 2), "Where, on what comes from the image"),
+        (lambda x: x.flatten() @ x.reshape(-1, 1), "must be a weight"),
+        (lambda x: Tensor(x.data) * 1, "outside no_grad"),
+    ],
+)
+def test_what_no_plan_can_have(f, match):
+    with pytest.raises((OptionError, GraphError), match=match):
+        sparse.prepare(Call(f), (4, 4, 4))
+
+
+def test_an_image_that_is_left_behind_is_an_error():
+    net = Sequential(Call(lambda x: Tensor(x.data)), Conv2d(4, 4, 1, rng=np.random.default_rng(0)))
+    with pytest.raises(OptionError, match="does not depend on the image"):
+        sparse.prepare(net, (4, 4, 4))
+
+
+def test_inside_no_grad_there_is_no_graph():
+    with no_grad(), pytest.raises(GraphError, match="outside no_grad"):
+        sparse.prepare(created("lenet-12", "real"), (16, 16, 4))
+
+
+def test_images_and_masks_must_fit():
+    net = Sequential(Residual(Conv2d(4, 4, 1, rng=np.random.default_rng(0))), GlobalAvgPool2d())
+    plan = sparse.prepare(net, (5, 6, 4))
+    with pytest.raises(ShapeError, match=r"images of shape \(5, 6, 4\)"):
+        plan(images((6, 5, 4)))
+    for masks in {"x": np.ones(3, bool)}, {"0.body.0.weight": np.ones((4, 4), bool)}:
+        with pytest.raises(OptionError, match="fits no weight"):
+            sparse.prepare(net, (5, 6, 4), masks)
