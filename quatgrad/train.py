@@ -7,7 +7,7 @@ train          all steps at once
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -167,8 +167,9 @@ def train_steps(
     the order of the images, seed of their augmentation). Both depend on (seed, epoch) alone. So a
     model and an optimizer that stand at `state` continue with the same bits as if they had never
     stopped. `label` names the progress bar, which appears on terminals alone; None hides it.
-    A loss that is not finite raises `RunError`. Until the generator ends or is closed, denormal
-    numbers are 0 and NumPy does not warn of overflow and invalid values, in the caller too.
+    A loss that is not finite raises `RunError`. Until the generator ends or is closed, NumPy does
+    not warn of overflow and invalid values, in the caller too, and denormal numbers are 0 in the
+    threads of the kernels.
     """
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
     steps, count = recipe.epochs * per_epoch, state.epoch * per_epoch + state.batch
@@ -177,7 +178,7 @@ def train_steps(
     step.sums[...] = asarray(np.asarray(state.sums))
     hidden = True if label is None else None  # None: hidden in a log file
     with (
-        _no_denormals(),
+        _no_denormals() as as_before,
         np.errstate(over="ignore", invalid="ignore"),
         tqdm(
             desc=label, total=steps, initial=count, unit="batch", leave=False, disable=hidden
@@ -193,12 +194,14 @@ def train_steps(
                 bar.update()
                 seconds = time.perf_counter() - start
                 state = TrainState(state.history, state.batch + 1, step.sums, seconds)
-                yield state
+                with as_before():
+                    yield state
             when = f"in epoch {epoch + 1}, by step {count}"
             measured = _measure(model, dataset, recipe.batch_size, *step.take(), when, start)
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, {measured}")
             state = TrainState((*state.history, measured))
-            yield state
+            with as_before():
+                yield state
 
 
 def _measure(
@@ -246,10 +249,10 @@ def evaluate(
     return total / len(split), correct / len(split)
 
 
-def _no_denormals() -> AbstractContextManager[None]:
+def _no_denormals() -> AbstractContextManager[Callable[[], AbstractContextManager[None]]]:
     """Inside, denormal numbers are 0. Kernels of CuPy do that by themselves."""
     if get_backend() == "cupy":
-        return nullcontext()
+        return nullcontext(nullcontext)
     # Here, because it loads Numba: half a second.
     from quatgrad.kernels.numba_cpu.machine.denormals import flush_denormals
 

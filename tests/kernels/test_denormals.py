@@ -1,5 +1,7 @@
 """Numbers below the normal ones: 0 inside the block, themselves outside."""
 
+import threading
+
 import numpy as np
 import pytest
 from numba import njit, prange
@@ -34,6 +36,45 @@ def test_they_are_0_inside_in_every_thread_and_come_back():
 def test_an_error_inside_brings_them_back():
     with pytest.raises(ValueError, match="inside"), flush_denormals():
         raise ValueError("inside")
+    assert SMALL * np.float32(0.5) != 0
+
+
+def half_in_a_thread():
+    """Half of SMALL, as a thread has it that is started now."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(np.full(9, SMALL) * np.float32(0.5)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_what_is_called_as_before_has_them_and_so_have_its_threads():
+    with flush_denormals() as as_before:
+        for _ in range(2):
+            with as_before():
+                assert (half_in_a_thread() != 0).all()
+                assert SMALL * np.float32(0.5) != 0
+            assert SMALL * np.float32(0.5) == 0
+        with pytest.raises(ValueError, match="inside"), as_before():
+            raise ValueError("inside")
+        assert SMALL * np.float32(0.5) == 0
+    assert SMALL * np.float32(0.5) != 0
+
+
+def test_the_caller_of_training_has_them_between_steps_and_epochs():
+    from blobs import blobs
+
+    from quatgrad import models
+    from quatgrad.train import Recipe, train_steps
+
+    net, recipe = models.create("lenet-12", "real", 3, image_size=(4, 4)), Recipe(2, 16, 0.1)
+    steps = train_steps(net, blobs(), recipe, recipe.make_optimizer(net))
+    for n, _ in enumerate(steps):
+        assert SMALL * np.float32(0.5) != 0
+        assert (half_in_a_thread() != 0).all()
+        if n == 5:
+            steps.close()
+    assert n == 5
     assert SMALL * np.float32(0.5) != 0
 
 

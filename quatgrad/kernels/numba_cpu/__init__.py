@@ -16,10 +16,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 from quatgrad.kernels.numba_cpu.jit import announce_compiling
 from quatgrad.kernels.numba_cpu.layers import activation, conv_norm_act, norm, optimizer, pool
 from quatgrad.kernels.numba_cpu.machine.allocator import keep_freed_memory
+from quatgrad.kernels.numba_cpu.machine.fork import survive_forks
 from quatgrad.kernels.numba_cpu.quaternion import algebra
 from quatgrad.kernels.registry import kernels_of
 
 globals().update(kernels_of("numba_cpu"))  # so that `numba_cpu.conv2d` is that kernel
 
 keep_freed_memory()
+survive_forks()
 announce_compiling()

@@ -8,8 +8,8 @@ softmax that is sure, and as the fading moments of Adam.
 import ctypes
 import ctypes.util
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numba
 import numpy as np
@@ -27,21 +27,38 @@ if _KNOWN:
 
 
 @contextmanager
-def flush_denormals() -> Iterator[None]:
+def flush_denormals() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Denormal numbers become 0 within the `with` block, in this thread and in the kernels'.
+
+    A thread that is started inside does as this one does, and goes on with it for ever. So what
+    the block calls that is not its own belongs into a block of what it gives:
+
+        with flush_denormals() as as_before:
+            ...
+            with as_before():  # this thread keeps denormal numbers, as before; the kernels' do not
+                callback()
 
     On x86 with glibc; elsewhere nothing changes.
     """
     if not _KNOWN:
-        yield
+        yield nullcontext
         return
     before = np.zeros(8, np.uint32)
     _get(before.ctypes.data)
     flush = before.copy()
     flush[_MXCSR] |= _FLUSH
+
+    @contextmanager
+    def as_before() -> Iterator[None]:
+        _set(before.ctypes.data)
+        try:
+            yield
+        finally:
+            _set(flush.ctypes.data)
+
     _set_everywhere(flush)
     try:
-        yield
+        yield as_before
     finally:
         _set_everywhere(before)
 
