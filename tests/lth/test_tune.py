@@ -168,8 +168,8 @@ def test_a_study_that_was_interrupted_goes_on_with_the_same_trials(
     whole.work(quiet)
     call_watch, told = trial.Watch.__call__, []
 
-    def interrupt(self, history):
-        call_watch(self, history)
+    def interrupt(self, directory, level, history):
+        call_watch(self, directory, level, history)
         told.append(len(history))
         if len(told) % 4 == 0:  # in the middle of some trials, and at the end of others
             raise KeyboardInterrupt

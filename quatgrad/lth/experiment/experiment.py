@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ from quatgrad.lth.experiment.options import Options, label, overrides, with_pres
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.search.search import ControlOf, Search
-from quatgrad.lth.store import files
+from quatgrad.lth.store import epoch_log, files
 from quatgrad.lth.store.records import Config, FirstRun, Record, parse
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.option_fields import from_disk, nested
 from quatgrad.random import generator
+from quatgrad.train import Epoch
 
 #: Added to the seed of a trial for the weights of `--control reinitialised`.
 CONTROL_SEED = 1_000_000
@@ -103,7 +104,8 @@ def searches(
             create(options, network, datasets[network], own.get("init", seed)), datasets[network],
             recipe, Run(directory).search_path(trial, name), plan, seed, label,
             partial(clock.report, label), not options.run.quiet, what=options.what(network),
-            stages=Path(options.run.out) / "stages", seeds=own, **others,
+            stages=Path(options.run.out) / "stages", seeds=own,
+            watch=partial(log, options.run.log, directory), **others,
         )  # fmt: skip
 
     def control(trial: int, network: str, kind: str, source: Search) -> Search:
@@ -125,6 +127,14 @@ def searches(
                 yield trial, control(trial, network, kind, ticket)
     for (trial, network), kind in itertools.product(trials, late):
         yield trial, control(trial, network, kind, search(mask_trial(trial), network))
+
+
+def log(
+    names: Sequence[str], run: Path, search: Path, level: int, history: Sequence[Epoch]
+) -> None:
+    """Write the epochs of a level as each of `epoch_log.WRITERS` that is named."""
+    for name in names:
+        epoch_log.WRITERS[name](run, search, level, history)
 
 
 def mask_trial(trial: int) -> int:

@@ -11,6 +11,7 @@ from quatgrad import data, models
 from quatgrad.backend import BACKENDS, PRECISIONS
 from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.search.protocol import METHODS, Protocol
+from quatgrad.lth.store import epoch_log
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED
 from quatgrad.nn.init import INITIALISERS
 from quatgrad.option_fields import build, check_choices, check_least, non_default, on_disk, option
@@ -152,6 +153,13 @@ class RunOptions:
     plot: str | None = option(
         "write the picture here too (.png or .svg)", None, metavar="FILE", names=False
     )
+    log: tuple[str, ...] = option(
+        "write each epoch of a level to a table beside the run's levels, or for TensorBoard to the "
+        "run's folder tensorboard/ (extra `tensorboard`); may be repeated",
+        (),
+        choices=epoch_log.WRITERS,
+        names=False,
+    )
     quiet: bool = option("no progress bars", False, names=False)
 
     def __post_init__(self) -> None:
@@ -161,6 +169,8 @@ class RunOptions:
                 raise OptionError(
                     f"`control` {control} takes the masks of another trial: give `trials` 2 or more"
                 )
+        if "tensorboard" in self.log:
+            epoch_log.check_tensorboard()
         if self.plot is not None:
             path = Path(self.plot)
             if path.suffix.lower() not in (".png", ".svg") or path.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ class Search:
     with.
 
     `report(record, resumed, first_pass)` is called after each level: was it on record already, and
-    is it of a first pass that only finds masks? `watch(history)` is called after each epoch of the
-    dense network, and may raise. With `control`, nothing is pruned here.
+    is it of a first pass that only finds masks? `watch(directory, level, history)` is called after
+    each epoch that is trained, with all epochs of the level, and may raise. With `control`, nothing
+    is pruned here.
     """
 
     model: Module
@@ -72,7 +74,7 @@ class Search:
     what: Mapping[str, Any] = field(default_factory=dict)
     stages: Path | None = None
     seeds: Mapping[str, int] = field(default_factory=dict)
-    watch: Callable[[Sequence[Epoch]], None] = lambda history: None
+    watch: Callable[[Path, int, Sequence[Epoch]], None] = lambda directory, level, history: None
 
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
@@ -194,7 +196,7 @@ class Search:
         recipe = protocol.recipe(self.recipe, level, batches)
         order, augment = (protocol.order_seed(self.seed_of(p), level) for p in ("order", "augment"))
         args = recipe, (order, augment), stage, ticket, history, early, stop_requests
-        watch = self.watch if level == 0 else lambda history: None
+        watch = partial(self.watch, self.directory, level)
         level_training = Level(self.model, self.dataset, *args, watch=watch)
         level_training.train(label if self.progress else None, remember)
 

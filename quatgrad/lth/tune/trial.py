@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quatgrad.errors import DivergedError
@@ -39,8 +40,10 @@ class Watch:
         told = self.trial.study.get_trials(deepcopy=False)[self.trial.number].intermediate_values
         self.known = len(told)  # by a worker that was killed
 
-    def __call__(self, history: Sequence[Epoch]) -> None:
-        """After each epoch of the dense network; all its epochs so far."""
+    def __call__(self, directory: Path, level: int, history: Sequence[Epoch]) -> None:
+        """After each epoch; of the dense network alone the study hears."""
+        if level:
+            return
         self._ask()
         for epoch in history[self.known :]:
             self.trial.report(epoch.validation_accuracy or 0.0, self.known)
@@ -82,7 +85,7 @@ def _score(options: Options, watch: Watch) -> tuple[float, dict[str, Any]]:
     records: list[Record] = []
     for _, search in experiment.searches(options, datasets, directory, experiment.Clock(options)):
         records = replace(search, watch=watch).run()
-    watch(records[0].epochs)  # where the stage was on record
+    watch(directory, 0, records[0].epochs)  # where the stage was on record
     counted, rewound = records[-1].costs, options.protocol.rewind_epoch
     kinds = ("weights", "multiply_adds", "bytes") if counted else ()
     costs = {name: getattr(counted, name) for name in kinds}
