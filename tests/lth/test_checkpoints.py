@@ -170,6 +170,7 @@ def test_a_bad_run_does_not_keep_list_from_the_others(tmp_path):
     bad, good = map(runs.listed, runs.runs_in(tmp_path))
     assert "config.json is damaged" in bad["error"]
     assert good["networks"]["real"]["levels"] == 0
-    first, second = runs.list_text([bad, good]).splitlines()
-    assert "config.json is damaged" in first
-    assert second.startswith("good  real")
+    first, why, second, *_ = runs.list_text([bad, good]).splitlines()
+    assert first == "bad"
+    assert "config.json is damaged" in why
+    assert second.startswith("good  2")

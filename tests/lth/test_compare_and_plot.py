@@ -188,3 +188,12 @@ def test_figures_have_the_style_of_the_lessons():
     (ax,) = plot.figure(RUNS, "t", 0.1).axes
     assert not ax.spines["top"].get_visible()
     assert rcParams["axes.spines.top"], "outside of the figure nothing has changed"
+
+
+def test_networks_that_do_not_fit_in_the_terminal_are_below_each_other(monkeypatch):
+    whole = compare.text_table(RUNS)
+    monkeypatch.setenv("COLUMNS", "60")
+    stacked = compare.text_table(RUNS)
+    assert max(map(len, whole.splitlines())) > 60 >= max(map(len, stacked.splitlines()))
+    assert stacked.count("level |") == len(RUNS)
+    assert stacked.count("\n\n") == len(RUNS) - 1

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from level_records import record
 from tiny_runs import end_of, run
 
+import quatgrad
 from quatgrad.files import lock
 from quatgrad.lth import Ticket
 from quatgrad.lth.command.cli import COMMANDS, main
@@ -150,13 +152,20 @@ def test_list_and_show(call, out):
         read_records(first(out) / "trial0" / "real")[0].accuracy
     }
     _, printed, _ = call("list")
-    assert len(printed.splitlines()) == 5
+    assert len(printed.splitlines()) == 7  # two runs, and their networks
+    assert max(map(len, printed.splitlines())) <= 80
+    for s in found:
+        shown = f"{s['run']}  {s['date'].replace('T', ' ')}  trained "
+        assert shown in printed
+        assert s["versions"] == [quatgrad.__version__]
+        assert abs(datetime.fromisoformat(s["date"]).timestamp() - time.time()) < 3600
     _, told = call("show", first(out).name, "--json")
     records = read_records(first(out) / "trial0" / "real")
     assert told["trials"][0]["real"] == [r.plain() for r in records]
     assert set(told["stages"].values()) <= {p.name for p in (out / "stages").iterdir()}
     _, printed, _ = call("show", first(out))
     assert "real-shuffled: % left" in printed
+    assert f"\n{found[0]['date'].replace('T', ' ')}, trained " in printed
     assert "trial0/real/level_01  level_01-lenet-300-100-real-" in printed
 
 
@@ -170,7 +179,8 @@ def test_a_level_in_training_is_listed(call, out):
 def test_a_run_without_levels_is_listed(call, out):
     for path in Run(second(out)).links:
         path.unlink()
-    assert f"{second(out).name}  no level is finished" in call("list")[1]
+    assert f"{second(out).name}\n  no level is finished" in call("list")[1]
+    assert call("show", second(out))[0] == 0
 
 
 def test_no_runs(tmp_path, capsys):

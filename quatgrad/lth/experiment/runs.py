@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from quatgrad.errors import RunError
+from quatgrad.lth.experiment.experiment import duration
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.store import files
@@ -45,8 +47,12 @@ def summary(run: Run) -> dict[str, Any]:
         }
         for name, levels in run.curves.items()
     }
+    date, records = run.finished_at, run.measured
     return {
         "run": run.path.name,
+        "date": date and date.isoformat(timespec="minutes"),
+        "seconds": sum(r.seconds for r in records),
+        "versions": sorted({r.version for r in records}),
         "options": run.config.options,
         "networks": networks,
         "unfinished": run.unfinished,
@@ -63,23 +69,28 @@ def listed(run: Run) -> dict[str, Any]:
 
 
 def list_text(found: list[dict[str, Any]]) -> str:
-    """One line for each network of each run."""
-    if not found:
-        return "no runs here"
-    width = max(len(s["run"]) for s in found)
+    """A line for each run, and one for each of its networks."""
     lines = []
     for s in found:
-        texts = [
-            f"{network:<24} {n['trials']} x {n['levels']:2d} levels  dense {n['accuracy']:7.2%}  "
+        lines.append("  ".join([s["run"], *when_text(s)]))
+        lines += [
+            f"  {network:<24} {n['trials']} x {n['levels']:2d} levels  dense {n['accuracy']:7.2%}  "
             f"{n['last accuracy']:7.2%} at {n['percent left']:5.1f} %"
             for network, n in s["networks"].items()
         ]
-        nothing = "no level is finished, or by another version of quatgrad"
-        texts = texts or [s.get("error", nothing)]
-        texts += [f"unfinished: {stage}" for stage in s["unfinished"]]
-        names = [s["run"], *[""] * len(texts)]
-        lines += [f"{name:{width}}  {text}" for name, text in zip(names, texts, strict=False)]
-    return "\n".join(lines)
+        if not s["networks"]:
+            nothing = "no level is finished, or by another version of quatgrad"
+            lines.append(f"  {s.get('error', nothing)}")
+        lines += [f"  unfinished: {stage}" for stage in s["unfinished"]]
+    return "\n".join(lines) or "no runs here"
+
+
+def when_text(s: dict[str, Any]) -> list[str]:
+    """Date, time of training and version of a run, as far as `summary` knows them."""
+    if not s.get("date"):
+        return []
+    versions = ", ".join(s["versions"])
+    return [s["date"].replace("T", " "), f"trained {duration(s['seconds'])}", f"by {versions}"]
 
 
 def show(run: Run) -> dict[str, Any]:
@@ -98,7 +109,9 @@ def show_text(run: Run) -> str:
     options = ", ".join(f"{k} {v}" for k, v in run.config.options.items())
     tables = "\n\n".join(compare.tables(run.curves)) or "no level is finished"
     stages = [f"  {p.relative_to(run.path)}  {p.resolve().name}" for p in run.links]
-    return "\n".join([f"{run.path}: {options}", "", tables, "", "Stages:", *stages])
+    about = ", ".join(when_text(summary(run))) or "not finished"
+    options = textwrap.fill(f"{run.path}: {options}", compare.width(), subsequent_indent="  ")
+    return "\n".join([options, about, "", tables, "", "Stages:", *stages])
 
 
 def side_by_side(runs: Sequence[Run]) -> compare.Curves:

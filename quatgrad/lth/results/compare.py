@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,23 +141,39 @@ def unequal_trials(runs: Curves) -> bool:
 
 
 def text_table(runs: Curves) -> str:
-    """The table on the screen: level, % of its own weights left, weights left, accuracy."""
+    """The table on the screen: level, % of its own weights left, weights left, accuracy.
+
+    Networks that do not fit beside each other in the terminal are below each other.
+    """
     wide = any(x.interval is not None for levels in runs.values() for x in levels)
     count = max(len(levels) for levels in runs.values())
-    columns = [["level", "-----", *(f"{level:5d}" for level in range(count))]]
+    levels_column = ["level", "-----", *(f"{level:5d}" for level in range(count))]
+    groups = [[levels_column]]
     for name, levels in runs.items():
         if unequal_trials(runs):
             name += f" ({levels[0].trials} trial{'s' * (levels[0].trials > 1)})"
         size = max(len(name), 10)
         head = f"{name:>{size}}: % left {'weights':>10} {'accuracy':>9}" + f" {'+-':>7}" * wide
-        columns.append([head, "-" * len(head)])
+        column = [head, "-" * len(head)]
         for x in levels:
             cell = f"{x.percent_left:{size + 8}.2f} {x.weights_left:10,d} {x.accuracy:9.2%}"
             half = "-" if x.interval is None else f"{x.interval:.2%}"
-            columns[-1].append(cell + f" {half:>7}" * wide)
+            column.append(cell + f" {half:>7}" * wide)
+        if len(groups[-1]) > 1 and sum(len(c[0]) + 3 for c in [*groups[-1], column]) > width():
+            groups.append([levels_column])
+        groups[-1].append(column)
+    return "\n\n".join(map(_joined, groups))
+
+
+def _joined(columns: Sequence[Sequence[str]]) -> str:
     lines = table([*zip_longest(*columns, fillvalue="")], str.ljust)
     lines[1] = lines[1].replace(" | ", "-+-")
     return "\n".join(lines)
+
+
+def width() -> int:
+    """Characters of a line of the terminal; what is written to a file has no limit."""
+    return shutil.get_terminal_size((10_000, 24)).columns
 
 
 def table(rows: Sequence[Sequence[str]], align: Callable[[str, int], str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from quatgrad.errors import RunError
 from quatgrad.lth.results.compare import Curves, Trial, mean
 from quatgrad.lth.results.plot import LINES, STYLE
 from quatgrad.lth.store import files
-from quatgrad.lth.store.records import Config
+from quatgrad.lth.store.records import Config, Record
 from quatgrad.lth.store.stage import read_records
 
 #: Every network and its controls, in the order of pictures.
@@ -53,6 +54,17 @@ class Run:
     def curves(self) -> Curves:
         """The networks, each the mean of its trials."""
         return mean([*self.trials.values()])
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When its last level was finished, by the clock of the disk; None if none is."""
+        done = [(p / files.DONE).stat().st_mtime for p in self.links if files.is_final(p)]
+        return datetime.fromtimestamp(max(done)) if done else None
+
+    @property
+    def measured(self) -> list[Record]:
+        """The records of all its trials and networks."""
+        return [r for trial in self.trials.values() for levels in trial.values() for r in levels]
 
     @property
     def links(self) -> list[Path]:
