@@ -10,19 +10,27 @@ https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from quatgrad.backend import notice
 from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.dataset import Dataset, Split
-from quatgrad.data.encode import colour_encoding
+from quatgrad.data.encode import STATISTICS, colour_encoding
 from quatgrad.data.fetch import data_root, fetch_folder, first_complete
+from quatgrad.data.identity import hashes, is_known, md5_of, refuse_twins, remember
 from quatgrad.data.pickles import read_pickle
 from quatgrad.errors import DataError, brief
 
 SHAPE = (32, 32, 3)
+PIECE = 1000  # images that are counted at once
+
+
+TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 
 
 class Layout(NamedTuple):
@@ -36,7 +44,8 @@ class Layout(NamedTuple):
     names_key: str
     num_classes: int
     url: str
-    md5: str
+    md5: str  # of the archive
+    md5_of: dict[str, str]  # of each file that is read
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -55,6 +64,15 @@ LAYOUTS = {
         num_classes=10,
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         md5="c58f30108f718f92721af3b95e74349a",
+        md5_of={
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+            "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+        },
     ),
     "cifar100": Layout(
         folder="cifar-100-python",
@@ -66,6 +84,11 @@ LAYOUTS = {
         num_classes=100,
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         md5="eb9058c3a382ffc7106e4002c42a8d85",
+        md5_of={
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+            "meta": "7973b15100ade9c7d40fb424638fde48",
+        },
     ),
 }
 
@@ -87,10 +110,14 @@ def load(
     layout = LAYOUTS[name]
     encode = colour_encoding(encoder, SHAPE, statistics or name)  # before any download
     folder = ensure(name, data_dir)
-    class_names = _read_class_names(folder / layout.meta, layout)
-    images, labels = zip(*(_read(folder / file, layout) for file in layout.train), strict=True)
+    with ThreadPoolExecutor() as threads:  # the sums are taken while the files are read
+        sums = threads.map(md5_of, [folder / file for file in layout.files])
+        class_names = _read_class_names(folder / layout.meta, layout)
+        parts = {f: _read(folder / f, layout) for f in (*layout.train, layout.test)}
+        _check_identity(name, folder, parts, dict(zip(layout.files, sums, strict=True)))
+    test = Split(*parts.pop(layout.test))
+    images, labels = zip(*parts.values(), strict=True)
     train = Split(np.concatenate(images), np.concatenate(labels))
-    test = Split(*_read(folder / layout.test, layout))
     return Dataset(name, train, test, class_names, encode, pad_crop_flip)
 
 
@@ -110,11 +137,11 @@ def ensure(
     layout = LAYOUTS[name]
     root, given = data_root(data_dir)
     folder = root / layout.folder
-    if not given and download and not folder.exists():
+    if not given and download and not os.path.exists(folder):
         return fetch_folder(layout.url, layout.md5, layout.folder, layout.files, root)
 
     def lacking(folder: Path) -> list[str]:
-        return [file for file in layout.files if not (folder / file).is_file()]
+        return [file for file in layout.files if not os.path.isfile(folder / file)]
 
     return first_complete(name, [folder], lacking, _advice(layout))
 
@@ -125,6 +152,50 @@ def _advice(layout: Layout) -> str:
         "DIR or set QUATGRAD_DATA=DIR; with neither, it is downloaded to ~/.cache/quatgrad (if a "
         "damaged one is there, delete it first)"
     )
+
+
+# --------------------------------------------------------------------------- what files these are
+
+
+def _check_identity(
+    name: str, folder: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], sums: dict[str, str]
+) -> None:
+    """The files are official by their MD5 `sums`; or of another number of images, or repacked.
+
+    Then there is a notice. `DataError` if they are none of these, if they repeat their images, or
+    if they have changed since they were first read.
+    """
+    layout = LAYOUTS[name]
+    if sums == layout.md5_of:
+        return
+    *train, test = (images for images, _ in parts.values())
+    n, m = sum(map(len, train)), len(test)
+    is_whole = (n, m) == (TRAIN_IMAGES, TEST_IMAGES)
+    if not is_known(folder, sums):
+        refuse_twins(folder, {file: hashes(images) for file, (images, _) in parts.items()},
+                     _advice(layout))  # fmt: skip
+        if is_whole and not _has_colours(train, name):
+            wrong = next(file for file in layout.files if sums[file] != layout.md5_of[file])
+            raise _damaged(folder / wrong, layout, "it is not the official file")
+        remember(folder, sums)
+    notice(
+        f"{folder} holds {n:,} training and {m:,} test images, and not in the official files of "
+        f"{name}: " + ("repacked, it seems" if is_whole else "results compare with no others")
+    )
+
+
+def _has_colours(parts: Sequence[np.ndarray], name: str) -> bool:
+    """Are mean and deviation of each colour those of the dataset, to four digits?"""
+    counts = np.zeros((3, 256))
+    for images in parts:
+        for k in range(0, len(images), PIECE):
+            for colour in range(3):
+                pixels = images[k : k + PIECE, :, :, colour].ravel()
+                counts[colour] += np.bincount(pixels, minlength=256)
+    shares, values = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
+    mean = shares @ values
+    std = np.sqrt(shares @ values**2 - mean**2)
+    return np.allclose((mean, std), STATISTICS[name], rtol=0, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------ reading the files
@@ -143,6 +214,8 @@ def _read(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
             f"an array {brief(data.shape)}" if isinstance(data, np.ndarray) else type(data).__name__
         )
         raise _damaged(path, layout, f"'data' is {came}, not bytes (N, 3072)")
+    if not len(data):
+        raise _damaged(path, layout, "it holds no images")
     if not isinstance(labels, list) or len(labels) != len(data):
         count = f"{len(labels)} entries" if isinstance(labels, list) else "not a list"
         raise _damaged(path, layout, f"'{layout.labels_key}' has {count} for {len(data)} images")

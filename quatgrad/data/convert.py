@@ -15,18 +15,22 @@ folder `.imagenet64-converting`.
 
 import hashlib
 import io
-import json
+import os
 import shutil
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from tqdm import tqdm
 
+from quatgrad.backend import notice
 from quatgrad.data.dataset import Split
-from quatgrad.data.disk import ImagesOnDisk
+from quatgrad.data.disk import ImagesOnDisk, read_header
+from quatgrad.data.identity import refuse_twins
 from quatgrad.data.pickles import InFile, read_pickle
 from quatgrad.errors import DataError, RunError, brief
 from quatgrad.files import flush_to_disk, lock, whole_folder, write_whole
@@ -42,7 +46,20 @@ ADVICE = (
     "the 11 files to DIR/imagenet64, and give --data-dir DIR or set QUATGRAD_DATA=DIR"
 )
 
-Contents = dict[str, dict[str, dict[str, Any]]]
+
+class Sum(msgspec.Struct, omit_defaults=True):
+    """What is known of a file."""
+
+    bytes: int
+    sha256: str | None = None
+    changed: int | None = None  # when the file was last written, in ns
+
+
+class Contents(msgspec.Struct):
+    """`contents.json`: the official files and the converted ones, by name."""
+
+    read: dict[str, Sum]
+    written: dict[str, Sum]
 
 
 class Batch(NamedTuple):
@@ -60,7 +77,7 @@ def convert(source: Path, target: Path) -> Path:
     it. Returns `target`.
 
     Raises `DataError` if a file is damaged or no official file, if the disk is full, or if `target`
-    was made from files with other sizes than the files in `source`.
+    was made from other files than those in `source`.
     """
     try:
         if not target.is_dir():
@@ -84,13 +101,17 @@ def read_split(folder: Path, which: str) -> Split:
     Raises `DataError`, with the file and what is wrong, if a file is missing or its size or (not
     for images) its SHA-256 has changed.
     """
-    written = _read_contents(folder)["written"]
-    labels, checksums = (
-        _read_checked(folder / f"{which}_{what}.npy", written) for what in ("labels", "checksums")
-    )
-    path = folder / f"{which}_images.npy"
-    _check_size(path, written)
-    return Split(ImagesOnDisk(path, checksums), labels)
+    written = _read_contents(folder).written
+    try:
+        labels, checksums = (
+            _read_checked(folder / f"{which}_{what}.npy", written)
+            for what in ("labels", "checksums")
+        )
+        path = folder / f"{which}_images.npy"
+        _check_size(path, written)
+        return Split(ImagesOnDisk(path, checksums), labels)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 # ----------------------------------------------------------------------------- official files
@@ -106,6 +127,8 @@ def _read_batch(path: Path) -> Batch:
         side = {3 * n * n: n for n in (8, 16, 32)}.get(data.shape[-1]) if data.shape else None
         known = f": they are images of {side}x{side}" if side else ""
         raise _wrong(path, f"'data' is bytes {brief(data.shape)}, not (N, {ROW}){known}")
+    if not data.shape[0]:
+        raise _wrong(path, "it holds no images")
     if not isinstance(labels, list) or len(labels) != data.shape[0]:
         count = f"{len(labels)} entries" if isinstance(labels, list) else "no list"
         raise _wrong(path, f"'labels' has {count} for {data.shape[0]} images")
@@ -129,15 +152,15 @@ def _pieces(batch: Batch) -> Iterator[np.ndarray]:
             yield np.ascontiguousarray(images)
 
 
-def _sums(batches: list[Batch]) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of each official file; `DataError` if two are the same."""
-    sums: dict[str, dict[str, Any]] = {}
+def _sums(batches: list[Batch]) -> dict[str, Sum]:
+    """What is known of each official file; `DataError` if two are the same."""
+    sums: dict[str, Sum] = {}
     for batch in tqdm(batches, "reading ImageNet64", unit="file", disable=None):
-        size_and_sum = _sum(batch.path)
+        found = _sum(batch.path)
         for name, other in sums.items():
-            if other == size_and_sum:
+            if other.sha256 == found.sha256:
                 raise _wrong(batch.path, f"it has the content of {name}")
-        sums[batch.path.name] = size_and_sum
+        sums[batch.path.name] = found
     return sums
 
 
@@ -155,10 +178,12 @@ def _convert(source: Path, target: Path) -> None:
     batches = [batch for split in splits.values() for batch in split]
     with whole_folder(target, target.parent / ".imagenet64-converting") as scratch:
         _check_space(target.parent, sum(len(batch.labels) for batch in batches) * ROW)
-        contents = {"read": _sums(batches), "written": {}}
+        contents = Contents(_sums(batches), {})
+        checksums: dict[str, np.ndarray] = {}
         for which, split in splits.items():
-            contents["written"] |= _write_split(scratch, which, split)
-        write_whole(scratch / "contents.json", json.dumps(contents, indent=1).encode())
+            checksums |= _write_split(scratch, which, split, contents.written)
+        refuse_twins(source, checksums, ADVICE)
+        _write_contents(scratch, contents)
 
 
 def _check_space(folder: Path, size: int) -> None:
@@ -170,8 +195,10 @@ def _check_space(folder: Path, size: int) -> None:
         )
 
 
-def _write_split(folder: Path, which: str, batches: list[Batch]) -> dict[str, dict[str, Any]]:
-    """Write the three files of a split; their sizes and sums."""
+def _write_split(
+    folder: Path, which: str, batches: list[Batch], written: dict[str, Sum]
+) -> dict[str, np.ndarray]:
+    """Write the three files of a split; the checksums of the images of each official file."""
     labels = np.concatenate([batch.labels for batch in batches])
     checksums = np.empty(len(labels), dtype=np.uint32)
     images, k = folder / f"{which}_images.npy", 0
@@ -188,7 +215,7 @@ def _write_split(folder: Path, which: str, batches: list[Batch]) -> dict[str, di
                 k += len(piece)
                 bar.update(len(piece))
         flush_to_disk(file)
-    written = {images.name: {"bytes": images.stat().st_size}}
+    written[images.name] = Sum(images.stat().st_size)
     for path, array in (
         (folder / f"{which}_labels.npy", labels),
         (folder / f"{which}_checksums.npy", checksums),
@@ -196,61 +223,86 @@ def _write_split(folder: Path, which: str, batches: list[Batch]) -> dict[str, di
         np.save(content := io.BytesIO(), array)
         write_whole(path, content.getvalue())
         written[path.name] = _sum(path)
-    return written
+    ends = np.cumsum([len(batch.labels) for batch in batches])
+    parts = np.split(checksums, ends[:-1])
+    return {batch.path.name: part for batch, part in zip(batches, parts, strict=True)}
 
 
-def _sum(path: Path) -> dict[str, Any]:
+def _sum(path: Path) -> Sum:
     with open(path, "rb") as file:
-        return {
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
+        found = path.stat()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Sum(found.st_size, digest, found.st_mtime_ns)
+
+
+def _write_contents(folder: Path, contents: Contents) -> None:
+    text = msgspec.json.format(msgspec.json.encode(contents), indent=1)
+    write_whole(folder / "contents.json", text)
 
 
 # ---------------------------------------------------------------------------- converted files
 
 
 def _check_sources(source: Path, target: Path) -> None:
-    """An official file may be gone. If it is there, it must have the size that was read."""
-    for name, was in _read_contents(target)["read"].items():
+    """An official file may be gone. If it is there, it must be the one that was read.
+
+    Its bytes are compared only if it was written after that: it takes minutes.
+    """
+    contents, is_newer = _read_contents(target), False
+    converted = (target / "contents.json").stat().st_mtime_ns
+    for name, was in contents.read.items():
         path = source / name
-        if path.is_file() and path.stat().st_size != was["bytes"]:
-            raise DataError(
-                f"{path} has {path.stat().st_size:,} bytes, but {target} was made when it had "
-                f"{was['bytes']:,}: delete {target} to convert it again"
-            )
+        if not os.path.isfile(path):
+            continue
+        found = path.stat()
+        if found.st_size != was.bytes:
+            why = f"has {found.st_size:,} bytes", f"it had {was.bytes:,}"
+        elif found.st_mtime_ns == (was.changed or min(found.st_mtime_ns, converted)):
+            continue
+        else:
+            notice(f"{path} was written after it was converted: comparing its content")
+            if _sum(path).sha256 == was.sha256:
+                was.changed, is_newer = found.st_mtime_ns, True
+                continue
+            why = "has other content", "it was another file"
+        raise DataError(
+            f"{path} {why[0]}, but {target} was made when {why[1]}: delete {target} to convert it "
+            "again"
+        )
+    if is_newer:
+        with suppress(OSError):  # where we may not write, it is compared each time
+            _write_contents(target, contents)
 
 
 def _read_contents(folder: Path) -> Contents:
     path = folder / "contents.json"
     try:
-        contents = json.loads(path.read_text("utf-8"))
-        return {
-            key: {
-                name: {"bytes": int(file["bytes"]), "sha256": file.get("sha256")}
-                for name, file in contents[key].items()
-            }
-            for key in ("read", "written")
-        }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _damaged(path, repr(error)) from error
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(1 << 16), type=Contents)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, brief(error)) from error
 
 
-def _read_checked(path: Path, written: dict[str, dict[str, Any]]) -> np.ndarray:
+def _read_checked(path: Path, written: dict[str, Sum]) -> np.ndarray:
     """A small .npy file; its size and SHA-256 are compared first."""
     _check_size(path, written)
-    came, meant = _sum(path)["sha256"], written[path.name]["sha256"]
+    came, meant = _sum(path).sha256, written[path.name].sha256
     if came != meant:
-        raise _damaged(path, f"its SHA-256 is {came}, not {meant}")
-    return np.load(path, allow_pickle=False)
+        raise _damaged(path, f"its SHA-256 is {came}, not {brief(meant)}")
+    with open(path, "rb") as file:
+        try:
+            dtype, shape = read_header(file)
+            return np.fromfile(file, dtype).reshape(shape)
+        except (ValueError, TypeError) as error:
+            raise _damaged(path, brief(error)) from error
 
 
-def _check_size(path: Path, written: dict[str, dict[str, Any]]) -> None:
+def _check_size(path: Path, written: dict[str, Sum]) -> None:
     if path.name not in written:
         raise _damaged(path.with_name("contents.json"), f"it does not know {path.name}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise _damaged(path, "it is missing")
-    came, meant = path.stat().st_size, written[path.name]["bytes"]
+    came, meant = path.stat().st_size, written[path.name].bytes
     if came != meant:
         raise _damaged(path, f"it has {came:,} bytes, not {meant:,}")
 

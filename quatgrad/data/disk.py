@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from quatgrad.errors import DataError
+from quatgrad.errors import DataError, brief
+
+#: The beginning of a .npy file in the form that `numpy.save` writes.
+HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<length>..)\{'descr': '(?P<dtype>[|<>][a-z]\d)', "
+    rb"'fortran_order': False, 'shape': \((?P<shape>\d[\d, ]*)\), \} *\n",
+    re.DOTALL,
+)
+
+
+def read_header(file: BinaryIO) -> tuple[str, tuple[int, ...]]:
+    """Dtype and shape of the .npy file whose array comes next in `file`. `ValueError` if none does.
+
+    `numpy.load` is for files that one trusts: it compiles the header, and opens archives.
+    """
+    start = file.read(256)
+    found = HEADER.match(start)
+    if not found or found.end() != 10 + int.from_bytes(found["length"], "little"):
+        raise ValueError("its header is damaged")
+    file.seek(found.end())
+    shape = tuple(int(n) for n in found["shape"].decode().split(",") if n.strip())
+    return found["dtype"].decode(), shape
 
 
 class ImagesOnDisk:
@@ -27,20 +50,23 @@ class ImagesOnDisk:
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(self, path: Path, checksums: np.ndarray, rows: np.ndarray | None = None) -> None:
+    def __init__(
+        self, path: Path | str, checksums: np.ndarray, rows: np.ndarray | None = None
+    ) -> None:
         try:
-            array = np.load(path, mmap_mode="r")  # its header alone
-            self._offset = array.offset
-        except (OSError, ValueError, AttributeError) as error:
-            raise DataError(f"{path} cannot be read as a .npy file: {error}") from error
-        if array.dtype != np.uint8 or array.ndim != 4 or len(array) != len(checksums):
+            with open(path, "rb") as file:
+                dtype, shape = read_header(file)
+                self._offset = file.tell()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read as a .npy file: {brief(error)}") from error
+        if dtype != "|u1" or len(shape) != 4 or shape[0] != len(checksums):
             raise DataError(
-                f"{path} holds {array.dtype} {array.shape}; it must hold uint8 (N, H, W, C) with "
+                f"{path} holds {dtype} {shape}; it must hold uint8 (N, H, W, C) with "
                 f"N = {len(checksums)}, the number of its checksums"
             )
-        self.path, self._checksums = path, checksums
-        self._rows = np.arange(len(array)) if rows is None else rows
-        self.shape = (len(self._rows), *array.shape[1:])
+        self.path, self._checksums = Path(path), checksums
+        self._rows = np.arange(shape[0]) if rows is None else rows
+        self.shape = (len(self._rows), *shape[1:])
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import copyfileobj
 from urllib.request import urlopen
 
-from quatgrad.errors import DataError, RunError
+from quatgrad.errors import DataError, OptionError, RunError, brief
 from quatgrad.files import lock, whole_folder
 
 CACHE = Path("~/.cache/quatgrad")
@@ -22,7 +22,24 @@ def data_root(data_dir: str | os.PathLike[str] | None) -> tuple[Path, bool]:
     It is `data_dir`, or else the environment variable QUATGRAD_DATA, or else ~/.cache/quatgrad.
     """
     named = data_dir or os.environ.get("QUATGRAD_DATA")
-    return (Path(named).expanduser() if named else CACHE.expanduser()), bool(named)
+    try:
+        root = Path(named or CACHE).expanduser()
+        os.path.realpath(root)
+        return root, bool(named)
+    except ValueError as error:
+        raise DataError(
+            f"{brief(repr(named))} is no folder ({error}): give --data-dir DIR or set "
+            "QUATGRAD_DATA=DIR to another"
+        ) from error
+    except RuntimeError as error:  # in a container, users have no home
+        raise DataError(
+            f"{brief(named or CACHE)} is in a home folder, and there is none: give --data-dir DIR "
+            "or set QUATGRAD_DATA=DIR to a folder by its full name"
+        ) from error
+    except TypeError as error:
+        raise OptionError(
+            f"the folder of the data is a text or a Path; got {brief(repr(named))}"
+        ) from error
 
 
 def first_complete(
@@ -30,13 +47,21 @@ def first_complete(
 ) -> Path:
     """The first of the `folders` that lacks no file of the dataset `name`.
 
-    If there is none: `DataError`, with the files that the most complete of them lacks.
+    If there is none: `DataError`, with the files that the most complete of them lacks, or why it
+    cannot be read.
     """
     gaps = {folder: lacking(folder) for folder in folders}
     folder = min(gaps, key=lambda folder: len(gaps[folder]))
-    if gaps[folder]:
-        raise DataError(f"{name}: {folder} lacks {', '.join(gaps[folder])}; {advice}")
-    return folder
+    if not gaps[folder]:
+        return folder
+    why = f"lacks {brief(', '.join(gaps[folder]))}"
+    try:
+        os.listdir(folder)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        why = f"cannot be read: {getattr(error, 'strerror', error)}"
+    raise DataError(f"{name}: {brief(folder, 200)} {why}; {advice}")
 
 
 def fetch_folder(url: str, md5: str, folder: str, files: Sequence[str], root: Path) -> Path:

@@ -15,11 +15,15 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
+
+from quatgrad.backend import notice
 from quatgrad.data import fetch
 from quatgrad.data.convert import ADVICE, CLASSES, SHAPE, SPLITS, convert, read_split
-from quatgrad.data.dataset import Dataset
+from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import colour_encoding
 
+TRAIN_IMAGES, TEST_IMAGES = 1_281_167, 50_000
 FILES = tuple(file for files in SPLITS.values() for file in files)
 
 
@@ -31,15 +35,25 @@ def load(
     """ImageNet64: uint8 (N, 64, 64, 3), not augmented; the images stay on the disk.
 
     The encoder sees (x / 255 - mean) / std, for each colour, with `STATISTICS[statistics]`; None:
-    x / 255, as in the paper. Class k is number k + 1 of the official labels.
+    x / 255, as in the paper. Class k is number k + 1 of the official labels; where these do not
+    all occur, the classes are those that do, and there is a notice.
 
     Raises `DataError` if the files are missing, damaged, of another size or cannot be converted;
     `OptionError` for unknown statistics or an encoder that does not take colour images.
     """
     encode = colour_encoding(encoder, SHAPE, statistics or "none")
     folder = ensure(data_dir)
-    names = tuple(str(k + 1) for k in range(CLASSES))
     train, test = (read_split(folder, which) for which in SPLITS)
+    if (len(train), len(test)) != (TRAIN_IMAGES, TEST_IMAGES):
+        notice(
+            f"{folder} holds {len(train):,} training and {len(test):,} test images, not the "
+            f"{TRAIN_IMAGES:,} and {TEST_IMAGES:,} of ImageNet64: results compare with no others"
+        )
+    classes = np.union1d(train.labels, test.labels)
+    if len(classes) < CLASSES:
+        notice(f"{folder} has {len(classes)} of the {CLASSES} classes of ImageNet64")
+        train, test = (Split(s.images, np.searchsorted(classes, s.labels)) for s in (train, test))
+    names = tuple(str(k + 1) for k in classes)
     return Dataset("imagenet64", train, test, names, encode)
 
 
@@ -53,8 +67,8 @@ def ensure(data_dir: str | os.PathLike[str] | None = None) -> Path:
     root, _ = fetch.data_root(data_dir)
 
     def lacking(folder: Path) -> list[str]:
-        is_converted = _converted(folder).is_dir()
-        return [file for file in FILES if not is_converted and not (folder / file).is_file()]
+        is_converted = os.path.isdir(_converted(folder))
+        return [file for file in FILES if not is_converted and not os.path.isfile(folder / file)]
 
     source = fetch.first_complete("imagenet64", [root / "imagenet64", root], lacking, ADVICE)
     return convert(source, _converted(source))
@@ -62,7 +76,10 @@ def ensure(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
 def _converted(source: Path) -> Path:
     beside = source / "imagenet64-converted"
-    if beside.is_dir() or os.access(source, os.W_OK):
+    if os.path.isdir(beside) or os.access(source, os.W_OK):
         return beside
-    key = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:8]
-    return fetch.CACHE.expanduser() / f"imagenet64-{key}"
+    key = hashlib.sha256(os.path.realpath(source).encode()).hexdigest()[:8]
+    try:
+        return fetch.CACHE.expanduser() / f"imagenet64-{key}"
+    except RuntimeError:  # no home: `convert` says that it may not write here
+        return beside

@@ -6,7 +6,6 @@ the number of axes, each axis as a big-endian 32-bit number, then the bytes.
 Source: Y. LeCun, C. Cortes and C. Burges, http://yann.lecun.com/exdb/mnist/
 """
 
-import gzip
 import hashlib
 import math
 import os
@@ -15,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from quatgrad.backend import notice
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import Encoding
 from quatgrad.data.fetch import data_root, fetch_files, first_complete
+from quatgrad.data.identity import hashes, is_known, refuse_twins, remember
 from quatgrad.errors import DataError
 
 SHAPE = (28, 28, 1)
+RATIO, PLENTY = 20, 10**8  # a .gz may unpack to so many times its bytes, or to so many bytes
 MEAN, STD = 0.1307, 0.3081  # of the training pixels in [0, 1]
 
 #: file -> its number of images, and the MD5 sum of its official content, not gzipped
@@ -57,8 +59,11 @@ def load(data_dir: str | os.PathLike[str] | None = None, encoder: str = "consecu
     """
     encode = Encoding(encoder, SHAPE, (255 * MEAN,), (255 * STD,))
     folder = ensure(data_dir)
-    train = _read_split(folder, TRAIN_IMAGES, TRAIN_LABELS)
-    test = _read_split(folder, TEST_IMAGES, TEST_LABELS)
+    sums: dict[str, str] = {}
+    train = _read_split(folder, TRAIN_IMAGES, TRAIN_LABELS, sums)
+    test = _read_split(folder, TEST_IMAGES, TEST_LABELS, sums)
+    if sums != {name: md5 for name, (_, md5) in FILES.items()}:
+        _check_unofficial(folder, train, test, sums)
     return Dataset("mnist", train, test, tuple("0123456789"), encode)
 
 
@@ -71,7 +76,7 @@ def ensure(data_dir: str | os.PathLike[str] | None = None, download: bool = True
     Raises `DataError`, with the folder and how to get the files.
     """
     root, given = data_root(data_dir)
-    if not given and download and not (root / "mnist").exists():
+    if not given and download and not os.path.exists(root / "mnist"):
         return fetch_files(URL, DOWNLOADS, "mnist", root)
 
     def lacking(folder: Path) -> list[str]:
@@ -81,11 +86,24 @@ def ensure(data_dir: str | os.PathLike[str] | None = None, download: bool = True
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    return next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
+    return next((p for p in (folder / name, folder / f"{name}.gz") if os.path.isfile(p)), None)
 
 
-def _read_split(folder: Path, images_file: str, labels_file: str) -> Split:
-    images, labels = _read(folder, images_file, SHAPE[:2]), _read(folder, labels_file, ())
+def _check_unofficial(folder: Path, train: Split, test: Split, sums: dict[str, str]) -> None:
+    """`DataError` if the images are repeated, or changed since they were first read."""
+    if not is_known(folder, sums):
+        files = {TRAIN_IMAGES: hashes(train.images[:]), TEST_IMAGES: hashes(test.images[:])}
+        refuse_twins(folder, files, ADVICE)
+        remember(folder, sums)
+    notice(
+        f"{folder} holds {len(train):,} training and {len(test):,} test images, and not in the "
+        "official files of mnist: results compare with no others"
+    )
+
+
+def _read_split(folder: Path, images_file: str, labels_file: str, sums: dict[str, str]) -> Split:
+    images = _read(folder, images_file, SHAPE[:2], sums)
+    labels = _read(folder, labels_file, (), sums)
     if len(images) != len(labels):
         raise DataError(
             f"{folder} has {len(images)} images in {images_file} and {len(labels)} labels in "
@@ -94,8 +112,11 @@ def _read_split(folder: Path, images_file: str, labels_file: str) -> Split:
     return Split(images[..., None], labels.astype(np.int64))
 
 
-def _read(folder: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The bytes (N, *shape) of a file; if N is the official number, so is the content."""
+def _read(folder: Path, name: str, shape: tuple[int, ...], sums: dict[str, str]) -> np.ndarray:
+    """The bytes (N, *shape) of a file, whose MD5 sum goes into `sums`.
+
+    If N is the official number, so is the content.
+    """
     path = _find(folder, name)
     assert path is not None  # `ensure` found it
     content = _content(path)
@@ -106,31 +127,40 @@ def _read(folder: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
     header = np.frombuffer(content[4:start], dtype=">u4").tolist()
     if tuple(header[1:]) != shape:
         raise _damaged(path, f"its images are {header[1:]}, not {list(shape)}")
+    if not header[0]:
+        raise _damaged(path, "it holds no images")
     came, meant = len(content) - start, math.prod(header)
     if came != meant:
         raise _damaged(path, f"{came} bytes follow its header, not {meant}")
     official, md5 = FILES[name]
-    if header[0] == official:
-        _check_content(path, content, md5)
+    sums[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if header[0] == official and sums[name] != md5:
+        raise DataError(
+            f"{path} is not MNIST's: it has the MD5 sum {sums[name]}, not {md5}. It is "
+            f"damaged, or of another dataset of that form, as Fashion-MNIST is; {ADVICE}"
+        )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(header)
 
 
 def _content(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
+        return _unzip(raw) if path.suffix == ".gz" else raw
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; {ADVICE}") from error
+    except (ValueError, zlib.error) as error:
         raise _damaged(path, str(error)) from error
 
 
-def _check_content(path: Path, content: bytes, md5: str) -> None:
-    came = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if came != md5:
-        raise DataError(
-            f"{path} is not MNIST's: it has the right size, but its content has the MD5 sum "
-            f"{came}, not {md5}. It is damaged, or of another dataset in the same form, as "
-            f"Fashion-MNIST is; {ADVICE}"
-        )
+def _unzip(raw: bytes) -> bytes:
+    """The content of a .gz file, which is refused before it fills the memory."""
+    unzip, limit = zlib.decompressobj(wbits=31), max(PLENTY, RATIO * len(raw))
+    content = unzip.decompress(raw, limit)
+    if unzip.unconsumed_tail:
+        raise ValueError(f"it unpacks to more than {limit / 1e6:.0f} MB, as no images do")
+    if not unzip.eof or unzip.unused_data.strip(b"\0"):
+        raise ValueError("it ends too early" if not unzip.eof else "something follows its content")
+    return content
 
 
 def _damaged(path: Path, why: str) -> DataError:

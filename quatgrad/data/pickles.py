@@ -57,7 +57,9 @@ def read_pickle(path: Path, advice: str, *keys: str, leave_long: bool = False) -
             return {key: _plain(content[key], file, leave_long) for key in keys}
     except DataError as error:
         raise DataError(f"{path} was refused: {error}; {advice}") from error
-    except (OSError, EOFError, ValueError, LookupError, TypeError, OverflowError) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; {advice}") from error
+    except (EOFError, ValueError, LookupError, TypeError, OverflowError) as error:
         raise DataError(f"{path} is damaged or truncated ({brief(error)}); {advice}") from error
 
 

@@ -55,7 +55,7 @@ def refused(root, *words, left=()):
 
 def test_reads_the_official_files(root, folder):
     dataset = data.load("imagenet64", root)
-    assert (dataset.num_classes, dataset.input_shape, dataset.augment) == (1000, (64, 64, 4), None)
+    assert (dataset.num_classes, dataset.input_shape, dataset.augment) == (TRAIN, (64, 64, 4), None)
     for split, files in ((dataset.train, convert.SPLITS["train"]), (dataset.test, ["val_data"])):
         images, labels = zip(*(official(folder / file) for file in files), strict=True)
         images, labels = np.concatenate(images), np.concatenate(labels)
@@ -306,7 +306,7 @@ def test_a_damaged_header(root, converted):
     path.write_bytes(b"\x00" + raw[1:])
     refused(root, f"{path} cannot be read as a .npy file")
     path.write_bytes(raw.replace(b"|u1", b"|i1"))
-    refused(root, "holds int8", "must hold uint8")
+    refused(root, "holds |i1", "must hold uint8")
 
 
 def test_the_record_names_what_was_read(root, folder, converted):
