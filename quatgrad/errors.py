@@ -1,5 +1,6 @@
 """Exceptions, and the message for an unknown name: what happened, what came, what to do."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -53,6 +54,35 @@ def brief(value: object, length: int = 60) -> str:
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """A message: unknown model 'resnet19': did you mean 'resnet18'? choose one of resnet8, ..."""
     known = list(known)
-    near = get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {kind} {name!r}: {hint}choose one of {', '.join(known)}"
+    return f"unknown {kind} {name!r}: {meant(str(name), known)}choose one of {', '.join(known)}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """A question, "did you mean 'resnet18'? ", where a known name is near; else nothing."""
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def line(error: BaseException) -> str:
+    """An error as one line of at most 500 characters."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        text = f"out of memory ({text}); choose a smaller `batch_size`, `width` or `model`"
+    elif isinstance(error, OSError) and error.filename is not None:
+        text = (
+            f"cannot read or write {error.filename}: {error.strerror}; give another path, or "
+            "yourself the right to this one"
+        )
+    elif isinstance(error, OSError):
+        text = f"cannot write: {error.strerror or text}"
+    elif not isinstance(error, QuatgradError):
+        text = f"{type(error).__name__}: {text}"
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters; what is long without its middle."""
+    text = re.sub(
+        r"[\x00-\x1f\x7f-\x9f]", lambda c: f"\\x{ord(c[0]):02x}", "; ".join(text.split("\n"))
+    )
+    return text if len(text) <= 480 else f"{text[:280]} ... {text[-190:]}"

@@ -22,6 +22,7 @@ def option(help: str, default: Any = MISSING, **about: Any) -> Any:
     """A field of a dataclass with a help text. `about` may say:
 
     choices  the values that it may have besides the default, which is the first where none is given
+    bounds   (least, most) of a whole number
     metavar  what stands for its value in the help
     key      its name on disk and as a flag, where it is not that of the field
     names    False: it changes no number, so it is no part of the name of a run or stage
@@ -86,18 +87,26 @@ def replaced(options: T, **changes: Any) -> T:
     return build(type(options), values(options) | changes)
 
 
-def check_choices(options: Any) -> None:
-    """Raise `OptionError` for an option of this dataclass whose value is none of its choices."""
+def check_values(options: Any) -> None:
+    """Raise `OptionError` for an option of this dataclass outside of its choices or bounds."""
     for f in fields(options):
-        choices, value = f.metadata.get("choices"), getattr(options, f.name)
-        if choices and value != f.default and value not in choices:
-            raise OptionError(unknown(f.name, value, choices))
+        about, value = f.metadata, getattr(options, f.name)
+        if value == f.default:
+            continue
+        for chosen in value if isinstance(value, tuple | list) else (value,):
+            if "choices" in about and chosen not in about["choices"]:
+                raise OptionError(unknown(f.name, chosen, about["choices"]))
+        if "bounds" in about:
+            check_bounds(f.name, value, *about["bounds"])
 
 
-def check_least(name: str, value: int, least: int, what: str) -> None:
-    """Raise `OptionError` for an option, which is `what`, whose value is below `least`."""
-    if value < least:
-        raise OptionError(f"`{name}` is {what}, at least {least}; got {value}")
+def check_bounds(name: str, value: int, least: int, most: int) -> None:
+    """Raise `OptionError` for an option whose value is not from `least` to `most`.
+
+    `most` is more than anybody needs, and little enough that listing so many takes seconds.
+    """
+    if not least <= value <= most:
+        raise OptionError(f"`{name}` is a number from {least} to {most}; got {value}")
 
 
 # -------------------------------------------------------------------------------- on disk

@@ -25,7 +25,7 @@ from quatgrad.nn import Buffer, Module
 from quatgrad.nn.module import evaluation_mode
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer
-from quatgrad.option_fields import check_choices, option
+from quatgrad.option_fields import check_values, option
 from quatgrad.step_graphs import StepGraphs
 
 
@@ -33,8 +33,8 @@ from quatgrad.step_graphs import StepGraphs
 class Recipe:
     """How to train a network once; `warmup` is in epochs, `momentum` is Nesterov's."""
 
-    epochs: int = option("times through the training images")
-    batch_size: int = option("images in a step")
+    epochs: int = option("times through the training images", bounds=(1, 10**6))
+    batch_size: int = option("images in a step", bounds=(1, 10**7))
     lr: float = option("highest learning rate")
     optimizer: str = option("sgd has Nesterov momentum", "sgd", choices=("sgd", "adam"))
     schedule: str = option("how the learning rate falls", "cosine", choices=sorted(SCHEDULES))
@@ -43,9 +43,7 @@ class Recipe:
     weight_decay: float = option("weight decay of all parameters", 0.0)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"`{name}` is at least 1; got {getattr(self, name)}")
+        check_values(self)
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise OptionError(f"`lr`, the learning rate, is a number above 0; got {self.lr}")
         if not 0 <= self.momentum < 1:
@@ -58,7 +56,6 @@ class Recipe:
             raise OptionError(
                 f"a `warmup` of {self.warmup:g} epochs is longer than the training of {self.epochs}"
             )
-        check_choices(self)
 
     def make_optimizer(self, model: Module) -> Optimizer:
         """A new optimizer for all parameters of the model."""

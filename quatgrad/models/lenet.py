@@ -1,5 +1,6 @@
 """LeNets: one or two hidden layers, on flattened images."""
 
+from quatgrad.errors import OptionError
 from quatgrad.models.algebra import Layers
 from quatgrad.nn import Flatten, Module, ReLU, Sequential
 
@@ -17,6 +18,8 @@ def lenet(
     modules: list[Module] = [Flatten()]  # (N, H, W, C) -> (N, H W C)
     features = H * W * C
     for hidden in (width, width // 3)[:depth]:
+        if hidden < 1:
+            raise OptionError(f"a LeNet of width {width} has no neuron in a layer: give 3 or more")
         modules += [layers.linear(features, hidden), ReLU()]  # -> (N, hidden)
         features = hidden
     return Sequential(*modules, layers.head(features, classes))

@@ -274,11 +274,13 @@ def assert_one_clear_line(result, *words):
     assert err.startswith("quatgrad-lth: error: "), err
     assert err.count("\n") == 1
     assert err.endswith("\n")
+    assert len(err) < 600
     assert "Traceback" not in err
     for word in words:
         assert word in err
 
 
+HUGE, LONG = "9" * 25, "a" * 300
 BAD = [
     ("--dataset mnits", "unknown dataset 'mnits'", "digits"),
     ("--dataset cifar1000", "did you mean 'cifar100'?"),
@@ -343,17 +345,95 @@ BAD = [
     ("--real-encoder rgb", "'rgb'", "does not fit"),
     ("--plot a.pdf", "--plot", "a.pdf", ".png"),
     ("--plot a", "--plot", ".svg"),
-    ("--epohcs 3", "--epohcs", "--help lists the options"),
+    ("--epohcs 3", "--epohcs", "did you mean '--epochs'?", "--help lists the options"),
     ("digits", "unrecognized arguments: digits", "--help lists the options"),
     ("--levels", "--levels", "expected one argument"),
+    (f"--levels {HUGE}", "--levels is a number from 0 to 100000"),
+    (f"--trials {HUGE}", "--trials is a number from 1 to 10000"),
+    (f"--rounds {HUGE}", "--rounds", HUGE),
+    (f"--width {HUGE}", "--width", HUGE),
+    (f"--epochs {HUGE * 20}", "--epochs", "99 ... 99"),
+    (f"--epochs {HUGE * 200}", "--epochs", "99 ... 99"),
+    (f"--batch-size {HUGE}", "--batch-size", HUGE),
+    (f"--rewind-epoch {HUGE}", "--rewind-epoch", HUGE),
+    (f"--subset {HUGE}", "subset of 99", "1437"),
+    (f"--seed {HUGE}", "--seed is a number from 0 to"),
+    ("--seed -1", "--seed is a number from 0 to"),
+    ("--seed-order -3", "--seed-order is a number from 0 to"),
+    ("--width 2", "a LeNet of width 2"),
+    ("--width 4 --algebra half", "a LeNet of width 2"),
+    ("--width 1 --algebra half", "number of channels", "got 0"),
+    ("--method snip --rewind none", "--prune-from start", "--rewind none"),
+    ("--method synflow --rewind none", "--prune-from start", "--rewind none"),
+    ("--control signz", "did you mean 'signs'?"),
+    (f"--plot {LONG}.png", "File name too long"),
+    (f"--plot {LONG}/a.png", "File name too long"),
+    (f"--out {LONG}", "File name too long"),
+    (f"--dataset cifar10 --data-dir {LONG}", "File name too long"),
+    ("--epohcs=3", "did you mean '--epochs'?"),
+    ("--no-such-thing-at-all 3", "--no-such-thing-at-all"),
+    ("--algebra quaternoin", "did you mean 'quaternion'?"),
     ("--dataset cifar10 --data-dir /nowhere", "/nowhere/cifar-10-batches-py lacks", "--data-dir"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "words"), [(a, w) for a, *w in BAD], ids=[b[0] for b in BAD])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(a, w) for a, *w in BAD], ids=[b[0][:40] for b in BAD]
+)
 def test_a_wrong_option_is_one_clear_line_and_nothing_is_written(call, out, arguments, words):
     assert_one_clear_line(call(*arguments.split()), *words)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ("shwo x", "unknown command 'shwo': did you mean 'show'?"),
+    ("plot2 x", "unknown command 'plot2': did you mean 'plot'?"),
+    ("digits", "unknown command 'digits': choose one of run, plan"),
+    ("show " + LONG, "File name too long"),
+    ("list --out " + LONG, "File name too long"),
+    ("gc --out " + LONG, "File name too long"),
+    ("verify x --otu y", "did you mean '--out'?"),
+    ("analyse x --conectivity 1", "did you mean '--connectivity'?"),
+])  # fmt: skip
+def test_other_commands_that_are_misspelt_or_name_too_much(capsys, arguments, words):
+    try:
+        code = main(arguments.split())
+    except SystemExit as error:
+        code = error.code
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (2, 1)
+    assert words in err
+    assert len(err) < 600
+
+
+@pytest.mark.skipif(os.name != "posix" or not os.getuid(), reason="nobody can take root's rights")
+@pytest.mark.parametrize("arguments", ["list", "gc", "show x", "verify x", "compare x y"])
+def test_an_out_that_cannot_be_read(capsys, tmp_path, arguments):
+    (tmp_path / "secret").mkdir(mode=0)
+    code = main([*arguments.split(), "--out", str(tmp_path / "secret")])
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (2, 1)
+    assert "Permission denied" in err
+
+
+@pytest.mark.parametrize("arguments", ["list", "gc", "show x", "verify x", "compare x y"])
+def test_an_out_that_a_broken_disk_cannot_read(capsys, tmp_path, monkeypatch, arguments):
+    def broken(path, *args, **kwargs):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(os, "listdir", broken)
+    monkeypatch.setattr(Path, "exists", lambda path: path == tmp_path or broken(path))
+    code = main([*arguments.split(), "--out", str(tmp_path)])
+    err = capsys.readouterr().err
+    assert (code, err.count("\n")) == (2, 1)
+    assert "Input/output error" in err
+
+
+def test_a_batch_larger_than_the_data_is_remarked(call):
+    code, printed, err = call("--levels", 0, "--subset", 40, "--batch-size", 41, "--epochs", 1)
+    assert (code, err) == (0, "")
+    assert "A batch of 41 takes them all: an epoch is one step." in printed
+    assert "takes them all" not in call("--levels", 0, "--subset", 40, "--batch-size", 40)[1]
 
 
 def test_a_width_that_only_the_real_network_can_have(call):

@@ -68,7 +68,7 @@ def test_no_workers():
     how = Namespace(engine="dask", workers=0)
     with pytest.MonkeyPatch.context() as m:
         m.setattr(sweep, "find_spec", lambda name: True)
-        with pytest.raises(OptionError, match=r"`workers` .* at least 1; got 0"):
+        with pytest.raises(OptionError, match=r"`workers` is a number from 1 .*; got 0"):
             sweep.sweep([], how)
 
 

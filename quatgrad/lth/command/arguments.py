@@ -8,6 +8,7 @@ from inspect import formatannotation
 from typing import Any, NoReturn, get_type_hints
 
 from quatgrad import __version__
+from quatgrad.errors import meant, one_line
 from quatgrad.lth.experiment.options import Options
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.option_fields import key, leaves
@@ -95,7 +96,12 @@ class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line: the usage of so many options hides them."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and end with 2."""
+        """Say what is wrong, and what was meant; end with 2."""
+        if wrong := re.match(r"unrecognized arguments: .*?(--[^\s=]+)", message):
+            message += "; " + meant(wrong[1], self._option_string_actions)
+        elif wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            message += "; " + meant(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+        message = one_line(message.removesuffix("; ").rstrip())
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 

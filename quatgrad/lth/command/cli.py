@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quatgrad.backend import BACKENDS
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.analysis.text import text as analysis_text
 from quatgrad.lth.command import prediction, report, tuning
 from quatgrad.lth.command.arguments import Parser, current, parser
@@ -63,7 +64,7 @@ def cmd_plan(arguments: list[str]) -> int:
 def cmd_list(arguments: list[str]) -> int:
     """list: every run in --out."""
     given, as_json = _given(_small("list", ""), arguments)
-    found = [runs.listed(run) for run in runs.runs_in(Path(given["out"]))]
+    found = [runs.listed(run) for run in runs.runs_in(_readable(given["out"]))]
     return _tell(found, runs.list_text(found), as_json)
 
 
@@ -168,7 +169,7 @@ def cmd_gc(arguments: list[str]) -> int:
     how.add_argument("--delete", action="store_true", help="remove it")
     how.add_argument("--dry-run", action="store_true", help="only say so (default)")
     given, as_json = _given(p, arguments)
-    found = {path: garbage.size(path) for path in garbage.garbage(Path(given["out"]))}
+    found = {path: garbage.size(path) for path in garbage.garbage(_readable(given["out"]))}
     kept = [p for p in found if not garbage.remove(p)] if "delete" in given else list(found)
     told = {"garbage": {str(p): n for p, n in found.items()}, "left": [str(p) for p in kept]}
     lines = [f"  {path}  {plan.amount(n)}" for path, n in found.items()]
@@ -250,6 +251,14 @@ def _given(p: argparse.ArgumentParser, arguments: list[str]) -> tuple[dict[str, 
     return given, given.pop("json", False)
 
 
+def _readable(out: str) -> Path:
+    """The folder `out`; `OSError` if it is there and cannot be read, which `glob` passes over."""
+    path = Path(out)
+    if path.exists():
+        os.listdir(path)
+    return path
+
+
 def _tell(value: Any, text: str, as_json: bool) -> int:
     print(json.dumps(value, indent=1) if as_json else text)
     return 0
@@ -262,5 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command(arguments: list[str]) -> int:
     """Run the verb that the arguments begin with, or `run`."""
-    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
+    name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "run"
+    if name not in COMMANDS:
+        raise OptionError(unknown("command", name, COMMANDS))
     return COMMANDS[name][0](arguments)

@@ -79,6 +79,8 @@ def run(options: Options, tell: Callable[[str], None] = silent) -> tuple[Path, l
         f"{dataset.name}: {len(dataset.train):,} training, {held_out}{len(dataset.test):,} test "
         f"images; {options.model.model}, {options.protocol.levels} levels, {directory}"
     )
+    if options.recipe.batch_size > len(dataset.train):
+        tell(f"A batch of {options.recipe.batch_size} takes them all: an epoch is one step.")
     clock = Clock(options, tell)
     for _, search in searches(options, datasets, directory, clock):
         search.run()

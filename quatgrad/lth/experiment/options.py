@@ -14,7 +14,7 @@ from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.store import epoch_log
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED
 from quatgrad.nn.init import INITIALISERS
-from quatgrad.option_fields import build, check_choices, check_least, non_default, on_disk, option
+from quatgrad.option_fields import build, check_values, non_default, on_disk, option
 from quatgrad.train import Recipe
 
 PRESET_FOLDER = files("quatgrad.lth.experiment").joinpath("presets")
@@ -63,7 +63,7 @@ class DataOptions:
     )
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_values(self)
         if not 0 <= self.validation < 1:
             raise OptionError(
                 "`validation` is the share of the training images that is held out, "
@@ -84,7 +84,7 @@ class ModelOptions:
         f"{', '.join(models.MODELS)}; or FILE.py:NAME, a function of your own (algebra, "
         "num_classes, input_shape, rng) -> Module"
     )
-    width: int | None = option("channels of the first stage", None)
+    width: int | None = option("channels of the first stage", None, bounds=(1, 2**14))
     algebra: str = option(
         "real, quaternion, or both; half: a real network of half the width; all: these three",
         "both",
@@ -97,10 +97,8 @@ class ModelOptions:
     real_head: bool = option("the last layer is real even where 4 divides the classes", False)
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_values(self)
         models.check_name(self.model)
-        if self.width is not None and self.width < 1:
-            raise OptionError(f"`width` is at least 1; got {self.width}")
         if "half" in self.networks and self.own:
             raise OptionError(
                 f"`algebra` {self.algebra} asks for half the width of {self.model}, and only that "
@@ -125,6 +123,7 @@ class ModelOptions:
         return width // 2 if network == "half" else width
 
 
+SEEDS = (0, 2**63 - 1)
 SEED = "random seed of {}, the same in all trials (default: the trial's)"
 
 
@@ -132,14 +131,18 @@ SEED = "random seed of {}, the same in all trials (default: the trial's)"
 class RunOptions:
     """What is repeated and compared, and where it is computed."""
 
-    seed: int = option("random seed", 0)
-    seed_init: int | None = option(SEED.format("the first weights"), None)
-    seed_order: int | None = option(SEED.format("the order of the images"), None)
-    seed_augment: int | None = option(SEED.format("how images are moved and mirrored"), None)
-    seed_prune: int | None = option(
-        SEED.format("random scores, the images of a sensitivity, and shuffled masks"), None
+    seed: int = option("random seed", 0, bounds=SEEDS)
+    seed_init: int | None = option(SEED.format("the first weights"), None, bounds=SEEDS)
+    seed_order: int | None = option(SEED.format("the order of the images"), None, bounds=SEEDS)
+    seed_augment: int | None = option(
+        SEED.format("how images are moved and mirrored"), None, bounds=SEEDS
     )
-    trials: int = option("repeat with seed, seed + 1, ...", 1, names=False)
+    seed_prune: int | None = option(
+        SEED.format("random scores, the images of a sensitivity, and shuffled masks"),
+        None,
+        bounds=SEEDS,
+    )
+    trials: int = option("repeat with seed, seed + 1, ...", 1, bounds=(1, 10**4), names=False)
     control: tuple[str, ...] = option(
         "also train the masks over other weights, shuffled (whole: quaternions as they are), or "
         "over signs alone; transplanted: the masks of another trial; may be repeated",
@@ -163,7 +166,7 @@ class RunOptions:
     quiet: bool = option("no progress bars", False, names=False)
 
     def __post_init__(self) -> None:
-        check_least("trials", self.trials, 1, "how often a run is repeated")
+        check_values(self)
         for control in self.control:
             if control in FROM_ANOTHER_SEED and self.trials == 1:
                 raise OptionError(

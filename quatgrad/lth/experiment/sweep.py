@@ -19,7 +19,7 @@ from typing import Any
 from quatgrad.errors import OptionError, QuatgradError
 from quatgrad.lth.experiment import experiment
 from quatgrad.lth.experiment.options import Options
-from quatgrad.option_fields import check_least
+from quatgrad.option_fields import check_bounds
 
 #: engine -> the package that it needs
 ENGINES = {"dask": "distributed", "slurm": "submitit", "local": "submitit"}
@@ -77,7 +77,7 @@ def sweep(options: Sequence[Options], how: Namespace) -> Iterator[tuple[int, dic
             f"`engine` {how.engine} needs {ENGINES[how.engine]}, which is not "
             "installed: pip install 'quatgrad[sweep]'"
         )
-    check_least("workers", how.workers, 1, "how many run at a time")
+    check_bounds("workers", how.workers, 1, 1000)
     jobs = [Job(o) for o in options]
     if how.engine == "dask":
         return _on_dask(jobs, how.workers, how.scheduler)

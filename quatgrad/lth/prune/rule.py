@@ -27,7 +27,7 @@ from quatgrad.autograd import Parameter
 from quatgrad.errors import InvariantError, OptionError
 from quatgrad.lth.prune.counts import ALL, Counts, after, erdos_renyi
 from quatgrad.lth.prune.scores import GRADIENTS, SCORES
-from quatgrad.option_fields import check_choices, option
+from quatgrad.option_fields import check_values, option
 
 Masks = dict[str, np.ndarray]
 Arrays = Mapping[str, np.ndarray]
@@ -70,7 +70,7 @@ class Rule:
                 f"`keep` is the share of weights that survives each level, between 0 and 1 "
                 f"(0.7 removes 30 %); got {self.keep}"
             )
-        check_choices(self)
+        check_values(self)
         self._rates()
 
     # ------------------------------------------------------------------- which weights, how many

@@ -11,7 +11,7 @@ from quatgrad.lth.prune.rule import Masks, Rule
 from quatgrad.lth.ticket.ticket import State
 from quatgrad.nn import Module
 from quatgrad.optim import SCHEDULES
-from quatgrad.option_fields import check_choices, check_least, option
+from quatgrad.option_fields import check_values, option
 from quatgrad.random import generator
 from quatgrad.train import Recipe
 
@@ -61,7 +61,9 @@ class Protocol:
     """
 
     rule: Rule
-    levels: int = option("prune so many times, after the dense network is trained", names=False)
+    levels: int = option(
+        "prune so many times, after the dense network is trained", bounds=(0, 10**5), names=False
+    )
     stop_accuracy: float = option(
         "stop 2 levels after the accuracy fell below X", 0.2, key="stop_below", names=False
     )
@@ -70,12 +72,16 @@ class Protocol:
         key="prune_from",
         choices=("last", "dense", "start"),
     )
-    pruning_steps: int = option("reach the masks of a level in N steps", 1, key="rounds")
+    pruning_steps: int = option(
+        "reach the masks of a level in N steps", 1, bounds=(1, 10**4), key="rounds"
+    )
     rewind: str = option(
         "rewind to the whole start, to its weights alone as the paper's code, or not at all",
         choices=("start", "weights", "none"),
     )
-    rewind_epoch: int = option("rewind to the dense network after N epochs", 0, key="late")
+    rewind_epoch: int = option(
+        "rewind to the dense network after N epochs", 0, bounds=(0, 10**6), key="late"
+    )
     lr_schedule: str = option(
         "learning rate of a level: the schedule again, or (with rewind none) its last value",
         key="rate",
@@ -97,10 +103,7 @@ class Protocol:
     )
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        check_least("levels", self.levels, 0, "the number of prunings")
-        check_least("rewind_epoch", self.rewind_epoch, 0, "a number of epochs")
-        check_least("pruning_steps", self.pruning_steps, 1, "a number of steps")
+        check_values(self)
         if not 0 <= self.stop_accuracy <= 1:
             raise OptionError(
                 f"`stop_accuracy` is an accuracy from 0 to 1; got {self.stop_accuracy}"
@@ -119,6 +122,11 @@ class Protocol:
             raise OptionError(
                 f"`score` {score} compares with the initial weights, and `score_from` start "
                 "ranks them: choose another score, or a `rewind_epoch`"
+            )
+        if self.score_from == "start" and self.rewind == "none":
+            raise OptionError(
+                "`score_from` start prunes before training, and `rewind` none goes on from what "
+                "was trained: choose another `rewind`, or `score_from` last"
             )
         if self.mask_source == "finetuned" and self.score_from != "last":
             raise OptionError(
