@@ -389,7 +389,7 @@ def test_a_wrong_option_is_one_clear_line_and_nothing_is_written(call, out, argu
     ("shwo x", "unknown command 'shwo': did you mean 'show'?"),
     ("plot2 x", "unknown command 'plot2': did you mean 'plot'?"),
     ("digits", "unknown command 'digits': choose one of run, plan"),
-    ("show " + LONG, "File name too long"),
+    ("show " + LONG, "is no run"),
     ("list --out " + LONG, "File name too long"),
     ("gc --out " + LONG, "File name too long"),
     ("verify x --otu y", "did you mean '--out'?"),
@@ -422,7 +422,11 @@ def test_an_out_that_a_broken_disk_cannot_read(capsys, tmp_path, monkeypatch, ar
         raise OSError(5, "Input/output error", str(path))
 
     monkeypatch.setattr(os, "listdir", broken)
-    monkeypatch.setattr(Path, "exists", lambda path: path == tmp_path or broken(path))
+    monkeypatch.setattr(
+        Path,
+        "stat",
+        lambda path, **how: broken(path) if tmp_path in path.parents else os.stat(path, **how),
+    )
     code = main([*arguments.split(), "--out", str(tmp_path)])
     err = capsys.readouterr().err
     assert (code, err.count("\n")) == (2, 1)

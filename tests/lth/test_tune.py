@@ -105,7 +105,7 @@ def test_a_grid_is_every_combination_and_gives_the_number_of_trials(file):
     ("low = 0.01", 'low = "a"', "low below high"),
     ("low = 0.01, ", "", "lr is a list"),
     ("low = 0.01", "lo = 0.01", "lr is a list"),
-    ("trials = 3", "trials = 0", "at least 1; got 0"),
+    ("trials = 3", "trials = 0", "from 1 to 100000; got 0"),
     ("trials = 3", "trails = 3", "trails"),
     ('"tpe"', '"tpee"', "tpee"),
     ('"none"', '"no"', "'no'"),

@@ -12,7 +12,7 @@ from quatgrad.lth.results.compare import t_interval
 from quatgrad.lth.store import files
 from quatgrad.lth.tune import show
 from quatgrad.lth.tune.tune import Study
-from quatgrad.option_fields import check_least, replaced
+from quatgrad.option_fields import check_bounds, replaced
 
 
 def final(
@@ -23,7 +23,7 @@ def final(
     Each is an ordinary run. Of each network: test accuracies, their mean and its 95 % interval; of
     each two, the same of the differences between equal seeds. `given` are other options, as levels.
     """
-    check_least("seeds", seeds, 1, "how many networks are trained with the best settings")
+    check_bounds("seeds", seeds, 1, 1000)
     found: dict[str, Any] = {}
     for network, of in show.result(study).items():
         options = study.file.options(network, of["settings"] | given)

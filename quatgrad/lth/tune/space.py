@@ -29,7 +29,7 @@ import numpy as np
 
 from quatgrad.errors import OptionError
 from quatgrad.lth.experiment.options import Options, with_preset
-from quatgrad.option_fields import build, check_choices, check_least, leaves, nested, option
+from quatgrad.option_fields import build, check_values, leaves, nested, option
 
 #: What a study is about or spends: it is the same in all its trials.
 FIXED = ("algebra", "dataset", "epochs", "levels", "preset", "seed", "subset", "validation")
@@ -74,7 +74,9 @@ Space: TypeAlias = Mapping[str, Range | tuple[Any, ...]]
 class TuneOptions:
     """How a study goes."""
 
-    trials: int = option("settings to try, of each network; a grid: all of it", 16)
+    trials: int = option(
+        "settings to try, of each network; a grid: all of it", 16, bounds=(1, 10**5)
+    )
     sampler: str = option(
         "random: the same draws for each network. tpe: where good ones were (Bergstra et al. "
         "2011). grid: all combinations",
@@ -89,11 +91,10 @@ class TuneOptions:
         "where trials are kept: a journal, which shared disks can bear, or a database",
         choices=("journal", "sqlite"),
     )
-    seed: int = option("seed of the draws", 0)
+    seed: int = option("seed of the draws", 0, bounds=(0, 2**32 - 1))
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        check_least("trials", self.trials, 1, "how many settings each network gets")
+        check_values(self)
 
 
 @dataclass(frozen=True)

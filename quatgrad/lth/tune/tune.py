@@ -34,7 +34,7 @@ from quatgrad.lth.tune import space
 from quatgrad.lth.tune.space import StudyFile
 from quatgrad.lth.tune.study import Trials, need_optuna
 from quatgrad.lth.tune.trial import work
-from quatgrad.option_fields import check_least
+from quatgrad.option_fields import check_bounds
 
 RULE = (
     "every network gets the same space, as many trials, and the same epochs in each; validation "
@@ -132,7 +132,7 @@ def load(name: str, out: str) -> Study:
 
 def run(study: Study, workers: int, scheduler: str | None, tell: Callable[[str], None]) -> None:
     """Do all its trials: here, in several processes, or in workers of a Dask cluster."""
-    check_least("workers", workers, 1, "how many trials go on at a time")
+    check_bounds("workers", workers, 1, 1000)
     tell(f"{study.directory}: {study.file.trials} trials of {', '.join(study.networks)}")
     if scheduler:
         _on_dask(study, workers, scheduler)
