@@ -34,7 +34,8 @@ def read_run(directory: Path) -> list[Curve]:
     there is no run, no dense real network to measure by, or a damaged file.
     """
     run = Run(directory)
-    config, label = run.config.options, f"{directory}, preset {run.config.first_run.preset}"
+    config, first = run.config.options, run.config.first_run
+    label = f"{directory}, preset {first.preset}" if first else str(directory)
     model = str(config["model"])
     scaled, synthetic = ", ".join(smaller(config)), (directory / MADE).exists()
     runs = {n: [t[n] for t in run.trials.values() if n in t] for n in NETWORKS["all"]}

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from quatgrad import models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.data import Dataset, num_batches
 from quatgrad.errors import OptionError, RunError
-from quatgrad.lth.analysis.analysis import analyse
+from quatgrad.lth.analysis.analysis import Network, analyse
 from quatgrad.lth.analysis.connectivity import Line, stability
 from quatgrad.lth.experiment.experiment import create, load, options_of, run_path
 from quatgrad.lth.experiment.options import Options
@@ -17,6 +18,7 @@ from quatgrad.lth.results.run import Run
 from quatgrad.lth.search.start import protocol_of, start_of
 from quatgrad.lth.store import files
 from quatgrad.lth.store.stage import Stage, read_record
+from quatgrad.network import restore
 from quatgrad.nn import Module
 from quatgrad.option_fields import replaced
 from quatgrad.train import Epoch
@@ -33,6 +35,8 @@ def report(
     """
     if not tolerance >= 0:
         raise OptionError(f"`tolerance` is a difference of accuracies, at least 0; got {tolerance}")
+    if run.of_search and not connectivity:
+        return analyse(run, networks_on_record(run), tolerance)
     options = replaced(options_of(run), **where)
     set_backend(options.run.backend)
     set_precision(options.run.precision)
@@ -58,6 +62,20 @@ def report(
         if "-" not in name
     }
     return analyse(run, networks, tolerance, lines)
+
+
+def networks_on_record(run: Run) -> dict[str, Network]:
+    """The networks of a search that the package can make again, with the shape of their images."""
+    found = {}
+    for name in run.records(0):
+        dense = Stage.load(files.level_path(run.search_path(0, name), 0).resolve())
+        known = read_record(dense.path).network
+        architecture = known and known.architecture
+        if known and architecture and models.is_known(architecture["model"]):
+            H, W = architecture["image_size"]
+            model = restore(known, dense.end().state, {}, dense.path).model
+            found[name] = (model, (H, W, architecture["in_channels"]))
+    return found
 
 
 def two_orders(

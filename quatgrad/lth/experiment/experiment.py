@@ -241,6 +241,11 @@ def options_of(run: Run) -> Options:
     """The options that a run was first run with; `RunError` if there is no run."""
     config, first = run.config.options, run.config.first_run
     path = run.path / "config.json"
+    if first is None:
+        raise RunError(
+            f"{run.path} is of a Search from Python, which was given a network and images: "
+            "the command cannot make them again"
+        )
     try:
         changes = from_disk(Options, first.overrides)
         given = with_preset({"preset": first.preset, "model": config["model"]} | changes)

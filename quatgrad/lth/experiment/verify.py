@@ -23,7 +23,9 @@ def verify(run: Run) -> dict[str, Any]:
     right: Counter[str] = Counter()
     wrong: list[str] = []
     try:
-        if not run.path.name.endswith(files.content_key(run.config.options)[:8]):
+        if not run.of_search and not run.path.name.endswith(
+            files.content_key(run.config.options)[:8]
+        ):
             wrong.append(f"{run.path / 'config.json'} is not that of a run of this name")
     except RunError as error:
         wrong.append(f"{error}: it is not that of a run of this name")

@@ -34,18 +34,34 @@ class Run:
             )
         return Config.read(path)
 
+    @cached_property
+    def of_search(self) -> bool:
+        """Is it the directory of one `Search`, with neither trials nor several networks?
+
+        A run whose config.json cannot be read is not.
+        """
+        try:
+            return self.config.first_run is None
+        except RunError:
+            return False
+
     def search_path(self, trial: int, name: str) -> Path:
         """Where the search of a network, or of its control, is."""
-        return self.path / f"trial{trial}" / name
+        return self.path if self.of_search else self.path / f"trial{trial}" / name
 
     def records(self, trial: int) -> Trial:
         """What a trial has on record, network by network, in the order of pictures."""
+        if self.of_search:
+            records = read_records(self.path)
+            return {_algebra(records[0]): records} if records and not trial else {}
         found = {name: read_records(self.search_path(trial, name)) for name in NAMES}
         return {name: records for name, records in found.items() if records}
 
     @cached_property
     def trials(self) -> dict[int, Trial]:
         """The trials that have finished a level, by their number."""
+        if self.of_search:
+            return {0: records} if (records := self.records(0)) else {}
         folders = (p.name.removeprefix("trial") for p in self.path.glob("trial*"))
         numbers = sorted(int(n) for n in folders if n.isascii() and n.isdigit() and len(n) < 10)
         return {n: records for n in numbers if (records := self.records(n))}
@@ -69,10 +85,16 @@ class Run:
     @property
     def links(self) -> list[Path]:
         """Its links to stages, those of first passes too."""
-        patterns = ("trial*/*/level_*", "trial*/*/finetuned/level_*")
+        folder = "" if self.of_search else "trial*/*/"
+        patterns = (f"{folder}level_*", f"{folder}finetuned/level_*")
         return sorted(p for pattern in patterns for p in self.path.glob(pattern) if p.is_symlink())
 
     @property
     def unfinished(self) -> list[str]:
         """The names of its stages in training."""
         return [p.resolve().name for p in self.links if not files.is_final(p)]
+
+
+def _algebra(dense: Record) -> str:
+    """ "quaternion", if any weight has four components."""
+    return "quaternion" if 4 in (dense.components or {}).values() else "real"

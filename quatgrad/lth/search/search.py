@@ -20,7 +20,7 @@ from quatgrad.lth.search.protocol import Protocol
 from quatgrad.lth.search.signals import remembered
 from quatgrad.lth.search.start import LevelStart
 from quatgrad.lth.store import files
-from quatgrad.lth.store.records import Record
+from quatgrad.lth.store.records import Config, Record
 from quatgrad.lth.store.stage import (
     Stage,
     early_path,
@@ -89,7 +89,22 @@ class Search:
     def _locked_run(self) -> list[Record]:
         files.prepare_directory(self.directory)
         with lock(self.directory):
+            if self.stages is None and self.control is None:
+                self._config().write(self.directory / "config.json")
             return self._run()
+
+    def _config(self) -> Config:
+        """What was run, for the verbs of the command: a search of its own is a run of its own."""
+        asked = self.model.architecture or {"model": type(self.model).__name__}
+        known = {
+            "data": self.dataset.fingerprint(),
+            "dataset": self.dataset.name,
+            "model": asked["model"],
+            "seed": self.seed,
+            **self._other_seeds("init", "order", "augment", "prune"),
+        }
+        options = known | non_default(self.recipe) | non_default(self.protocol)
+        return Config(options=options, classes=self.dataset.num_classes)
 
     def _run(self) -> list[Record]:
         stages, records, floor = self.plan(), list[Record](), self.protocol.stop_accuracy

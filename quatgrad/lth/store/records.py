@@ -71,10 +71,13 @@ class FirstRun(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(File, frozen=True, kw_only=True):
-    """config.json: what was run. `options` are those that change the numbers."""
+    """config.json: what was run. `options` are those that change the numbers.
+
+    A `Search` from Python has no `first_run`: it was no command.
+    """
 
     options: dict[str, Value]
-    first_run: FirstRun = field(name="first run as")
+    first_run: FirstRun | None = field(name="first run as", default=None)
     classes: Positive
 
     def __post_init__(self) -> None:
