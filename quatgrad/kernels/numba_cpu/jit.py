@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,27 @@ from numba.core import event
 from quatgrad.arrays import Array
 from quatgrad.backend import notice
 from quatgrad.kernels.numba_cpu.machine.cache import LINE
+from quatgrad.kernels.numba_cpu.machine.disk_cache import KernelCache
 
-# Division by zero gives inf or NaN, as in NumPy: a check would keep loops from vectorising.
-parallel = njit(parallel=True, cache=True, error_model="numpy")  # prange shares a loop
-serial = njit(cache=True, error_model="numpy")  # in the thread that calls it
-serial_nogil = njit(cache=True, error_model="numpy", nogil=True)  # threads of Python may share it
-formula = njit(cache=True, error_model="numpy", forceinline=True)  # part of the caller's loop
+
+def _kept(**options: Any) -> Any:
+    """Numba's `njit` with these options, and with what it compiles in our cache on the disk.
+
+    Division by zero gives inf or NaN, as in NumPy: a check would keep loops from vectorising.
+    """
+
+    def decorate(f: Callable[..., Any]) -> Any:
+        function = njit(error_model="numpy", **options)(f)
+        function._cache = KernelCache(f)
+        return function
+
+    return decorate
+
+
+parallel = _kept(parallel=True)  # prange shares a loop
+serial = _kept()  # in the thread that calls it
+serial_nogil = _kept(nogil=True)  # threads of Python may share it
+formula = _kept(forceinline=True)  # part of the caller's loop
 template = njit(inline="always")  # takes functions as arguments: if not inlined, never cached
 
 

@@ -18,10 +18,10 @@ from functools import reduce
 from typing import Any
 
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 
-from quatgrad.kernels.numba_cpu.jit import template
+from quatgrad.kernels.numba_cpu.jit import serial, template
 from quatgrad.kernels.numba_cpu.simd.vector import (
     LANES,
     VECTOR,
@@ -132,7 +132,7 @@ _four, _two, _one = _columns(BROAD, 4), _columns(ROWS, 2), _columns(2 * ROWS, 1)
 _rest = _columns(2 * ROWS, 1, masked=True)
 
 
-@njit(_SIGNATURE, cache=True, error_model="numpy")
+@serial
 def _multiply(C, c, ldc, A, a, rs, cs, B, b, ldb, M, K, N, add):
     n, width = 0, LANES
     while n + 4 * LANES <= N:
@@ -148,8 +148,9 @@ def _multiply(C, c, ldc, A, a, rs, cs, B, b, ldb, M, K, N, add):
         _rest(C, c + n, ldc, A, a, rs, cs, B, b + n, ldb, M, K, N - n, add)
 
 
-#: What its address is called in compiled functions. Those in the cache on the disk go on calling it
-#: so: if its arguments change, so must the name.
+_multiply.compile(_SIGNATURE)
+
+#: What its address is called in compiled functions, also in those in the cache on the disk.
 _NAME = "quatgrad_multiply"
 _compiled: Any = _multiply.overloads[_SIGNATURE.args]
 binding.add_symbol(
