@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
@@ -146,6 +147,11 @@ IN_PLACE = {  # the arguments that are the result
 }  # fmt: skip
 
 
+def in_precision(name: str) -> AbstractContextManager[None]:
+    """`use_precision` on a GPU; a rehearsal on a CPU computes in float32."""
+    return use_precision(name) if get_backend() == "cupy" else nullcontext()
+
+
 def kernels(tiny: bool) -> Iterator[Row]:
     """Every kernel of the best rung that has it, against `reference` in float64."""
     for name, args in arguments(*(TINY_MAPS if tiny else MAPS)).items():
@@ -154,7 +160,7 @@ def kernels(tiny: bool) -> Iterator[Row]:
         for precision in PRECISIONS if "conv" in name else ("float32",):
             row: Row = {"what": f"{name} {precision}", "limit": LIMITS[precision]}
             try:
-                with use_precision(precision):
+                with in_precision(precision):
                     found = results(short, kernel(short), args, on_device)
                 yield row | {"error": max(map(distance, found, true))}
             except Exception as error:  # one that does not compile hides none of the others
@@ -207,7 +213,7 @@ def training(tiny: bool) -> Iterator[Row]:
         with use_backend("numpy"):
             true = trained(algebra, width, in_float64)
         for precision, limit in TRAINING.items():
-            with use_precision(precision):
+            with in_precision(precision):
                 found, again = (trained(algebra, width) for _ in range(2))
             what = f"3 steps, {algebra} {precision}"
             for name, y in found.items():
@@ -221,7 +227,7 @@ def training(tiny: bool) -> Iterator[Row]:
 def recorded(tiny: bool) -> Iterator[Row]:
     """Steps recorded as a CUDA graph against eager ones: bit for bit the same."""
     for precision, algebra in product(PRECISIONS, ("real", "quaternion")):
-        with use_precision(precision):
+        with in_precision(precision):
             one, two = (stepped(algebra, tiny, records) for records in (True, False))
         differ = any(one[name].tobytes() != a.tobytes() for name, a in two.items())
         what = f"recorded steps, {algebra} {precision}: differ from eager ones"
@@ -290,7 +296,7 @@ def speed(model: str, tiny: bool) -> Iterator[Row]:
     engines = ENGINES if get_backend() == "cupy" else {"CPU": ("float32", False)}
     for engine, batch, algebra in product(engines, batches(tiny)[::-1], ("quaternion", "real")):
         precision, records = engines[engine]
-        with use_precision(precision):
+        with in_precision(precision):
             step, x, labels = trainee(batch, records, **network(model, algebra, tiny))
             call = partial(step, x, labels, 1e-4)
             images = per_second(call, batch, TINY_SECONDS if tiny else SECONDS)
@@ -318,7 +324,7 @@ def fed(tiny: bool) -> Iterator[Row]:
     dataset = Dataset("noise", split, split.take(np.arange(2)), names, encode, pad_crop_flip)
     for batch in batches(tiny)[::-1]:
         net = network("resnet18", "quaternion", tiny)
-        with use_precision("bf16"):
+        with in_precision("bf16"):
             step, _, _ = trainee(batch, True, **net)
             for epoch in range(2):  # the first compiles, plans and records
                 start = time.perf_counter()
@@ -353,7 +359,7 @@ def where(tiny: bool) -> Iterator[Row]:
 
     torch.cuda.init()
     steps = 5
-    with use_precision("bf16"):
+    with in_precision("bf16"):
         step, x, labels = trainee(
             batches(tiny)[-1], True, **network("resnet18", "quaternion", tiny)
         )

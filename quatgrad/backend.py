@@ -38,25 +38,28 @@ def get_backend() -> str:
 def set_backend(name: str) -> None:
     """Choose the backend for arrays made and kernels called from now on.
 
-    Raises `BackendError` for an unknown name, and for "cupy" where there is no CUDA device.
+    A CPU computes in float32: with "numpy" and "numba" that is the precision from now on. Raises
+    `BackendError` for an unknown name, and for "cupy" where there is no CUDA device.
     """
-    global _backend
+    global _backend, _precision
     if name not in BACKENDS:
         raise BackendError(unknown("backend", name, BACKENDS))
     check(name)
     _backend = name
+    if name != "cupy":
+        _precision = "float32"
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
     """`set_backend` for the length of a `with` block."""
-    global _backend
-    previous = _backend
+    global _backend, _precision
+    previous = _backend, _precision
     set_backend(name)
     try:
         yield
     finally:
-        _backend = previous
+        _backend, _precision = previous
 
 
 def get_precision() -> str:
@@ -67,23 +70,30 @@ def get_precision() -> str:
 def set_precision(name: str) -> None:
     """Choose how exact products are on the fast GPU rung from now on; see `PRECISIONS`.
 
-    CPU kernels, and float64 everywhere, compute in full precision always. Raises `OptionError`.
+    float64 is computed in float64 always. Raises `OptionError`, also for another precision than
+    "float32" with a backend that has no other.
     """
     global _precision
     if name not in PRECISIONS:
         raise OptionError(unknown("precision", name, PRECISIONS))
+    if name != "float32" and _backend != "cupy":
+        raise OptionError(
+            f"precision {name} is for a GPU, and the backend is {_backend}, which computes in "
+            "float32: choose the backend cupy (`--backend cupy`), or the precision float32"
+        )
     _precision = name
 
 
 @contextmanager
 def use_precision(name: str) -> Iterator[None]:
     """`set_precision` for the length of a `with` block."""
+    global _precision
     previous = _precision
     set_precision(name)
     try:
         yield
     finally:
-        set_precision(previous)
+        _precision = previous
 
 
 #: Where notices go: by default to standard error. setLevel(logging.ERROR) silences them.
