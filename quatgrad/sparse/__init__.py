@@ -5,7 +5,10 @@
 
 steps, trace, builder, rules   from a network to a plan, which is data
 reference                      reads a plan with NumPy
+layout, program, compiled      read it fast: tables, and one compiled call
+choice                         which layers are computed as dense ones
 plan                           prepare, Plan
 """
 
+from quatgrad.sparse.choice import KINDS
 from quatgrad.sparse.plan import Plan, prepare

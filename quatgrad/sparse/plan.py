@@ -1,30 +1,40 @@
-"""`prepare` a network, and call it."""
+"""`prepare` a network, call it, and see what was made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from quatgrad.arrays import Array
-from quatgrad.errors import OptionError, ShapeError
+from quatgrad.backend import get_backend
+from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.nn import Module
 from quatgrad.sparse import reference
+from quatgrad.sparse.choice import KINDS, choose
 from quatgrad.sparse.rules import follow
-from quatgrad.sparse.steps import Steps
+from quatgrad.sparse.steps import Layer, Steps
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A network prepared for images of one shape: `plan(images)` gives its logits."""
+    """A network prepared for images of one shape: `plan(images)` gives its logits.
+
+    `kinds` says of some weights, by name, how their layers are computed: "dense" or "sparse".
+    """
 
     steps: Steps
     input_shape: tuple[int, ...]
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, images: Any) -> Array:
-        """Logits (N, K), float32, of images (N, H, W, C)."""
+        """Logits (N, K), float32, of images (N, H, W, C).
+
+        One image is computed in this thread; the images of a batch are shared among Numba's.
+        """
         x = np.ascontiguousarray(getattr(images, "data", images), np.float32)
         if x.shape[1:] != self.input_shape:
             raise ShapeError(
@@ -32,21 +42,59 @@ class Plan:
                 f"array of shape {x.shape}"
             )
         if not len(x):
-            return np.zeros((0, int(np.prod(self.steps.shapes[self.steps.output]))), np.float32)
-        return reference.run(self.steps, x)
+            return np.zeros((0, self.outputs), np.float32)
+        if get_backend() == "numpy":
+            return reference.run(self.steps, x)
+        return self.runner(x.reshape(len(x), -1, self.steps.shapes[0][2]))
+
+    @property
+    def outputs(self) -> int:
+        """K."""
+        return int(np.prod(self.steps.shapes[self.steps.output]))
+
+    @cached_property
+    def runner(self) -> Any:
+        """What computes, with its tables: made at the first call."""
+        from quatgrad.sparse.compiled.runner import Runner
+        from quatgrad.sparse.program import Compiler
+
+        return Runner(Compiler(self.steps, self.is_dense).program(), self.outputs)
+
+    def is_dense(self, layer: Layer) -> bool:
+        """Is a layer computed with its zeros?"""
+        return self.kinds.get(layer.name, choose(layer, self.steps)) == "dense"
+
+    def explain(self) -> str:
+        """A line for each step: what it does, on which maps, and how its layer is computed."""
+        rows = [("step", "from", "to", "alive", "computed")]
+        for step in self.steps.steps:
+            x, y = ("x".join(map(str, self.steps.shapes[m])) for m in (step.x, step.y))
+            alive = kind = ""
+            if isinstance(step, Layer):
+                alive = f"{100 * step.density:.1f} %"
+                what = "" if step.components == 1 else ", quaternions"
+                what = ", whole quaternions" if step.whole else what
+                kind = ("dense" if self.is_dense(step) else "sparse") + what
+            rows.append((step.name, x, y, alive, kind))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
 
 
 def prepare(
     model: Module,
     input_shape: tuple[int, ...],
     masks: Mapping[str, Array] | Any = None,
-    batch: int = 1,
+    kinds: Mapping[str, str] | None = None,
 ) -> Plan:
     """The plan of a model in evaluation mode, for images of `input_shape` (H, W, C).
 
     masks: bool by the name of a weight, or a ticket, which has them: what lives. Without them, what
-    is not 0. The plan has copies: the model may be trained on. Errors: `OptionError` names a layer
-    that no plan can have, and masks that fit no weight.
+    is not 0. kinds: "dense" or "sparse" by the name of a weight, where the choice by density is not
+    wanted. The plan has copies: the model may be trained on. Errors: `OptionError` names a layer
+    that no plan can have, masks that fit no weight, and unknown kinds.
     """
     masks = getattr(masks, "masks", masks)
     weights = dict(model.weight_parameters())
@@ -56,4 +104,9 @@ def prepare(
                 f"prepare: the mask {name[:80]} of shape {np.shape(mask)} fits no weight of this "
                 "model: give the masks of its own ticket"
             )
-    return Plan(follow(model, tuple(input_shape), masks), tuple(input_shape))
+    for name, kind in (kinds or {}).items():
+        if name not in weights or kind not in KINDS:
+            known = (weights, "weight", name) if kind in KINDS else (KINDS, "kind", kind)
+            raise OptionError(f"prepare: {unknown(known[1], known[2], known[0])}")
+    steps = follow(model, tuple(input_shape), masks)
+    return Plan(steps, tuple(input_shape), dict(kinds or {}))

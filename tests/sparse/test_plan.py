@@ -1,10 +1,14 @@
 """A plan gives the logits of the network: every network of the package, and layers it has not."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
 import numpy as np
 import pytest
 from networks import Call, Residual, created, logits, odd, trained
 
 from quatgrad import Tensor, models, no_grad, ops, sparse
+from quatgrad.backend import use_backend
 from quatgrad.errors import GraphError, OptionError, ShapeError
 from quatgrad.nn import Conv2d, Flatten, GlobalAvgPool2d, Linear, Sequential
 
@@ -15,24 +19,40 @@ def close(a, b, bound=1e-5):
     return np.abs(a - b).max() <= bound * max(np.abs(b).max(), 1)
 
 
+def trained_and(net, shape, **options):
+    net, masks = trained(net, shape, **options)
+    return net, shape, masks
+
+
 def images(shape, n=3, seed=5):
     return np.random.default_rng(seed).standard_normal((n, *shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def check_readers(net, shape, masks=None):
+    """The plain reader, and the fast one with every layer dense, or sparse: the model's logits."""
+    x = images(shape)
+    y = logits(net, x)
+    with use_backend("numpy"):
+        assert close(sparse.prepare(net, shape, masks)(x), y)
+    for kind in sparse.KINDS:
+        kinds = dict.fromkeys(dict(net.weight_parameters()), kind)
+        plan = sparse.prepare(net, shape, masks, kinds)
+        z = plan(x)
+        assert close(z, y), kind
+        assert all(np.array_equal(plan(x[n : n + 1]), z[n : n + 1]) for n in range(len(x)))
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion", "whole quaternions"])
 @pytest.mark.parametrize("name", models.MODELS)
 def test_the_logits_of_every_network(name, algebra):
-    net, masks = trained(created(name, algebra), (16, 16, 4), density=0.3)
-    plan = sparse.prepare(net, (16, 16, 4), masks)
-    x = images((16, 16, 4))
-    assert close(plan(x), logits(net, x))
+    net = created(name, algebra.split()[-1].removesuffix("s"))
+    check_readers(*trained_and(net, (16, 16, 4), density=0.3, whole=algebra[0] == "w"))
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_layers_that_no_network_of_the_package_has(name):
     net, _ = trained(odd(np.random.default_rng(0))[name], (9, 7, 4))
-    x = images((9, 7, 4))
-    assert close(sparse.prepare(net, (9, 7, 4))(x), logits(net, x))
+    check_readers(net, (9, 7, 4))
 
 
 def test_norms_shortcuts_and_rectifiers_are_in_the_steps_of_layers():
@@ -98,8 +118,7 @@ def test_layers_with_no_weight_or_one(rows):
         masks[name][...] = False
         masks[name].flat[:rows] = True
         w.data = w.data * masks[name]
-    x = images((16, 16, 4))
-    assert close(sparse.prepare(net, (16, 16, 4), masks)(x), logits(net, x))
+    check_readers(net, (16, 16, 4), masks)
 
 
 def test_the_model_is_as_before_and_the_plan_does_not_follow_it():
@@ -118,10 +137,42 @@ def test_the_model_is_as_before_and_the_plan_does_not_follow_it():
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 33])
 def test_any_number_of_images(n):
     net, _ = trained(created("conv-2", "quaternion"), (16, 16, 4))
-    x = images((16, 16, 4), n)
-    y = sparse.prepare(net, (16, 16, 4))(x)
+    x, plan = images((16, 16, 4), n), sparse.prepare(net, (16, 16, 4))
+    y = plan(x)
     assert y.shape == (n, 12)
     assert n == 0 or close(y, logits(net, x))
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    assert np.array_equal(plan(x), y)
+    numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 4), (28, 28, 4), (17, 40, 4), (5, 3, 4), (20, 12, 4)])
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_maps_of_all_sizes(shape, algebra):
+    net, masks = trained(created("resnet8", algebra), shape, density=0.2)
+    check_readers(net, shape, masks)
+
+
+def test_calls_from_many_threads_do_not_meet():
+    net, _ = trained(created("resnet8", "quaternion"), (16, 16, 4))
+    plan, x = sparse.prepare(net, (16, 16, 4)), images((16, 16, 4), 12)
+    y = plan(x)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda n: plan(x[n : n + 1]), range(12)))
+    assert np.array_equal(np.concatenate(parts), y)
+
+
+def test_a_plan_explains_itself():
+    net, masks = trained(created("resnet8", "quaternion"), (16, 16, 4), density=0.1, whole=True)
+    masks["head.weight"][...] = True
+    kinds = {"stages.1.0.conv1.weight": "dense"}
+    text = sparse.prepare(net, (16, 16, 4), masks, kinds).explain().splitlines()
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in text}
+    assert rows["stages.1.0.conv2.weight"].endswith("% sparse, whole quaternions")
+    assert rows["stages.1.0.conv1.weight"].endswith("% dense, whole quaternions")
+    assert rows["head.weight"] == "1x1x32 1x1x12 100.0 % dense, whole quaternions"
+    assert rows["mean"] == "4x4x32 1x1x32"
 
 
 # -------------------------------------------------------------------------------------- errors
@@ -167,3 +218,6 @@ def test_images_and_masks_must_fit():
     for masks in {"x": np.ones(3, bool)}, {"0.body.0.weight": np.ones((4, 4), bool)}:
         with pytest.raises(OptionError, match="fits no weight"):
             sparse.prepare(net, (5, 6, 4), masks)
+    for kinds in {"x": "dense"}, {"0.body.0.weight": "fast"}:
+        with pytest.raises(OptionError, match=r"prepare: unknown (weight|kind)"):
+            sparse.prepare(net, (5, 6, 4), kinds=kinds)

@@ -60,7 +60,7 @@ class _Listener(event.Listener):
 
     def on_start(self, event: Any) -> None:
         """Numba found no compiled kernel in its cache on the disk."""
-        ours = event.data["dispatcher"].py_func.__module__.startswith(__package__)
+        ours = event.data["dispatcher"].py_func.__module__.startswith("quatgrad.")
         if ours and sys.stderr.isatty():
             notice("compiling kernels for this processor: at most a minute, and cached on the disk")
 

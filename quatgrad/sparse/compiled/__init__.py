@@ -1,0 +1,1 @@
+"""The fast reader of a plan: one compiled call for a network."""

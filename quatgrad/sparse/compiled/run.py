@@ -1,0 +1,420 @@
+"""The tables of a `Program`, carried out: one call for a network and any number of images."""
+
+import math
+
+import numpy as np
+
+from quatgrad.kernels.numba_cpu.jit import serial, serial_nogil
+from quatgrad.kernels.numba_cpu.simd.vector import LANES, scratch
+from quatgrad.sparse.compiled import dense, rows
+from quatgrad.sparse.compiled.signs import SIGNS
+from quatgrad.sparse.program import (
+    BLOCK,
+    CHANNEL,
+    COMPONENTS,
+    COPIES,
+    COPIES_END,
+    DENSE,
+    DENSE_VECTOR,
+    ENTRIES,
+    FUNCTION,
+    HAS_RESIDUAL,
+    INPUT_STEP,
+    KIND,
+    LARGEST,
+    LONGEST,
+    LOW,
+    MAP_CHANNELS,
+    MEAN,
+    OUTPUTS,
+    PIXELS,
+    PLACE,
+    PRODUCT,
+    RESIDUAL,
+    RESIDUAL_STEP,
+    ROW,
+    SCALAR,
+    SINGLES,
+    SINGLES_END,
+    SPARSE,
+    TAPS,
+    TILE,
+    VALUE,
+    VECTORS,
+    WHOLE,
+    WIDTH,
+    Y_STEP,
+    X,
+    Y,
+)
+
+S = tuple(tuple(row) for row in SIGNS)
+
+_r1, _r2, _r3, _r4, _r6, _r8, _r9, _r11 = (rows.real_row(T) for T in (1, 2, 3, 4, 6, 8, 9, 11))
+_q1, _q2, _q3, _q4, _q6 = (rows.quaternion_row(T) for T in (1, 2, 3, 4, 6))
+_w1, _w2, _w3, _w4 = (rows.whole_row(T) for T in (1, 2, 3, 4))
+_m1, _m4 = (rows.largest_row(T) for T in (1, 4))
+_d1, _d2, _d3, _d4 = (dense.real_block(T) for T in (1, 2, 3, 4))
+_h1, _h2 = (dense.quaternion_block(T) for T in (1, 2))
+_s1, _s2, _s3, _s4, _s6, _s8, _s9, _s11 = (rows.store(T) for T in (1, 2, 3, 4, 6, 8, 9, 11))
+_permute = rows.permute
+
+
+# ------------------------------------------------------------------------- layers, in vectors
+
+
+@serial
+def _store(arena, o, sums, first, c, t, tables):
+    """A tile of channel c, from sums[first:]."""
+    T, low, k = o[TILE], np.float32(0 if o[LOW] else -np.inf), o[PLACE] + t
+    scale, shift = tables.scales[o[CHANNEL] + c], tables.shifts[o[CHANNEL] + c]
+    y, has = o[Y] + c * o[Y_STEP], o[HAS_RESIDUAL]
+    z = has * (o[RESIDUAL] + c * o[RESIDUAL_STEP])
+    at, holds = tables.places, tables.holds
+    if T == 11:
+        _s11(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+    elif T == 9:
+        _s9(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+    elif T == 8:
+        _s8(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+    elif T == 6:
+        _s6(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+    elif T == 4:
+        _s4(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+    elif T == 3:
+        _s3(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+    elif T == 2:
+        _s2(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+    else:
+        _s1(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+
+
+@serial
+def _real_row(arena, T, x, B, tables, r, sums):
+    w, d, p = tables.values, tables.distances, tables.rows
+    if T == 11:
+        _r11(arena, x, B, w, d, p, r, sums)
+    elif T == 9:
+        _r9(arena, x, B, w, d, p, r, sums)
+    elif T == 8:
+        _r8(arena, x, B, w, d, p, r, sums)
+    elif T == 6:
+        _r6(arena, x, B, w, d, p, r, sums)
+    elif T == 4:
+        _r4(arena, x, B, w, d, p, r, sums)
+    elif T == 3:
+        _r3(arena, x, B, w, d, p, r, sums)
+    elif T == 2:
+        _r2(arena, x, B, w, d, p, r, sums)
+    else:
+        _r1(arena, x, B, w, d, p, r, sums)
+
+
+@serial
+def _quaternion_row(arena, T, x, B, tables, r, sums):
+    w, d, p = tables.values, tables.distances, tables.rows
+    if T == 6:
+        _q6(arena, x, B, w, d, p, r, sums)
+    elif T == 4:
+        _q4(arena, x, B, w, d, p, r, sums)
+    elif T == 3:
+        _q3(arena, x, B, w, d, p, r, sums)
+    elif T == 2:
+        _q2(arena, x, B, w, d, p, r, sums)
+    else:
+        _q1(arena, x, B, w, d, p, r, sums)
+
+
+@serial
+def _whole_row(arena, T, x, B, tables, r, sums):
+    w, d, p = tables.wholes, tables.whole_distances, tables.rows
+    if T == 4:
+        _w4(arena, x, B, w, d, p, r, sums)
+    elif T == 3:
+        _w3(arena, x, B, w, d, p, r, sums)
+    elif T == 2:
+        _w2(arena, x, B, w, d, p, r, sums)
+    else:
+        _w1(arena, x, B, w, d, p, r, sums)
+
+
+@serial
+def _sparse(arena, o, tables, sums):
+    """Row by row, tile by tile; the last tile overlaps the one before where they do not fit."""
+    Q, T, A = o[OUTPUTS], o[TILE], o[COMPONENTS]
+    for first in range(0, o[VECTORS], T):
+        t = min(first, o[VECTORS] - T)
+        x = o[X] + LANES * t
+        for q in range(Q):
+            if o[KIND] == LARGEST:
+                if T == 4:
+                    _m4(arena, x + q * o[INPUT_STEP], 0, tables.values, tables.distances,
+                        tables.rows, o[ROW], sums)  # fmt: skip
+                else:
+                    _m1(arena, x + q * o[INPUT_STEP], 0, tables.values, tables.distances,
+                        tables.rows, o[ROW], sums)  # fmt: skip
+            elif A == 1:
+                _real_row(arena, T, x, 0, tables, o[ROW] + q, sums)
+            elif o[KIND] == WHOLE:
+                _whole_row(arena, T, x, o[INPUT_STEP], tables, o[ROW] + q, sums)
+            else:
+                _quaternion_row(arena, T, x, o[INPUT_STEP], tables, o[ROW] + 4 * q, sums)
+            for c in range(A):
+                _store(arena, o, sums, LANES * T * c, c * Q + q, t, tables)
+
+
+@serial
+def _dense(arena, o, tables, sums):
+    """Blocks of outputs, tile by tile."""
+    Q, T, A, R, K = o[OUTPUTS], o[TILE], o[COMPONENTS], o[BLOCK], o[TAPS]
+    w, d = tables.numbers, tables.indices
+    for first in range(0, o[VECTORS], T):
+        t = min(first, o[VECTORS] - T)
+        x = o[X] + LANES * t
+        for q in range(0, Q, R):
+            v = o[VALUE] + q * K * A
+            if A == 4:
+                if T == 2:
+                    _h2(arena, x, o[INPUT_STEP], w, v, d, o[ROW], K, sums)
+                else:
+                    _h1(arena, x, o[INPUT_STEP], w, v, d, o[ROW], K, sums)
+            elif T == 4:
+                _d4(arena, x, 0, w, v, d, o[ROW], K, sums)
+            elif T == 3:
+                _d3(arena, x, 0, w, v, d, o[ROW], K, sums)
+            elif T == 2:
+                _d2(arena, x, 0, w, v, d, o[ROW], K, sums)
+            else:
+                _d1(arena, x, 0, w, v, d, o[ROW], K, sums)
+            for r in range(min(R, Q - q)):
+                for c in range(A):
+                    first_sum = LANES * T * (A * r + c)
+                    _store(arena, o, sums, first_sum, c * Q + q + r, t, tables)
+
+
+# -------------------------------------------------------------------------- layers, one pixel
+
+
+@serial
+def _store_number(arena, o, s, c, tables):
+    y = s * tables.scales[o[CHANNEL] + c] + tables.shifts[o[CHANNEL] + c]
+    at = tables.places[o[PLACE]]
+    if o[HAS_RESIDUAL]:
+        y += arena[o[RESIDUAL] + c * o[RESIDUAL_STEP] + at]
+    if o[LOW] and y < 0:
+        y = np.float32(0)
+    arena[o[Y] + c * o[Y_STEP] + at] = y
+
+
+@serial
+def _scalar(arena, o, tables):
+    """Sparse rows of a layer whose output is one pixel."""
+    Q, A, B, x = o[OUTPUTS], o[COMPONENTS], o[INPUT_STEP], o[X]
+    w, d, p = tables.values, tables.distances, tables.rows
+    for q in range(Q):
+        if A == 1:
+            s = np.float32(0)
+            for k in range(p[o[ROW] + q], p[o[ROW] + q + 1]):
+                s += w[k] * arena[x + d[k]]
+            _store_number(arena, o, s, q, tables)
+            continue
+        s0 = s1 = s2 = s3 = np.float32(0)
+        for a in range(4):
+            r = o[ROW] + 4 * q + a
+            t0 = t1 = t2 = t3 = np.float32(0)
+            for k in range(p[r], p[r + 1]):
+                i = x + d[k]
+                t0 += w[k] * arena[i]
+                t1 += w[k] * arena[i + B]
+                t2 += w[k] * arena[i + 2 * B]
+                t3 += w[k] * arena[i + 3 * B]
+            if a == 0:
+                s0, s1, s2, s3 = s0 + t0, s1 + t1, s2 + t2, s3 + t3
+            elif a == 1:
+                s1, s0, s3, s2 = s1 + t0, s0 - t1, s3 + t2, s2 - t3
+            elif a == 2:
+                s2, s3, s0, s1 = s2 + t0, s3 - t1, s0 - t2, s1 + t3
+            else:
+                s3, s2, s1, s0 = s3 + t0, s2 + t1, s1 - t2, s0 - t3
+        _store_number(arena, o, s0, q, tables)
+        _store_number(arena, o, s1, Q + q, tables)
+        _store_number(arena, o, s2, 2 * Q + q, tables)
+        _store_number(arena, o, s3, 3 * Q + q, tables)
+
+
+@serial
+def _dense_vector(arena, o, tables, sums):
+    """All outputs of a layer of one pixel side by side: sums += x_k w_k, k by k."""
+    Q, A, B, K = o[OUTPUTS], o[COMPONENTS], o[INPUT_STEP], o[TAPS]
+    w, d = tables.numbers, tables.indices
+    for i in range(A * Q):
+        sums[i] = 0
+    for k in range(K):
+        i, v = o[X] + d[o[ROW] + k], o[VALUE] + k * A * Q
+        x0 = arena[i]
+        if A == 1:
+            for q in range(Q):
+                sums[q] += x0 * w[v + q]
+            continue
+        x1, x2, x3 = arena[i + B], arena[i + 2 * B], arena[i + 3 * B]
+        for q in range(Q):
+            w0, w1, w2, w3 = w[v + q], w[v + Q + q], w[v + 2 * Q + q], w[v + 3 * Q + q]
+            sums[q] += w0 * x0 - w1 * x1 - w2 * x2 - w3 * x3
+            sums[Q + q] += w0 * x1 + w1 * x0 + w2 * x3 - w3 * x2
+            sums[2 * Q + q] += w0 * x2 - w1 * x3 + w2 * x0 + w3 * x1
+            sums[3 * Q + q] += w0 * x3 + w1 * x2 - w2 * x1 + w3 * x0
+    for c in range(A * Q):
+        _store_number(arena, o, sums[c], c, tables)
+
+
+@serial
+def _mean(arena, o, tables):
+    """The sum of each plane, times a number."""
+    for c in range(o[OUTPUTS]):
+        s = rows.sum_of(arena, o[X] + c * o[INPUT_STEP], o[VECTORS])
+        _store_number(arena, o, s * tables.numbers[o[VALUE]], c, tables)
+
+
+# -------------------------------------------------------------------------- all other steps
+
+
+@serial
+def _function(arena, o, tables):
+    """A function of each entry; which one is its number in `program.FUNCTIONS`."""
+    f, a = o[WIDTH], o[VALUE]
+    for c in range(o[MAP_CHANNELS]):
+        for k in range(o[PIXELS], o[PIXELS] + o[TAPS]):
+            x = arena[o[X] + c * o[INPUT_STEP] + tables.indices[k]]
+            if f == 0:
+                y = x if x > 0 else tables.numbers[a] * x
+            elif f == 1:
+                y = min(max(x, tables.numbers[a]), tables.numbers[a + 1])
+            elif f == 2:
+                y = abs(x)
+            elif f == 3:
+                y = math.exp(x)
+            elif f == 4:
+                y = math.log(x)
+            elif f == 5:
+                y = math.sqrt(x)
+            elif f == 6:
+                y = 1 / x
+            elif f == 7:
+                y = 1 / (1 + math.exp(-x))
+            elif f == 8:
+                y = math.tanh(x)
+            else:
+                y = 0.5 * x * (1 + math.erf(x * 0.7071067811865476))
+            arena[o[Y] + c * o[Y_STEP] + tables.indices[k + o[TAPS]]] = y
+
+
+@serial
+def _modrelu(arena, o, tables):
+    Q = o[MAP_CHANNELS] // 4
+    for q in range(Q):
+        bias = tables.numbers[o[VALUE] + q]
+        for k in range(o[PIXELS], o[PIXELS] + o[TAPS]):
+            i = o[X] + q * o[INPUT_STEP] + tables.indices[k]
+            j = o[Y] + q * o[Y_STEP] + tables.indices[k + o[TAPS]]
+            s = np.float32(0)
+            for c in range(4):
+                x = arena[i + c * Q * o[INPUT_STEP]]
+                s += x * x
+            length = math.sqrt(s)
+            gain = max(length + bias, 0) / (length if length > 0 else 1)
+            for c in range(4):
+                arena[j + c * Q * o[Y_STEP]] = gain * arena[i + c * Q * o[INPUT_STEP]]
+
+
+@serial
+def _product(arena, o, tables):
+    for c in range(o[MAP_CHANNELS]):
+        for k in range(o[PIXELS], o[PIXELS] + o[TAPS]):
+            x = arena[o[X] + c * o[INPUT_STEP] + tables.indices[k]]
+            z = arena[o[RESIDUAL] + c * o[RESIDUAL_STEP] + tables.indices[k + o[TAPS]]]
+            arena[o[Y] + c * o[Y_STEP] + tables.indices[k + 2 * o[TAPS]]] = x * z
+
+
+@serial
+def _longest(arena, o, tables):
+    """The longest quaternion, or largest number, of each window: pixels, then the output's."""
+    A, n = o[COMPONENTS], o[WIDTH]
+    Q = o[MAP_CHANNELS] // A
+    for q in range(Q):
+        for p in range(o[TAPS]):
+            longest, winner = np.float32(-np.inf), 0
+            for k in range(n):
+                i = o[X] + q * o[INPUT_STEP] + tables.indices[o[PIXELS] + p * (n + 1) + k]
+                s = np.float32(0)
+                for c in range(A):
+                    x = arena[i + c * Q * o[INPUT_STEP]]
+                    s += x * x if A == 4 else x
+                if s > longest or k == 0 or s != s:
+                    longest, winner = s, i
+            j = o[Y] + q * o[Y_STEP] + tables.indices[o[PIXELS] + p * (n + 1) + n]
+            for c in range(A):
+                arena[j + c * Q * o[Y_STEP]] = arena[winner + c * Q * o[INPUT_STEP]]
+
+
+@serial
+def _copies(arena, o, tables):
+    """What windows cannot read in the home: vectors, and numbers that no two vectors have."""
+    for c in range(o[MAP_CHANNELS] if o[COPIES_END] + o[SINGLES_END] else 0):
+        y = o[Y] + c * o[Y_STEP]
+        for k in range(o[COPIES], o[COPIES_END]):
+            a, b, to, order = tables.copies[k]
+            _permute(arena, y + a, y + b, y + to, tables.orders, order)
+        for k in range(o[SINGLES], o[SINGLES_END]):
+            arena[y + tables.singles[k, 1]] = arena[y + tables.singles[k, 0]]
+
+
+@serial
+def _step(arena, o, tables, sums):
+    kind = o[KIND]
+    if kind in (SPARSE, WHOLE, LARGEST):
+        _sparse(arena, o, tables, sums)
+    elif kind == DENSE:
+        _dense(arena, o, tables, sums)
+    elif kind == SCALAR:
+        _scalar(arena, o, tables)
+    elif kind == DENSE_VECTOR:
+        _dense_vector(arena, o, tables, sums)
+    elif kind == MEAN:
+        _mean(arena, o, tables)
+    elif kind == ENTRIES:
+        for k in range(o[PIXELS], o[PIXELS] + o[TAPS]):
+            arena[tables.indices[k + o[TAPS]]] = arena[tables.indices[k]]
+    elif kind == FUNCTION and o[WIDTH] < 10:
+        _function(arena, o, tables)
+    elif kind == FUNCTION:
+        _modrelu(arena, o, tables)
+    elif kind == PRODUCT:
+        _product(arena, o, tables)
+    elif kind == LONGEST:
+        _longest(arena, o, tables)
+    _copies(arena, o, tables)
+
+
+@serial
+def one_image(arena, table, tables, image, sums, logits):
+    """Steps of an image (H W, C); the first row of the table is the input, the last the output."""
+    o = table[0]
+    for p in range(len(image)):
+        for c in range(image.shape[1]):
+            arena[o[Y] + c * o[Y_STEP] + tables.indices[o[PIXELS] + p]] = image[p, c]
+    _copies(arena, o, tables)
+    for k in range(1, len(table) - 1):
+        _step(arena, table[k], tables, sums)
+    o = table[len(table) - 1]
+    for p in range(o[TAPS]):
+        for c in range(o[MAP_CHANNELS]):
+            i = o[X] + c * o[INPUT_STEP] + tables.indices[o[PIXELS] + p]
+            logits[p * o[MAP_CHANNELS] + c] = arena[i]
+
+
+@serial_nogil
+def run(arena, table, tables, images, logits, size):
+    """All images (N, H W, C) in this thread."""
+    sums = scratch(size)
+    for n in range(len(images)):
+        one_image(arena, table, tables, images[n], sums, logits[n])
