@@ -2,7 +2,7 @@
 
 Maps are planes in an arena of float32, of which each thread has one; its first line stays 0. A row
 of the table says what to do, where a map begins, and where in the other tables the step's numbers
-are. The letters of a row:
+are.
 """
 
 from __future__ import annotations
@@ -32,27 +32,54 @@ from quatgrad.sparse.steps import (
     Taps,
 )
 
-COLUMNS = (
-    "kind", "x", "input_step", "y", "y_step", "has_residual", "residual", "residual_step", "low",
-    "outputs", "components", "vectors", "tile", "block", "taps", "row", "value", "channel", "place",
-    "pixels", "width", "map_channels", "copies", "copies_end", "singles", "singles_end",
-)  # fmt: skip
-(
-    KIND, X, INPUT_STEP, Y, Y_STEP, HAS_RESIDUAL, RESIDUAL, RESIDUAL_STEP, LOW, OUTPUTS, COMPONENTS,
-    VECTORS, TILE, BLOCK, TAPS, ROW, VALUE, CHANNEL, PLACE, PIXELS, WIDTH, MAP_CHANNELS, COPIES,
-    COPIES_END, SINGLES, SINGLES_END,
-) = range(len(COLUMNS))  # fmt: skip
+COLUMNS = {
+    "kind": "what to do",
+    "x": "where the map that is read begins",
+    "input_step": "from one of its channels, or components of quaternions, to the next",
+    "y": "where the map that is written begins",
+    "y_step": "from one of its channels to the next",
+    "has_residual": "0 or 1",
+    "residual": "where a map begins that is added",
+    "residual_step": "from one of its channels to the next",
+    "low": "1: what is stored is at least 0",
+    "outputs": "channels of the output, or quaternions",
+    "components": "1, or 4 of quaternions",
+    "vectors": "of a channel of the output",
+    "tile": "of them computed together",
+    "block": "outputs computed together",
+    "taps": "of a dense layer; or pixels, or entries",
+    "row": "where its rows begin in `rows`, or its taps in `indices`",
+    "value": "where its numbers begin in `numbers`",
+    "channel": "where its channels begin in `scales` and `shifts`",
+    "place": "where its vectors begin in `places` and `holds`",
+    "pixels": "where its pixels begin in `indices`",
+    "width": "which function, or pixels of a window",
+    "map_channels": "channels of the output, components apart",
+    "copies": "of a plane that is written: the first",
+    "copies_end": "and the one after the last",
+    "singles": "numbers that are copied: the first",
+    "singles_end": "and the one after the last",
+}
+ROW = np.dtype([(name, np.int64) for name in COLUMNS])
 
 #: Kinds: layers in vectors, layers with one output pixel, and the rest.
-(
-    SPARSE, WHOLE, LARGEST, DENSE, SCALAR, DENSE_VECTOR, MEAN, ENTRIES, FUNCTION, PRODUCT, LONGEST,
-    ENDS,
-) = range(12)  # fmt: skip
+SPARSE, WHOLE, DENSE = range(3)
+SCALAR, DENSE_VECTOR, MEAN = range(3, 6)
+LARGEST, LONGEST, ENTRIES, FUNCTION, PRODUCT, ENDS = range(6, 12)
 
 FUNCTIONS = (
-    "leaky_relu", "clip", "abs", "exp", "log", "sqrt", "reciprocal", "sigmoid", "tanh", "gelu",
+    "leaky_relu",
+    "clip",
+    "abs",
+    "exp",
+    "log",
+    "sqrt",
+    "reciprocal",
+    "sigmoid",
+    "tanh",
+    "gelu",
     "modrelu",
-)  # fmt: skip
+)
 
 #: Vectors of a tile, for which there are functions: sums of it are in registers.
 REAL_TILES = (1, 2, 3, 4, 6, 8, 9, 11)
@@ -214,10 +241,11 @@ class Compiler:
         return first
 
     def row(self, step: Step | None, **columns: int) -> None:
-        """A row of the table; what copies its output needs are put there too."""
-        row = dict.fromkeys(COLUMNS, 0) | columns
-        self.rows.append(np.array([row[name] for name in COLUMNS], np.int64))
-        assert len(row) == len(COLUMNS), "an unknown column"
+        """The next row of the table."""
+        row = np.zeros((), ROW)
+        for name, number in columns.items():
+            row[name] = number
+        self.rows.append(row)
 
     def output(self, m: int) -> dict[str, int]:
         """The columns of a map that is written."""
@@ -262,9 +290,12 @@ class Compiler:
         pixel = self.layouts[m].pixel().ravel()
         place = self.output(m) if is_input else self.input(m)
         self.row(
-            None, kind=ENDS, pixels=self.put("indices", pixel), taps=len(pixel),
+            None,
+            kind=ENDS,
+            pixels=self.put("indices", pixel),
+            taps=len(pixel),
             **place | {"map_channels": self.steps.shapes[m][2]},
-        )  # fmt: skip
+        )
 
     def storing(self, step: Taps, direct: bool, single: bool) -> dict[str, int]:
         """The columns of what happens where a sum is stored."""
@@ -324,8 +355,9 @@ class Compiler:
         columns = {"taps": K, "row": self.put("indices", taps), "block": Q}
         if single:
             return columns | {
-                "kind": DENSE_VECTOR, "value": self.put("numbers", w.transpose(1, 0, 2).ravel()),
-            }  # fmt: skip
+                "kind": DENSE_VECTOR,
+                "value": self.put("numbers", w.transpose(1, 0, 2).ravel()),
+            }
         blocks = QUATERNION_BLOCK if A == 4 else REAL_BLOCK
         T = min((t for t in blocks if t <= vectors), key=lambda t: (-(-vectors // t) * t, -t))
         R = blocks[T]
@@ -387,10 +419,15 @@ class Compiler:
                 for i, j in np.ndindex(H, W)
             ]
             self.row(
-                step, kind=LONGEST, pixels=self.put("indices", np.ravel(lists)), taps=H * W,
-                width=U * V, components=4 if step.quaternions else 1,
-                **self.input(step.x), **self.output(step.y),
-            )  # fmt: skip
+                step,
+                kind=LONGEST,
+                pixels=self.put("indices", np.ravel(lists)),
+                taps=H * W,
+                width=U * V,
+                components=4 if step.quaternions else 1,
+                **self.input(step.x),
+                **self.output(step.y),
+            )
             return
         taps, direct, _ = self.window(step)
         plain = Taps(step.name, step.x, step.y, np.ones(0), step.stride, (0, 0), np.zeros(C))

@@ -311,9 +311,14 @@ def _modrelu(f: Follower, node: Any, inputs: list[Any]) -> Value:
 
 
 @rule(
-    activation.GELU, activation.Sigmoid, activation.Tanh, arithmetic.Abs, arithmetic.Exp,
-    arithmetic.Log, arithmetic.Sqrt,
-)  # fmt: skip
+    activation.GELU,
+    activation.Sigmoid,
+    activation.Tanh,
+    arithmetic.Abs,
+    arithmetic.Exp,
+    arithmetic.Log,
+    arithmetic.Sqrt,
+)
 def _plain_function(f: Follower, node: Any, inputs: list[Any]) -> Value:
     return _function(f, type(node).__name__.lower(), inputs[0])
 
@@ -373,8 +378,14 @@ def _reduce(f: Follower, node: Any, inputs: list[Any]) -> Value:
 # ------------------------------------------------------------------------- entries that move
 
 
-@rule(moves.Reshape, moves.Transpose, moves.BroadcastTo, moves.PadMode, moves.GetItem,
-      moves.Concatenate)  # fmt: skip
+@rule(
+    moves.Reshape,
+    moves.Transpose,
+    moves.BroadcastTo,
+    moves.PadMode,
+    moves.GetItem,
+    moves.Concatenate,
+)
 def _move(f: Follower, node: Any, inputs: list[Any]) -> Value:
     at = [f.build.constant(v) if isinstance(v, np.ndarray) else v.at for v in inputs]
     values = [v for v in inputs if isinstance(v, Value)]

@@ -32,8 +32,14 @@ n = types.int64
 Vectors = list[Any]
 
 
-def loop(b: Any, first: Any, end: Any, sums: Vectors, body: Callable[[Any, Vectors], Vectors],
-         step: int = 1) -> tuple[Any, Vectors]:  # fmt: skip
+def loop(
+    b: Any,
+    first: Any,
+    end: Any,
+    sums: Vectors,
+    body: Callable[[Any, Vectors], Vectors],
+    step: int = 1,
+) -> tuple[Any, Vectors]:
     """for k in range(first, end - step + 1, step): sums = body(k, sums); k and sums after it."""
     before = b.block
     head, inside, done = (b.append_basic_block(name) for name in ("head", "body", "done"))

@@ -9,43 +9,17 @@ from quatgrad.kernels.numba_cpu.simd.vector import LANES, scratch
 from quatgrad.sparse.compiled import dense, rows
 from quatgrad.sparse.compiled.signs import SIGNS
 from quatgrad.sparse.program import (
-    BLOCK,
-    CHANNEL,
-    COMPONENTS,
-    COPIES,
-    COPIES_END,
     DENSE,
     DENSE_VECTOR,
     ENTRIES,
     FUNCTION,
-    HAS_RESIDUAL,
-    INPUT_STEP,
-    KIND,
     LARGEST,
     LONGEST,
-    LOW,
-    MAP_CHANNELS,
     MEAN,
-    OUTPUTS,
-    PIXELS,
-    PLACE,
     PRODUCT,
-    RESIDUAL,
-    RESIDUAL_STEP,
-    ROW,
     SCALAR,
-    SINGLES,
-    SINGLES_END,
     SPARSE,
-    TAPS,
-    TILE,
-    VALUE,
-    VECTORS,
     WHOLE,
-    WIDTH,
-    Y_STEP,
-    X,
-    Y,
 )
 
 S = tuple(tuple(row) for row in SIGNS)
@@ -66,10 +40,10 @@ _permute = rows.permute
 @serial
 def _store(arena, o, sums, first, c, t, tables):
     """A tile of channel c, from sums[first:]."""
-    T, low, k = o[TILE], np.float32(0 if o[LOW] else -np.inf), o[PLACE] + t
-    scale, shift = tables.scales[o[CHANNEL] + c], tables.shifts[o[CHANNEL] + c]
-    y, has = o[Y] + c * o[Y_STEP], o[HAS_RESIDUAL]
-    z = has * (o[RESIDUAL] + c * o[RESIDUAL_STEP])
+    T, low, k = o.tile, np.float32(0 if o.low else -np.inf), o.place + t
+    scale, shift = tables.scales[o.channel + c], tables.shifts[o.channel + c]
+    y, has = o.y + c * o.y_step, o.has_residual
+    z = has * (o.residual + c * o.residual_step)
     at, holds = tables.places, tables.holds
     if T == 11:
         _s11(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
@@ -141,24 +115,24 @@ def _whole_row(arena, T, x, B, tables, r, sums):
 @serial
 def _sparse(arena, o, tables, sums):
     """Row by row, tile by tile; the last tile overlaps the one before where they do not fit."""
-    Q, T, A = o[OUTPUTS], o[TILE], o[COMPONENTS]
-    for first in range(0, o[VECTORS], T):
-        t = min(first, o[VECTORS] - T)
-        x = o[X] + LANES * t
+    Q, T, A = o.outputs, o.tile, o.components
+    w, d, p = tables.values, tables.distances, tables.rows
+    for first in range(0, o.vectors, T):
+        t = min(first, o.vectors - T)
+        x = o.x + LANES * t
         for q in range(Q):
-            if o[KIND] == LARGEST:
+            if o.kind == LARGEST:
+                z = x + q * o.input_step
                 if T == 4:
-                    _m4(arena, x + q * o[INPUT_STEP], 0, tables.values, tables.distances,
-                        tables.rows, o[ROW], sums)  # fmt: skip
+                    _m4(arena, z, 0, w, d, p, o.row, sums)
                 else:
-                    _m1(arena, x + q * o[INPUT_STEP], 0, tables.values, tables.distances,
-                        tables.rows, o[ROW], sums)  # fmt: skip
+                    _m1(arena, z, 0, w, d, p, o.row, sums)
             elif A == 1:
-                _real_row(arena, T, x, 0, tables, o[ROW] + q, sums)
-            elif o[KIND] == WHOLE:
-                _whole_row(arena, T, x, o[INPUT_STEP], tables, o[ROW] + q, sums)
+                _real_row(arena, T, x, 0, tables, o.row + q, sums)
+            elif o.kind == WHOLE:
+                _whole_row(arena, T, x, o.input_step, tables, o.row + q, sums)
             else:
-                _quaternion_row(arena, T, x, o[INPUT_STEP], tables, o[ROW] + 4 * q, sums)
+                _quaternion_row(arena, T, x, o.input_step, tables, o.row + 4 * q, sums)
             for c in range(A):
                 _store(arena, o, sums, LANES * T * c, c * Q + q, t, tables)
 
@@ -166,26 +140,26 @@ def _sparse(arena, o, tables, sums):
 @serial
 def _dense(arena, o, tables, sums):
     """Blocks of outputs, tile by tile."""
-    Q, T, A, R, K = o[OUTPUTS], o[TILE], o[COMPONENTS], o[BLOCK], o[TAPS]
+    Q, T, A, R, K = o.outputs, o.tile, o.components, o.block, o.taps
     w, d = tables.numbers, tables.indices
-    for first in range(0, o[VECTORS], T):
-        t = min(first, o[VECTORS] - T)
-        x = o[X] + LANES * t
+    for first in range(0, o.vectors, T):
+        t = min(first, o.vectors - T)
+        x = o.x + LANES * t
         for q in range(0, Q, R):
-            v = o[VALUE] + q * K * A
+            v = o.value + q * K * A
             if A == 4:
                 if T == 2:
-                    _h2(arena, x, o[INPUT_STEP], w, v, d, o[ROW], K, sums)
+                    _h2(arena, x, o.input_step, w, v, d, o.row, K, sums)
                 else:
-                    _h1(arena, x, o[INPUT_STEP], w, v, d, o[ROW], K, sums)
+                    _h1(arena, x, o.input_step, w, v, d, o.row, K, sums)
             elif T == 4:
-                _d4(arena, x, 0, w, v, d, o[ROW], K, sums)
+                _d4(arena, x, 0, w, v, d, o.row, K, sums)
             elif T == 3:
-                _d3(arena, x, 0, w, v, d, o[ROW], K, sums)
+                _d3(arena, x, 0, w, v, d, o.row, K, sums)
             elif T == 2:
-                _d2(arena, x, 0, w, v, d, o[ROW], K, sums)
+                _d2(arena, x, 0, w, v, d, o.row, K, sums)
             else:
-                _d1(arena, x, 0, w, v, d, o[ROW], K, sums)
+                _d1(arena, x, 0, w, v, d, o.row, K, sums)
             for r in range(min(R, Q - q)):
                 for c in range(A):
                     first_sum = LANES * T * (A * r + c)
@@ -197,30 +171,30 @@ def _dense(arena, o, tables, sums):
 
 @serial
 def _store_number(arena, o, s, c, tables):
-    y = s * tables.scales[o[CHANNEL] + c] + tables.shifts[o[CHANNEL] + c]
-    at = tables.places[o[PLACE]]
-    if o[HAS_RESIDUAL]:
-        y += arena[o[RESIDUAL] + c * o[RESIDUAL_STEP] + at]
-    if o[LOW] and y < 0:
+    y = s * tables.scales[o.channel + c] + tables.shifts[o.channel + c]
+    at = tables.places[o.place]
+    if o.has_residual:
+        y += arena[o.residual + c * o.residual_step + at]
+    if o.low and y < 0:
         y = np.float32(0)
-    arena[o[Y] + c * o[Y_STEP] + at] = y
+    arena[o.y + c * o.y_step + at] = y
 
 
 @serial
 def _scalar(arena, o, tables):
     """Sparse rows of a layer whose output is one pixel."""
-    Q, A, B, x = o[OUTPUTS], o[COMPONENTS], o[INPUT_STEP], o[X]
+    Q, A, B, x = o.outputs, o.components, o.input_step, o.x
     w, d, p = tables.values, tables.distances, tables.rows
     for q in range(Q):
         if A == 1:
             s = np.float32(0)
-            for k in range(p[o[ROW] + q], p[o[ROW] + q + 1]):
+            for k in range(p[o.row + q], p[o.row + q + 1]):
                 s += w[k] * arena[x + d[k]]
             _store_number(arena, o, s, q, tables)
             continue
         s0 = s1 = s2 = s3 = np.float32(0)
         for a in range(4):
-            r = o[ROW] + 4 * q + a
+            r = o.row + 4 * q + a
             t0 = t1 = t2 = t3 = np.float32(0)
             for k in range(p[r], p[r + 1]):
                 i = x + d[k]
@@ -245,12 +219,12 @@ def _scalar(arena, o, tables):
 @serial
 def _dense_vector(arena, o, tables, sums):
     """All outputs of a layer of one pixel side by side: sums += x_k w_k, k by k."""
-    Q, A, B, K = o[OUTPUTS], o[COMPONENTS], o[INPUT_STEP], o[TAPS]
+    Q, A, B, K = o.outputs, o.components, o.input_step, o.taps
     w, d = tables.numbers, tables.indices
     for i in range(A * Q):
         sums[i] = 0
     for k in range(K):
-        i, v = o[X] + d[o[ROW] + k], o[VALUE] + k * A * Q
+        i, v = o.x + d[o.row + k], o.value + k * A * Q
         x0 = arena[i]
         if A == 1:
             for q in range(Q):
@@ -270,9 +244,9 @@ def _dense_vector(arena, o, tables, sums):
 @serial
 def _mean(arena, o, tables):
     """The sum of each plane, times a number."""
-    for c in range(o[OUTPUTS]):
-        s = rows.sum_of(arena, o[X] + c * o[INPUT_STEP], o[VECTORS])
-        _store_number(arena, o, s * tables.numbers[o[VALUE]], c, tables)
+    for c in range(o.outputs):
+        s = rows.sum_of(arena, o.x + c * o.input_step, o.vectors)
+        _store_number(arena, o, s * tables.numbers[o.value], c, tables)
 
 
 # -------------------------------------------------------------------------- all other steps
@@ -281,10 +255,10 @@ def _mean(arena, o, tables):
 @serial
 def _function(arena, o, tables):
     """A function of each entry; which one is its number in `program.FUNCTIONS`."""
-    f, a = o[WIDTH], o[VALUE]
-    for c in range(o[MAP_CHANNELS]):
-        for k in range(o[PIXELS], o[PIXELS] + o[TAPS]):
-            x = arena[o[X] + c * o[INPUT_STEP] + tables.indices[k]]
+    f, a = o.width, o.value
+    for c in range(o.map_channels):
+        for k in range(o.pixels, o.pixels + o.taps):
+            x = arena[o.x + c * o.input_step + tables.indices[k]]
             if f == 0:
                 y = x if x > 0 else tables.numbers[a] * x
             elif f == 1:
@@ -305,72 +279,72 @@ def _function(arena, o, tables):
                 y = math.tanh(x)
             else:
                 y = 0.5 * x * (1 + math.erf(x * 0.7071067811865476))
-            arena[o[Y] + c * o[Y_STEP] + tables.indices[k + o[TAPS]]] = y
+            arena[o.y + c * o.y_step + tables.indices[k + o.taps]] = y
 
 
 @serial
 def _modrelu(arena, o, tables):
-    Q = o[MAP_CHANNELS] // 4
+    Q = o.map_channels // 4
     for q in range(Q):
-        bias = tables.numbers[o[VALUE] + q]
-        for k in range(o[PIXELS], o[PIXELS] + o[TAPS]):
-            i = o[X] + q * o[INPUT_STEP] + tables.indices[k]
-            j = o[Y] + q * o[Y_STEP] + tables.indices[k + o[TAPS]]
+        bias = tables.numbers[o.value + q]
+        for k in range(o.pixels, o.pixels + o.taps):
+            i = o.x + q * o.input_step + tables.indices[k]
+            j = o.y + q * o.y_step + tables.indices[k + o.taps]
             s = np.float32(0)
             for c in range(4):
-                x = arena[i + c * Q * o[INPUT_STEP]]
+                x = arena[i + c * Q * o.input_step]
                 s += x * x
             length = math.sqrt(s)
             gain = max(length + bias, 0) / (length if length > 0 else 1)
             for c in range(4):
-                arena[j + c * Q * o[Y_STEP]] = gain * arena[i + c * Q * o[INPUT_STEP]]
+                arena[j + c * Q * o.y_step] = gain * arena[i + c * Q * o.input_step]
 
 
 @serial
 def _product(arena, o, tables):
-    for c in range(o[MAP_CHANNELS]):
-        for k in range(o[PIXELS], o[PIXELS] + o[TAPS]):
-            x = arena[o[X] + c * o[INPUT_STEP] + tables.indices[k]]
-            z = arena[o[RESIDUAL] + c * o[RESIDUAL_STEP] + tables.indices[k + o[TAPS]]]
-            arena[o[Y] + c * o[Y_STEP] + tables.indices[k + 2 * o[TAPS]]] = x * z
+    for c in range(o.map_channels):
+        for k in range(o.pixels, o.pixels + o.taps):
+            x = arena[o.x + c * o.input_step + tables.indices[k]]
+            z = arena[o.residual + c * o.residual_step + tables.indices[k + o.taps]]
+            arena[o.y + c * o.y_step + tables.indices[k + 2 * o.taps]] = x * z
 
 
 @serial
 def _longest(arena, o, tables):
     """The longest quaternion, or largest number, of each window: pixels, then the output's."""
-    A, n = o[COMPONENTS], o[WIDTH]
-    Q = o[MAP_CHANNELS] // A
+    A, n = o.components, o.width
+    Q = o.map_channels // A
     for q in range(Q):
-        for p in range(o[TAPS]):
+        for p in range(o.taps):
             longest, winner = np.float32(-np.inf), 0
             for k in range(n):
-                i = o[X] + q * o[INPUT_STEP] + tables.indices[o[PIXELS] + p * (n + 1) + k]
+                i = o.x + q * o.input_step + tables.indices[o.pixels + p * (n + 1) + k]
                 s = np.float32(0)
                 for c in range(A):
-                    x = arena[i + c * Q * o[INPUT_STEP]]
+                    x = arena[i + c * Q * o.input_step]
                     s += x * x if A == 4 else x
                 if s > longest or k == 0 or s != s:
                     longest, winner = s, i
-            j = o[Y] + q * o[Y_STEP] + tables.indices[o[PIXELS] + p * (n + 1) + n]
+            j = o.y + q * o.y_step + tables.indices[o.pixels + p * (n + 1) + n]
             for c in range(A):
-                arena[j + c * Q * o[Y_STEP]] = arena[winner + c * Q * o[INPUT_STEP]]
+                arena[j + c * Q * o.y_step] = arena[winner + c * Q * o.input_step]
 
 
 @serial
 def _copies(arena, o, tables):
     """What windows cannot read in the home: vectors, and numbers that no two vectors have."""
-    for c in range(o[MAP_CHANNELS] if o[COPIES_END] + o[SINGLES_END] else 0):
-        y = o[Y] + c * o[Y_STEP]
-        for k in range(o[COPIES], o[COPIES_END]):
+    for c in range(o.map_channels if o.copies_end + o.singles_end else 0):
+        y = o.y + c * o.y_step
+        for k in range(o.copies, o.copies_end):
             a, b, to, order = tables.copies[k]
             _permute(arena, y + a, y + b, y + to, tables.orders, order)
-        for k in range(o[SINGLES], o[SINGLES_END]):
+        for k in range(o.singles, o.singles_end):
             arena[y + tables.singles[k, 1]] = arena[y + tables.singles[k, 0]]
 
 
 @serial
 def _step(arena, o, tables, sums):
-    kind = o[KIND]
+    kind = o.kind
     if kind in (SPARSE, WHOLE, LARGEST):
         _sparse(arena, o, tables, sums)
     elif kind == DENSE:
@@ -382,9 +356,9 @@ def _step(arena, o, tables, sums):
     elif kind == MEAN:
         _mean(arena, o, tables)
     elif kind == ENTRIES:
-        for k in range(o[PIXELS], o[PIXELS] + o[TAPS]):
-            arena[tables.indices[k + o[TAPS]]] = arena[tables.indices[k]]
-    elif kind == FUNCTION and o[WIDTH] < 10:
+        for k in range(o.pixels, o.pixels + o.taps):
+            arena[tables.indices[k + o.taps]] = arena[tables.indices[k]]
+    elif kind == FUNCTION and o.width < 10:
         _function(arena, o, tables)
     elif kind == FUNCTION:
         _modrelu(arena, o, tables)
@@ -401,15 +375,15 @@ def one_image(arena, table, tables, image, sums, logits):
     o = table[0]
     for p in range(len(image)):
         for c in range(image.shape[1]):
-            arena[o[Y] + c * o[Y_STEP] + tables.indices[o[PIXELS] + p]] = image[p, c]
+            arena[o.y + c * o.y_step + tables.indices[o.pixels + p]] = image[p, c]
     _copies(arena, o, tables)
     for k in range(1, len(table) - 1):
         _step(arena, table[k], tables, sums)
     o = table[len(table) - 1]
-    for p in range(o[TAPS]):
-        for c in range(o[MAP_CHANNELS]):
-            i = o[X] + c * o[INPUT_STEP] + tables.indices[o[PIXELS] + p]
-            logits[p * o[MAP_CHANNELS] + c] = arena[i]
+    for p in range(o.taps):
+        for c in range(o.map_channels):
+            i = o.x + c * o.input_step + tables.indices[o.pixels + p]
+            logits[p * o.map_channels + c] = arena[i]
 
 
 @serial_nogil
