@@ -1,21 +1,30 @@
 """Files and folders that are whole or absent, and folders in which one process works at a time.
 
 New content is written under a temporary name, flushed to the disk and renamed. So a reader finds
-the old content or the new, even if the writing process is killed.
+the old content or the new, even if the writing process is killed. Temporary names have host and
+process in them: on a disk of several hosts, where locks may lock nothing, nobody takes another's.
 """
 
 import os
+import platform
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EBADF, ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from quatgrad.backend import notice
 from quatgrad.errors import RunError
 
+HOST = re.sub(r"[^\w.-]", "_", platform.node() or "host")[:64]
+#: What file systems say that have no locks: Lustre without -o flock, NFS without its lock daemon.
+NO_LOCKS = (ENOSYS, EBADF, ENOLCK, ENOTSUP, EOPNOTSUPP)
+MINUTE = 60.0
 LOCK = ".lock"  # a file in a folder in which a process works; deleted when it is ready
 
 
@@ -39,13 +48,34 @@ def flush_to_disk(file: BinaryIO) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """A name beside `path` that no other process uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """A name beside `path` that no other process of any host uses."""
+    return path.with_name(f".{path.name[:32]}.{HOST}.{os.getpid()}.tmp")
 
 
 def temporary_files(folder: Path) -> list[Path]:
     """The temporary files in a folder: their processes are writing, or were killed."""
     return sorted(folder.glob(".*.tmp"))
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in a folder whose processes, on this host, are dead."""
+    for path in temporary_files(folder):
+        host_and_process = path.name.removesuffix(".tmp").rpartition(".")
+        is_own = host_and_process[0].endswith(f".{HOST}") and host_and_process[2].isdecimal()
+        if is_own and not path.is_dir() and not _is_alive(int(host_and_process[2])):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where os.kill ends it; locks lock there, so it is another's
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return process != os.getpid()
 
 
 @contextmanager
@@ -72,17 +102,16 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
     other process has left it.
     """
     path = folder / LOCK
-    guard = FileLock(path)
     try:
         try:
-            guard.acquire(timeout=0)
+            guard = _acquired(path)
         except Timeout:
             if not wait:
                 raise RunError(
                     f"another process is at work in {folder}; wait for it, or choose another folder"
                 ) from None
             notice(f"waiting for another process to finish {folder}")
-            guard.acquire()
+            guard = _acquired(path, timeout=-1)
     except OSError as error:
         raise RunError(
             f"cannot work in {folder}: {error.strerror}; choose another folder"
@@ -90,6 +119,45 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows deletes no open file; `release` deletes it there
+        if not isinstance(guard, SoftFileLock):
+            with suppress(OSError):  # Windows deletes no open file; `release` deletes it there
+                path.unlink()
+        guard.release()
+
+
+def _acquired(path: Path, timeout: float = 0) -> BaseFileLock:
+    """The lock of a file; on a file system without locks, the file itself is the lock."""
+    guard: BaseFileLock = FileLock(path, fallback_to_soft=False)
+    is_new = not path.exists()
+    try:
+        guard.acquire(timeout=timeout)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        notice(
+            f"{path.parent} is on a file system without locks ({error.strerror}): files named "
+            f"{LOCK} stand for them. If a process was killed on another host, delete its {LOCK}"
+        )
+        if is_new and not path.stat().st_size:  # not another's file, which would have its name
             path.unlink()
+        guard = SoftFileLock(path)
+        guard.acquire(timeout=timeout)
+    return guard
+
+
+@contextmanager
+def lock_between_hosts(path: Path) -> Iterator[None]:
+    """The same for a block of seconds at most, by the file `path`, on every file system.
+
+    After a minute the process that made it is taken for one that was killed.
+    """
+    guard = SoftFileLock(path)
+    try:
+        guard.acquire(timeout=MINUTE)
+    except Timeout:
+        path.unlink(missing_ok=True)
+        guard.acquire()
+    try:
+        yield
+    finally:
         guard.release()

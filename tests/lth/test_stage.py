@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from tiny_runs import RECIPE, dataset, files_of, lenet, run, search_of, timeless
@@ -16,6 +17,7 @@ from tiny_runs import RECIPE, dataset, files_of, lenet, run, search_of, timeless
 from quatgrad import backend
 from quatgrad.backend import use_backend
 from quatgrad.errors import OptionError, RunError
+from quatgrad.files import HOST
 from quatgrad.kernels.registry import kernels_of
 from quatgrad.lth import Search
 from quatgrad.lth.experiment.options import resolve
@@ -23,6 +25,7 @@ from quatgrad.lth.search import checkpoint
 from quatgrad.lth.search.search import ControlOf
 from quatgrad.lth.search.signals import Interrupted
 from quatgrad.lth.store import files
+from quatgrad.lth.store.records import Checks
 from quatgrad.lth.store.stage import Stage, read_end, read_record, read_records
 from quatgrad.train import Recipe, train, train_steps
 
@@ -432,12 +435,25 @@ def test_a_folder_for_stages_that_is_a_file(tmp_path):
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     run(tmp_path, 0)
     stage = (tmp_path / "level_00").resolve()
-    (stage / ".end.npz.123.tmp").write_bytes(b"half")
+    (stage / f".end.npz.{HOST}.{2**22 + 1}.tmp").write_bytes(b"half")  # no process has it
     (stage / "checkpoint.npz").write_bytes(b"old")
     run(tmp_path, 0)
     assert sorted(os.listdir(stage)) == [
         "checks.json", "done", "end.npz", "record.json", "stage.json", "start.npz",
     ]  # fmt: skip
+
+
+def test_a_stage_is_sealed_once_where_locks_lock_nothing(tmp_path):
+    """Two processes have trained it; the files of the first stay together."""
+    run(tmp_path, 0)
+    stage = Stage.load((tmp_path / "level_00").resolve())
+    before = {p.name: p.read_bytes() for p in stage.path.iterdir()}
+    end, record, checks = stage.end(), stage.record(), Checks.read(stage.path / "checks.json")
+    stage.finish(end, msgspec.structs.replace(record, seconds=record.seconds + 1), checks)
+    assert {p.name: p.read_bytes() for p in stage.path.iterdir()} == before
+    (stage.path / "done").unlink()  # and a process that is killed before that seals nothing
+    stage.finish(end, msgspec.structs.replace(record, seconds=7.0), checks)
+    assert stage.record().seconds == 7.0
 
 
 def test_a_stage_that_another_process_trains_is_waited_for(tmp_path, capsys):

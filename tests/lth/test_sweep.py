@@ -12,6 +12,7 @@ import pytest
 from tiny_runs import timeless
 
 from quatgrad.errors import OptionError
+from quatgrad.lth.command import cli
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment import runs, sweep
 from quatgrad.lth.experiment.options import resolve
@@ -79,6 +80,62 @@ def test_a_job_says_where_it_ran_or_what_is_wrong(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     wrong = resolve({"preset": "smoke", "lr": 1e10, "out": str(tmp_path), "quiet": True})
     assert "training diverged" in sweep.Job(wrong)()["error"]
+
+
+@pytest.mark.parametrize(("vary", "rounds"), [
+    (["seed=0,1,2"], [[0, 1, 2]]),
+    (["control=shuffled,signs"], [[0], [1]]),
+    (["levels=1,2,3"], [[0], [1], [2]]),
+    (["trials=1,2", "seed=0,5"], [[0, 1], [2, 3]]),
+    (["algebra=real,quaternion"], [[0, 1]]),
+    (["algebra=real,both,quaternion"], [[0], [1], [2]]),
+    (["stop-accuracy=0.1,0.2"], [[0], [1]]),
+    (["seed=1,1"], [[0], [1]]),
+])  # fmt: skip
+def test_runs_that_share_a_folder_are_in_different_rounds(vary, rounds):
+    chosen = [cli.parser().parse_args(c) for c in sweep.combinations(vary)]
+    assert sweep.rounds([resolve({"preset": "smoke"} | vars(given)) for given in chosen]) == rounds
+
+
+@pytest.mark.parametrize(("error", "word"), [
+    (MemoryError("Unable to allocate 2 TiB"), "out of memory"),
+    (OSError(28, "No space left on device", "runs/a"), "runs/a: No space left"),
+    (RuntimeError("first\nsecond"), "RuntimeError: first; second"),
+    (ValueError("x" * 10_000), "ValueError: xxx"),
+])  # fmt: skip
+def test_whatever_ends_a_run_is_a_line_and_the_others_go_on(tmp_path, monkeypatch, error, word):
+    def failing(options):
+        if options.run.seed == 1:
+            raise error
+        return tmp_path, []
+
+    monkeypatch.setattr(sweep.experiment, "run", failing)
+    jobs = [sweep.Job(resolve({"preset": "smoke", "seed": seed})) for seed in (0, 1, 2)]
+    answers = [job() for job in jobs]
+    assert answers[0] == answers[2] == {"run": str(tmp_path)}
+    assert word in answers[1]["error"]
+    assert "\n" not in answers[1]["error"]
+    assert len(answers[1]["error"]) < 500
+
+
+@needs_dask
+def test_no_scheduler_answers(capsys, monkeypatch):
+    monkeypatch.setattr(sweep, "CONNECT", 0.5)
+    code, _, err = call(capsys, "--vary", "seed=0", "--scheduler", "tcp://127.0.0.1:1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no Dask scheduler answers there" in err
+
+
+@needs_submitit
+@pytest.mark.parametrize(("how", "word"), [
+    (["--engine", "slurm"], "srun"),
+    (["--engine", "local", "--slurm", "foo"], "KEY=VALUE"),
+    (["--engine", "local", "--slurm", "no_such_parameter=1"], "no_such_parameter"),
+])  # fmt: skip
+def test_what_submitit_cannot_use_is_one_line(tmp_path, capsys, how, word):
+    code, _, err = call(capsys, "--vary", "seed=0", *how, "--out", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert word in err
 
 
 def test_a_worker_takes_one_gpu(monkeypatch):

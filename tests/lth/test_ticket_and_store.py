@@ -16,7 +16,7 @@ from level_records import record
 from tiny_runs import RECIPE, dataset, end_of, files_of, lenet, network, random_masks, run, timeless
 
 from quatgrad.errors import RunError
-from quatgrad.files import lock
+from quatgrad.files import lock, temporary_path
 from quatgrad.lth import Ticket, rewind
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.search import checkpoint
@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(old, where, monkeypatch):
 @pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="there is no /dev/full")
 def test_a_disk_that_is_really_full(old, monkeypatch):
     """The temporary file is a link to /dev/full, where every write fails."""
-    temporary = old.with_name(f".{old.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(old)
     temporary.symlink_to("/dev/full")
     with pytest.raises(RunError, match="No space left on device"):
         files.write_file(old, b"new" * 100_000)

@@ -13,7 +13,7 @@ from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.analysis.text import text as analysis_text
 from quatgrad.lth.command import prediction, report, tuning
-from quatgrad.lth.command.arguments import Parser, current, parser
+from quatgrad.lth.command.arguments import Parser, current, parser, with_flags
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
 from quatgrad.lth.experiment.options import Options, resolve, spelled_out
@@ -196,7 +196,8 @@ def cmd_sweep(arguments: list[str]) -> int:
     for i, result in sweep.sweep(options, given):
         found[i] = {"options": " ".join(chosen[i])} | result
         if not given.json:
-            print(f"  {found[i]['options']}: {result.get('run') or result['error']}", flush=True)
+            told = result.get("run") or with_flags(result["error"])
+            print(f"  {found[i]['options']}: {told}", flush=True)
     wrong = sum("error" in f for f in found)
     _tell(found, f"{len(found) - wrong} of {len(found)} runs are finished", given.json)
     return int(wrong > 0)

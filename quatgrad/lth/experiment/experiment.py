@@ -15,6 +15,7 @@ import msgspec
 from quatgrad import data, models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
+from quatgrad.files import lock
 from quatgrad.lth.experiment.options import Options, label, overrides, with_preset
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
@@ -84,8 +85,9 @@ def run(options: Options, tell: Callable[[str], None] = silent) -> tuple[Path, l
     clock = Clock(options, tell)
     for _, search in searches(options, datasets, directory, clock):
         search.run()
-    trials = [Run(directory).records(trial) for trial in range(options.run.trials)]
-    conclude(options, dataset, directory, trials, tell)
+    with lock(directory, wait=True):  # another process may have trained the other network
+        trials = [Run(directory).records(trial) for trial in range(options.run.trials)]
+        conclude(options, dataset, directory, trials, tell)
     return directory, trials
 
 

@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 
 from quatgrad.errors import RunError
-from quatgrad.files import lock, temporary_files
+from quatgrad.files import lock, lock_between_hosts, remove_abandoned
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Checks, Record, StageFile, parse
 from quatgrad.lth.ticket.ticket import State, Ticket
@@ -104,9 +104,7 @@ class Stage:
                 f"cannot make {self.path}: {error.strerror}; choose another `out`"
             ) from error
         with lock(self.path, wait=True):
-            for path in temporary_files(self.path):
-                if not path.is_dir():
-                    path.unlink()
+            remove_abandoned(self.path)
             path = self.path / "stage.json"
             if not path.exists():
                 self.file.write(path)
@@ -123,10 +121,12 @@ class Stage:
 
     def finish(self, end: Ticket, record: Record, checks: Checks) -> None:
         """Write what came out, and last that it is finished."""
-        files.save_ticket(self.path / "end.npz", end)
-        record.write(self.path / "record.json")
-        checks.write(self.path / "checks.json")
-        files.finalize(self.path)
+        with lock_between_hosts(self.path / ".sealing"):
+            if not self.done:  # by another process, where locks lock nothing
+                files.save_ticket(self.path / "end.npz", end)
+                record.write(self.path / "record.json")
+                checks.write(self.path / "checks.json")
+                files.finalize(self.path)
         self.checkpoint.unlink(missing_ok=True)
 
     def parent(self, role: str) -> Path:
