@@ -150,9 +150,10 @@ def _user() -> int:
 
 @cache
 def _key() -> str:
-    """A digest of all sources below `kernels` that CPUs run, and of the compiler's versions."""
+    """A digest of all sources below `kernels` that CPUs run, and of what compiles them how."""
     kernels = Path(__file__).parents[2]
-    digest = hashlib.sha256(repr((sys.version, numba.__version__, llvmlite.__version__)).encode())
+    compiler = sys.version, numba.__version__, llvmlite.__version__, vars(config)["BOUNDSCHECK"]
+    digest = hashlib.sha256(repr(compiler).encode())
     for path in sorted(kernels.rglob("*.py")):
         if "cupy_gpu" not in path.parts:
             digest.update(path.relative_to(kernels).as_posix().encode() + b"\0")
