@@ -11,6 +11,9 @@
     imagenet64.py  ImageNet at 64x64, official files ...
     convert.py     ... converted once to plain ones
     pictures.py    one picture from a file: PNG, JPEG, ...
+    own.py         datasets of one's own, from arrays ...
+    own_files.py   ... and from a folder of pictures, an .npz file, ...
+    identity.py    are the files what they are taken for?
     disk.py        images that stay on the disk
     pickles.py     reads pickles without running them
     fetch.py       the folder of the datasets, and downloads
@@ -30,7 +33,9 @@ from quatgrad.data import cifar, digits, imagenet64, mnist
 from quatgrad.data.batches import batches, num_batches, test_batches
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
-from quatgrad.errors import OptionError, unknown
+from quatgrad.data.own import from_arrays
+from quatgrad.data.own_files import Size, from_folder
+from quatgrad.errors import OptionError, brief, unknown
 
 # name -> (its loader, its default encoder)
 _GREY: dict[str, tuple[Callable[..., Dataset], str]] = {
@@ -59,6 +64,11 @@ def register(dataset: Dataset) -> None:
     _OWN[dataset.name] = dataset
 
 
+def is_like_path(name: str) -> bool:
+    """Is it a path and no name: with a slash or a dot, or of something that is there?"""
+    return "/" in name or os.sep in name or "." in name or "~" in name or os.path.exists(name)
+
+
 def load(
     name: str,
     data_dir: str | os.PathLike[str] | None = None,
@@ -66,8 +76,12 @@ def load(
     subset: int | None = None,
     seed: int = 0,
     statistics: str | None = None,
+    image_size: Size = None,
+    test_share: float | None = None,
 ) -> Dataset:
-    """The dataset `name`, one of `DATASETS`, whole or with `subset` training images.
+    """The dataset `name`, whole or with `subset` training images.
+
+    name        one of `DATASETS`, one of `register`, or a path of `from_folder`
 
     data_dir    the folder that holds mnist, cifar-100-python ...; None: see `fetch.data_root`.
                 The digits need none.
@@ -75,16 +89,27 @@ def load(
                 colour images
     subset      train on so many images, evenly over the classes, drawn by `seed`
     statistics  normalise colours by these, one of `STATISTICS`; None: by the dataset's own
+    image_size, test_share  of a path, see `from_folder`
 
     Raises `OptionError` for an unknown name, an encoder or statistics that do not fit or an
     impossible subset; `DataError` for files that are missing or damaged.
     """
+    is_path = name not in _LOADERS and name not in _OWN and is_like_path(name)
+    if not is_path and (image_size is not None or test_share is not None):
+        raise OptionError(f"`image_size` and `test_share` are for data of your own, not for {name}")
+    if is_path:
+        dataset = from_folder(
+            name, image_size=image_size, test_share=test_share, encoder=encoder,
+            statistics=statistics,
+        )  # fmt: skip
+        return dataset if subset is None else dataset.subset(subset, seed)
     if name in _OWN:
         if encoder is not None or statistics is not None:
             raise OptionError(f"{name} is a dataset of your own, with an encoding of its own")
         return _OWN[name] if subset is None else _OWN[name].subset(subset, seed)
     if name not in _LOADERS:
-        raise OptionError(unknown("dataset", name, [*DATASETS, *_OWN]))
+        known = unknown("dataset", name, [*DATASETS, *_OWN])
+        raise OptionError(f"{known}; or a path, as ./{brief(name)}")
     loader, default = _LOADERS[name]
     options = {} if statistics is None else {"statistics": statistics}
     if options and name in _GREY:

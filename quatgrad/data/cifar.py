@@ -154,6 +154,27 @@ def _advice(layout: Layout) -> str:
     )
 
 
+def read_arrays(folder: Path, layout: Layout) -> list[np.ndarray]:
+    """Images and labels for training, and for testing, of files in CIFAR's form, of any dataset.
+
+    The labels are the names in its last file; they are numbers if there is none.
+    """
+    missing = [f for f in (*layout.train, layout.test) if not os.path.isfile(folder / f)]
+    if missing:
+        raise DataError(f"{folder} lacks {', '.join(missing)}: give all files in CIFAR's form")
+    try:
+        names = tuple(map(str, range(layout.num_classes)))
+        if os.path.isfile(folder / layout.meta):
+            names = _read_class_names(folder / layout.meta, layout)
+        parts = [_read(folder / file, layout) for file in (*layout.train, layout.test)]
+    except DataError as error:
+        raise DataError(str(error).removesuffix(f"; {_advice(layout)}")) from error
+    *train, (test_images, test_labels) = parts
+    images, labels = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
+    text = np.array(names)
+    return [images, text[labels], test_images, text[test_labels]]
+
+
 # --------------------------------------------------------------------------- what files these are
 
 

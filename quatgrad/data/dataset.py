@@ -20,7 +20,8 @@ Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 class Split:
     """Raw images and their classes: `images` uint8 (N, H, W, C), `labels` int64 (N,).
 
-    Images stay bytes until a batch is made: a quarter of the memory of float32. Images that still
+    Images stay bytes until a batch is made: a quarter of the memory of float32, in which images of
+    one's own may be. Images that still
     do not fit in memory are `ImagesOnDisk`, which are read by `images[rows]`.
     Raises `DataError` for other dtypes, other ranks or unequal lengths.
     """
@@ -29,8 +30,8 @@ class Split:
     labels: np.ndarray
 
     def __post_init__(self) -> None:
-        _check("images", self.images, np.uint8, "N H W C")
-        _check("labels", self.labels, np.int64, "N")
+        _check("images", self.images, (np.uint8, np.float32), "N H W C")
+        _check("labels", self.labels, (np.int64,), "N")
         if len(self.images) != len(self.labels):
             raise DataError(
                 f"a split has {len(self.images)} images and {len(self.labels)} labels: "
@@ -49,7 +50,7 @@ class Split:
 class Dataset:
     """A training and a test split, the names of the classes, and the way to the network.
 
-    encode      raw images uint8 (N, H, W, C) -> float32 (N, H', W', C'), what the network sees
+    encode      raw images (N, H, W, C) -> float32 (N, H', W', C'), what the network sees
     augment     (raw images, generator) -> raw images, only in training; None: no augmentation
     validation  images to choose epochs by, see `split_validation`; None: there are none
 
@@ -103,6 +104,8 @@ class Dataset:
         sha = hashlib.sha256()
         for split in self.splits:
             sha.update(str(split.images.shape).encode())
+            if split.images.dtype != np.uint8:
+                sha.update(str(split.images.dtype).encode())
             for piece in _pieces(split.images):
                 sha.update(piece.tobytes())
             sha.update(split.labels.tobytes())
@@ -167,9 +170,10 @@ def _pieces(images: np.ndarray | ImagesOnDisk) -> Iterator[np.ndarray]:
     return (stand_in[k : k + 1024] for k in range(0, len(stand_in), 1024))
 
 
-def _check(what: str, a: np.ndarray | ImagesOnDisk, dtype: type, axes: str) -> None:
-    if a.dtype != dtype or a.ndim != len(axes.split()):
+def _check(what: str, a: np.ndarray | ImagesOnDisk, dtypes: tuple[type, ...], axes: str) -> None:
+    if a.dtype not in dtypes or a.ndim != len(axes.split()):
+        names = " or ".join(np.dtype(dtype).name for dtype in dtypes)
         raise DataError(
-            f"the {what} of a split are {a.dtype} of shape {a.shape}; they must be "
-            f"{np.dtype(dtype)} with axes {axes}"
+            f"the {what} of a split are {a.dtype} of shape {a.shape}; they must be {names} with "
+            f"axes {axes}"
         )

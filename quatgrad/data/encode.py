@@ -125,6 +125,26 @@ def consecutive(x: np.ndarray) -> np.ndarray:
     return x.reshape(N, H, columns // 4, 4)
 
 
+# ----------------------------------------------------------------------------- any channels
+
+
+def channels(x: np.ndarray) -> np.ndarray:
+    """q_c = x[4c] + x[4c+1] i + x[4c+2] j + x[4c+3] k, with 0 for what is not there.
+
+    x: (N, H, W, C) -> (N, H, W, 4Q), Q = ceil(C / 4), in the layout [1 | i | j | k]. Numbers that
+    belong together are four channels in a row: those of a sensor, or columns of a table.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"this encoder takes images (N, H, W, C); these have shape {x.shape}")
+    N, H, W, C = x.shape
+    Q = -(-C // 4)
+    q = array_module(x).zeros((N, H, W, 4 * Q), dtype=x.dtype)
+    for a in range(4):
+        part = x[..., a::4]
+        q[..., a * Q : a * Q + part.shape[3]] = part
+    return q
+
+
 # --------------------------------------------------------------------------- from raw to input
 
 ENCODERS: dict[str, Encode] = {
@@ -134,10 +154,11 @@ ENCODERS: dict[str, Encode] = {
     "rgb": rgb,
     "blocks": blocks,
     "consecutive": consecutive,
+    "channels": channels,
 }
 
 #: The encoders that are linear in the colours of one pixel.
-PIXELWISE = (rgb_gray, rgb_gray_paper, zero_real, rgb)
+PIXELWISE = (rgb_gray, rgb_gray_paper, zero_real, rgb, channels)
 
 Colour = tuple[float, float, float]
 

@@ -76,7 +76,10 @@ def hashes(images: np.ndarray) -> np.ndarray:
 
     It is the sum over the image's words of 4 bytes, each times a random number, mod 2^64.
     """
-    words = np.ascontiguousarray(images).reshape(len(images), -1).view(np.uint32)
+    rows = np.ascontiguousarray(images).reshape(len(images), -1).view(np.uint8)
+    if rows.shape[1] % 4:
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
+    words = rows.view(np.uint32)
     factors = generator(0, "identity").integers(0, 1 << 64, words.shape[1], dtype=np.uint64)
     pieces = (words[k : k + PIECE] @ factors for k in range(0, len(words), PIECE))
     return np.concatenate([*pieces, np.zeros(0, np.uint64)])

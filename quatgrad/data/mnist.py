@@ -85,6 +85,20 @@ def ensure(data_dir: str | os.PathLike[str] | None = None, download: bool = True
     return first_complete("mnist", [root / "mnist", root], lacking, ADVICE)
 
 
+def read_arrays(folder: Path) -> list[np.ndarray]:
+    """Images and labels for training, and for testing, of files in MNIST's form, of any dataset."""
+    arrays = []
+    for name in FILES:
+        path = _find(folder, name)
+        if path is None:
+            raise DataError(f"{folder} lacks {name}: give all four files in MNIST's form")
+        try:
+            arrays.append(_read_idx(path, 3 if "images" in name else 1)[1])
+        except DataError as error:
+            raise DataError(str(error).removesuffix(f"; {ADVICE}")) from error
+    return arrays
+
+
 def _find(folder: Path, name: str) -> Path | None:
     return next((p for p in (folder / name, folder / f"{name}.gz") if os.path.isfile(p)), None)
 
@@ -119,27 +133,34 @@ def _read(folder: Path, name: str, shape: tuple[int, ...], sums: dict[str, str])
     """
     path = _find(folder, name)
     assert path is not None  # `ensure` found it
+    content, array = _read_idx(path, 1 + len(shape), shape)
+    official, md5 = FILES[name]
+    sums[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if len(array) == official and sums[name] != md5:
+        raise DataError(
+            f"{path} is not MNIST's: it has the MD5 sum {sums[name]}, not {md5}. It is "
+            f"damaged, or of another dataset of that form, as Fashion-MNIST is; {ADVICE}"
+        )
+    return array
+
+
+def _read_idx(
+    path: Path, axes: int, shape: tuple[int, ...] | None = None
+) -> tuple[bytes, np.ndarray]:
+    """The content of a file, and the bytes in it as an array (N, *shape) with so many axes."""
     content = _content(path)
-    axes = 1 + len(shape)
     start = 4 + 4 * axes
     if content[:4] != bytes([0, 0, 8, axes]) or len(content) < start:
         raise _damaged(path, f"it starts with {content[:4].hex(' ')}, not with 00 00 08 {axes:02x}")
     header = np.frombuffer(content[4:start], dtype=">u4").tolist()
-    if tuple(header[1:]) != shape:
+    if shape is not None and tuple(header[1:]) != shape:
         raise _damaged(path, f"its images are {header[1:]}, not {list(shape)}")
     if not header[0]:
         raise _damaged(path, "it holds no images")
     came, meant = len(content) - start, math.prod(header)
     if came != meant:
         raise _damaged(path, f"{came} bytes follow its header, not {meant}")
-    official, md5 = FILES[name]
-    sums[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if header[0] == official and sums[name] != md5:
-        raise DataError(
-            f"{path} is not MNIST's: it has the MD5 sum {sums[name]}, not {md5}. It is "
-            f"damaged, or of another dataset of that form, as Fashion-MNIST is; {ADVICE}"
-        )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(header)
+    return content, np.frombuffer(content, dtype=np.uint8, offset=start).reshape(header)
 
 
 def _content(path: Path) -> bytes:

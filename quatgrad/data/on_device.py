@@ -21,6 +21,7 @@ from quatgrad.data.encode import ENCODERS, PIXELWISE, Encoding
 from quatgrad.kernels.registry import kernel
 
 PIECE = 4096  # images that are copied at once
+CHANNELS = 16  # the kernel multiplies with a matrix: for more it is slow
 
 _copies: WeakKeyDictionary[Split, Array | None] = WeakKeyDictionary()
 
@@ -28,7 +29,8 @@ _copies: WeakKeyDictionary[Split, Array | None] = WeakKeyDictionary()
 def is_possible(split: Split, encode: Encode, augment: Augment | None = None) -> bool:
     """Is there a GPU with enough memory, and can the kernel do this augmentation and encoding?"""
     known = isinstance(encode, Encoding) and augment in (None, pad_crop_flip)
-    if get_backend() != "cupy" or not known:
+    few_bytes = split.images.dtype == np.uint8 and split.images.shape[3] <= CHANNELS
+    if get_backend() != "cupy" or not known or not few_bytes:
         return False
     return _images(split) is not None
 

@@ -37,7 +37,7 @@ def test_split_has_a_length_and_takes_in_the_order_asked():
     ("images", "labels", "message"),
     [
         (np.zeros((3, 2, 2, 1), np.uint8), np.zeros(2, np.int64), "3 images and 2 labels"),
-        (np.zeros((2, 2, 2, 1), np.float32), np.zeros(2, np.int64), "float32"),
+        (np.zeros((2, 2, 2, 1), np.float64), np.zeros(2, np.int64), "float64"),
         (np.zeros((2, 2, 2), np.uint8), np.zeros(2, np.int64), "N H W C"),
         (np.zeros((2, 2, 2, 1), np.uint8), np.zeros(2, np.int32), "int32"),
         (np.zeros((2, 2, 2, 1), np.uint8), np.zeros((2, 1), np.int64), "axes N"),

@@ -202,7 +202,9 @@ def load(options: Options, network: str) -> data.Dataset:
     if o.encoder == "learned" and o.dataset in ("digits", "mnist"):
         raise OptionError(f"`encoder` learned is for colour images; {o.dataset} is grey")
     encoder = o.encoder_of(network)
-    dataset = data.load(o.dataset, o.data_dir, encoder, o.subset, seed, o.statistics)
+    dataset = data.load(
+        o.dataset, o.data_dir, encoder, o.subset, seed, o.statistics, o.image_size, o.test_share
+    )
     return dataset.split_validation(o.validation, seed) if o.validation else dataset
 
 

@@ -36,7 +36,11 @@ ENCODERS = (*data.ENCODERS, "learned")
 class DataOptions:
     """Which images, and how a network sees them."""
 
-    dataset: str = option(", ".join(data.DATASETS))
+    dataset: str = option(
+        f"{', '.join(data.DATASETS)}; or a path to data of your own: a folder with a folder of "
+        "pictures for each class, perhaps in train/ and test/; an .npz file of X and y, perhaps "
+        "X_test and y_test; files in the form of MNIST's or CIFAR's"
+    )
     data_dir: str | None = option(
         "where the dataset is (else $QUATGRAD_DATA)", None, metavar="DIR", names=False
     )
@@ -60,6 +64,14 @@ class DataOptions:
         None,
         choices=tuple(data.STATISTICS),
         metavar="NAME",
+    )
+    image_size: int | None = option(
+        "resize pictures of your own to N x N pixels", None, metavar="N", bounds=(1, 4096)
+    )
+    test_share: float | None = option(
+        "of data of your own without test images, this share of each class is for testing "
+        "(default: 0.2)",
+        None,
     )
 
     def __post_init__(self) -> None:

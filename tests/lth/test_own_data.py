@@ -1,0 +1,82 @@
+"""Data of one's own on the command line: runs that name it, and go on."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from quatgrad.lth import command
+
+SMALL = ["--model", "lenet-12", "--levels", "1", "--epochs", "1", "--batch-size", "8", "--quiet"]
+
+
+def make_pictures(root, size=8):
+    rng = np.random.default_rng(0)
+    for k, label in enumerate(("a b", "grün", "c")):
+        (root / label).mkdir(parents=True)
+        for i in range(10):
+            pixels = rng.integers(0, 100, (size, size, 3), dtype=np.uint8)
+            pixels[..., k] += 100
+            Image.fromarray(pixels).save(root / label / f"{i}.png")
+
+
+def run(*given):
+    return command.main(["--out", "runs", *SMALL, *given])
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_run_on_pictures_is_recorded_and_goes_on(here, capsys):
+    make_pictures(here / "my pics")
+    assert run("--dataset", "./my pics") == 0
+    assert "my pics: 24 training, 6 test images" in capsys.readouterr().out
+    (folder,) = (here / "runs").glob("my-pics-lenet-12-*")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["classes"] == 3
+    assert config["options"]["dataset"] == "./my pics"
+    assert len(config["options"]["data"]) == 16
+    assert run("--dataset", "./my pics") == 0
+    assert "from the record" in capsys.readouterr().out
+    assert command.main(["verify", folder.name, "--out", "runs"]) == 0
+
+
+def test_another_picture_or_share_is_another_run(here):
+    make_pictures(here / "pics")
+    assert run("--dataset", "pics/") == 0
+    assert run("--dataset", "pics/", "--test-share", "0.4") == 0
+    assert run("--dataset", "pics/", "--image-size", "12") == 0
+    Image.new("RGB", (8, 8)).save(here / "pics" / "c" / "0.png")
+    assert run("--dataset", "pics/") == 0
+    assert len(list((here / "runs").glob("pics-lenet-12-*"))) == 4
+
+
+def test_npz(here, capsys):
+    rng = np.random.default_rng(0)
+    np.savez("svhn.npz", X=rng.integers(0, 256, (40, 8, 8, 3), np.uint8), y=np.arange(40) % 4)
+    assert run("--dataset", "svhn.npz", "--statistics", "cifar10") == 0
+    assert "svhn: 32 training, 8 test images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        (["--dataset", "./nothing"], "the dataset nothing cannot be read: No such file"),
+        (["--dataset", "pics", "--image-size", "0"], "--image-size"),
+        (["--dataset", "pics", "--test-share", "2"], "more than 0 and less than 1"),
+        (["--dataset", "pics", "--encoder", "blocks"], "does not fit this dataset"),
+        (["--dataset", "digits", "--image-size", "9"], "for data of your own, not for digits"),
+    ],
+)
+def test_a_line_for_what_cannot_be(given, word, here, capsys):
+    make_pictures(here / "pics")
+    with pytest.raises(SystemExit) as end:
+        raise SystemExit(run(*given))
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert word in said
+    assert "Traceback" not in said
