@@ -194,3 +194,12 @@ def test_the_same_bits_every_time(device):
               lambda: cupy_gpu.batch_norm_dx(x, x, c, c, c, 1e-5)):  # fmt: skip
         for a, b in zip(f(), f(), strict=True):
             assert to_numpy(a).tobytes() == to_numpy(b).tobytes()
+
+
+def test_sums_of_many_numbers(device):
+    x = np.full((1, 1000, 1100, 1), 0.1, np.float32)
+    kernels = RUNGS["cupy_gpu"] | {"sum_over": RUNGS["reference"]["sum_over"]}
+    (mean,) = kernels["avg_pool"](x, (1000, 1050), (1, 25), (0, 0))
+    (total,) = kernels["sum_over"](x, (0, 1, 2))
+    np.testing.assert_allclose(mean, x[0, 0, 0, 0], rtol=1e-4)
+    np.testing.assert_allclose(total, x.sum(dtype=np.float64), rtol=1e-5)

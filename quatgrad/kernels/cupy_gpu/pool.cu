@@ -84,13 +84,19 @@ extern "C" __global__ void avg_pool(const T* x, T* y, int N, int H, int W, int C
     FOR(k, (long long)N * I * J * C) {
         int c = k % C, j = k / C % J, i = k / C / J % I;
         long long n = k / C / J / I;
-        T sum = 0;
+        double sum = 0;  // of parts of at most 8192 pixels: see reference/sums.py
+        T part = 0;
+        int pixels = 0;
         for (int u = 0; u < U; u++)
             for (int v = 0; v < V; v++) {
                 int h = i * s + u - r, w = j * t + v - d;
-                if (h >= 0 && h < H && w >= 0 && w < W) sum += x[((n * H + h) * W + w) * C + c];
+                if (h >= 0 && h < H && w >= 0 && w < W) part += x[((n * H + h) * W + w) * C + c];
+                if (++pixels % 8192 == 0) {
+                    sum += part;
+                    part = 0;
+                }
             }
-        y[k] = sum / T(U * V);
+        y[k] = T(sum + part) / T(U * V);
     }
 }
 
