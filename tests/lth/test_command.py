@@ -88,7 +88,7 @@ def test_a_run_leaves_records_table_and_pictures(call, out):
             assert int(row[f"{algebra}_weights_left"]) == record.weights_left
             assert f"{record.accuracy:.2%}" in printed
     assert "level |" in printed
-    assert "Widest gap at equal weights" in printed
+    assert "At equal weights: " in printed
     assert printed.count(" s\n") == 6
     assert str(directory / "accuracy.png") in printed
 

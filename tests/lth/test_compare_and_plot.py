@@ -2,6 +2,7 @@
 
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,14 +105,29 @@ def test_levels_with_equally_many_weights_divide_by_nothing():
     assert real in (0.4, 0.5)
 
 
-def test_the_verdict_names_the_largest_difference_and_its_price():
-    assert compare.verdict(RUNS) == (
-        "Widest gap at equal weights: the quaternion network is 16.1 points ahead, at 25 weights "
-        "(50.0% against 33.9%).\nEach of its weights is multiplied in four places: there it spends "
-        "about four times the multiply-adds."
-    )
-    worse = curves_of(real=REAL, quaternion=records(250, (250, 0.1)))
-    assert "points behind" in compare.verdict(worse)
+def test_the_verdict_names_both_directions_the_seeds_and_the_price():
+    told = compare.verdict(RUNS)
+    assert "16.1 points ahead, at 25 weights (50.0% against 33.9%)" in told
+    assert "one seed: chance may be all of it" in told
+    assert "about four times the multiply-adds" in told
+    worse = compare.verdict(curves_of(real=REAL, quaternion=records(250, (250, 0.1))))
+    assert "points behind, at 250 weights" in worse
+    assert "ahead" not in worse
+    crossing = curves_of(real=REAL, quaternion=records(250, (250, 0.1), (25, 0.9)))
+    assert "ahead, at 25 weights" in compare.verdict(crossing)
+    assert " and " in compare.verdict(crossing)
+    assert "points behind, at 250 weights" in compare.verdict(crossing)
+
+
+@pytest.mark.parametrize(("half", "word"), [
+    (0.0, "points ahead"), (0.07, "points ahead"), (0.09, "no difference"), (0.6, "no difference"),
+])  # fmt: skip
+def test_where_intervals_overlap_there_is_no_difference(half, word):
+    both = curves_of(real=REAL, quaternion=records(250, (25, 0.5)))
+    runs = {n: [replace(x, interval=half, trials=3) for x in both[n]] for n in both}
+    told = compare.verdict(runs)
+    assert word in told
+    assert "3 seeds; where intervals overlap there is no difference" in told
 
 
 def test_100_percent_is_the_dense_real_network():

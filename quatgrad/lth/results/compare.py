@@ -6,7 +6,7 @@ import math
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise, zip_longest
 from typing import Any
 
@@ -221,16 +221,40 @@ def equal_weights(runs: Curves) -> list[tuple[int, float, float]]:
 
 
 def verdict(runs: Curves) -> str:
-    """Where the quaternion network is furthest from the real one of equal weights."""
+    """How far the quaternion network is ahead of the real one of equal weights, and how far behind.
+
+    Where their intervals overlap there is no difference; one seed has no interval.
+    """
     points = equal_weights(runs)
     if not points:
         return "Real and quaternion share no number of weights: add --levels to compare them there."
-    weights, real, quaternion = max(points, key=lambda p: abs(p[2] - p[1]))
-    gap = abs(quaternion - real) * 100
-    ahead = "ahead" if quaternion >= real else "behind"
+    halves = {
+        name: [replace(level, accuracy=level.interval or 0.0) for level in runs[name]]
+        for name in ("real", "quaternion")
+    }
+    gaps = [
+        (quaternion - real, weights, quaternion, real)
+        for (weights, real, quaternion), (_, *both) in zip(
+            points, equal_weights(halves), strict=True
+        )
+        if abs(quaternion - real) > sum(both)
+    ]
+    lines = [
+        f"{100 * abs(gap):.1f} points {word}, at {weights:,} weights ({quaternion:.1%} against "
+        f"{real:.1%})"
+        for word, (gap, weights, quaternion, real) in (
+            [("ahead", max(gaps)), ("behind", min(gaps))] if gaps else []
+        )
+        if (gap > 0) == (word == "ahead")
+    ]
+    seeds = min(level.trials for name in halves for level in runs[name])
+    found = f"the quaternion network is at most {' and '.join(lines)}" if lines else "no difference"
+    chance = (
+        "one seed: chance may be all of it"
+        if seeds == 1
+        else f"{seeds} seeds; where intervals overlap there is no difference"
+    )
     return (
-        f"Widest gap at equal weights: the quaternion network is {gap:.1f} points {ahead}, at "
-        f"{weights:,} weights ({quaternion:.1%} against {real:.1%}).\n"
-        "Each of its weights is multiplied in four places: there it spends about four times the "
-        "multiply-adds."
+        f"At equal weights: {found} ({chance}).\nEach of its weights is multiplied in four places: "
+        "there it spends about four times the multiply-adds."
     )
