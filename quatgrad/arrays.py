@@ -1,9 +1,7 @@
 """Arrays of either library: NumPy on the host, CuPy on a GPU."""
 
-import operator
 import sys
 from importlib import import_module
-from numbers import Real
 from reprlib import repr as shown
 from typing import Any, TypeAlias
 
@@ -11,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quatgrad.backend import get_backend
-from quatgrad.errors import DTypeError, OptionError
+from quatgrad.errors import DTypeError
 
 Array: TypeAlias = npt.NDArray[Any]  # or cupy.ndarray, which has the same methods
 
@@ -50,33 +48,22 @@ def new_array(data: Any, dtype: Any = None) -> Array:
         a = asarray(data)
         moved = array_module(a) is not array_module(data)
         return a if moved and a.flags.c_contiguous else a.copy(order="C")
+    own = np.float64 if isinstance(data, np.float64) else np.float32
+    return asarray(real_array(data, dtype or own).copy())
+
+
+def real_array(x: Any, dtype: Any, xp: Any = np) -> Array:
+    """The real numbers x, however they are given, as an array of the library `xp`.
+
+    NumPy would make NaN of None, and 2 of "2": they, and complex numbers, are a `DTypeError`.
+    """
     try:
-        a = np.asarray(data)
+        a = np.asarray(x) if array_module(x) is np else x
     except ValueError as error:
         raise DTypeError(f"a list that is no array: {error}") from error
     if a.dtype.kind not in "fiub":
-        raise DTypeError(f"an array holds numbers; got {shown(data)}")
-    own = a.dtype if isinstance(data, np.float64) else np.float32
-    return asarray(a.astype(dtype or own))
-
-
-def number(x: Any, what: str) -> float:
-    """The option x, a real number of Python or NumPy, as a Python float; else `OptionError`.
-
-    So it takes the dtype of the arrays that it meets: a np.float64 would widen float32.
-    """
-    is_array = isinstance(x, np.ndarray) or array_module(x) is not np
-    if isinstance(x, Real) or (is_array and x.ndim == 0 and x.dtype.kind in "fiu"):
-        return float(x)
-    raise OptionError(f"{what} is a number; got {shown(x)}")
-
-
-def integer(x: Any, what: str) -> int:
-    """The option x, a whole number of Python or NumPy, as a Python int; else `OptionError`."""
-    try:
-        return operator.index(x)
-    except TypeError:
-        raise OptionError(f"{what} is a whole number; got {shown(x)}") from None
+        raise DTypeError(f"an array holds numbers; got {shown(x)}")
+    return xp.asarray(a, dtype=dtype)
 
 
 def to_numpy(a: Any) -> np.ndarray:

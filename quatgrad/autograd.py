@@ -316,7 +316,7 @@ class Function:
         """Compute the output and, where a gradient is wanted, join the graph."""
         if self.shapes:
             raise GraphError(f"{self} was called before: make a new one for each call")
-        tensors = _as_tensors(self, inputs)
+        tensors = as_tensors(self, *inputs)
         arrays = [t._array if self.accepts_bfloat16 else upcast(t._array) for t in tensors]
         self.needs_input_grad = tuple(recording.get() and t.requires_grad for t in tensors)
         self.shapes = tuple(a.shape for a in arrays)
@@ -396,7 +396,7 @@ class Function:
         return type(self).__name__
 
 
-def _as_tensors(op: Function, inputs: tuple[Any, ...]) -> list[Tensor]:
+def as_tensors(op: Function | str, *inputs: Any) -> list[Tensor]:
     """Tensors of one dtype: numbers and lists take the dtype of the tensors they meet."""
     dtype = next((x.dtype for x in inputs if isinstance(x, Tensor)), None)
     out = []

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.arrays import Array, array_module, asarray, integer, number, to_numpy, writeable
+from quatgrad.arrays import Array, array_module, asarray, to_numpy, writeable
 from quatgrad.autograd import Parameter
 from quatgrad.backend import get_backend
 from quatgrad.errors import DTypeError, OptionError, ShapeError
 from quatgrad.flat_parameters import FlatParameters, is_possible
 from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.kernels.registry import kernel
+from quatgrad.scalars import integer, number
 
 
 class Optimizer:

@@ -7,7 +7,8 @@ from quatgrad.autograd import Tensor
 from quatgrad.errors import OptionError
 from quatgrad.nn.features import quaternions, zeros
 from quatgrad.nn.module import Buffer, Module
-from quatgrad.random import generator
+from quatgrad.random import Source, as_generator, generator
+from quatgrad.scalars import number
 
 
 class ReLU(Module):
@@ -47,10 +48,15 @@ class Dropout(Module):
 
     components = 1  # that are dropped together
 
-    def __init__(self, p: float, *, rng: np.random.Generator):
+    def __init__(self, p: float, *, rng: Source):
+        p = number(p, "Dropout: p")
         if not 0 <= p < 1:
             raise OptionError(f"Dropout: p is the share that is dropped, 0 <= p < 1; got {p}")
-        self.p, self.key, self.draws = p, int(rng.integers(2**63)), Buffer(0)
+        self.p, self.key, self.draws = (
+            p,
+            int(as_generator(rng, "dropout").integers(2**63)),
+            Buffer(0),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """x with entries dropped."""

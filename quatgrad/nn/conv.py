@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import numpy as np
-
 from quatgrad import ops
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.nn import init
-from quatgrad.nn.features import quaternions, without_bias, zeros
+from quatgrad.nn.features import quaternions, reals, without_bias, zeros
 from quatgrad.nn.init import unit_quaternions
 from quatgrad.nn.module import Module
 from quatgrad.ops.conv_shapes import ConvWindow, Size, check_groups
+from quatgrad.random import Source, as_generator
 
 
 class Convolution(Module):
@@ -35,26 +34,21 @@ class Convolution(Module):
         groups: int = 1,
         padding_mode: str = "zeros",
         *,
-        rng: np.random.Generator,
+        rng: Source,
         init: init.Initialiser | None = None,
     ):
         options = size, stride, padding, dilation, groups, padding_mode
         self.start(in_channels, out_channels, bias, rng, init, *options)
 
     def start(
-        self,
-        P: int,
-        Q: int,
-        bias: bool,
-        rng: np.random.Generator,
-        init: init.Initialiser | None,
-        *options: Any,
+        self, P: int, Q: int, bias: bool, rng: Source, init: init.Initialiser | None, *options: Any
     ) -> None:
         """Draw the weight for P real channels in and Q out; the bias starts at 0."""
         window = ConvWindow(type(self).__name__, *options)
         lead = (4,) if self.components == 4 else ()
-        p, q = quaternions(window.op, P, Q) if lead else (P, Q)
+        p, q = (quaternions if lead else reals)(window.op, P, Q)
         check_groups(window.op, window.groups, p, q)
+        rng = as_generator(rng, "weights")
         weight = (init or self.default_init)(rng, (*lead, *window.size, p // window.groups, q))
         self.window, self.weight = window, Parameter(weight, components=self.components)
         self.bias = zeros(Q) if bias else None
@@ -120,7 +114,7 @@ class ConvTranspose2d(Convolution):
         output_padding: Size = 0,
         groups: int = 1,
         *,
-        rng: np.random.Generator,
+        rng: Source,
         init: init.Initialiser | None = None,
     ):
         options = size, stride, padding, 1, groups, "zeros", output_padding
@@ -166,10 +160,13 @@ class RotationConv2d(Convolution):
         dilation: Size = 1,
         padding_mode: str = "zeros",
         *,
-        rng: np.random.Generator,
+        rng: Source,
         init: init.Initialiser = init.xavier,
     ):
-        options = size, stride, padding, dilation, 1, padding_mode
+        options, rng = (
+            (size, stride, padding, dilation, 1, padding_mode),
+            as_generator(rng, "weights"),
+        )
         self.start(in_channels, out_channels, bias, rng, unit_quaternions, *options)
         self.scale = Parameter(init(rng, self.weight.shape[1:]))
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from quatgrad import ops
 from quatgrad.autograd import Tensor
+from quatgrad.errors import ShapeError
 from quatgrad.nn.conv import Conv2d
 from quatgrad.nn.module import Module
 from quatgrad.nn.norm import BatchNorm2d
+from quatgrad.random import Source
 
 
 class Sequential(Module):
@@ -33,7 +33,7 @@ class LearnedEncoder(Sequential):
     batch norm; x (N, H, W, C) -> y (N, H, W, 4). After Gaudet & Maida, arXiv:1712.04604.
     """
 
-    def __init__(self, in_channels: int, *, rng: np.random.Generator):
+    def __init__(self, in_channels: int, *, rng: Source):
         super().__init__(Conv2d(in_channels, 4, 3, padding=1, bias=False, rng=rng), BatchNorm2d(4))
 
 
@@ -45,6 +45,8 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Component a of quaternion (h, w, q) goes to entry (a, h, w, q)."""
+        if x.ndim != 4:
+            raise ShapeError(f"Flatten: takes maps (N, H, W, C); got shape {x.shape}")
         N, H, W, C = x.shape
         components = 4 if C % 4 == 0 else 1
         x = x.reshape(N, H, W, components, C // components)  # (N, H, W, 4Q) -> (N, H, W, 4, Q)

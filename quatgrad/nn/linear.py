@@ -1,13 +1,12 @@
 """Linear layers. Feature counts are real ones: QLinear(64, 128) maps 16 quaternions to 32."""
 
-import numpy as np
-
 from quatgrad import ops
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.nn import init
-from quatgrad.nn.features import quaternions, without_bias, zeros
+from quatgrad.nn.features import quaternions, reals, without_bias, zeros
 from quatgrad.nn.init import unit_quaternions
 from quatgrad.nn.module import Module
+from quatgrad.random import Source, as_generator
 
 
 class Linear(Module):
@@ -22,13 +21,14 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         *,
-        rng: np.random.Generator,
+        rng: Source,
         init: init.Initialiser | None = None,
     ):
-        shape: tuple[int, ...] = in_features, out_features
-        if self.components == 4:
-            shape = 4, *quaternions(type(self).__name__, *shape)
-        weight = (init or self.default_init)(rng, shape)
+        of_quaternions = self.components == 4
+        count = quaternions if of_quaternions else reals
+        P, Q = count(type(self).__name__, in_features, out_features)
+        shape = (4, P, Q) if of_quaternions else (P, Q)
+        weight = (init or self.default_init)(as_generator(rng, "weights"), shape)
         self.weight = Parameter(weight, components=self.components)
         self.bias = zeros(out_features) if bias else None
 
@@ -71,9 +71,10 @@ class RotationLinear(QLinear):
         out_features: int,
         bias: bool = True,
         *,
-        rng: np.random.Generator,
+        rng: Source,
         init: init.Initialiser = init.xavier,
     ):
+        rng = as_generator(rng, "weights")
         super().__init__(in_features, out_features, bias, rng=rng, init=unit_quaternions)
         self.scale = Parameter(init(rng, self.weight.shape[1:]))
 

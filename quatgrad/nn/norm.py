@@ -9,8 +9,9 @@ import numpy as np
 
 from quatgrad import ops
 from quatgrad.autograd import Parameter, Tensor
-from quatgrad.nn.features import quaternions
+from quatgrad.nn.features import quaternions, reals
 from quatgrad.nn.module import Buffer, Module
+from quatgrad.scalars import number
 
 #: Γ[b, c] of a symmetric matrix -> the row of its ten numbers.
 SYMMETRIC = [[0, 1, 2, 3], [1, 4, 5, 6], [2, 5, 7, 8], [3, 6, 8, 9]]
@@ -24,7 +25,8 @@ class BatchNorm2d(Module):
     """
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5):
-        self.momentum, self.eps = momentum, eps
+        (channels,) = reals(type(self).__name__, channels)
+        self.momentum, self.eps = number(momentum, "momentum"), number(eps, "eps")
         self.scale = Parameter(np.ones(channels, np.float32))
         self.shift = Parameter(np.zeros(channels, np.float32))
         self.running_mean = Buffer(np.zeros(channels, np.float32))
@@ -69,12 +71,12 @@ class QBatchNorm2d(Module):
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5):
         (Q,) = quaternions("QBatchNorm2d", channels)
-        self.momentum, self.eps = momentum, eps
+        self.momentum, self.eps = number(momentum, "momentum"), number(eps, "eps")
         half = np.zeros((10, Q), np.float32)
         half[[0, 4, 7, 9]] = 0.5
         self.scale = Parameter(half.reshape(-1))  # one axis, as all that is not a weight
-        self.shift = Parameter(np.zeros(channels, np.float32))
-        self.running_mean = Buffer(np.zeros(channels, np.float32))
+        self.shift = Parameter(np.zeros(4 * Q, np.float32))
+        self.running_mean = Buffer(np.zeros(4 * Q, np.float32))
         self.running_cov = Buffer(np.tile(np.eye(4, dtype=np.float32), (Q, 1, 1)))
 
     def forward(self, x: Tensor) -> Tensor:

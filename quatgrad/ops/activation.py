@@ -4,15 +4,18 @@ On a quaternion map they act on each component by itself ("split" activations), 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
-from quatgrad.arrays import array_module, asarray, special
-from quatgrad.autograd import Function, Tensor
+from quatgrad.arrays import Array, array_module, asarray, special
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import FromOutput
 from quatgrad.quaternion import norm
+from quatgrad.random import Source, as_generator
+from quatgrad.scalars import integer, number
 
 
 class ReLU(FromOutput):
@@ -85,6 +88,8 @@ class Softmax(FromOutput):
         self.axis = axis
 
     def value(self, x):
+        if not x.size:  # there is no largest
+            return x.copy()
         e = array_module(x).exp(x - x.max(axis=self.axis, keepdims=True))
         return e / kernel("sum_over")(e, self.axis, keepdims=True)
 
@@ -105,16 +110,36 @@ class ModReLU(Function):
         safe = length + (length == 0)
         active = (length > 0) & (length + b > 0)
         gain = array_module(x).where(active, 1 + b / safe, 0).astype(x.dtype, copy=False)
-        u = (x / safe[..., None, :]) * active[..., None, :]
-        self.save_for_backward(u, gain)
+        self.save_for_backward(x / safe[..., None, :], gain, active[..., None, :])
         return (x * gain[..., None, :]).reshape(*lead, C)  # (..., 4, Q) -> (..., 4Q)
 
     def backward(self, g):
-        u, gain = self.saved
-        along = (u * g.reshape(u.shape)).sum(axis=-2)  # (..., 4, Q) -> (..., Q)
-        dx = gain[..., None, :] * g.reshape(u.shape) + u * ((1 - gain) * along)[..., None, :]
+        u, gain, active = self.saved
+        g = array_module(g).where(active, g.reshape(u.shape), 0)
+        u = array_module(g).where(active, u, 0)
+        along = (u * g).sum(axis=-2)  # (..., 4, Q) -> (..., Q)
+        dx = gain[..., None, :] * g + u * ((1 - gain) * along)[..., None, :]
         db = kernel("sum_over")(along, tuple(range(along.ndim - 1)))  # (..., Q) -> (Q,)
-        return dx.reshape(g.shape), db
+        return dx.reshape(self.shapes[0]), db
+
+
+class Dropout(Function):
+    """y = x / (1 - p) where an entry is kept, else 0; dx = g / (1 - p) there, else 0."""
+
+    owns_grads = True
+
+    def __init__(self, keep: Array, p: float):
+        self.keep, self.p = keep, p
+
+    def forward(self, x):
+        return array_module(x).where(self.keep, x * self.gain(x), 0)
+
+    def backward(self, g):
+        return array_module(g).where(self.keep, g * self.gain(g), 0)
+
+    def gain(self, x: Array) -> Any:
+        """1 / (1 - p), of x's dtype."""
+        return x.dtype.type(1) / x.dtype.type(1 - self.p)
 
 
 def relu(x: Tensor) -> Tensor:
@@ -124,7 +149,8 @@ def relu(x: Tensor) -> Tensor:
 
 def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
     """y = x for x > 0, else slope x."""
-    return LeakyReLU(slope)(x)
+    slope = number(slope, "leaky_relu: the slope")
+    return LeakyReLU(slope)(x) if slope else relu(x)
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -149,6 +175,7 @@ def modrelu(x: Tensor, b: Tensor) -> Tensor:
     y and its gradients are 0. modrelu(u x) = u modrelu(x) for |u| = 1: unlike split activations
     it knows no preferred axes. Source: Arjovsky et al., arXiv:1511.06464.
     """
+    x, b = as_tensors("modrelu", x, b)
     if x.ndim == 0 or b.ndim != 1 or x.shape[-1] != 4 * b.size:
         raise ShapeError(
             f"modrelu: a bias for each of the Q quaternions of x (..., 4Q); "
@@ -159,15 +186,17 @@ def modrelu(x: Tensor, b: Tensor) -> Tensor:
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """y_i = e^x_i / sum_k e^x_k along the axis."""
-    return Softmax(axis)(x)
+    return Softmax(integer(axis, "softmax: the axis"))(x)
 
 
-def dropout(x: Tensor, p: float, rng: np.random.Generator, components: int = 1) -> Tensor:
+def dropout(x: Tensor, p: float, rng: Source, components: int = 1) -> Tensor:
     """y = x m / (1 - p) with m = 1 with probability 1 - p, else 0.
 
     With `components` = 4, whole quaternions of x (..., 4Q) are dropped: one m for all four
-    components. The draws are made on the host by `rng`, so they do not depend on the backend.
+    components. The draws are made on the host by `rng`, a generator or a seed, so they do not
+    depend on the backend.
     """
+    p = number(p, "dropout: p")
     if not 0 <= p < 1:
         raise OptionError(f"dropout: p is the share of entries dropped, 0 <= p < 1; got {p}")
     if components > 1 and (x.ndim == 0 or x.shape[-1] % components):
@@ -178,5 +207,6 @@ def dropout(x: Tensor, p: float, rng: np.random.Generator, components: int = 1) 
         return x
     # one draw for a number, or for a quaternion: (..., C) or (..., Q)
     shape = x.shape if components == 1 else (*x.shape[:-1], x.shape[-1] // components)
-    keep = (rng.random(shape, dtype=np.float32) >= p).astype(x.dtype) / x.dtype.type(1 - p)
-    return x * asarray(keep if components == 1 else np.concatenate([keep] * components, axis=-1))
+    keep = as_generator(rng, "dropout").random(shape, dtype=np.float32) >= p
+    keep = keep if components == 1 else np.concatenate([keep] * components, axis=-1)
+    return Dropout(asarray(keep), p)(x)

@@ -7,14 +7,15 @@ and where log and sqrt jump on the negative real axis, each operation states its
 """
 
 from collections.abc import Callable
-from numbers import Real
+from numbers import Integral, Real
 
 from quatgrad import quaternion
 from quatgrad.arrays import Array, array_module
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import DTypeError
 from quatgrad.ops.arithmetic import unbroadcast, where
 from quatgrad.ops.hamilton import hamilton as multiply
+from quatgrad.quaternion.checks import check_pair
 
 
 class Conjugate(Function):
@@ -36,7 +37,7 @@ class Norm(Function):
 
     def backward(self, g):
         (q,) = self.saved
-        return g[..., None] * quaternion.normalize(q)
+        return _select(g[..., None], q) * quaternion.normalize(q)
 
 
 class Inverse(Function):
@@ -44,12 +45,12 @@ class Inverse(Function):
 
     def forward(self, q):
         y = quaternion.inverse(q)
-        self.save_for_backward(array_module(q).where((q == 0).all(axis=-1, keepdims=True), 0, y))
+        self.save_for_backward(q, y)
         return y
 
     def backward(self, g):
-        (y,) = self.saved
-        c = quaternion.conjugate(y)
+        q, y = self.saved
+        g, c = _select(g, q), quaternion.conjugate(_select(y, q))
         return -quaternion.multiply(quaternion.multiply(c, g), c)
 
 
@@ -98,7 +99,7 @@ class Intrinsic(Function):
         lost = (q == 0).all(axis=-1, keepdims=True) & ~xp.isfinite(slope).all(
             axis=-1, keepdims=True
         )
-        slope, y = xp.where(lost, 0, slope), xp.where(lost, 0, y)
+        slope, y, g = (xp.where(lost, 0, a) for a in (slope, y, g))
         v = q[..., 1:]
         real = (v == 0).all(axis=-1, keepdims=True)
         u = _axis(xp.where(real, y[..., 1:], v))
@@ -186,6 +187,7 @@ def power(q: Tensor, t: float) -> Tensor:
             "exponents there is general_power)"
         )
 
+    t = int(t) if isinstance(t, Integral) else float(t)
     return Intrinsic(
         "Power", lambda q: quaternion.power(q, t), lambda q, y: t * quaternion.power(q, t - 1)
     )(q)
@@ -193,6 +195,7 @@ def power(q: Tensor, t: float) -> Tensor:
 
 def general_power(q: Tensor, p: Tensor) -> Tensor:
     """y = e^(ln(q) p) for a quaternion exponent p (..., 4); where q is 0, dq and dp are 0."""
+    q, p = as_tensors("general_power", q, p)
     xp = array_module(q.data)
     zero = (q.data == 0).all(axis=-1, keepdims=True)
     one = xp.asarray([1, 0, 0, 0], dtype=q.dtype)
@@ -207,6 +210,8 @@ def rotate(q: Tensor, v: Tensor) -> Tensor:
 
 def slerp(p: Tensor, q: Tensor, t: float) -> Tensor:
     """y = p (p^-1 q)^t: from p (t = 0) to q (t = 1), the shorter way of q and -q."""
+    p, q = as_tensors("slerp", p, q)
+    check_pair("slerp", p.data, q.data)
     xp = array_module(p.data)
     nearer = xp.where(_dot(p.data, q.data) < 0, -1, 1).astype(p.dtype)
     return multiply(p, power(multiply(inverse(p), q * nearer), t))
@@ -220,6 +225,11 @@ def matmul(A: Tensor, B: Tensor) -> Tensor:
 def _dot(p: Array, q: Array) -> Array:
     """<p, q> over the last axis, which stays with size 1."""
     return (p * q).sum(axis=-1, keepdims=True)
+
+
+def _select(a: Array, q: Array) -> Array:
+    """a, but 0 where q is 0: NaN and infinity too."""
+    return array_module(q).where((q == 0).all(axis=-1, keepdims=True), 0, a)
 
 
 def _pure(v: Array) -> Array:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from quatgrad.arrays import Array, array_module, asarray
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
+from quatgrad.errors import DTypeError
 from quatgrad.kernels.registry import kernel
+from quatgrad.scalars import number
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
@@ -111,12 +113,13 @@ class Pow(Binary):
         return a**b
 
     def da(self, g, a, b):
-        xp = array_module(a)
-        return g * b * xp.where(b == 0, 1, a) ** (b - 1)
+        xp, flat = array_module(a), b == 0
+        return xp.where(flat, 0, g) * b * xp.where(flat, 1, a) ** (b - 1)
 
     def db(self, g, a, b):
-        xp = array_module(a)
-        return g * a**b * xp.log(xp.where(a == 0, 1, a))
+        xp, zero = array_module(a), a == 0
+        a = xp.where(zero, 1, a)
+        return xp.where(zero, 0, g) * a**b * xp.log(a)
 
 
 class Neg(Function):
@@ -170,7 +173,8 @@ class Abs(Function):
 
     def backward(self, g):
         (x,) = self.saved
-        return g * array_module(x).sign(x)
+        xp = array_module(x)
+        return xp.where(x == 0, 0, g) * xp.sign(x)
 
 
 class Clip(Function):
@@ -186,7 +190,7 @@ class Clip(Function):
 
     def backward(self, g):
         (inside,) = self.saved
-        return g * inside
+        return array_module(g).where(inside, g, 0)
 
 
 class Where(Function):
@@ -201,8 +205,9 @@ class Where(Function):
         return array_module(a).where(self.condition, a, b)
 
     def backward(self, g):
-        yes = g * self.condition
-        return unbroadcast(yes, self.shapes[0]), unbroadcast(g - yes, self.shapes[1])
+        where = array_module(g).where
+        yes, no = where(self.condition, g, 0), where(self.condition, 0, g)
+        return unbroadcast(yes, self.shapes[0]), unbroadcast(no, self.shapes[1])
 
 
 class MatMul(Binary):
@@ -273,13 +278,16 @@ def absolute(x: Any) -> Tensor:
 
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """y = min(max(x, low), high)."""
-    return Clip(low, high)(x)
+    bounds = (None if bound is None else number(bound, "clip: a bound") for bound in (low, high))
+    return Clip(*bounds)(x)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """y = a where the condition (a bool array) holds, else b."""
-    condition = array_module(condition).array(condition, dtype=bool)  # ours: backward needs it
-    return Where(asarray(condition))(a, b)
+    condition = array_module(condition).array(condition)  # ours: backward needs it
+    if condition.dtype.kind not in "biuf":
+        raise DTypeError(f"where: the condition is a bool array; got one of {condition.dtype}")
+    return Where(asarray(condition.astype(bool)))(a, b)
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -287,7 +295,7 @@ def matmul(a: Any, b: Any) -> Tensor:
 
     A vector is taken as one row (left) or one column (right), and that axis is dropped again.
     """
-    a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    a, b = as_tensors("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0:
         MatMul()(a, b)  # raises: a number is no matrix
     if b.ndim == 1:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import matmul
 from quatgrad.ops.conv_shapes import ConvWindow, Size, check_channels, check_weight, window_of
+from quatgrad.ops.operands import add_bias
 from quatgrad.ops.shape import pad
 
 
@@ -100,9 +101,10 @@ class ConvTranspose(Conv):
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """y = x w (+ b); x (..., P), w (P, Q), b (Q,) -> y (..., Q)."""
+    x, w = as_tensors("linear", x, w)
+    check_weight("linear", w, 2)
     check_channels("linear", x, w)
-    y = matmul(x, w)  # (..., P) -> (..., Q)
-    return y if b is None else y + b
+    return add_bias("linear", matmul(x, w), b)  # (..., P) -> (..., Q)
 
 
 def conv2d(
@@ -148,11 +150,12 @@ def convolve(
     name: str, op: type[Conv], x: Tensor, w: Tensor, b: Tensor | None, *options: Any
 ) -> Tensor:
     """The convolutions of this file and of `hamilton`: `op` makes the difference."""
+    x, w = as_tensors(name, x, w)
     check_weight(name, w, 5 if op.components == 4 else 4, op.components)
-    check_channels(name, x, w, groups=options[3], components=op.components)
     window = ConvWindow(name, window_of(w), *options)
+    check_channels(name, x, w, window.groups, op.components)
     y = op(window)(x, w) if issubclass(op, ConvTranspose) else _convolve(op, x, w, window)
-    return y if b is None else y + b
+    return add_bias(name, y, b)
 
 
 def _convolve(op: type[Conv], x: Tensor, w: Tensor, window: ConvWindow) -> Tensor:

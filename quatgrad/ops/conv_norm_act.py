@@ -1,14 +1,16 @@
 """A convolution, batch norm, and perhaps a residual and an activation, as one operation."""
 
-import math
+from collections.abc import Sequence
 
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.conv_shapes import ConvWindow, check_channels, check_weight, window_of
-from quatgrad.ops.norm import check_rows, update_running_stats
+from quatgrad.ops.norm import count_rows, update_running_stats
+from quatgrad.ops.operands import Shape, check_operands
+from quatgrad.scalars import number
 
 
 class ConvNormAct(Function):
@@ -55,31 +57,33 @@ def conv_norm_act(
     x (N, H, W, P), w (U, V, P, Q) or (4, U, V, P / 4, Q / 4), scale and shift (Q,) -> (N, I, J, Q).
     A residual, of the shape of y, is added before the rectifier, which must then be there.
     """
+    x, w, scale, shift = as_tensors("conv_norm_act", x, w, scale, shift)
     components = 4 if w.ndim == 5 else 1
     check_weight("conv_norm_act", w, 5 if components == 4 else 4, components)
     check_channels("conv_norm_act", x, w, components=components)
-    size = ConvWindow("conv_norm_act", window_of(w), stride, padding).out_size(x.shape)
-    shape = len(x), *size, components * w.shape[-1]
-    _check(shape, scale, shift, residual, relu)
-    op = ConvNormAct(stride, padding, eps, relu)
+    window = ConvWindow("conv_norm_act", window_of(w), stride, padding)
+    shape = len(x), *window.out_size(x.shape), components * w.shape[-1]
+    M, norm = count_rows("batch_norm", shape), (scale, shift, running_mean, running_var)
+    _check(x, shape, norm, residual, relu)
+    op = ConvNormAct(*window.moves, number(eps, "eps"), relu)
     y = op(x, w, scale, shift) if residual is None else op(x, w, scale, shift, residual)
-    (mean, var), M = op.statistics, math.prod(shape[:-1])
+    mean, var = op.statistics
     update_running_stats(running_mean, mean, momentum)
     update_running_stats(running_var, var, momentum, M / (M - 1))
     return y
 
 
 def _check(
-    shape: tuple[int, ...], scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool
+    x: Tensor, shape: Shape, norm: Sequence[Tensor], residual: Tensor | None, relu: bool
 ) -> None:
     """Raise unless the norm, and what is added, fit maps of this shape."""
-    for parameter in (scale, shift):
-        if parameter.shape != shape[-1:]:
+    for t in norm:
+        if t.shape != shape[-1:]:
             raise ShapeError(
-                f"conv_norm_act: a norm of {parameter.size} channels follows a convolution that "
+                f"conv_norm_act: a norm of {t.size} channels follows a convolution that "
                 f"gives {shape[-1]}"
             )
-    check_rows("batch_norm", shape)
+        check_operands("conv_norm_act", x, norm=(t, shape[-1:]))
     if residual is None:
         return
     if not relu:

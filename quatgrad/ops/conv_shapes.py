@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from reprlib import repr as shown
 
 from quatgrad.arrays import Array
 from quatgrad.autograd import Tensor
 from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.kernels.reference import Pair, out_size
 from quatgrad.ops.shape import PADDING_MODES
+from quatgrad.scalars import integer
 
 Size = int | tuple[int, int]
 
 
-def pair(n: Size) -> Pair:
-    """n for rows and columns alike, or (rows, columns)."""
-    return (n, n) if isinstance(n, int) else (n[0], n[1])
+def pair(n: Size, what: str) -> Pair:
+    """n for rows and columns alike, or (rows, columns); `OptionError` for anything else."""
+    several = isinstance(n, tuple | list) or getattr(n, "ndim", 0) == 1
+    sizes = tuple(n) if several else (n, n)  # type: ignore[arg-type]
+    if len(sizes) != 2:
+        raise OptionError(f"{what} is a whole number, or two for rows and columns; got {shown(n)}")
+    return integer(sizes[0], what), integer(sizes[1], what)
 
 
 def window_of(w: Tensor | Array) -> Pair:
@@ -42,7 +48,8 @@ class ConvWindow:
 
     def __post_init__(self) -> None:
         for name in ("size", "stride", "padding", "dilation", "output_padding"):
-            object.__setattr__(self, name, pair(getattr(self, name)))
+            object.__setattr__(self, name, pair(getattr(self, name), f"{self.op}: {name}"))
+        object.__setattr__(self, "groups", integer(self.groups, f"{self.op}: groups"))
         extra, stride = self.output_padding, self.stride
         if min(*self.size, *stride, *self.dilation) < 1 or min(self.padding) < 0:
             raise OptionError(
@@ -108,6 +115,8 @@ def check_weight(op: str, w: Tensor, axes: int, components: int = 1) -> None:
     if w.ndim != axes or (components == 4 and w.shape[0] != 4):
         names = "4, " * (components == 4) + "U, V, " * (axes > 3) + "P, Q"
         raise ShapeError(f"{op}: the weight is ({names}); got shape {w.shape}")
+    if w.size == 0:
+        raise ShapeError(f"{op}: the weight has no entries: its shape is {w.shape}")
 
 
 def check_channels(op: str, x: Tensor, w: Tensor, groups: int = 1, components: int = 1) -> None:

@@ -6,17 +6,17 @@ and the gradient of a left (right) product is the product with the conjugate:
     y = sum w x     dx = sum conj(w) g     dw = sum g conj(x)
 """
 
+import math
 from typing import Any
 
-import numpy as np
-
 from quatgrad.arrays import array_module
-from quatgrad.autograd import Tensor
+from quatgrad.autograd import Tensor, as_tensors
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import Binary
 from quatgrad.ops.conv import Conv, ConvTranspose, convolve
 from quatgrad.ops.conv_shapes import Size, check_channels, check_weight
+from quatgrad.ops.operands import add_bias
 from quatgrad.quaternion import conjugate
 
 
@@ -68,11 +68,12 @@ class HamiltonConvTranspose(ConvTranspose):
 
 def hamilton(p: Any, q: Any) -> Tensor:
     """y = p q: Hamilton products of quaternions (..., 4), broadcast over the leading axes."""
+    p, q = as_tensors("hamilton", p, q)
     for name, x in (("p", p), ("q", q)):
-        shape = np.shape(x) if isinstance(x, list | tuple | int | float) else x.shape
-        if shape[-1:] != (4,):
+        if x.shape[-1:] != (4,):
             raise ShapeError(
-                f"hamilton: {name} holds quaternions in its last axis, of size 4; got shape {shape}"
+                f"hamilton: {name} holds quaternions in its last axis, of size 4; "
+                f"got shape {x.shape}"
             )
     return Hamilton()(p, q)
 
@@ -83,12 +84,14 @@ def hamilton_linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     x (..., 4P) in component blocks [1 | i | j | k], w (4, P, Q), b (4Q,) -> y (..., 4Q).
     Source: "Large Neural Networks at a Fraction" (PMLR 233), Figure 1.
     """
+    x, w = as_tensors("hamilton_linear", x, w)
     check_weight("hamilton_linear", w, 3, 4)
     check_channels("hamilton_linear", x, w, components=4)
-    rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])  # (..., 4P) -> (N, 4P)
+    N = math.prod(x.shape[:-1])
+    rows = x if x.ndim == 2 else x.reshape(N, x.shape[-1])  # (..., 4P) -> (N, 4P)
     y = HamiltonLinear()(rows, w)  # (N, 4P), (4, P, Q) -> (N, 4Q)
     y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], 4 * w.shape[-1])  # (..., 4Q)
-    return y if b is None else y + b
+    return add_bias("hamilton_linear", y, b)
 
 
 def hamilton_conv2d(

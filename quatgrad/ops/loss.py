@@ -1,13 +1,15 @@
 """Losses: means over the batch."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from quatgrad.arrays import Array, array_module, asarray
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import DataError, OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
+from quatgrad.scalars import number
 
 
 class CrossEntropy(Function):
@@ -26,32 +28,35 @@ class CrossEntropy(Function):
 
 
 class MSE(Function):
-    """L = mean (x - y)^2; dx = 2 (x - y) / M, dy = -dx."""
+    """L = mean (x - y)^2, NaN of nothing; dx = 2 (x - y) / M, dy = -dx."""
 
     numpy_checks_shapes = True
 
     def forward(self, x, y):
         d = x - y
         self.save_for_backward(d)
-        return kernel("sum_over")(d * d, None) / d.size
+        return kernel("sum_over")(d * d, None) / (d.size or math.nan)
 
     def backward(self, g):
         (d,) = self.saved
-        dx = d * (g * (2 / d.size))
+        dx = d * (g * (2 / max(d.size, 1)))
         return dx, -dx
 
 
 def cross_entropy(logits: Tensor, labels: Any, smoothing: float = 0.0) -> Tensor:
     """L = -1/N sum_nk t[n,k] ln softmax(logits)[n,k], t = (1 - smoothing) onehot + smoothing / K.
 
-    logits (N, K), labels N integers in 0..K-1 -> a number. Before training, L = ln K is what a
-    network that favours no class gives.
+    logits (N, K), labels N integers in 0..K-1 -> a number, NaN for N = 0. Before training, L = ln K
+    is what a network that favours no class gives.
     """
+    (logits,), smoothing = as_tensors("cross_entropy", logits), number(smoothing, "smoothing")
     if logits.ndim != 2:
         raise ShapeError(f"cross_entropy: logits are (N, classes); got shape {logits.shape}")
     if not 0 <= smoothing < 1:
         raise OptionError(f"cross_entropy: smoothing is in [0, 1); got {smoothing}")
     N, K = logits.shape
+    if not N:
+        return logits.sum() * math.nan
     on_host = np.asarray(labels) if array_module(labels) is np else None
     labels = asarray(labels if on_host is None else on_host)
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
@@ -70,7 +75,7 @@ def cross_entropy(logits: Tensor, labels: Any, smoothing: float = 0.0) -> Tensor
 
 def mse_loss(x: Tensor, y: Any) -> Tensor:
     """L = mean (x - y)^2 over all entries; x and y of one shape."""
-    y = y if isinstance(y, Tensor) else Tensor(y)
+    x, y = as_tensors("mse_loss", x, y)
     if x.shape != y.shape:
         raise ShapeError(f"mse_loss: x of shape {x.shape} and y of shape {y.shape} must agree")
     return MSE()(x, y)

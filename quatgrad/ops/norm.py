@@ -3,9 +3,11 @@
 import math
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
+from quatgrad.ops.operands import check_operands
+from quatgrad.scalars import number
 
 
 class BatchNorm(Function):
@@ -62,14 +64,20 @@ def batch_norm(
     them: r <- (1 - momentum) r + momentum b, with the unbiased var. Otherwise the running ones
     are used. Source: Ioffe & Szegedy, arXiv:1502.03167; conventions as PyTorch's.
     """
-    C, M = x.shape[-1], x.size // max(x.shape[-1], 1)
-    if scale.shape != (C,):
+    x, scale, shift = as_tensors("batch_norm", x, scale, shift)
+    C, eps = x.shape[-1:], number(eps, "eps")
+    if x.ndim == 0 or scale.shape != C:
         raise ShapeError(
-            f"batch_norm: expected {scale.shape[0]} channels; the input of shape {x.shape} has {C}"
+            f"batch_norm: expected {scale.size} channels; the input of shape {x.shape} has "
+            f"{x.shape[-1] if C else 'none'}"
         )
+    check_operands(
+        "batch_norm", x, shift=(shift, C), running_mean=(running_mean, C),
+        running_var=(running_var, C),
+    )  # fmt: skip
     if not training:
         return BatchNormEval(running_mean, running_var, eps)(x, scale, shift)
-    check_rows("batch_norm", x.shape)
+    M = count_rows("batch_norm", x.shape)
     op = BatchNorm(eps)
     y = op(x, scale, shift)
     mean, var = op.statistics  # (..., C) -> (C,) each
@@ -78,17 +86,22 @@ def batch_norm(
     return y
 
 
-def check_rows(op: str, shape: tuple[int, ...]) -> None:
-    """Raise `ShapeError` unless there are two values or more for each channel of x (..., C)."""
-    if math.prod(shape[:-1]) < 2:
+def count_rows(op: str, shape: tuple[int, ...]) -> int:
+    """Values for each channel of x (..., C); `ShapeError` unless there are two or more."""
+    M = math.prod(shape[:-1])
+    if shape[-1] == 0:
+        raise ShapeError(f"{op}: there are no channels (input {shape})")
+    if M < 2:
         raise ShapeError(
-            f"{op}: one value for each channel has no variance (input {shape}): "
-            "train with more images or pixels in a batch, or call .eval() first"
+            f"{op}: {'one value' if M else 'no value'} for each channel has no variance (input "
+            f"{shape}): train with more images or pixels in a batch, or call .eval() first"
         )
+    return M
 
 
 def update_running_stats(
     running: Tensor, batch: Array, momentum: float, correction: float = 1.0
 ) -> None:
     """r <- (1 - momentum) r + momentum correction b."""
+    momentum = number(momentum, "momentum")
     running.update(lambda r: kernel("update_running_stats")(r, batch, momentum, correction))

@@ -4,7 +4,7 @@ from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError
 from quatgrad.kernels.registry import kernel
-from quatgrad.ops.conv_shapes import ConvWindow, Size, pair
+from quatgrad.ops.conv_shapes import ConvWindow, Size
 from quatgrad.ops.reduce import mean
 from quatgrad.quaternion import as_quaternions, norm
 
@@ -13,11 +13,12 @@ class Pool(Function):
     """What the poolings share: window, stride and padding."""
 
     def __init__(self, size: Size, stride: Size | None, padding: Size):
-        self.how = pair(size), pair(size if stride is None else stride), pair(padding)
+        window = ConvWindow(str(self), size, size if stride is None else stride, padding)  # type: ignore[arg-type]
+        self.window, self.how = window, (window.size, *window.moves)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise for maps or windows that do not fit."""
-        ConvWindow(str(self), *self.how).out_size(shape)
+        self.window.out_size(shape)
         size, _, padding = self.how
         if 2 * padding[0] > size[0] or 2 * padding[1] > size[1]:
             raise OptionError(

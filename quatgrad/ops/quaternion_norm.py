@@ -7,11 +7,13 @@ give E |y|^2 = 1 to begin with, as published; whitening also makes the component
 from typing import Any
 
 from quatgrad.arrays import array_module
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
-from quatgrad.ops.norm import check_rows, update_running_stats
+from quatgrad.ops.norm import count_rows, update_running_stats
+from quatgrad.ops.operands import check_operands
 from quatgrad.ops.shape import concatenate
+from quatgrad.scalars import number
 
 
 class Whiten(Function):
@@ -35,8 +37,11 @@ class Whiten(Function):
             self.mean = rows.mean(axis=0, dtype="float64")  # (4, Q)
             centred = rows - self.mean
             self.cov = xp.einsum("mbq,mcq->qbc", centred, centred) / len(rows)  # (Q, 4, 4)
-        values, basis = xp.linalg.eigh(self.cov)  # (Q, 4), (Q, 4, 4)
+        finite = xp.isfinite(self.cov).all(axis=(1, 2))[:, None]  # (Q, 1); LAPACK knows no NaN
+        cov = xp.where(finite[..., None], self.cov, 0)
+        values, basis = xp.linalg.eigh(cov)  # (Q, 4), (Q, 4, 4)
         roots = xp.sqrt(xp.maximum(values, 0) + self.eps)  # rounding makes zeros negative
+        roots = xp.where(finite, roots, xp.nan)
         S = (basis / roots[:, None, :]) @ basis.swapaxes(1, 2)  # (Q, 4, 4)
         self.save_for_backward(x, gamma, S, roots, basis)
         A = xp.einsum("bdq,qdc->qbc", gamma, S).astype(x.dtype)
@@ -83,14 +88,18 @@ def whitening_norm(
     Source: Trabelsi et al., arXiv:1705.09792; Gaudet & Maida, arXiv:1712.04604; the symmetric
     root, Huang et al., arXiv:1804.08450. The code published with the second does not whiten.
     """
-    _check("whitening_norm", x, 4 * gamma.shape[-1])
+    x, gamma, shift = as_tensors("whitening_norm", x, gamma, shift)
+    Q, eps = _quaternions("whitening_norm", x, gamma), number(eps, "eps")
+    check_operands(
+        "whitening_norm", x, gamma=(gamma, (4, 4, Q)), shift=(shift, (4 * Q,)),
+        running_mean=(running_mean, (4 * Q,)), running_cov=(running_cov, (Q, 4, 4)),
+    )  # fmt: skip
     if not training:
         mean, cov = running_mean.data.reshape(4, -1).copy(), running_cov.data.astype("float64")
         return Whiten(eps, mean, cov)(x, gamma, shift)
-    check_rows("whitening_norm", x.shape)
+    M = count_rows("whitening_norm", x.shape)
     op = Whiten(eps)
     y = op(x, gamma, shift)
-    M = x.size // x.shape[-1]
     update_running_stats(running_mean, op.mean.reshape(-1).astype(x.dtype), momentum)
     update_running_stats(running_cov, (op.cov * (M / (M - 1))).astype(x.dtype), momentum)
     return y
@@ -111,10 +120,14 @@ def variance_norm(
     x (..., 4Q) in component blocks; scale and running_var (Q,), shift and running_mean (4Q,).
     The four components keep their proportions. For modes and `momentum` see `batch_norm`.
     """
-    _check("variance_norm", x, 4 * scale.shape[0])
+    x, scale, shift = as_tensors("variance_norm", x, scale, shift)
+    Q, eps = _quaternions("variance_norm", x, scale), number(eps, "eps")
+    check_operands(
+        "variance_norm", x, scale=(scale, (Q,)), shift=(shift, (4 * Q,)),
+        running_mean=(running_mean, (4 * Q,)), running_var=(running_var, (Q,)),
+    )  # fmt: skip
     if training:
-        check_rows("variance_norm", x.shape)
-        M, rows = x.size // x.shape[-1], tuple(range(x.ndim - 1))
+        M, rows = count_rows("variance_norm", x.shape), tuple(range(x.ndim - 1))
         mean = x.mean(rows)  # (..., 4Q) -> (4Q,)
         centred = x - mean
         var = (centred * centred).mean(rows).reshape(4, -1).sum(0)  # (4Q,) -> (4, Q) -> (Q,)
@@ -126,9 +139,11 @@ def variance_norm(
     return centred * concatenate([factor] * 4) + shift
 
 
-def _check(op: str, x: Tensor, channels: int) -> None:
-    if x.ndim == 0 or x.shape[-1] != channels:
+def _quaternions(op: str, x: Tensor, parameter: Tensor) -> int:
+    """Q of x (..., 4Q), for which the parameter (..., Q) is made."""
+    Q = parameter.shape[-1] if parameter.ndim else 0
+    if x.ndim == 0 or x.shape[-1] != 4 * Q:
         raise ShapeError(
-            f"{op}: expected {channels} channels ({channels // 4} quaternions); "
-            f"the input has shape {x.shape}"
+            f"{op}: expected {4 * Q} channels ({Q} quaternions); the input has shape {x.shape}"
         )
+    return Q

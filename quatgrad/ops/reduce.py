@@ -1,10 +1,14 @@
 """Reductions over one axis, several, or all (axis=None)."""
 
 import math
+from collections.abc import Iterable
+
+import numpy as np
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
 from quatgrad.kernels.registry import kernel
+from quatgrad.scalars import integer
 
 Axis = int | tuple[int, ...] | None
 
@@ -15,27 +19,33 @@ class Reduction(Function):
     numpy_checks_shapes = True
 
     def __init__(self, axis: Axis, keepdims: bool):
+        if axis is not None:
+            several = axis if isinstance(axis, Iterable) else (axis,)
+            axis = tuple(integer(d, f"{self}: an axis") for d in several)
         self.axis, self.keepdims = axis, keepdims
+
+    def reduced(self) -> set[int]:
+        """The reduced axes, counted from the front."""
+        ndim = len(self.shapes[0])
+        return set(range(ndim)) if self.axis is None else {d % (ndim or 1) for d in self.axis}
 
     def spread(self, y: Array) -> Array:
         """y with the reduced axes put back as axes of size 1, so that it broadcasts against x."""
-        shape = self.shapes[0]
-        axes = (self.axis,) if isinstance(self.axis, int) else self.axis
-        reduced = range(len(shape)) if axes is None else {d % len(shape) for d in axes}
-        return y.reshape([1 if d in reduced else n for d, n in enumerate(shape)])
+        reduced = self.reduced()
+        return y.reshape([1 if d in reduced else n for d, n in enumerate(self.shapes[0])])
 
-    def count(self, y: Array) -> int:
-        """How many entries of x each entry of y was made of."""
-        return math.prod(self.shapes[0]) // (y.size or 1)
+    def count(self) -> int:
+        """How many entries of x each entry of y is made of."""
+        reduced = self.reduced()
+        return math.prod(n for d, n in enumerate(self.shapes[0]) if d in reduced)
 
     def total(self, x: Array, keepdims: bool = False) -> Array:
         """The sum of x over the axes."""
         return kernel("sum_over")(x, self.axis, keepdims or self.keepdims)
 
     def average(self, x: Array, keepdims: bool = False) -> Array:
-        """The mean of x over the axes."""
-        y = self.total(x, keepdims)
-        return y / self.count(y)
+        """The mean of x over the axes, NaN where there are no entries."""
+        return self.total(x, keepdims) / (self.count() or math.nan)
 
 
 class Sum(Reduction):
@@ -49,36 +59,40 @@ class Sum(Reduction):
 
 
 class Mean(Reduction):
-    """y = sum x / M."""
+    """y = sum x / M, NaN for M = 0."""
 
     def forward(self, x):
         return self.average(x)
 
     def backward(self, g):
-        return array_module(g).broadcast_to(self.spread(g) / self.count(g), self.shapes[0])
+        return array_module(g).broadcast_to(self.spread(g) / (self.count() or 1), self.shapes[0])
 
 
 class Var(Reduction):
-    """y = sum (x - mean)^2 / (M - ddof); dy/dx = 2 (x - mean) / (M - ddof)."""
+    """y = sum (x - mean)^2 / (M - ddof); dy/dx = 2 (x - mean) / (M - ddof); NaN for M <= ddof."""
 
     def __init__(self, axis: Axis, keepdims: bool, ddof: int):
         super().__init__(axis, keepdims)
-        self.ddof = ddof
+        self.ddof = integer(ddof, "Var: ddof")
 
     def forward(self, x):
         self.save_for_backward(x)
         d = x - self.average(x, keepdims=True)
-        y = self.total(d * d)
-        return y / (self.count(y) - self.ddof)
+        return self.total(d * d) / self.freedom()
 
     def backward(self, g):
         (x,) = self.saved
         d = x - self.average(x, keepdims=True)
-        return self.spread(g) * d * (2 / (self.count(g) - self.ddof))
+        return self.spread(g) * d * (2 / self.freedom())
+
+    def freedom(self) -> float:
+        """M - ddof, or NaN where that is not above 0."""
+        n = self.count() - self.ddof
+        return n if n > 0 else math.nan
 
 
 class Max(Reduction):
-    """y = max x; equal winners share g equally."""
+    """y = max x; equal winners share g equally, and so do all NaNs."""
 
     def forward(self, x):
         y = x.max(axis=self.axis, keepdims=self.keepdims)
@@ -87,19 +101,24 @@ class Max(Reduction):
 
     def backward(self, g):
         x, y = self.saved
-        won = (x == self.spread(y)).astype(g.dtype)
-        return won * (self.spread(g) / self.total(won, keepdims=True))
+        won = (x == self.spread(y)) | (x != x)
+        share = self.spread(g) / self.total(won.astype(g.dtype), keepdims=True)
+        return array_module(g).where(won, share, 0)
 
 
 class LogSumExp(Reduction):
-    """y = ln sum e^x, without overflow; dy/dx = e^(x - y)."""
+    """y = ln sum e^x, without overflow, -inf for no x; dy/dx = e^(x - y), 0 where y = -inf."""
 
     def forward(self, x):
         xp = array_module(x)
+        if not self.count():
+            self.save_for_backward(x, x)
+            return self.total(x) - math.inf
         top = x.max(axis=self.axis, keepdims=True)
         top = xp.where(xp.isfinite(top), top, 0)  # all -inf: the sum is 0, its log -inf
-        y = xp.log(self.total(xp.exp(x - top), keepdims=True)) + top
-        self.save_for_backward(x, y)
+        with np.errstate(divide="ignore"):
+            y = xp.log(self.total(xp.exp(x - top), keepdims=True)) + top
+        self.save_for_backward(x, xp.where(y == -math.inf, 0, y))
         return y if self.keepdims else y.squeeze(self.axis)
 
     def backward(self, g):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.reference import HAMILTON
 from quatgrad.ops.conv import conv2d, linear
@@ -40,7 +40,7 @@ class RotationWeight(Function):
         xp = array_module(g)
         P, Q = s.shape[-2:]
         G = g.reshape(*g.shape[:-2], 4, P, 4, Q)  # (.., 4P, 4Q) -> (.., 4, P, 4, Q)
-        G = xp.moveaxis(G, (-4, -2), (0, 1))  # (4, 4, .., P, Q)
+        G = xp.where(length == 0, 0, xp.moveaxis(G, (-4, -2), (0, 1)))  # (4, 4, .., P, Q)
         du = 2 * s * (xp.tensordot(_table(g), G, ((2, 3), (0, 1))) * u).sum(axis=1)
         du -= u * (u * du).sum(axis=0)
         return du / (length + (length == 0)), (R * G).sum(axis=(0, 1))
@@ -61,6 +61,7 @@ def rotation_weight(w: Tensor, s: Tensor) -> Tensor:
 
     W is (.., 4P, 4Q), for maps in component blocks. The size of w does not matter; w = 0 gives 0.
     """
+    w, s = as_tensors("rotation_weight", w, s)
     if w.ndim < 3 or w.shape != (4, *s.shape):
         raise ShapeError(
             "rotation_weight: w is (4, .., P, Q) and s (.., P, Q); "

@@ -1,16 +1,20 @@
 """Operations that move entries without changing them; each adjoint moves them back."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from numbers import Integral
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
 
 from quatgrad.arrays import array_module
-from quatgrad.autograd import Function, Tensor
+from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.kernels.reference.sums import MOST
 from quatgrad.ops.arithmetic import unbroadcast
+from quatgrad.scalars import integer, number
 
 #: How a map goes on past its border -> what numpy.pad calls it.
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -71,7 +75,6 @@ class Pad(Function):
         self.widths, self.value = widths, value
 
     def forward(self, x):
-        check_widths(x.shape, self.widths)
         return array_module(x).pad(x, self.widths, constant_values=self.value)
 
     def backward(self, g):
@@ -92,7 +95,6 @@ class PadMode(Function):
         self.widths, self.mode = widths, mode
 
     def forward(self, x):
-        check_widths(x.shape, self.widths)
         for axis, index in self.borders():
             x = array_module(x).take(x, array_module(x).asarray(index), axis)
         return x
@@ -130,7 +132,7 @@ class GetItem(Function):
         xp = array_module(g)
         dx = xp.zeros(self.shapes[0], g.dtype)
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
-        if all(p is None or p is ... or isinstance(p, int | slice) for p in parts):
+        if all(p is None or p is ... or isinstance(p, Integral | slice) for p in parts):
             dx[self.index] = g  # no entry twice
         else:
             # An entry taken often gets a sum of many gradients.
@@ -165,12 +167,16 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 def flatten(x: Tensor) -> Tensor:
     """(N, ...) -> (N, everything else)."""
-    return Reshape((x.shape[0], -1))(x)
+    (x,) = as_tensors("flatten", x)
+    if x.ndim == 0:
+        raise ShapeError("flatten: takes (N, ...); got a number, of shape ()")
+    return Reshape((x.shape[0], math.prod(x.shape[1:])))(x)
 
 
 def transpose(x: Tensor, *axes: Any) -> Tensor:
     """Axes in another order; without arguments, in reverse order."""
-    return Transpose(_sizes(axes) if axes else tuple(range(x.ndim))[::-1])(x)
+    reverse = axes in ((), (None,))  # NumPy's own transpose says None
+    return Transpose(tuple(range(x.ndim))[::-1] if reverse else _sizes(axes))(x)
 
 
 def broadcast_to(x: Tensor, *shape: Any) -> Tensor:
@@ -189,16 +195,16 @@ def pad(
     """
     if mode not in PADDING_MODES:
         raise OptionError(f"pad: {unknown('mode', mode, PADDING_MODES)}")
-    return (Pad(widths, value) if mode == "zeros" else PadMode(widths, mode))(x)
-
-
-def check_widths(shape: tuple[int, ...], widths: Sequence[tuple[int, int]]) -> None:
-    """Raise `ShapeError` unless there is a pair (before, after) for each axis."""
-    if len(widths) != len(shape):
+    (x,) = as_tensors("pad", x)
+    given = [tuple(w) if isinstance(w, Iterable) else (w,) for w in widths]
+    if len(given) != x.ndim or any(len(pair) != 2 for pair in given):
         raise ShapeError(
-            f"pad: a tensor of shape {shape} wants {len(shape)} pairs (before, after), one for "
-            f"each axis; got {len(widths)}"
+            f"pad: a tensor of shape {x.shape} wants {x.ndim} pairs (before, after), one for "
+            f"each axis; got {shown(widths)}"
         )
+    pairs = [(integer(n, "pad: a width"), integer(m, "pad: a width")) for n, m in given]
+    op = Pad(pairs, number(value, "pad: the value")) if mode == "zeros" else PadMode(pairs, mode)
+    return op(x)
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
@@ -208,15 +214,19 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors one after the other along an existing axis."""
-    return Concatenate(axis)(*xs)
+    return Concatenate(integer(axis, "concatenate: the axis"))(*xs)
 
 
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
+    if not len(xs):
+        raise ShapeError("stack: no tensors given")
+    xs = as_tensors("stack", *xs)
     at = range(xs[0].ndim + 1)[axis]  # counts negative axes from the end; IndexError beyond
     # each (.., n, ..) -> (.., 1, n, ..), then side by side
     return concatenate([x.reshape(*x.shape[:at], 1, *x.shape[at:]) for x in xs], at)
 
 
 def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(args[0]) if len(args) == 1 and not isinstance(args[0], int) else args
+    several = len(args) == 1 and isinstance(args[0], Iterable)
+    return tuple(integer(n, "a size or axis") for n in (args[0] if several else args))

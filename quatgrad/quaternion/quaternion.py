@@ -12,13 +12,13 @@ operation is a function of `quatgrad.quaternion` on it. For gradients use Tensor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from quatgrad.arrays import Array, array_module, check_dtype, new_array, to_numpy
+from quatgrad.arrays import Array, array_module, check_dtype, new_array, real_array, to_numpy
 from quatgrad.errors import DTypeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion import algebra, functions
@@ -56,7 +56,7 @@ def _part(index: Any, doc: str) -> property:
         return self.components[..., index]
 
     def write(self: Quaternion, value: Any) -> None:
-        self.components[..., index] = value
+        self.components[..., index] = real_array(value, self.dtype, array_module(self.components))
 
     return property(read, write, doc=doc)
 
@@ -150,7 +150,7 @@ class Quaternion:
 
     def reshape(self, *shape: Any) -> Quaternion:
         """The same quaternions in another shape; a view where the array's reshape is one."""
-        if len(shape) == 1 and not isinstance(shape[0], int):
+        if len(shape) == 1 and isinstance(shape[0], Iterable):
             (shape,) = shape
         return Quaternion(self.components.reshape(*shape, 4))
 
@@ -228,7 +228,7 @@ class Quaternion:
     def rotate(self, v: Any) -> Array:
         """vec(q v q^-1), the vectors v (..., 3), turned."""
         if not hasattr(v, "dtype"):
-            v = array_module(self.components).asarray(v, dtype=self.dtype)
+            v = real_array(v, self.dtype, array_module(self.components))
         return rotate(self.components, v)
 
     def to_rotation_matrix(self) -> Array:
@@ -300,7 +300,7 @@ def _wrap(x: Any, dtype: Any) -> Array:
     if isinstance(x, Real):
         return _stack((x, 0, 0, 0), dtype)
     if not hasattr(x, "dtype"):
-        x = new_array(x if dtype is None else np.asarray(x, dtype))
+        x = new_array(x, dtype)
     check("Quaternion", x)
     return x
 
@@ -318,7 +318,7 @@ def _stack(parts: Sequence[Any], dtype: Any) -> Array:
         dtype = found.pop() if found else np.float32
         check_dtype(dtype, "Quaternion: a part")
     xp = array_module(*arrays)
-    return xp.stack(xp.broadcast_arrays(*(xp.asarray(p, dtype=dtype) for p in parts)), axis=-1)
+    return xp.stack(xp.broadcast_arrays(*(real_array(p, dtype, xp) for p in parts)), axis=-1)
 
 
 def _is_float(x: Any) -> bool:
@@ -337,7 +337,7 @@ def _reals(x: Any, q: Quaternion) -> Array:
     """The real numbers x (...) as (..., 1) beside q."""
     if getattr(x, "ndim", 0) and _is_float(x):
         same_dtype("Quaternion", x, q.components)
-    return array_module(q.components).asarray(x, dtype=q.dtype)[..., None]
+    return real_array(x, q.dtype, array_module(q.components))[..., None]
 
 
 def _quaternions(x: Any, q: Quaternion) -> Array:

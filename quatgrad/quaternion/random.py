@@ -1,15 +1,16 @@
 """Random quaternions, the same on every backend."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from quatgrad.arrays import Array, asarray, check_dtype
 from quatgrad.quaternion.algebra import normalize
-from quatgrad.random import generator
+from quatgrad.random import Source, as_generator
+from quatgrad.scalars import integer
 
 Shape = int | tuple[int, ...]
-Source = int | np.random.Generator
 
 
 def random(shape: Shape, rng: Source, dtype: Any = np.float32) -> Array:
@@ -33,6 +34,6 @@ def random_unit(shape: Shape, rng: Source, dtype: Any = np.float32) -> Array:
 
 def _normal(purpose: str, shape: Shape, rng: Source) -> Array:
     """Normal numbers (*shape, 4) in float64, rounded only later: both dtypes draw the same."""
-    if not isinstance(rng, np.random.Generator):
-        rng = generator(rng, purpose)
-    return rng.standard_normal((*((shape,) if isinstance(shape, int) else shape), 4))
+    shape = shape if isinstance(shape, Iterable) else (shape,)
+    sizes = [integer(n, f"{purpose}: a size") for n in shape]
+    return as_generator(rng, purpose).standard_normal((*sizes, 4))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad.arrays import Array, array_module
+from quatgrad.arrays import Array, array_module, real_array
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion.algebra import from_vector, multiply, norm, norm2, normalize
@@ -265,7 +265,7 @@ def check_last(name: str, x: Array, size: int, what: str) -> None:
 def real_like(name: str, x: Any, q: Array) -> Array:
     """The number or array of numbers x as an array beside q; raises `DTypeError` if they differ."""
     if getattr(x, "ndim", 0) == 0:
-        return array_module(q).asarray(x, dtype=q.dtype)
+        return real_array(x, q.dtype, array_module(q))
     check_array(name, x)
     same_dtype(name, x, q)
     return x

@@ -89,7 +89,6 @@ NUMPY = {
     "reshape": lambda a: np.reshape(a, (2, 1)),
     "asarray": np.asarray,
     "array, copied": np.array,
-    "transpose": np.transpose,
     "sum": np.sum,
     "mean": np.mean,
     "max": np.max,

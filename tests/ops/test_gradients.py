@@ -11,7 +11,7 @@ import pytest
 from quatgrad import Tensor, ops, use_backend, use_kernels
 from quatgrad.autograd import Function
 from quatgrad.ops import algebra
-from quatgrad.ops.activation import GELU, LeakyReLU, ModReLU, ReLU, Sigmoid, Softmax, Tanh
+from quatgrad.ops.activation import GELU, Dropout, LeakyReLU, ModReLU, ReLU, Sigmoid, Softmax, Tanh
 from quatgrad.ops.arithmetic import (
     Abs,
     Add,
@@ -234,6 +234,10 @@ CASES = {
         (lambda x: ops.softmax(x, 0), normal(3, 4)),
         (lambda x: ops.softmax(x, 1), normal(2, 3, 2)),
         (ops.softmax, normal(3, 1)),
+    ],
+    Dropout: [
+        (lambda x: ops.dropout(x, 0.4, 0), normal(3, 4)),
+        (lambda x: ops.dropout(x, 0.5, 1, components=4), normal(5, 8)),
     ],
     ModReLU: [
         (ops.modrelu, off_zero(3, 2, 8), np.array([0.5, -0.5])),

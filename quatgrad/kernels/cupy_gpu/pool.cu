@@ -37,26 +37,27 @@ extern "C" __global__ void unpatches(const T* P, T* x, int N, int H, int W, int 
     }
 }
 
-// y = the largest of a window, winner = its u V + v: the first of equals, or the first NaN.
+// y = the largest of a window, winner = its u V + v: the first of equals, or the first NaN; the
+// border, of -inf, wins over no pixel of the map.
 extern "C" __global__ void max_pool(const T* x, T* y, int* winner, int N, int H, int W, int C,
                                     int I, int J, int U, int V, int s, int t, int r, int d) {
     FOR(k, (long long)N * I * J * C) {
         int c = k % C, j = k / C % J, i = k / C / J % I;
         long long n = k / C / J / I;
-        T best = 0;
+        T best = log(T(0));  // -inf
         int at = -1;
         for (int u = 0; u < U; u++)
             for (int v = 0; v < V; v++) {
                 int h = i * s + u - r, w = j * t + v - d;
-                bool inside = h >= 0 && h < H && w >= 0 && w < W;
-                T value = inside ? x[((n * H + h) * W + w) * C + c] : log(T(0));  // -inf
+                if (h < 0 || h >= H || w < 0 || w >= W) continue;
+                T value = x[((n * H + h) * W + w) * C + c];
                 if (at < 0 || value > best || (value != value && best == best)) {
                     best = value;
                     at = u * V + v;
                 }
             }
         y[k] = best;
-        winner[k] = at;
+        winner[k] = at < 0 ? 0 : at;
     }
 }
 

@@ -10,13 +10,19 @@ from quatgrad.kernels.registry import register
 
 @register
 def max_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array, Array]:
-    """y[n,i,j,c] = max_uv x[n, i s + u - pad, ...]; also the winner's u V + v (first of equals)."""
+    """y[n,i,j,c] = max_uv x[n, i s + u - pad, ...]; also the winner's u V + v.
+
+    Of equals the first wins, of NaNs too; the border, of -inf, wins over no pixel of the map.
+    """
     xp = array_module(x)
     out = out_size(x.shape[1:3], size, stride, padding)
+    inside = pad(xp.ones((1, *x.shape[1:3], 1), bool), padding, False)
     x = pad(x, padding, -np.inf)
-    windows = [window(x, u, v, stride, out) for u in range(size[0]) for v in range(size[1])]
-    stack = xp.stack(windows)
-    return stack.max(axis=0), stack.argmax(axis=0).astype(np.int32)
+    places = [(u, v) for u in range(size[0]) for v in range(size[1])]
+    stack, inside = (xp.stack([window(a, *at, stride, out) for at in places]) for a in (x, inside))
+    y = stack.max(axis=0)
+    won = ((stack == y) | (stack != stack)) & inside
+    return y, won.argmax(axis=0).astype(np.int32)
 
 
 @register

@@ -51,14 +51,14 @@ def hamilton(p: Array, q: Array) -> Array:
 def hamilton_linear(x: Array, w: Array) -> Array:
     """y_q = sum_p w_pq x_p; x (N, 4P), w (4, P, Q) -> y (N, 4Q)."""
     y = array_module(x).einsum("abc,apq,nbp->ncq", hamilton_table(x), w, blocks(x))
-    return y.reshape(len(x), -1)
+    return y.reshape(len(x), 4 * w.shape[-1])
 
 
 @register
 def hamilton_linear_dx(g: Array, w: Array) -> Array:
     """dx_p = sum_q conj(w_pq) g_q; g (N, 4Q), w (4, P, Q) -> dx (N, 4P)."""
     dx = array_module(g).einsum("abc,apq,ncq->nbp", hamilton_table(g), w, blocks(g))
-    return dx.reshape(len(g), -1)
+    return dx.reshape(len(g), 4 * w.shape[-2])
 
 
 @register

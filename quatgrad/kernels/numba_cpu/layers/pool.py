@@ -34,9 +34,10 @@ def _max_pool(x, y, winner, size, stride, padding):
         for j in range(J):
             left = j * stride[1] - padding[1]
             v0, v1 = inside(left, size[1], W)
+            first = u0 * size[1] + v0 if u0 < u1 and v0 < v1 else 0  # no border wins over a pixel
             for c in range(C):
                 y[n, i, j, c] = -np.inf
-                winner[n, i, j, c] = 0
+                winner[n, i, j, c] = first
             for u in range(u0, u1):
                 for v in range(v0, v1):
                     offset = np.int32(u * size[1] + v)

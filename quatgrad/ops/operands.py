@@ -1,0 +1,27 @@
+"""The door for operands that must have one shape: kernels, which are compiled, look at none."""
+
+from quatgrad.autograd import Tensor, as_tensors
+from quatgrad.errors import DTypeError, ShapeError
+
+Shape = tuple[int, ...]
+
+
+def check_operands(op: str, x: Tensor, **operands: tuple[Tensor, Shape]) -> None:
+    """Raise unless each operand, given as name=(tensor, shape), has that shape and x's dtype."""
+    for name, (t, shape) in operands.items():
+        if t.shape != shape:
+            raise ShapeError(
+                f"{op}: beside an input of shape {x.shape}, {name} has shape {shape}; got {t.shape}"
+            )
+        if t.dtype != x.dtype:
+            raise DTypeError(f"{op}: an input of {x.dtype} and {name} of {t.dtype} do not mix")
+
+
+def add_bias(op: str, y: Tensor, b: Tensor | None) -> Tensor:
+    """y + b for y (..., Q), b (Q,), or y if there is no b."""
+    if b is None:
+        return y
+    y, b = as_tensors(op, y, b)
+    if b.shape != y.shape[-1:]:
+        raise ShapeError(f"{op}: the bias has shape {y.shape[-1:]}; got shape {b.shape}")
+    return y + b
