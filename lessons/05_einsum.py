@@ -137,14 +137,14 @@ def dq(p, q, g):
 check.dq(dq)
 
 # %% [markdown]
-# The package's operation, on Tensors, says it in the same words (so look only afterwards). `Binary`
-# of lesson 3 asks it for `da` and `db`, the gradients of its first and its second operand:
+# The package's operation, on Tensors, says it in the same words. `Binary` of lesson 3 asks it for
+# `da` and `db`, the gradients of its first and its second operand. Here is `da`; `db` is yours:
 
 # %%
 left, right = Tensor(p, requires_grad=True), Tensor(q, requires_grad=True)
 ops.hamilton(left, right).backward(g)
 assert np.allclose(left.grad, dp)
-print(inspect.getsource(Hamilton))
+print(inspect.getsource(Hamilton.da))
 
 # %% [markdown]
 # ## A layer

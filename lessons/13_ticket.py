@@ -88,13 +88,9 @@ check.levels_until(levels_until)
 #
 # An experiment of several days needs more. `Search` writes every level to disk, and a run that was
 # killed goes on. Every level *checks* that it started from mask times first state, that pruned
-# weights stayed 0, and that the counts are exact. The loop is the same: masks, a ticket, training,
-# and again. (`control` is for comparisons, see below.)
+# weights stayed 0, and that the counts are exact. The loop is the same, so the numbers are, too:
 
 # %%
-source = inspect.getsource(Search._run)
-print(source[source.index("        while len(records)") :])
-print(inspect.getsource(Search._prune_and_rewind))
 with tempfile.TemporaryDirectory() as folder:
     protocol = Protocol(Rule(KEEP), LEVELS, stop_accuracy=0)
     records = Search(create(0), digits, recipe, Path(folder), protocol, progress=False).run()

@@ -7,9 +7,9 @@ from checkers.judging import agree, exercise
 
 @exercise
 def central(answer):
-    """(f(x + h) - f(x - h)) / 2h; of e^x it is e^x sinh(h) / h."""
-    x, h = 1.0, 0.25
-    right, left = np.exp(x + h) - np.exp(x), np.exp(x) - np.exp(x - h)
+    """(f(x + h) - f(x - h)) / 2h; of e^-x, which falls, it is -e^-x sinh(h) / h."""
+    f, x, h = (lambda x: np.exp(-x)), 1.0, 0.25
+    right, left = f(x + h) - f(x), f(x) - f(x - h)
     mistakes = {
         "The two points are 2 h apart, not h.": (right + left) / h,
         "That is one side only: to the right of x.": right / h,
@@ -17,14 +17,14 @@ def central(answer):
         "/ 2 * h multiplies by h: put brackets around (2 * h).": (right + left) / 2 * h,
         "Divide the difference by the distance of the two points.": right + left,
     }
-    what = "the central difference of eˣ at 1 with h = 0.25"
-    agree(what, answer(np.exp, x, h), np.exp(x) * np.sinh(h) / h, mistakes=mistakes)
+    what = "the central difference of e⁻ˣ at 1 with h = 0.25"
+    agree(what, answer(f, x, h), -np.exp(-x) * np.sinh(h) / h, mistakes=mistakes)
 
 
 @exercise
 def remainder(answer):
-    """f(x + h) - f(x) - h f'(x); of x^3 it is 3 x h^2 + h^3."""
-    x, h = 2.0, 0.1
+    """f(x + h) - f(x) - h f'(x); of x^3 it is 3 x h^2 + h^3, below 0 at -2."""
+    x, h = -2.0, 0.1
     rise, slope = (x + h) ** 3 - x**3, 3 * x * x
     mistakes = {
         "The slope is to be multiplied by the step: h f'(x).": rise - slope,
@@ -34,7 +34,7 @@ def remainder(answer):
         "Leave it undivided: that is the remainder over h.": rise / h - slope,
     }
     got = answer(lambda x: x**3, lambda x: 3 * x**2, x, h)
-    what = "the remainder of x³ at 2 with h = 0.1"
+    what = "the remainder of x³ at -2 with h = 0.1"
     agree(what, got, 3 * x * h**2 + h**3, mistakes=mistakes, tolerance=1e-9)
 
 

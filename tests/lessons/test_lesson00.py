@@ -11,6 +11,7 @@ from checkers import lesson00 as check
     (lambda f, x, h: (f(x) - f(x - h)) / h, "one side only: to the left"),
     (lambda f, x, h: (f(x + h) - f(x - h)) / 2 * h, "put brackets"),
     (lambda f, x, h: f(x + h) - f(x - h), "Divide the difference"),
+    (lambda f, x, h: abs(f(x + h) - f(x - h)) / (2 * h), "The sign is turned round"),
     (lambda f, x, h: (f(x - h) - f(x + h)) / (2 * h), "The sign is turned round"),
 ])  # fmt: skip
 def test_central(says, answer, verdict):
@@ -24,6 +25,7 @@ def test_central(says, answer, verdict):
     (lambda f, df, x, h: f(x + h) - f(x), "The line is missing"),
     (lambda f, df, x, h: f(x + h) - f(x) - h * df(x + h), "not at x + h"),
     (lambda f, df, x, h: (f(x + h) - f(x)) / h - df(x), "over h"),
+    (lambda f, df, x, h: abs(f(x + h) - f(x) - h * df(x)), "The sign is turned round"),
     (lambda f, df, x, h: f(x) + h * df(x) - f(x + h), "The sign is turned round"),
 ])  # fmt: skip
 def test_remainder(says, answer, verdict):
