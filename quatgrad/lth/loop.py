@@ -33,7 +33,7 @@ def find_tickets(
     disk, with more choices.
     """
     start, weights = model.state_dict(), dict(model.weight_parameters())
-    masks = full_masks(weights)
+    masks, left = full_masks(weights), 0
     for level in range(levels + 1):
         if level:
             slopes = gradients(rule.score, model, dataset, seed)
@@ -43,3 +43,6 @@ def find_tickets(
         last = train(model, dataset, recipe, seed, progress=False)[-1]
         accuracy = last.validation_accuracy if dataset.validation else last.test_accuracy
         yield Level(ticket, accuracy or 0.0, model.state_dict())
+        if left == ticket.weights_left:
+            return  # nothing is left to prune
+        left = ticket.weights_left

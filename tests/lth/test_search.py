@@ -16,6 +16,7 @@ from quatgrad.lth import Rule, Ticket, check_start, find_tickets, rewind
 from quatgrad.lth.prune.counts import survivors
 from quatgrad.lth.search.search import LEVELS_BELOW_FLOOR
 from quatgrad.lth.store import files
+from quatgrad.lth.store.records import Ended
 from quatgrad.lth.store.stage import read_records
 from quatgrad.random import generator
 from quatgrad.train import Epoch, Recipe, TrainState, train
@@ -229,7 +230,8 @@ def accuracies(monkeypatch, values):
         ([0.9, 0.8, 0.1, 0.1, 0.1, 0.1, 0.1], 0.2, 5),
         ([0.9, 0.1, 0.9, 0.1, 0.9, 0.1, 0.9], 0.2, 6),
         ([0.9, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2], 0.2, 7),
-        ([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], 0.2, 7),  # it never stood above, so it never fell
+        ([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], 0.2, 3),  # it never stood above
+        ([0.1, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1], 0.2, 6),
         ([0.1, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1], 0.2, 5),
         ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 0.0, 7),
     ],
@@ -258,12 +260,53 @@ def test_what_a_command_answers_does_not_depend_on_the_commands_before(tmp_path,
     assert files.digest(model.state_dict()) == short[-1].trained
 
 
-def test_levels_that_cannot_prune_any_more_still_run(tmp_path, monkeypatch):
-    """One weight of each component is left: the masks stay, and nothing divides by zero."""
-    accuracies(monkeypatch, [0.5] * 12)
-    records, model = run(tmp_path, levels=11, keep=0.1)
-    fewest = sum(w.components for _, w in model.weight_parameters())
-    assert [r.weights_left for r in records[-2:]] == [fewest, fewest]
+def test_what_an_earlier_version_trained_counts_though_it_never_reached_the_floor(
+    tmp_path, monkeypatch
+):
+    accuracies(monkeypatch, [0.1] * 6)
+    long, _ = run(tmp_path, levels=4, stop_accuracy=0.0)  # as if there had been no such end
+    again, _ = run(tmp_path, levels=5, stop_accuracy=0.2)
+    assert again == long
+    assert ended(tmp_path) == (4, "5 levels never reached the accuracy of 0.2")
+    other, _ = run(tmp_path / "other", levels=5, stop_accuracy=0.2, stages=tmp_path / "stages")
+    assert len(other) == 3  # a new search has them not on record, whoever trained its stages
+
+
+def ended(directory):
+    """(level, why) on record."""
+    found = Ended.read(directory / "ended.json")
+    return found.level, found.why
+
+
+@pytest.mark.parametrize(("how", "level"), [
+    ({"keep": 0.1}, 3), ({"keep": 0.1, "scope": "global"}, 4), ({"keep": 0.99}, 1),
+    ({"keep": 0.1, "score_from": "dense"}, 3), ({"keep": 0.1, "mask_source": "finetuned"}, 3),
+    ({"keep": 0.01, "granularity": "filter", "exclude": "5"}, 2), ({"exclude": "1,3,5"}, 1),
+])  # fmt: skip
+def test_it_ends_when_nothing_is_left_to_prune(tmp_path, monkeypatch, capsys, how, level):
+    """One weight of each component is left, or none may go: the masks stay, and that is all."""
+    accuracies(monkeypatch, [0.5] * 40)
+    records, _ = run(tmp_path, levels=9, **how)
+    left = [r.weights_left for r in records]
+    assert len(left) - 1 == level
+    assert left[-2] == left[-1]
+    assert sorted(set(left), reverse=True) == left[:-1]
+    where = tmp_path / "finetuned" if "mask_source" in how else tmp_path
+    assert ended(where) == (level, "nothing is left to prune")
+    assert f"ends with level {level}: nothing is left to prune" in capsys.readouterr().err
+    again, _ = run(tmp_path, levels=9, **how)
+    assert again == records
+    less, _ = run(tmp_path, levels=1, **how)
+    assert less == records[:2]
+    assert not (tmp_path / "ended.json").exists()  # it has all its levels
+
+
+def test_find_tickets_ends_when_nothing_is_left_to_prune():
+    recipe = Recipe(epochs=1, batch_size=64, lr=0.1)
+    levels = list(find_tickets(lenet("real"), dataset(), recipe, Rule(0.1), 9))
+    left = [level.ticket.weights_left for level in levels]
+    assert sorted(set(left), reverse=True) == left[:-1]
+    assert left[-1] == left[-2] == 3
 
 
 def test_no_bar_is_drawn_where_nobody_looks(tmp_path, capsys):

@@ -186,7 +186,9 @@ def test_a_directory_links_to_its_stages_and_a_stage_says_what_it_is(tmp_path):
     assert sorted(os.listdir(level)) == [
         "checks.json", "done", "end.npz", "record.json", "stage.json",
     ]  # fmt: skip
-    assert sorted(set(os.listdir(dense)) - set(os.listdir(level))) == ["start.npz"]
+    assert sorted(set(os.listdir(dense)) - set(os.listdir(level))) == [
+        "network.json", "start.npz",
+    ]  # fmt: skip
     said = json.loads((level / "stage.json").read_text())
     assert said["parents"] == {"before": dense.name, "dense": dense.name}
     assert said["parameters"] == {"keep": 0.6, "level": 1}
@@ -401,7 +403,7 @@ def test_a_full_disk_is_one_error_and_nothing_is_lost(tmp_path, monkeypatch):
         assert all(f in records for f in finished)
         assert files_of(directory) == files_of(tmp_path / "whole"), f"write {count}"
         count += 1
-    assert count == 1 + 2 * 6
+    assert count == 3 + 2 * 6
 
 
 def test_a_process_that_may_write_no_more_says_so_and_goes_on_later(tmp_path):
@@ -439,7 +441,7 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     (stage / "checkpoint.npz").write_bytes(b"old")
     run(tmp_path, 0)
     assert sorted(os.listdir(stage)) == [
-        "checks.json", "done", "end.npz", "record.json", "stage.json", "start.npz",
+        "checks.json", "done", "end.npz", "network.json", "record.json", "stage.json", "start.npz",
     ]  # fmt: skip
 
 

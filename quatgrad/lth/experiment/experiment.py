@@ -261,6 +261,21 @@ def options_of(run: Run) -> Options:
     return options
 
 
+def options_on_record(run: Run) -> Options:
+    """The options that name a run, whatever its preset says today; `RunError` if they cannot be."""
+    config, path = run.config.options, run.path / "config.json"
+    preset = run.config.first_run.preset if run.config.first_run else ""
+    known = {"levels": 1, "preset": preset, **config}
+    try:
+        given = from_disk(Options, {k: v for k, v in known.items() if k != "data"})
+        options = parse(msgspec.json.encode(nested(Options, given)), path, Options)
+    except OptionError as error:  # of another version
+        raise RunError(f"{path} is of another version ({error})") from error
+    if options.config(str(config["data"])) != config:
+        raise RunError(f"{path} is of another version: its options have other names now")
+    return options
+
+
 def conclude(
     options: Options,
     dataset: data.Dataset,

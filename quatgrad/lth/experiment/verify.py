@@ -1,51 +1,239 @@
-"""Everything a run says, proved again from its files alone; no network is made, nothing trained."""
+"""Everything a run says, proved again from its files alone; no network is made, nothing trained.
 
+What cannot be proved is named: a picture of another version, an analysis, whatever others left.
+"""
+
+import os
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quatgrad.errors import InvariantError, QuatgradError, RunError
+from quatgrad.errors import InvariantError, OptionError, QuatgradError, RunError
+from quatgrad.lth.experiment import derived
+from quatgrad.lth.experiment.experiment import mask_trial, options_on_record
+from quatgrad.lth.experiment.options import NETWORKS
 from quatgrad.lth.prune.rule import Masks
+from quatgrad.lth.results.compare import Curves
 from quatgrad.lth.results.run import Run
+from quatgrad.lth.search.search import ControlOf, Search
 from quatgrad.lth.search.start import protocol_of, start_of
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Record
-from quatgrad.lth.store.stage import Stage, read_done, read_end, read_record
+from quatgrad.lth.store.stage import Stage, read_done, read_end, read_record, read_records
 from quatgrad.lth.ticket.checks import check_pruning
+from quatgrad.lth.ticket.controls import FROM_ANOTHER_SEED
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.tensor_file import digest
 
+NAME = "config.json is not that of a run of this name"
+
+
+@dataclass
+class Found:
+    """How often each thing was found right; lines for what is wrong, in training, and unproved."""
+
+    right: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+
 
 def verify(run: Run) -> dict[str, Any]:
-    """Check the run: how often each thing was found right, and a line for everything wrong."""
-    right: Counter[str] = Counter()
-    wrong: list[str] = []
+    """Check the run: how often each thing was found right, and a line for everything else."""
+    run, found = Run(run.path.resolve()), Found()
+    _config(run, found)
+    searches = [] if run.of_search else run.path.glob("trial*/*/")
+    folders = sorted({link.parent for link in run.links}.union(searches))
+    for folder in folders:
+        _links(run, folder, found)
+    for stage in sorted({p.resolve() for p in run.links}):
+        if stage.is_dir():  # one that is gone is wrong already
+            _finished_stage(stage, found)
+    for folder in folders:
+        _tables(run, folder, found)
+    _comparison(run, found)
+    found.unseen += _others(run)
+    return {
+        "run": run.path.name,
+        "right": dict(sorted(found.right.items())),
+        "wrong": found.wrong,
+        "unfinished": found.unfinished,
+        "not looked at": found.unseen,
+    }
+
+
+def _config(run: Run, found: Found) -> None:
+    """The name of a run of the command follows from its options."""
     try:
         if not run.of_search and not run.path.name.endswith(
             files.content_key(run.config.options)[:8]
         ):
-            wrong.append(f"{run.path / 'config.json'} is not that of a run of this name")
+            found.wrong.append(f"{run.path}/{NAME}")
     except RunError as error:
-        wrong.append(f"{error}: it is not that of a run of this name")
-    unfinished = []
-    for folder in sorted({p.resolve() for p in run.links}):
-        if not files.is_final(folder):
-            unfinished.append(folder.name)
+        found.wrong.append(f"{error}: it is not that of a run of this name")
+
+
+def _links(run: Run, folder: Path, found: Found) -> None:
+    """Each level of a search is a link to the stage that follows from the options of the run."""
+    where = str(folder.relative_to(run.path))
+    numbers = {int(p.name[6:]): p for p in folder.glob("level_*") if p.name[6:].isdecimal()}
+    if not numbers:
+        return
+    planned = []
+    try:
+        if not run.of_search:  # whose stages are of a network and images that only Python knows
+            planned = _planned(run, folder, max(numbers))
+    except (RunError, OptionError) as error:
+        found.unseen.append(f"whether the stages of {where} are those of these options: {error}")
+    for number in range(max(numbers) + 1):
+        path = numbers.get(number, files.level_path(folder, number))
+        name, level = path.resolve().name, f"{where}/{path.name}"
+        if number not in numbers:
+            found.wrong.append(f"{level} is missing")
+        elif not path.is_symlink():
+            found.wrong.append(f"{level} is no link to a stage")
+        elif not path.is_dir():
+            found.wrong.append(f"{level} leads to the stage {name}, which is not there")
+        elif planned and name != planned[number]:
+            found.wrong.append(f"{level} leads to {name}; {planned[number]} is that of the options")
+        elif not _follows(path, folder):
+            found.wrong.append(f"{level} leads to {name}, which is not made from the levels before")
+        else:
+            kind = "that the options need" if planned else "that are made from one another"
+            found.right[f"links to stages {kind}"] += 1
+
+
+def _follows(path: Path, folder: Path) -> bool:
+    """Is the stage that a link leads to made from the dense one, and that of the level before?"""
+    try:
+        stage = Stage.load(path.resolve())
+    except RunError:
+        return True  # what is wrong with it is said of the stage
+    before, number = {}, int(path.name[6:])
+    if number:
+        levels = {"dense": 0, "before": number - 1}
+        before = {k: files.level_path(folder, n).resolve().name for k, n in levels.items()}
+    own = {k: v for k, v in stage.parents.items() if k != "masks"}
+    return (stage.level, own) == (number, before)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """A dataset that is nothing but its fingerprint."""
+
+    data: str
+
+    def fingerprint(self) -> str:
+        """As it is on record."""
+        return self.data
+
+
+def _planned(run: Run, folder: Path, levels: int) -> list[str]:
+    """The names of the stages of a search, from the options on record alone."""
+    options = options_on_record(run)
+    trial, name, *rest = folder.relative_to(run.path).parts
+    network, _, kind = name.partition("-")
+    if network not in NETWORKS or not trial[5:].isdecimal():
+        raise RunError("they have no network and trial of that name")
+
+    def search(number: int) -> Any:
+        model: Any = None  # neither network nor images are needed for a plan
+        images: Any = _Images(str(run.config.options["data"]))
+        plan, seed = replace(options.protocol, levels=levels), options.run.seed + number
+        args = model, images, options.recipe, folder, plan, seed
+        own = options.run.own_seeds
+        return Search(*args, what=options.what(network), stages=folder, seeds=own)
+
+    own = search(int(trial[5:]))
+    if kind:
+        late = kind in FROM_ANOTHER_SEED
+        source = search(mask_trial(int(trial[5:]))) if late else own
+        own = replace(own, control=ControlOf(source, name=kind))
+    own = own.first_pass if rest else own
+    return [stage.name for stage in own.plan(options.run.precision)]
+
+
+def _finished_stage(folder: Path, found: Found) -> None:
+    """A stage, if it is finished."""
+    try:
+        if files.is_final(folder):
+            _stage(folder, found.right)
+            names = {p.name for p in folder.iterdir()} - read_done(folder).keys()
+            foreign = {n for n in names if not n.startswith((".", "epoch_"))}
+            found.unseen += [f"{folder.name}/{n}" for n in sorted(foreign - {files.DONE})]
+        else:
+            found.unfinished.append(folder.name)
+    except QuatgradError as error:
+        found.wrong.append(f"{folder.name}: {error}")
+    except (KeyError, TypeError, ValueError) as error:
+        found.wrong.append(f"{folder.name}: something is missing or of another kind: {error!r}")
+
+
+def _in_training(links: list[Path]) -> bool:
+    return not all(files.is_final(p) for p in links)
+
+
+def _tables(run: Run, folder: Path, found: Found) -> None:
+    """The tables of a search say what its records say."""
+    where = str(folder.relative_to(run.path))
+    partial = _in_training([p for p in run.links if p.parent == folder])
+    _compare(found, where, lambda: derived.check_levels(folder, read_records(folder), partial))
+
+
+def _comparison(run: Run, found: Found) -> None:
+    """comparison.csv and the pictures say what the records say."""
+    curves: Curves = {}
+
+    def compared() -> set[str]:
+        nonlocal curves
+        curves, unseen = derived.check_comparison(run, _in_training(run.links))
+        return unseen
+
+    if files.exists(run.path / "comparison.csv"):
+        _compare(found, "comparison.csv", compared)
+    pictures = [k for k in ("png", "svg") if files.exists(run.path / f"accuracy.{k}")]
+    undrawn = derived.undrawn(run, curves) if curves else [f"accuracy.{k}" for k in pictures]
+    if right := len(pictures) - len(undrawn):
+        found.right["pictures that are drawn of the records"] += right
+    found.unseen += [
+        f"{n}, which this version draws otherwise: `plot` draws it anew" for n in undrawn
+    ]
+
+
+def _compare(found: Found, where: str, check: Callable[[], set[str]]) -> None:
+    """Count a comparison, or say what differs; or what kept it from being made."""
+    try:
+        unseen = check()
+        found.right["tables that say what the records say"] += 1
+        found.unseen += [f"{where}: {what}" for what in sorted(unseen)]
+    except derived.TableError as error:
+        found.wrong.append(str(error))
+    except RunError as error:
+        found.unseen.append(f"{where}: {error}")
+
+
+def _others(run: Run) -> list[str]:
+    """What else lies in the directory of a run, folder by folder."""
+    searched = {link.parent for link in run.links}
+    others: list[str] = []
+    for folder, inner, names in os.walk(run.path):
+        path, known = Path(folder), set[str]()
+        if "stage.json" in names:  # a search may have its own stages inside
+            inner.clear()
             continue
-        try:
-            _stage(folder, right)
-        except QuatgradError as error:
-            wrong.append(f"{folder.name}: {error}")
-        except (KeyError, TypeError, ValueError) as error:
-            wrong.append(f"{folder.name}: something is missing or of another kind: {error!r}")
-    return {
-        "run": run.path.name,
-        "right": dict(sorted(right.items())),
-        "wrong": wrong,
-        "unfinished": unfinished,
-    }
+        if path == run.path:
+            known |= {"config.json", "comparison.csv", "accuracy.png", "accuracy.svg"}
+        if path in searched:
+            known |= {"levels.csv", "ended.json"}
+        inner[:] = [name for name in inner if not name.startswith((".", "level_"))]
+        if count := len([n for n in names if n not in known and not n.startswith((".", "level_"))]):
+            where = "" if path == run.path else f" in {path.relative_to(run.path)}"
+            others.append(f"{count} other file{'s' * (count > 1)}{where}")
+    return others
 
 
 def _stage(folder: Path, right: Counter[str]) -> None:
@@ -57,6 +245,8 @@ def _stage(folder: Path, right: Counter[str]) -> None:
         files.read_final(folder / name, checksums)
         right["files with the checksum they were finished with"] += 1
     record, end = read_record(folder), read_end(folder)
+    if record.level != stage.level:
+        raise RunError(f"record.json is of level {record.level}")
     if record.made_from != stage.made_from():
         raise RunError("its parents ended otherwise when it was made")
     found = (end.digest(), digest(end.state), end.weights_left, end.weights_total)
@@ -115,5 +305,10 @@ def text(found: dict[str, Any]) -> str:
     lines = [f"  {count:5} {what}" for what, count in found["right"].items()]
     lines += [f"  WRONG  {line}" for line in found["wrong"]]
     lines += [f"  not finished: {name}" for name in found["unfinished"]]
-    end = f"{len(found['wrong'])} wrong" if found["wrong"] else "all of it as it says"
+    lines += [f"  not looked at: {what}" for what in found["not looked at"]]
+    end = "all of it as it says"
+    if found["unfinished"] or found["not looked at"]:
+        end = "what was looked at is as it says"
+    end = f"{len(found['wrong'])} wrong" if found["wrong"] else end
+    end = end if found["right"] or found["wrong"] else "there is nothing to prove"
     return "\n".join([f"{found['run']}: {end}", *lines])

@@ -78,14 +78,14 @@ def _selected(members: Sequence[Selected], records: Sequence[Record]) -> Selecte
     return SelectedMean(epoch, statistics.fmean(accuracies), half_width(accuracies, records))
 
 
-def half_width(values: Sequence[float], trials: Sequence[Record]) -> float | None:
+def half_width(values: Sequence[float], trials: Sequence[Record] = ()) -> float | None:
     """Half the 95 % interval of the mean of values, one of each trial; None for one trial.
 
     None also where two trials ended with the same bits: nothing that was drawn differs, so they are
     one network, and how far networks scatter is not known from it.
     """
     n = len(values)
-    one = n == 1 or len({record.trained for record in trials}) < n
+    one = n == 1 or len({record.trained for record in trials}) < len(trials)
     return None if one else t_interval(statistics.stdev(values), n)
 
 

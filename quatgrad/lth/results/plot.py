@@ -96,6 +96,11 @@ def draw_reference(ax: Axes, y: float, text: str) -> None:
 
 def save(fig: Figure, path: Path) -> None:
     """Write a figure as .png or .svg, whole or not at all; equal figures give equal files."""
+    write_file(path, render(fig, path))
+
+
+def render(fig: Figure, path: Path) -> bytes:
+    """What `save` writes to a path."""
     kind = path.suffix.lower()
     if kind not in (".png", ".svg"):
         raise OptionError(f"a picture is written as .png or .svg; got {path.name!r}")
@@ -103,4 +108,4 @@ def save(fig: Figure, path: Path) -> None:
     metadata = {"Date": None} if kind == ".svg" else {"Software": None}
     with context("quatgrad.style"):
         fig.savefig(buffer, format=kind[1:], metadata=metadata)
-    write_file(path, buffer.getvalue())
+    return buffer.getvalue()

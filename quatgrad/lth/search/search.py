@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from quatgrad.backend import get_precision
+from quatgrad.backend import get_precision, notice
 from quatgrad.data import Dataset, num_batches
 from quatgrad.errors import OptionError, RunError
 from quatgrad.files import lock
 from quatgrad.lth.prune.rule import full_masks
+from quatgrad.lth.search.identity import begin, check, first_identity, remember
 from quatgrad.lth.search.level import Level
 from quatgrad.lth.search.level_masks import next_masks
 from quatgrad.lth.search.protocol import Protocol
 from quatgrad.lth.search.signals import remembered
 from quatgrad.lth.search.start import LevelStart
 from quatgrad.lth.store import files
-from quatgrad.lth.store.records import Config, Record
+from quatgrad.lth.store.records import Config, Ended, Record
 from quatgrad.lth.store.stage import (
     Stage,
     early_path,
@@ -30,7 +31,7 @@ from quatgrad.lth.store.stage import (
     read_start,
 )
 from quatgrad.lth.ticket.rewind import rewind
-from quatgrad.lth.ticket.ticket import State, Ticket
+from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
 from quatgrad.option_fields import non_default
 from quatgrad.train import Epoch, Recipe, TrainState, train_steps
@@ -45,15 +46,17 @@ class Search:
 
     Level 0 trains the dense network. Level l prunes the weights that level l-1 ended with to the
     share `keep`, rewinds the survivors to their first values, and trains again; `Protocol` has
-    other choices. It ends after level `levels`, or when the accuracy has reached `stop_accuracy`
-    and more than `LEVELS_BELOW_FLOOR` later levels end below it. Frankle & Carbin,
+    other choices. It ends after level `levels`; when more than `LEVELS_BELOW_FLOOR` levels ended
+    below `stop_accuracy`, after one that reached it or without any; or after a level from which
+    nothing was pruned. Levels that it has on record count all the same. Frankle & Carbin,
     arXiv:1803.03635.
 
     Each level is a `Stage` in the folder `stages` (default: one in `directory`), taken from there
     if it is finished; `directory` has links to them. `what` names the network and the view of the
-    images, for the keys of stages that searches share. `seeds` are those of init, order, augment
-    and prune, where they are not `seed`; that of init says for the keys which the model was made
-    with.
+    images, for the keys of stages that searches share. Without, the keys have their `identity`:
+    the first weights, the images as encoded, and what the network computes; with it, that of a
+    stage on record is compared. `seeds` are those of init, order, augment and prune, where they
+    are not `seed`; that of init says for the keys which the model was made with.
 
     `report(record, resumed, first_pass)` is called after each level: was it on record already, and
     is it of a first pass that only finds masks? `watch(directory, level, history)` is called after
@@ -84,7 +87,11 @@ class Search:
                 "images these are: others must have other keys"
             )
         self.protocol.check(self.model, self.recipe)  # better an error now than after hours
-        return self._locked_run()
+        try:
+            return self._locked_run()
+        finally:
+            if "identity" in vars(self):
+                remember(self.model, self.identity)
 
     def _locked_run(self) -> list[Record]:
         files.prepare_directory(self.directory)
@@ -107,7 +114,7 @@ class Search:
         return Config(options=options, classes=self.dataset.num_classes)
 
     def _run(self) -> list[Record]:
-        stages, records, floor = self.plan(), list[Record](), self.protocol.stop_accuracy
+        stages, records, why = self.plan(), list[Record](), ""
         if source := self.masks_from:
             finished = read_records(source.directory) if self.control else source._locked_run()
             if not finished:
@@ -116,35 +123,42 @@ class Search:
                     "taken; run it first"
                 )
             stages = stages[: len(finished)]
-        while len(records) < len(stages) and not _finished(records, floor):
+        while len(records) < len(stages) and not (why := self._why_end(records, stages)):
             stage = stages[len(records)]
-            files.link(files.level_path(self.directory, len(records)), stage.path)
+            self._link(stage)
             with stage.locked(), remembered() as stop_requests:
                 resumed = stage.done
+                self._check_same(stage)
                 if not resumed:
                     ticket, history = self._prune_and_rewind(stage)
                     self._train(stage, ticket, history, stop_requests)
             records.append(stage.record())
-            files.write_csv(self.directory / "levels.csv", _flat(records))
+            files.write_csv(self.directory / "levels.csv", flat(records))
             self.report(records[-1], resumed, False)
+        self._say_end(len(records) - 1, why)
         rewind(self.model, stage.end())
         return records
 
-    def plan(self) -> list[Stage]:
-        """The stages of levels 0, 1, ..., done or not; nothing is trained or written."""
+    def plan(self, precision: str | None = None) -> list[Stage]:
+        """The stages of levels 0, 1, ..., done or not; nothing is trained or written.
+
+        `precision`: by default that of now.
+        """
         folder = self.stages or self.directory / "stages"
         label = "-".join(str(self.what[k]) for k in ("model", "algebra") if k in self.what)
         seeds = {"seed": self.seed, **self._other_seeds("init", "order", "augment")}
         images = {"data": self.dataset.fingerprint()}
-        precision = {} if get_precision() == "float32" else {"precision": get_precision()}
-        how = {**non_default(self.recipe), **seeds, **images, **precision, **self.what}
+        precision = precision or get_precision()
+        exact = {} if precision == "float32" else {"precision": precision}
+        network = self.what or self.identity
+        how = {**non_default(self.recipe), **seeds, **images, **exact, **network}
         stages = [Stage(folder, "dense", how, label=label)]
         rule = {
             **{k: v for k, v in non_default(self.protocol).items() if k != "masks"},
             **({"control": self.control.name} if self.control and self.control.name else {}),
             **self._other_seeds("prune"),
         }
-        masks = self.masks_from.plan() if self.masks_from else []
+        masks = self.masks_from.plan(precision) if self.masks_from else []
         levels = min(self.protocol.levels, len(masks) - 1) if masks else self.protocol.levels
         for level in range(1, levels + 1):
             parents = {"dense": stages[0].name, "before": stages[-1].name}
@@ -167,7 +181,12 @@ class Search:
         """The search whose masks are taken, if any: of a control, or the first pass."""
         return self.control.source if self.control else self.first_pass
 
-    @property
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """Digests of the network, as it was before any search trained it, and of what it sees."""
+        return first_identity(self.model, self.dataset)
+
+    @cached_property
     def first_pass(self) -> Search | None:
         """For `Protocol.masks` finetuned: the search that prunes and never rewinds."""
         if self.control or self.protocol.mask_source != "finetuned":
@@ -184,7 +203,8 @@ class Search:
     def _prune_and_rewind(self, stage: Stage) -> tuple[Ticket, list[Epoch]]:
         """The ticket that a level starts from, and the epochs that its state has been trained."""
         if stage.level == 0:
-            return Ticket(full_masks(dict(self.model.weight_parameters())), self._init(stage)), []
+            state = files.read_arrays(stage.path / "start.npz")
+            return Ticket(full_masks(dict(self.model.weight_parameters())), state), []
         if self.protocol.rewind_epoch:
             self._keep_early(stage.parent("dense"))
         start = LevelStart.load(stage, self.protocol)
@@ -215,12 +235,56 @@ class Search:
         level_training = Level(self.model, self.dataset, *args, watch=watch)
         level_training.train(label if self.progress else None, remember)
 
-    def _init(self, stage: Stage) -> State:
-        """The state of the new network, as the first search of this stage wrote it."""
-        path = stage.path / "start.npz"
-        if not path.exists():
-            files.write_arrays(path, self.model.state_dict())
-        return files.read_arrays(path)
+    def _link(self, stage: Stage) -> None:
+        """Make the link to a stage; links to later levels of another chain go."""
+        path = files.level_path(self.directory, stage.level)
+        if path.is_symlink() and path.resolve().name != stage.name:
+            for later in self.directory.glob("level_*"):
+                if later.is_symlink() and later.name > path.name:
+                    later.unlink()
+        files.link(path, stage.path)
+
+    def _check_same(self, stage: Stage) -> None:
+        """Raise `RunError` for a stage that is of another network, or control, than this search.
+
+        A first pass has the same dense stage; when it is done, the model has been trained.
+        """
+        if stage.level == 0 and not self.first_pass:
+            if files.exists(stage.path / "start.npz"):
+                check(stage, self.model, self.dataset, self.identity)
+            else:
+                begin(stage, self.model.state_dict(), self.identity)
+        elif self.control and not self.control.name and stage.done:
+            ticket, _ = self._prune_and_rewind(stage)
+            if ticket.digest() != stage.record().ticket:
+                raise RunError(
+                    f"{stage.path} was trained from another control of the same masks: name it, "
+                    "ControlOf(name=...), or choose another directory"
+                )
+
+    def _why_end(self, records: list[Record], stages: list[Stage]) -> str:
+        """Why no further level is taken up; "" where nothing speaks against it."""
+        level, floor = len(records), self.protocol.stop_accuracy
+        above = [record.steering_accuracy >= floor for record in records]
+        below = above[above.index(True) if any(above) else 0 :].count(False)
+        if any(above) and below > LEVELS_BELOW_FLOOR:
+            return f"{below} levels ended below the accuracy of {floor:g}"
+        path = files.level_path(self.directory, level)
+        if files.is_final(path) and path.resolve() == stages[level].path.resolve():
+            return ""  # an earlier version went on
+        if below > LEVELS_BELOW_FLOOR:
+            return f"{below} levels never reached the accuracy of {floor:g}"
+        left = [record.weights_left for record in records[-2:]]
+        return "nothing is left to prune" if len(left) == 2 and left[0] == left[1] else ""
+
+    def _say_end(self, level: int, why: str) -> None:
+        """Put on record, and log, why the search ended early, if it did."""
+        path = self.directory / "ended.json"
+        if why:
+            Ended(level=level, why=why).write(path)
+            notice(f"{self.label or self.directory.name} ends with level {level}: {why}")
+        else:
+            path.unlink(missing_ok=True)
 
     def _keep_early(self, dense: Path) -> None:
         """Have the dense network of `rewind_epoch` on record; train it again if needed."""
@@ -259,17 +323,11 @@ class ControlOf:
     from_scratch: bool = False
 
 
-def _finished(records: list[Record], floor: float) -> bool:
-    """Did the accuracy fall below the floor, where it once stood, more than a few levels ago?"""
-    above = [record.steering_accuracy >= floor for record in records]
-    return any(above) and above[above.index(True) :].count(False) > LEVELS_BELOW_FLOOR
-
-
 def _timeless(epoch: Epoch) -> Epoch:
     return replace(epoch, seconds=0.0)
 
 
-def _flat(records: list[Record]) -> list[dict[str, Any]]:
+def flat(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What of records fits in a table."""
     plain = [record.plain() for record in records]
     return [{k: v for k, v in r.items() if not isinstance(v, list | dict)} for r in plain]

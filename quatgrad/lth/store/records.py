@@ -2,8 +2,10 @@
 
     config.json      `Config`         what was run
     stage.json       `StageFile`      what a stage is
+    network.json     `NetworkFile`    of which network a dense stage is
     record.json      `Record`         what was measured
     checks.json      `Checks`         what was asserted
+    ended.json       `Ended`          why a search ended early
     done             name -> SHA-256  of the files of a finished stage
     checkpoint.npz   `Progress`       where a level stands, beside its arrays
 
@@ -105,6 +107,20 @@ class StageFile(File, frozen=True, kw_only=True):
         level = self.parameters.get("level", 0)
         if type(level) is not int or not 0 <= level <= 9999 or (level == 0) != (not needed):
             raise ValueError(f"`parameters.level` of a {self.kind} stage; got {level!r}")
+
+
+class NetworkFile(File, frozen=True, kw_only=True):
+    """network.json: digests of images as they are encoded, and of what the network computes."""
+
+    encoded: str
+    computes: str
+
+
+class Ended(File, frozen=True, kw_only=True):
+    """ended.json: why a search ended before its last level, after this one."""
+
+    level: Level
+    why: str
 
 
 class CostsRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

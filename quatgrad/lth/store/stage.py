@@ -5,6 +5,7 @@
     dense-resnet8-real-5e0c71a2b3d4/
         stage.json       kind, parameters, and the names of the stages it is made from
         start.npz        dense: the state before all training
+        network.json     dense: digests of the network and of what it sees: see search/identity.py
         epoch_03.npz     dense: the state after 3 epochs, for a rewind_epoch of 3
         checkpoint.npz   in training: where it stands
         end.npz          masks, and the state they were trained to

@@ -1,0 +1,159 @@
+"""Of which network a stage is: digests that are the same on every backend and machine.
+
+A key that says "the network of this name" is a promise of whoever chose the name. So the first
+search of a dense stage writes down what it is of, `network.json`, and each later one is compared.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from quatgrad.arrays import to_numpy
+from quatgrad.autograd import Parameter, Tensor, no_grad
+from quatgrad.backend import use_backend
+from quatgrad.data import Dataset
+from quatgrad.errors import DTypeError, RunError
+from quatgrad.lth.store import files
+from quatgrad.lth.store.records import NetworkFile
+from quatgrad.lth.store.stage import Stage, read_start
+from quatgrad.lth.ticket.ticket import State
+from quatgrad.nn import Buffer, Module
+from quatgrad.ops import cross_entropy
+from quatgrad.random import generator
+from quatgrad.tensor_file import digest
+
+#: Images that go through the network; images of each split that are encoded.
+PROBES, ENCODED = 2, 256
+#: Numbers of the probe are rounded to so many parts of the largest: machines agree to 1e-15.
+PARTS = 10**6
+
+
+def identity(model: Module, dataset: Dataset, state: State) -> dict[str, str]:
+    """Digests of the state, of images as they are encoded and moved, and of the function."""
+    found = {"start": digest(state), "encoded": _encoded(dataset)}
+    shape, classes = dataset.input_shape, dataset.num_classes
+    try:
+        numbers = probe(model, state, shape, classes, np.float64)
+    except DTypeError:  # a layer of somebody's own has constants in float32
+        numbers = probe(model, state, shape, classes, np.float32)
+    found["computes"] = digest({name: _rounded(arrays) for name, arrays in numbers.items()})
+    return {name: text[:16] for name, text in found.items()}
+
+
+#: A network that a search has trained: the digest of the state that it was left in, its identity.
+_left: WeakKeyDictionary[Module, tuple[str, Mapping[str, str]]] = WeakKeyDictionary()
+
+
+def remember(model: Module, found: Mapping[str, str]) -> None:
+    """Of a network that a search has trained: what it was before. The next search may ask."""
+    _left[model] = digest(model.state_dict()), found
+
+
+def first_identity(model: Module, dataset: Dataset) -> dict[str, str]:
+    """The identity of a network; as a search has left it, that of before that search."""
+    state = model.state_dict()
+    left, found = _left.get(model, ("", {}))
+    if left != digest(state):
+        return identity(model, dataset, state)
+    return {**found, "encoded": _encoded(dataset)[:16]}
+
+
+def _encoded(dataset: Dataset) -> str:
+    """The digest of some images of each split as the network sees them, augmented ones too."""
+    arrays = {"classes": np.array(dataset.num_classes)}
+    for number, split in enumerate(dataset.splits):
+        rows = np.unique(np.linspace(0, len(split) - 1, ENCODED).astype(int))
+        arrays[f"split {number}"] = to_numpy(dataset.encode(split.images[rows]))
+        if dataset.augment and not number:
+            rng = generator(0, "probe")
+            arrays["augmented"] = to_numpy(dataset.augment(split.images[rows], rng))
+    return digest(arrays)
+
+
+def probe(
+    model: Module, state: State, shape: tuple[int, ...], classes: int, dtype: Any
+) -> dict[str, list[np.ndarray]]:
+    """What a step of training and an evaluation of a copy with that state compute, of noise.
+
+    Gradients, the state after it, loss and logits: so layers that differ only in training count.
+    """
+    with use_backend("numpy"):
+        twin = _copy(model, state, dtype)
+        images = generator(0, "probe").standard_normal((PROBES, *shape)).astype(dtype)
+        twin.train()
+        loss = cross_entropy(twin(Tensor(images)), np.arange(PROBES) % classes)
+        loss.backward()
+        gradients = [to_numpy(p.grad) for p in twin.parameters() if p.grad is not None]
+        trained = [*twin.state_dict().values()]
+        twin.eval()
+        with no_grad():
+            logits = [loss.numpy(), twin(Tensor(images)).numpy()]
+        return {"gradients": gradients, "state": trained, "logits": logits}
+
+
+def _copy(model: Module, state: State, dtype: Any) -> Module:
+    """The network with that state in another dtype, and without masks.
+
+    `deepcopy` asks its memo for what it has copied before, by id: there the new tensors wait.
+    """
+    memo: dict[int, Any] = {}
+    for name, t in model.named_state():
+        value = np.array(state[name])
+        value = value.astype(dtype) if value.dtype.kind == "f" else value
+        memo[id(t)] = Parameter(value, t.components) if isinstance(t, Parameter) else Buffer(value)
+    return deepcopy(model, memo)
+
+
+def _rounded(arrays: list[np.ndarray]) -> np.ndarray:
+    """All numbers of one kind, in parts of the largest: a 0 that is no exact one is 0."""
+    flat = np.nan_to_num(np.concatenate([np.ravel(a).astype(np.float64) for a in arrays]))
+    largest = 2.0 ** np.ceil(np.log2(max(float(abs(flat).max(initial=0.0)), 1e-30)))
+    return np.rint(flat / largest * PARTS).astype(np.int64)
+
+
+def begin(stage: Stage, state: State, found: Mapping[str, str]) -> None:
+    """Write down what a dense stage is of, before it is trained."""
+    NetworkFile(encoded=found["encoded"], computes=found["computes"]).write(_path(stage))
+    files.write_arrays(stage.path / "start.npz", state)
+
+
+def check(stage: Stage, model: Module, dataset: Dataset, found: Mapping[str, str]) -> None:
+    """Raise `RunError` where a dense stage was begun with another network, or another encoding.
+
+    First weights may differ by rounding: they were drawn on another machine. Stages of earlier
+    versions say no more than their first weights.
+    """
+    path = stage.path / "start.npz"
+    start, here = read_start(stage.path) if stage.done else files.read_arrays(path), dict(found)
+    if digest(start)[:16] != found["start"]:
+        if not _equal(start, model.state_dict()):
+            raise _another(stage, "its first weights are others")
+        here = identity(model, dataset, start)
+    if not files.exists(_path(stage)):
+        return
+    stored = NetworkFile.read(_path(stage))
+    if stored.encoded != here["encoded"]:
+        raise _another(stage, "its images are encoded or augmented otherwise")
+    if stored.computes != here["computes"]:
+        raise _another(stage, "of the same weights it computes something else")
+
+
+def _path(stage: Stage) -> Path:
+    return stage.path / "network.json"
+
+
+def _equal(a: State, b: State) -> bool:
+    return {n: x.shape for n, x in a.items()} == {n: x.shape for n, x in b.items()} and all(
+        np.allclose(a[n], b[n], rtol=1e-4, atol=1e-6, equal_nan=True) for n in a
+    )
+
+
+def _another(stage: Stage, why: str) -> RunError:
+    return RunError(
+        f"this network does not fit {stage.path}, which was trained under the same name: {why} "
+        f"(see {_path(stage).name} there); choose another `out`, or name what differs in `what`"
+    )
