@@ -119,13 +119,17 @@ class Network:
                     "a weight that it prunes is not 0"
                 )
         masks = {MASK + name: np.packbits(mask) for name, mask in self.masks.items()}
+        write_tensors(path, state | masks, self.about())
+
+    def about(self) -> dict[str, Any]:
+        """What a file says of it: an `About` of JSON's types."""
         known = About(
             **self.model.about(),
             classes=list(self.classes),
             encoding=self.encoding,
             said=dict(self.said),
         )
-        write_tensors(path, state | masks, msgspec.to_builtins(known))
+        return msgspec.to_builtins(known)
 
 
 Build = Module | str | Callable[..., Module]

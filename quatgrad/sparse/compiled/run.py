@@ -38,13 +38,12 @@ _permute = rows.permute
 
 
 @serial
-def _store(arena, o, sums, first, c, t, tables):
+def _store(arena, o, sums, first, c, t, scales, shifts, at, holds):
     """A tile of channel c, from sums[first:]."""
     T, low, k = o.tile, np.float32(0 if o.low else -np.inf), o.place + t
-    scale, shift = tables.scales[o.channel + c], tables.shifts[o.channel + c]
+    scale, shift = scales[o.channel + c], shifts[o.channel + c]
     y, has = o.y + c * o.y_step, o.has_residual
     z = has * (o.residual + c * o.residual_step)
-    at, holds = tables.places, tables.holds
     if T == 11:
         _s11(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
     elif T == 9:
@@ -64,8 +63,7 @@ def _store(arena, o, sums, first, c, t, tables):
 
 
 @serial
-def _real_row(arena, T, x, B, tables, r, sums):
-    w, d, p = tables.values, tables.distances, tables.rows
+def _real_row(arena, T, x, B, w, d, p, r, sums):
     if T == 11:
         _r11(arena, x, B, w, d, p, r, sums)
     elif T == 9:
@@ -85,8 +83,7 @@ def _real_row(arena, T, x, B, tables, r, sums):
 
 
 @serial
-def _quaternion_row(arena, T, x, B, tables, r, sums):
-    w, d, p = tables.values, tables.distances, tables.rows
+def _quaternion_row(arena, T, x, B, w, d, p, r, sums):
     if T == 6:
         _q6(arena, x, B, w, d, p, r, sums)
     elif T == 4:
@@ -100,8 +97,7 @@ def _quaternion_row(arena, T, x, B, tables, r, sums):
 
 
 @serial
-def _whole_row(arena, T, x, B, tables, r, sums):
-    w, d, p = tables.wholes, tables.whole_distances, tables.rows
+def _whole_row(arena, T, x, B, w, d, p, r, sums):
     if T == 4:
         _w4(arena, x, B, w, d, p, r, sums)
     elif T == 3:
@@ -117,6 +113,8 @@ def _sparse(arena, o, tables, sums):
     """Row by row, tile by tile; the last tile overlaps the one before where they do not fit."""
     Q, T, A = o.outputs, o.tile, o.components
     w, d, p = tables.values, tables.distances, tables.rows
+    w4, d4 = tables.wholes, tables.whole_distances
+    scales, shifts, places, holds = tables.scales, tables.shifts, tables.places, tables.holds
     for first in range(0, o.vectors, T):
         t = min(first, o.vectors - T)
         x = o.x + LANES * t
@@ -128,13 +126,13 @@ def _sparse(arena, o, tables, sums):
                 else:
                     _m1(arena, z, 0, w, d, p, o.row, sums)
             elif A == 1:
-                _real_row(arena, T, x, 0, tables, o.row + q, sums)
+                _real_row(arena, T, x, 0, w, d, p, o.row + q, sums)
             elif o.kind == WHOLE:
-                _whole_row(arena, T, x, o.input_step, tables, o.row + q, sums)
+                _whole_row(arena, T, x, o.input_step, w4, d4, p, o.row + q, sums)
             else:
-                _quaternion_row(arena, T, x, o.input_step, tables, o.row + 4 * q, sums)
+                _quaternion_row(arena, T, x, o.input_step, w, d, p, o.row + 4 * q, sums)
             for c in range(A):
-                _store(arena, o, sums, LANES * T * c, c * Q + q, t, tables)
+                _store(arena, o, sums, LANES * T * c, c * Q + q, t, scales, shifts, places, holds)
 
 
 @serial
@@ -142,6 +140,7 @@ def _dense(arena, o, tables, sums):
     """Blocks of outputs, tile by tile."""
     Q, T, A, R, K = o.outputs, o.tile, o.components, o.block, o.taps
     w, d = tables.numbers, tables.indices
+    scales, shifts, places, holds = tables.scales, tables.shifts, tables.places, tables.holds
     for first in range(0, o.vectors, T):
         t = min(first, o.vectors - T)
         x = o.x + LANES * t
@@ -162,8 +161,8 @@ def _dense(arena, o, tables, sums):
                 _d1(arena, x, 0, w, v, d, o.row, K, sums)
             for r in range(min(R, Q - q)):
                 for c in range(A):
-                    first_sum = LANES * T * (A * r + c)
-                    _store(arena, o, sums, first_sum, c * Q + q + r, t, tables)
+                    s = LANES * T * (A * r + c)
+                    _store(arena, o, sums, s, c * Q + q + r, t, scales, shifts, places, holds)
 
 
 # -------------------------------------------------------------------------- layers, one pixel

@@ -1,0 +1,44 @@
+"""A network that predicts by its plan."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from quatgrad.autograd import Tensor
+from quatgrad.errors import OptionError
+from quatgrad.network import Network
+from quatgrad.nn import Module
+from quatgrad.sparse.plan import Plan, prepare
+
+
+class Planned(Module):
+    """The plan of a network in the place of its model."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits of the plan; without a graph."""
+        return Tensor(self.plan(x))
+
+
+def prepared(network: Network) -> Network:
+    """The same network, to predict with: `prepared(load_ticket(path)).predict(images)`.
+
+    It can be called, and not be trained or saved.
+    """
+    return replace(network, model=Planned(prepare(network.model, image_shape(network), network)))
+
+
+def image_shape(network: Network) -> tuple[int, ...]:
+    """(H, W, C) of what the model takes: an encoded image, or what the architecture says."""
+    if network.encoding:
+        black = np.zeros((1, *network.encoding.image_shape), np.uint8)
+        return np.asarray(network.encoding(black)).shape[1:]
+    architecture = network.model.architecture
+    if not architecture:
+        raise OptionError(
+            "nothing says which images this network takes: use sparse.prepare(network.model, "
+            "input_shape, network.masks)"
+        )
+    return (*architecture["image_size"], architecture["in_channels"])
