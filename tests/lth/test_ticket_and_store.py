@@ -405,8 +405,9 @@ def test_a_run_killed_at_any_write_goes_on_to_the_same_bits(tmp_path, monkeypatc
         run(directory)
         assert files_of(directory) == whole, f"killed at write {count}"
         count += 1
-    # start.npz; stage, end, record, checks and done, and the table beside the link, of three levels
-    assert count == 1 + 3 * 6
+    # config.json; network.json and start.npz; stage, end, record, checks and done, and the table
+    # beside the link, of three levels
+    assert count == 3 + 3 * 6
 
 
 def test_a_run_killed_in_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
