@@ -64,13 +64,16 @@ def register(dataset: Dataset) -> None:
     _OWN[dataset.name] = dataset
 
 
-def is_like_path(name: str) -> bool:
-    """Is it a path and no name: with a slash or a dot, or of something that is there?"""
-    return "/" in name or os.sep in name or "." in name or "~" in name or os.path.exists(name)
+def is_like_path(name: str | os.PathLike[str]) -> bool:
+    """Is it a path, and no name of a dataset: with / . ~ in it, or of something that is there?"""
+    if not isinstance(name, str):
+        return isinstance(name, os.PathLike)
+    is_name = name in _LOADERS or name in _OWN
+    return not is_name and (any(c in name for c in f"/.~{os.sep}") or os.path.exists(name))
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     encoder: str | None = None,
     subset: int | None = None,
@@ -94,15 +97,13 @@ def load(
     Raises `OptionError` for an unknown name, an encoder or statistics that do not fit or an
     impossible subset; `DataError` for files that are missing or damaged.
     """
-    is_path = name not in _LOADERS and name not in _OWN and is_like_path(name)
+    is_path = is_like_path(name)
     if not is_path and (image_size is not None or test_share is not None):
         raise OptionError(f"`image_size` and `test_share` are for data of your own, not for {name}")
     if is_path:
-        dataset = from_folder(
-            name, image_size=image_size, test_share=test_share, encoder=encoder,
-            statistics=statistics,
-        )  # fmt: skip
+        dataset = from_folder(name, image_size, test_share, encoder, statistics)
         return dataset if subset is None else dataset.subset(subset, seed)
+    name = str(name)
     if name in _OWN:
         if encoder is not None or statistics is not None:
             raise OptionError(f"{name} is a dataset of your own, with an encoding of its own")

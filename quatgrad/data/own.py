@@ -156,6 +156,8 @@ def moments(images: np.ndarray) -> tuple[list[float], list[float]]:
 def _as_images(X: Any, kind: str | None, what: str) -> np.ndarray:
     """X as images (N, H, W, C), uint8 or float32."""
     a = _as_numbers(X, what)
+    if not a.ndim:
+        raise DataError(f"`{what}` is one number, and not one for each image")
     kind = kind or ("table" if a.ndim == 2 else "images")
     shapes = {
         ("images", 3): (*a.shape, 1),
@@ -220,6 +222,8 @@ def _as_labels(y: Any, what: str) -> np.ndarray:
             raise DataError(f"`{what}` mixes texts with other things: give texts or whole numbers")
         labels = np.array(values, dtype=str)
     if labels.dtype.kind in "bui":
+        if labels.size and labels.max() > np.iinfo(np.int64).max:
+            raise DataError(f"`{what}` holds {labels.max()}, which is too large for a label")
         return labels.astype(np.int64)
     if labels.dtype.kind != "U":
         raise DataError(

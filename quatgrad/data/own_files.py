@@ -7,6 +7,7 @@ DIR or a file in it                       in the form of MNIST's files, or of CI
 """
 
 import os
+import unicodedata
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from quatgrad.data import cifar, mnist
 from quatgrad.data.dataset import Dataset
 from quatgrad.data.own import from_arrays, resized
 from quatgrad.data.pictures import SUFFIXES, Picture, read_picture
-from quatgrad.errors import DataError, QuatgradError, brief
+from quatgrad.errors import DataError, OptionError, QuatgradError, brief
 
 Size = int | tuple[int, int] | None
 
@@ -37,7 +38,6 @@ ARRAYS = (
 
 def from_folder(
     path: str | os.PathLike[str],
-    *,
     image_size: Size = None,
     test_share: float | None = None,
     encoder: str | None = None,
@@ -52,15 +52,13 @@ def from_folder(
     Grey pictures among colours count as colour; what is transparent is laid over white; both are
     noticed. Raises `DataError`, with the file, for what is missing, empty or damaged.
     """
-    root = Path(path)
     try:
-        root = root.expanduser()
+        root = Path(path).expanduser()
         root.stat()
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"the dataset {brief(root, 200)} cannot be read: {reason}") from error
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    arrays = _read(root, size)
+        raise DataError(f"the dataset {brief(path, 200)} cannot be read: {reason}") from error
+    arrays = _read(root, _pair(image_size))
     name = root.resolve().name.removesuffix(".npz") or "own"
     try:
         return from_arrays(
@@ -69,6 +67,18 @@ def from_folder(
         )  # fmt: skip
     except DataError as error:
         raise DataError(f"{root}: {error}") from error
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    """An `image_size` as (H, W)."""
+    if size is None:
+        return None
+    pair = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if len(pair) != 2 or not all(isinstance(n, int | np.integer) and 1 <= n <= 4096 for n in pair):
+        raise OptionError(
+            f"`image_size` is one number or two, height and width, from 1 to 4096; got {size!r}"
+        )
+    return int(pair[0]), int(pair[1])
 
 
 def _read(root: Path, size: tuple[int, int] | None) -> list[np.ndarray]:
@@ -108,10 +118,16 @@ def _listed(folder: Path) -> list[str]:
 
 
 def _read_pictures(root: Path, size: tuple[int, int] | None) -> list[np.ndarray]:
-    folders = [root / name for name in ("train", "test")]
-    splits = folders if all(map(os.path.isdir, folders)) else [root]
-    if splits == [root] and os.path.isdir(folders[0]) and len(_listed(root)) == 1:
-        splits = folders[:1]
+    train, test = root / "train", root / "test"
+    if os.path.isdir(train) and os.path.isdir(test):
+        splits = [train, test]
+    elif os.path.isdir(train) and any(os.path.isdir(train / name) for name in _listed(train)):
+        others = [name for name in _listed(root) if name != "train"]
+        if others:
+            raise DataError(f"{root} has train and {others[0]}: call the folder to test with test")
+        splits = [train]
+    else:
+        splits = [root]
     files = [_files(split) for split in splits]
     ignored = [path for _, others in files for path in others]
     if ignored:
@@ -134,8 +150,10 @@ def _files(split: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
     loose = next((name for name in classes if not os.path.isdir(split / name)), None)
     if loose is not None and Path(loose).suffix.lower() in SUFFIXES:
         raise DataError(f"{split / loose} is in no folder of a class: make one for each class")
-    for label in classes:
-        folder = split / label
+    for name_of_class in classes:
+        folder, label = split / name_of_class, unicodedata.normalize("NFC", name_of_class)
+        if not label.isprintable():
+            raise DataError(f"the folder {label!a} in {split} has a name that cannot be printed")
         if not os.path.isdir(folder):
             others.append(folder)
             continue
@@ -145,6 +163,8 @@ def _files(split: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
             if os.path.isdir(path):
                 raise DataError(f"{path} is a folder in the folder of a class: move its pictures")
             is_picture = path.suffix.lower() in SUFFIXES
+            if is_picture and not os.path.isfile(path):
+                raise DataError(f"{path} is no file that can be read: replace or remove it")
             (found.append((path, label)) if is_picture else others.append(path))
         if len(found) == before:
             raise DataError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}): remove it")

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import os
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from quatgrad import data
 from quatgrad.backend import notice
-from quatgrad.data import cifar
+from quatgrad.data import cifar, on_device
 from quatgrad.data.encode import channels
 from quatgrad.data.synthetic import make
 from quatgrad.errors import DataError, OptionError
@@ -141,6 +142,17 @@ def test_channels_are_quaternions_of_four_in_a_row():
     assert np.array_equal(channels(x[..., :4]), x[..., :4])
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (7, 5), (5, 5, 3), (5, 5, 4), (5, 5, 7)])
+def test_a_gpu_encodes_the_same(shape):
+    """The matrix that its kernel multiplies with, and what is left to do after it."""
+    X = RNG.integers(0, 256, (30, *shape), dtype=np.uint8)
+    dataset = data.from_arrays(X, LABELS)
+    images = dataset.train.images
+    mean, std, matrix, finish = on_device._split_encoding(images.shape[3], dataset.encode)
+    x = finish(((images - mean) / std) @ matrix)
+    assert np.allclose(x, dataset.encode(images), atol=1e-5)
+
+
 NAN = np.full((30, 4), 1.0)
 NAN[3, 2] = np.nan
 
@@ -165,6 +177,10 @@ NAN[3, 2] = np.nan
         ((COLOUR, np.eye(3)[LABELS]), "argmax(axis=1)"),
         ((COLOUR, ["a", 1] * 15), "`y` mixes texts with other things"),
         ((COLOUR, [None, "a"] * 15), "`y` mixes texts"),
+        ((COLOUR, np.array([0, 1, 2**64 - 1] * 10, np.uint64)), "too large for a label"),
+        ((COLOUR * 1j, LABELS), "it must hold numbers"),
+        ((5, LABELS), "`X` is one number"),
+        (([], []), "has shape (0,)"),
         ((COLOUR, LABELS, COLOUR[:, :4], LABELS), "make them alike"),
         ((COLOUR, LABELS, COLOUR / 255, LABELS), "make them alike"),
         ((COLOUR, LABELS, COLOUR, LABELS + 1), "3 occurs as a class of test images"),
@@ -301,6 +317,33 @@ def test_pictures_that_are_none(tmp_path):
         "class c has 1 images")  # fmt: skip
 
 
+def test_more_names_that_cannot_be(tmp_path):
+    bad(tmp_path / "1", lambda r: (r / "c" / "x.png").symlink_to("nowhere"), "x.png is no file")
+    bad(tmp_path / "2", lambda r: os.mkfifo(r / "c" / "x.png"), "x.png is no file")
+    bad(tmp_path / "3", lambda r: os.mkdir(os.fsencode(r) + b"/\xff"), "cannot be printed")
+    bad(tmp_path / "4", lambda r: (r / "a\nb").mkdir(), "cannot be printed")
+    bad(tmp_path / "5", lambda r: make_pictures(r / "train"), "has train and a b: call the folder")
+
+
+def test_the_same_name_written_in_two_ways(tmp_path):
+    make_pictures(tmp_path / "train", classes=("gr\u00fcn", "b"))
+    make_pictures(tmp_path / "test", classes=("gru\u0308n", "b"))
+    assert data.load(tmp_path).class_names == ("b", "gr\u00fcn")
+    assert len(data.load(tmp_path / "train").test) == 4
+
+
+def test_train_alone_is_split(tmp_path):
+    make_pictures(tmp_path / "train")
+    assert (len(data.load(tmp_path).train), len(data.load(tmp_path).test)) == (24, 6)
+
+
+@pytest.mark.parametrize("size", [0, -1, 5000, 1.5, (8,), (8, 0), "8", True + 0.5])
+def test_impossible_sizes(tmp_path, size):
+    make_pictures(tmp_path / "pics")
+    with pytest.raises(OptionError, match="`image_size` is one number or two"):
+        data.load(tmp_path / "pics", image_size=size)
+
+
 def test_a_folder_with_nothing_or_one_class(tmp_path):
     with pytest.raises(DataError, match="holds no pictures: make a folder for each class"):
         data.load(str(tmp_path))
@@ -325,6 +368,12 @@ def test_paths_that_are_not_there(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"the dataset .* cannot be read: "):
         data.load(path)
+
+
+@pytest.mark.parametrize("name", [5, None, b"digits", ["digits"]])
+def test_what_is_no_name(name):
+    with pytest.raises(OptionError, match="unknown dataset"):
+        data.load(name)
 
 
 def test_names_are_no_paths(tmp_path, monkeypatch):

@@ -45,6 +45,21 @@ def test_a_run_on_pictures_is_recorded_and_goes_on(here, capsys):
     assert command.main(["verify", folder.name, "--out", "runs"]) == 0
 
 
+def test_what_was_trained_is_used_on_pictures_of_another_size(here, capsys):
+    make_pictures(here / "pics")
+    assert run("--dataset", "pics/", "--epochs", "8", "--algebra", "quaternion") == 0
+    make_pictures(here / "new" / "train", size=16)
+    make_pictures(here / "new" / "test", size=16)
+    (name,) = (path.name for path in (here / "runs").glob("pics-lenet-12-*"))
+    capsys.readouterr()
+    assert command.main(["evaluate", name, "--out", "runs", "--dataset", "new/"]) == 0
+    assert "of 30 images are right" in capsys.readouterr().out
+    picture = str(here / "new" / "test" / "grün" / "3.png")
+    assert command.main(["predict", name, "--out", "runs", "--json", picture]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["images"]
+    assert set(found["probabilities"]) == {"a b", "grün", "c"}
+
+
 def test_another_picture_or_share_is_another_run(here):
     make_pictures(here / "pics")
     assert run("--dataset", "pics/") == 0
@@ -65,7 +80,7 @@ def test_npz(here, capsys):
 @pytest.mark.parametrize(
     ("given", "word"),
     [
-        (["--dataset", "./nothing"], "the dataset nothing cannot be read: No such file"),
+        (["--dataset", "./nothing"], "the dataset ./nothing cannot be read: No such file"),
         (["--dataset", "pics", "--image-size", "0"], "--image-size"),
         (["--dataset", "pics", "--test-share", "2"], "more than 0 and less than 1"),
         (["--dataset", "pics", "--encoder", "blocks"], "does not fit this dataset"),

@@ -90,9 +90,10 @@ def _image(net: Network, path: Path) -> np.ndarray:
 
 def evaluate(net: Network, dataset: str, data_dir: str | None) -> Confusion:
     """The network on the test images of a dataset, encoded as it was trained."""
-    found = data.load(dataset, data_dir)
     if net.encoding is None:
         raise OptionError("this network does not say how images are encoded: use it from Python")
+    size = net.encoding.image_shape[:2] if data.is_like_path(dataset) else None
+    found = data.load(dataset, data_dir, image_size=size)
     if found.test.images.shape[1:] != net.encoding.image_shape:
         raise DataError(
             f"the network takes images of {net.encoding.image_shape} (height, width, channels); "
