@@ -13,8 +13,9 @@ from quatgrad.kernels.reference.conv import Shape, window_size
 from quatgrad.kernels.reference.patches import Pair, pad
 from quatgrad.kernels.registry import Kernel
 
-#: Pixels of a piece. It has MANY images, so that each part of a sum has one, if there are as many.
-PIXELS = 1 << 17
+#: Pixels of a piece, and of an image in it. There are MANY images, if there are as many, so that
+#: each part of a sum has one. Cutting an image costs time: a piece of it is copied with its border.
+PIXELS, OF_IMAGE = 1 << 17, 1 << 16
 
 
 def sum_of_pieces(
@@ -34,16 +35,16 @@ def _pieces(
     """x, g and padding of each piece."""
     N, I, J, _ = g.shape
     images = max(MANY, PIXELS // (I * J))
-    rows, columns = max(1, PIXELS // (MANY * J)), PIXELS // MANY
+    rows = max(1, OF_IMAGE // J)
     for n in range(0, N, images):
         maps, g_maps = x[n : n + images], g[n : n + images]
-        if rows >= I and columns >= J:
+        if I * J <= OF_IMAGE:
             yield maps, g_maps, padding
             continue
         maps = pad(maps, padding)
         for i in range(0, I, rows):
-            for j in range(0, J, columns):
-                part = g_maps[:, i : i + rows, j : j + columns]
+            for j in range(0, J, OF_IMAGE):
+                part = g_maps[:, i : i + rows, j : j + OF_IMAGE]
                 height, width = ((part.shape[d + 1] - 1) * stride[d] + size[d] for d in (0, 1))
                 h, w = i * stride[0], j * stride[1]
                 yield maps[:, h : h + height, w : w + width], part, (0, 0)
