@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from quatgrad.arrays import to_numpy
 from quatgrad.autograd import Function, Parameter, Tensor
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.nn import Module
@@ -14,6 +15,7 @@ from quatgrad.nn.module import evaluation_mode
 from quatgrad.ops.arithmetic import MatMul
 from quatgrad.ops.conv import Conv, ConvTranspose
 from quatgrad.ops.hamilton import HamiltonLinear
+from quatgrad.ops.table_weight import TableWeight
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,11 @@ def _uses(
 ) -> dict[str, int]:
     """How often each entry of each weight is multiplied; a shared weight, wherever it stands."""
     names = {id(w): name for name, w in weights.items()}
-    uses = dict.fromkeys(weights, 0)
+    uses, factor = dict.fromkeys(weights, 0), {n: w.components for n, w in weights.items()}
+    for node, _ in nodes:  # a weight that is expanded first: its products are those of its table
+        if isinstance(node, TableWeight) and node.parents and id(node.parents[0]) in names:
+            name = names[id(node)] = names.pop(id(node.parents[0]))
+            factor[name] = min(4, int(np.count_nonzero(to_numpy(node.saved[1]))) // 4)
     for node, shape in nodes:
         for parent in node.parents or ():
             if id(parent) not in names:
@@ -165,7 +171,7 @@ def _uses(
                     f"costs: {name} goes into {node}, whose multiplications are not counted; "
                     "only plain linear layers and convolutions are"
                 )
-            uses[name] += weights[name].components * rows
+            uses[name] += factor[name] * rows
     return uses
 
 

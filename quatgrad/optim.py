@@ -116,6 +116,38 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} does not define rule(self, w, g, state, lr)")
 
 
+class SideBySide(Optimizer):
+    """Optimizers of one kind, each for some of the parameters, with learning rates of their own.
+
+    `parts` are (optimizer, factor): it steps with factor times the learning rate.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], parts: Sequence[tuple[Optimizer, float]]):
+        super().__init__(parameters)
+        self.parts = list(parts)
+        self._share_state()
+
+    def _share_state(self) -> None:
+        """The memory of a parameter is one dictionary, here and in its part."""
+        memory = dict(zip(self.parameters, self.state, strict=True))
+        for optimizer, _ in self.parts:
+            optimizer.state = [memory[p] for p in optimizer.parameters]
+
+    def step(self, lr: float | Array) -> None:
+        """One update of every part."""
+        for optimizer, factor in self.parts:
+            optimizer.step(lr * factor)
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Restore what `state_dict` gave, in the parts too."""
+        super().load_state_dict(state)
+        self._share_state()
+
+    def initial_state(self, w: Array) -> dict[str, Any]:
+        """That of the parts, which are of one kind."""
+        return self.parts[0][0].initial_state(w)
+
+
 class SGD(Optimizer):
     """d = g + decay w;  v <- momentum v + d;  w <- w - lr (d + momentum v if nesterov else v).
 

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from quatgrad.arrays import Array, asarray, to_numpy
-from quatgrad.autograd import Tensor, no_grad
+from quatgrad.autograd import Parameter, Tensor, no_grad
 from quatgrad.backend import get_backend
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import DivergedError, OptionError
@@ -24,7 +24,7 @@ from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Buffer, Module
 from quatgrad.nn.module import evaluation_mode
 from quatgrad.ops import cross_entropy
-from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer
+from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer, SideBySide
 from quatgrad.option_fields import check_values, option
 from quatgrad.step_graphs import StepGraphs
 
@@ -36,11 +36,28 @@ class Recipe:
     epochs: int = option("times through the training images", bounds=(1, 10**6))
     batch_size: int = option("images in a step", bounds=(1, 10**7))
     lr: float = option("highest learning rate")
-    optimizer: str = option("sgd has Nesterov momentum", "sgd", choices=("sgd", "adam"))
+    optimizer: str = option(
+        "sgd has Nesterov momentum; adamw: decay apart from the gradient",
+        "sgd",
+        choices=("sgd", "adam", "adamw"),
+    )
     schedule: str = option("how the learning rate falls", "cosine", choices=sorted(SCHEDULES))
     warmup: float = option("warm-up epochs: the learning rate rises first", 0.0)
     momentum: float = option("momentum of sgd", 0.9)
     weight_decay: float = option("weight decay of all parameters", 0.0)
+    decay_of: str = option(
+        "what decays: all, or weights alone and not norms and biases, as in arXiv:1812.01187",
+        choices=("all", "weights"),
+    )
+    quaternion_lr: float = option(
+        "the learning rate of quaternion weights is X times the others'. A component acts in four "
+        "places, so its gradient is a sum of four: try 0.5, 0.25",
+        1.0,
+    )
+    quaternion_decay: float = option("the same of their weight decay", 1.0)
+    label_smoothing: float = option(
+        "share of the target that is spread over all classes, arXiv:1512.00567", 0.0
+    )
 
     def __post_init__(self) -> None:
         check_values(self)
@@ -48,7 +65,7 @@ class Recipe:
             raise OptionError(f"`lr`, the learning rate, is a number above 0; got {self.lr}")
         if not 0 <= self.momentum < 1:
             raise OptionError(f"`momentum` is at least 0 and below 1; got {self.momentum}")
-        for name in ("warmup", "weight_decay"):
+        for name in ("warmup", "weight_decay", "quaternion_lr", "quaternion_decay"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise OptionError(f"`{name}` is a number, at least 0; got {value}")
@@ -56,13 +73,34 @@ class Recipe:
             raise OptionError(
                 f"a `warmup` of {self.warmup:g} epochs is longer than the training of {self.epochs}"
             )
+        if not 0 <= self.label_smoothing < 1:
+            raise OptionError(
+                f"`label_smoothing` is at least 0 and below 1; got {self.label_smoothing}"
+            )
 
     def make_optimizer(self, model: Module) -> Optimizer:
         """A new optimizer for all parameters of the model."""
-        if self.optimizer == "adam":
-            return Adam(model.parameters(), weight_decay=self.weight_decay)
-        nesterov = self.momentum > 0
-        return SGD(model.parameters(), self.momentum, nesterov, self.weight_decay)
+        parameters = model.parameters()
+        groups = dict[tuple[float, float], list[Parameter]]()  # (rate, decay) -> of these
+        for p in parameters:
+            groups.setdefault(self._own(p), []).append(p)
+        if len(groups) == 1:
+            (decay,) = (decay for _, decay in groups)
+            return self._optimizer(parameters, decay)
+        parts = [(self._optimizer(ps, decay), rate) for (rate, decay), ps in groups.items()]
+        return SideBySide(parameters, parts)
+
+    def _own(self, p: Parameter) -> tuple[float, float]:
+        """The factor of the learning rate, and the weight decay, of a parameter."""
+        is_quaternion = p.components == 4
+        rate = self.quaternion_lr if is_quaternion else 1.0
+        decay = self.weight_decay * (self.quaternion_decay if is_quaternion else 1.0)
+        return rate, 0.0 if self.decay_of == "weights" and p.ndim < 2 else decay
+
+    def _optimizer(self, parameters: list[Parameter], decay: float) -> Optimizer:
+        if self.optimizer == "sgd":
+            return SGD(parameters, self.momentum, self.momentum > 0, decay)
+        return Adam(parameters, weight_decay=decay, decoupled=self.optimizer == "adamw")
 
 
 @dataclass(frozen=True)
@@ -118,8 +156,8 @@ class TrainStep:
     The sums of losses and right answers stay on the device: reading them means waiting for it.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer):
-        self.model, self.optimizer = model, optimizer
+    def __init__(self, model: Module, optimizer: Optimizer, label_smoothing: float = 0.0):
+        self.model, self.optimizer, self.label_smoothing = model, optimizer, label_smoothing
         self.sums = asarray(np.zeros(2))  # of losses and of right answers
         self.graphs = StepGraphs(optimizer)
 
@@ -136,7 +174,7 @@ class TrainStep:
     def eager(self, images: Array, labels: Array, lr: float | Array) -> None:
         """Forward, loss, backward, update."""
         logits = self.model(Tensor(images))  # (N, H, W, C) -> (N, K)
-        loss = cross_entropy(logits, labels)
+        loss = cross_entropy(logits, labels, self.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step(lr)
@@ -171,7 +209,7 @@ def train_steps(
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
     steps, count = recipe.epochs * per_epoch, state.epoch * per_epoch + state.batch
     lr = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
-    step, (order, augment) = TrainStep(model, optimizer), seeds
+    step, (order, augment) = TrainStep(model, optimizer, recipe.label_smoothing), seeds
     step.sums[...] = asarray(np.asarray(state.sums))
     hidden = True if label is None else None  # None: hidden in a log file
     with (

@@ -6,6 +6,7 @@
     augment.py     pad, crop and flip
     encode.py      normalisation, and pixels -> quaternions
     digits.py      scikit-learn's 8x8 digits: no download
+    turned.py      patterns of colours, turned by unknown rotations: made, no download
     mnist.py       MNIST, official IDX files
     cifar.py       CIFAR-10 and CIFAR-100, official Python files
     imagenet64.py  ImageNet at 64x64, official files ...
@@ -29,7 +30,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from quatgrad.data import cifar, digits, imagenet64, mnist
+from quatgrad.data import cifar, digits, imagenet64, mnist, turned
 from quatgrad.data.batches import batches, num_batches, test_batches
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
@@ -47,7 +48,12 @@ _COLOUR: dict[str, tuple[Callable[..., Dataset], str]] = {
     "cifar100": (partial(cifar.load, "cifar100"), "rgb_gray"),
     "imagenet64": (imagenet64.load, "rgb_gray"),
 }
-_LOADERS = _GREY | _COLOUR
+_MADE: dict[str, tuple[Callable[..., Dataset], str]] = {
+    "turned": (lambda data_dir, encoder: turned.load(encoder), "zero_real"),
+    # trained with turns of up to 45 degrees, tested with larger ones
+    "turned-far": (lambda data_dir, encoder: turned.load(encoder, 45.0, 180.0), "zero_real"),
+}
+_LOADERS = _GREY | _COLOUR | _MADE
 DATASETS = tuple(_LOADERS)
 
 #: name -> a dataset of `register`
@@ -85,9 +91,8 @@ def load(
     """The dataset `name`, whole or with `subset` training images.
 
     name        one of `DATASETS`, one of `register`, or a path of `from_folder`
-
     data_dir    the folder that holds mnist, cifar-100-python ...; None: see `fetch.data_root`.
-                The digits need none.
+                The digits and what is made need none.
     encoder     one of `ENCODERS`; None: blocks for the digits, consecutive for MNIST, rgb_gray for
                 colour images
     subset      train on so many images, evenly over the classes, drawn by `seed`
@@ -113,10 +118,11 @@ def load(
         raise OptionError(f"{known}; or a path, as ./{brief(name)}")
     loader, default = _LOADERS[name]
     options = {} if statistics is None else {"statistics": statistics}
-    if options and name in _GREY:
+    if options and name not in _COLOUR:
         raise OptionError(
-            f"statistics {statistics!r} are for colour images, and {name} is grey: leave them out, "
-            f"or choose one of {', '.join(_COLOUR)}"
+            f"statistics {statistics!r} are for colour images, and {name} "
+            f"{'is grey' if name in _GREY else 'has its own'}: leave them out, or choose one of "
+            f"{', '.join(_COLOUR)}"
         )
     dataset = loader(data_dir, default if encoder is None else encoder, **options)
     return dataset if subset is None else dataset.subset(subset, seed)

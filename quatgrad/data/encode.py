@@ -69,6 +69,19 @@ def zero_real(x: np.ndarray) -> np.ndarray:
     return q
 
 
+def luma_differences(x: np.ndarray) -> np.ndarray:
+    """q = Y + (R - Y) i + (G - Y) j + (B - Y) k, Y = 0.299 R + 0.587 G + 0.114 B.
+
+    x: (N, H, W, 3) -> (N, H, W, 4). The real part is the luminance, the vector part has no light in
+    it but only colour: grey pixels are real. Linear in the colours, as `rgb_gray`.
+
+    Raises `ShapeError` unless x has three channels. Source: the colour differences of ITU-R BT.601.
+    """
+    q = _with_grey(x, 0.299, 0.587, 0.114)[..., [3, 0, 1, 2]]
+    q[..., 1:] -= q[..., :1]
+    return q
+
+
 def rgb(x: np.ndarray) -> np.ndarray:
     """y = x = (R, G, B): three real channels.
 
@@ -151,6 +164,7 @@ ENCODERS: dict[str, Encode] = {
     "rgb_gray": rgb_gray,
     "rgb_gray_paper": rgb_gray_paper,
     "zero_real": zero_real,
+    "luma_differences": luma_differences,
     "rgb": rgb,
     "blocks": blocks,
     "consecutive": consecutive,
@@ -158,7 +172,7 @@ ENCODERS: dict[str, Encode] = {
 }
 
 #: The encoders that are linear in the colours of one pixel.
-PIXELWISE = (rgb_gray, rgb_gray_paper, zero_real, rgb, channels)
+PIXELWISE = (rgb_gray, rgb_gray_paper, zero_real, luma_differences, rgb, channels)
 
 Colour = tuple[float, float, float]
 

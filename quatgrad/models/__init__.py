@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from quatgrad.errors import OptionError, unknown
-from quatgrad.models.algebra import Layers
+from quatgrad.models.algebra import Layers, Style
 from quatgrad.models.convnet import conv_net
 from quatgrad.models.lenet import lenet
 from quatgrad.models.own import Function, OwnNetwork, is_file_spec, network_in_file, own_network
@@ -61,17 +61,19 @@ def create(
     real_head: bool = False,
     learned_encoder: bool = False,
     seed: int = 0,
+    **style: Any,
 ) -> Module:
     """A network by name.
 
     `algebra` is "real" or "quaternion"; the two have the same widths, and every quaternion layer
-    a quarter of the weights of its real twin. `width` is the number of real channels (features)
-    of the first stage, by default that of the literature. `image_size` (H, W) matters to LeNet
+    a quarter of the weights of its real twin; a name of `nn.sham.SHAMS` is a control of the same
+    size. `width` is the number of real channels (features) of the first stage, by default that of
+    the literature. `image_size` (H, W) matters to LeNet
     and the conv nets, whose linear layers depend on it. `init` names the initialisers of
     `nn.init.INITIALISERS`: "xavier" is the paper's, "predecessor" that of CODS-COMAD 2023, whose
     last layers are real also where 4 divides the classes: `real_head`. `learned_encoder` puts a
     layer in front that makes quaternions of pixels with any number of channels. Weights are drawn
-    from `seed`.
+    from `seed`. Other options are those of `models.algebra.Style`.
     `name` may also be a function (algebra, num_classes, input_shape, rng) -> Module, the name that
     `register` gave it, or FILE.py:NAME. It knows no other options than these four.
     `architecture` of the network says what was asked for, so that `quatgrad.load` can ask again.
@@ -83,19 +85,17 @@ def create(
         raise OptionError(f"num_classes is at least 1; got {num_classes}")
     if width is not None and width < 1:
         raise OptionError(f"width is the number of channels of the first stage; got {width}")
-    layers = Layers(algebra, generator(seed, "init"), init, real_head)
+    layers = Layers(algebra, generator(seed, "init"), init, real_head, Style(**style))
     shape = (*image_size, 4 if learned_encoder else in_channels)
     net, options = network.build(layers, num_classes, shape, width)
+    layers.check_parts()
     if learned_encoder:
         net = Sequential(LearnedEncoder(in_channels, rng=generator(seed, "encoder")), net)
     net.architecture = {
-        "model": network.name,
-        "algebra": algebra,
-        "num_classes": num_classes,
-        "in_channels": in_channels,
-        "image_size": list(image_size),
-        "learned_encoder": learned_encoder,
-    } | options
+        "model": network.name, "algebra": algebra, "num_classes": num_classes,
+        "in_channels": in_channels, "image_size": list(image_size),
+        "learned_encoder": learned_encoder, **options, **style,
+    }  # fmt: skip
     return net
 
 
@@ -110,10 +110,10 @@ class _Named:
         self, layers: Layers, classes: int, shape: Shape, width: int | None
     ) -> tuple[Module, dict[str, Any]]:
         """The network, and the rest of its architecture."""
-        default_width, build = MODELS[self.name]
+        default_width, make = MODELS[self.name]
         width = default_width if width is None else width
         options = {"width": width, "init": layers.init_name, "real_head": layers.real_head}
-        return build(layers, classes, shape, width), options
+        return make(layers, classes, shape, width), options
 
 
 def _find(model: str | Function) -> _Named | OwnNetwork:

@@ -2,7 +2,7 @@
 
 from quatgrad.errors import ShapeError
 from quatgrad.models.algebra import Layers
-from quatgrad.nn import Flatten, MaxPool2d, Module, ReLU, Sequential
+from quatgrad.nn import Flatten, MaxPool2d, Module, Sequential
 
 
 def conv_net(
@@ -23,11 +23,15 @@ def conv_net(
                 f"conv-{depth}: images of {in_shape[0]}x{in_shape[1]} are too small for "
                 f"{depth // 2} poolings; choose a smaller conv net, a lenet or a resnet"
             )
-        modules += [layers.conv(C, Q, 3, padding=1, bias=True), ReLU()]  # (N, H, W, C) -> (.., Q)
-        modules += [layers.conv(Q, Q, 3, padding=1, bias=True), ReLU(), MaxPool2d(2)]
+        for P in (C, Q):  # (N, H, W, C) -> (N, H, W, Q)
+            own = layers.of("stem" if not modules else f"block{block + 1}")
+            modules += [own.conv(P, Q, 3, padding=1, bias=True), own.activation(Q)]
+        modules.append(MaxPool2d(2))
         H, W, C = H // 2, W // 2, Q  # (N, H / 2, W / 2, Q)
     hidden = 4 * width
     # (N, H, W, C) -> (N, H W C) -> (N, hidden) -> (N, hidden) -> (N, classes)
-    modules += [Flatten(), layers.linear(H * W * C, hidden), ReLU()]
-    modules += [layers.linear(hidden, hidden), ReLU(), layers.head(hidden, classes)]
-    return Sequential(*modules)
+    modules.append(Flatten())
+    own = layers.of("hidden")
+    for features in (H * W * C, hidden):
+        modules += [own.linear(features, hidden), own.activation(hidden)]
+    return Sequential(*modules, layers.head(hidden, classes))

@@ -2,7 +2,7 @@
 
 from quatgrad.errors import OptionError
 from quatgrad.models.algebra import Layers
-from quatgrad.nn import Flatten, Module, ReLU, Sequential
+from quatgrad.nn import Flatten, Module, Sequential
 
 
 def lenet(
@@ -17,9 +17,10 @@ def lenet(
     H, W, C = in_shape
     modules: list[Module] = [Flatten()]  # (N, H, W, C) -> (N, H W C)
     features = H * W * C
-    for hidden in (width, width // 3)[:depth]:
+    for number, hidden in enumerate((width, width // 3)[:depth], 1):
         if hidden < 1:
             raise OptionError(f"a LeNet of width {width} has no neuron in a layer: give 3 or more")
-        modules += [layers.linear(features, hidden), ReLU()]  # -> (N, hidden)
+        own = layers.of(f"layer{number}")
+        modules += [own.linear(features, hidden), own.activation(hidden)]  # -> (N, hidden)
         features = hidden
     return Sequential(*modules, layers.head(features, classes))

@@ -19,7 +19,7 @@ from types import ModuleType
 import numpy as np
 
 from quatgrad.errors import OptionError, QuatgradError, unknown
-from quatgrad.models.algebra import Layers
+from quatgrad.models.algebra import Layers, Style
 from quatgrad.nn import Module
 
 Shape = tuple[int, ...]
@@ -39,8 +39,15 @@ class OwnNetwork:
         self, layers: Layers, classes: int, shape: Shape, width: int | None
     ) -> tuple[Module, dict[str, str]]:
         """The network, and the rest of its architecture: the digest of its source."""
-        if width is not None or layers.init_name != "he" or layers.real_head:
-            raise OptionError(f"the network {self.name} is your own: width, init, head are its own")
+        if (
+            width is not None
+            or layers.init_name != "he"
+            or layers.real_head
+            or layers.style != Style()
+        ):
+            raise OptionError(
+                f"the network {self.name} is your own: width, init, head are its own, and its style"
+            )
         net = self.function(layers.algebra, classes, shape, layers.rng)
         if not isinstance(net, Module):
             raise OptionError(

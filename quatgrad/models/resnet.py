@@ -5,8 +5,7 @@ Source: He et al., arXiv:1512.03385; four-stage form of "Large Neural Networks a
 
 from quatgrad.autograd import Tensor
 from quatgrad.models.algebra import Layers
-from quatgrad.nn import BatchNorm2d, GlobalAvgPool2d, Module, Sequential, conv_norm_act
-from quatgrad.ops import relu
+from quatgrad.nn import GlobalAvgPool2d, Module, Sequential, conv_norm_act
 
 
 class BasicBlock(Module):
@@ -16,15 +15,17 @@ class BasicBlock(Module):
 
     def __init__(self, layers: Layers, in_channels: int, width: int, stride: int):
         self.conv1 = layers.conv(in_channels, width, 3, stride, padding=1)
-        self.bn1 = BatchNorm2d(width)
+        self.bn1 = layers.norm(width)
         self.conv2 = layers.conv(width, width, 3, padding=1)
-        self.bn2 = BatchNorm2d(width)
+        self.bn2 = layers.norm(width)
+        self.act1, self.act2 = layers.activation(width), layers.activation(width)
         self.shortcut = _shortcut(layers, in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Two convolutions and the way around them."""
-        y = conv_norm_act(self.conv1, self.bn1, x, relu)  # (N, H, W, P) -> (N, H / stride, .., Q)
-        return conv_norm_act(self.conv2, self.bn2, y, relu, residual=self.shortcut(x))
+        # (N, H, W, P) -> (N, H / stride, .., Q)
+        y = conv_norm_act(self.conv1, self.bn1, x, self.act1)
+        return conv_norm_act(self.conv2, self.bn2, y, self.act2, residual=self.shortcut(x))
 
 
 class Bottleneck(Module):
@@ -34,19 +35,21 @@ class Bottleneck(Module):
 
     def __init__(self, layers: Layers, in_channels: int, width: int, stride: int):
         self.conv1 = layers.conv(in_channels, width, 1)
-        self.bn1 = BatchNorm2d(width)
+        self.bn1 = layers.norm(width)
         self.conv2 = layers.conv(width, width, 3, stride, padding=1)
-        self.bn2 = BatchNorm2d(width)
+        self.bn2 = layers.norm(width)
         self.conv3 = layers.conv(width, 4 * width, 1)
-        self.bn3 = BatchNorm2d(4 * width)
+        self.bn3 = layers.norm(4 * width)
+        self.act1, self.act2 = layers.activation(width), layers.activation(width)
+        self.act3 = layers.activation(4 * width)
         self.shortcut = _shortcut(layers, in_channels, 4 * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Three convolutions and the way around them."""
-        y = conv_norm_act(self.conv1, self.bn1, x, relu)  # (N, H, W, P) -> (N, H, W, width)
-        y = conv_norm_act(self.conv2, self.bn2, y, relu)  # -> (N, H / stride, .., width)
+        y = conv_norm_act(self.conv1, self.bn1, x, self.act1)  # (N, H, W, P) -> (N, H, W, width)
+        y = conv_norm_act(self.conv2, self.bn2, y, self.act2)  # -> (N, H / stride, .., width)
         # -> (N, H / stride, .., 4 width)
-        return conv_norm_act(self.conv3, self.bn3, y, relu, residual=self.shortcut(x))
+        return conv_norm_act(self.conv3, self.bn3, y, self.act3, residual=self.shortcut(x))
 
 
 class ResNet(Module):
@@ -61,15 +64,17 @@ class ResNet(Module):
         block: type[BasicBlock] | type[Bottleneck],
         depths: tuple[int, ...],
     ):
-        self.stem = layers.conv(in_channels, width, 3, padding=1)
-        self.bn = BatchNorm2d(width)
+        stem = layers.of("stem")
+        self.stem = stem.conv(in_channels, width, 3, padding=1)
+        self.bn, self.act = stem.norm(width), stem.activation(width)
         self.stages = []
         channels = width
         for stage, depth in enumerate(depths):
             blocks: list[Module] = []
+            own = layers.of(f"stage{stage + 1}")
             for i in range(depth):
                 stride = 2 if stage > 0 and i == 0 else 1
-                blocks.append(block(layers, channels, width * 2**stage, stride))
+                blocks.append(block(own, channels, width * 2**stage, stride))
                 channels = width * 2**stage * block.expansion
             self.stages.append(Sequential(*blocks))
         self.pool = GlobalAvgPool2d()
@@ -77,7 +82,7 @@ class ResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, H, W, C) -> logits (N, classes)."""
-        x = conv_norm_act(self.stem, self.bn, x, relu)  # (N, H, W, C) -> (N, H, W, width)
+        x = conv_norm_act(self.stem, self.bn, x, self.act)  # (N, H, W, C) -> (N, H, W, width)
         for stage in self.stages:
             x = stage(x)  # -> (N, H / 2, W / 2, 2 width), but for the first
         return self.head(self.pool(x))  # (N, I, J, Q) -> (N, Q) -> (N, classes)
@@ -96,4 +101,5 @@ def _shortcut(layers: Layers, P: int, Q: int, stride: int) -> Module:
     """The identity, or a strided 1x1 convolution where the shape changes."""
     if stride == 1 and P == Q:
         return Sequential()
-    return Projection(layers.conv(P, Q, 1, stride), BatchNorm2d(Q))
+    layers = layers.of("shortcuts")
+    return Projection(layers.conv(P, Q, 1, stride), layers.norm(Q))

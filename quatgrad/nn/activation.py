@@ -19,6 +19,14 @@ class ReLU(Module):
         return ops.relu(x)
 
 
+class GELU(Module):
+    """y = x Φ(x), Φ the distribution function of N(0, 1). Hendrycks & Gimpel, arXiv:1606.08415."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x Φ(x)."""
+        return ops.gelu(x)
+
+
 class ModReLU(Module):
     """y = x max(|x| + b, 0) / |x| for quaternions of x (..., 4Q), b (Q,) starting at 0.
 

@@ -6,6 +6,7 @@ from typing import Any
 from quatgrad import ops
 from quatgrad.autograd import Tensor
 from quatgrad.backend import get_backend
+from quatgrad.nn.activation import ReLU
 from quatgrad.nn.conv import Conv2d, QConv2d
 from quatgrad.nn.module import Module
 from quatgrad.nn.norm import BatchNorm2d
@@ -18,22 +19,26 @@ def conv_norm_act(
 ) -> Any:
     """activation(norm(conv(x)) + residual); on a fast rung in one step, which moves less memory.
 
-    x (N, H, W, P), residual (N, I, J, Q) -> (N, I, J, Q).
+    The activation is a function or a module. x (N, H, W, P), residual (N, I, J, Q) -> (N, I, J, Q).
     """
     if isinstance(x, Tensor) and _is_fusable(conv, norm, activation, residual):
         assert isinstance(conv, Conv2d)
         assert isinstance(norm, BatchNorm2d)
         tensors = x, conv.weight, norm.scale, norm.shift, norm.running_mean, norm.running_var
-        options = *conv.window.moves, norm.momentum, norm.eps, activation is ops.relu
+        options = *conv.window.moves, norm.momentum, norm.eps, _is_relu(activation)
         return ops.conv_norm_act(*tensors, *options, residual)
     y = norm(conv(x))
     y = y if residual is None else y + residual
     return activation(y) if activation else y
 
 
+def _is_relu(activation: Activation | None) -> bool:
+    return activation is ops.relu or type(activation) is ReLU
+
+
 def _is_fusable(conv: Module, norm: Module, activation: Activation | None, residual: Any) -> bool:
     """Is there a gain, and do they do nothing that `ops.conv_norm_act` does not?"""
-    if get_backend() == "numpy" or activation not in (None, ops.relu):
+    if get_backend() == "numpy" or not (activation is None or _is_relu(activation)):
         return False
     if residual is not None and not (activation and isinstance(residual, Tensor)):
         return False

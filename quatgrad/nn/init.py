@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from quatgrad.errors import OptionError, unknown
+from quatgrad.kernels.reference.quaternion import expand, fold
 
 Shape = tuple[int, ...]
 Initialiser = Callable[[np.random.Generator, Shape], np.ndarray]
@@ -108,6 +109,35 @@ def polar(rng: np.random.Generator, shape: Shape, power: float, cube: bool = Fal
     return w.astype(np.float32)
 
 
+def unit_normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """N(0, 1): E w^2 = 1, the real twin of `unit_quaternions`."""
+    return _normal(rng, shape, 1.0)
+
+
+def orthogonal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """sqrt(2) times a uniform W (U V P, Q) with W^T W = 1, or W W^T = 1 if that is smaller.
+
+    The sqrt(2) is He's, for a ReLU. Source: Saxe et al., arXiv:1312.6120.
+    """
+    W = rng.standard_normal((math.prod(shape[:-1]), shape[-1]))
+    return (math.sqrt(2) * _polar_factor(W)).reshape(shape).astype(np.float32)
+
+
+def orthogonal_quaternions(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """The same of the expanded weight: the polar factor of one that is expanded is so too."""
+    w = rng.standard_normal((4, math.prod(shape[1:-1]), shape[-1]))
+    W = math.sqrt(2) * _polar_factor(expand(w))  # (4, P, Q) -> (4P, 4Q)
+    return (fold(W) / 4).reshape(shape).astype(np.float32)
+
+
+def _polar_factor(W: np.ndarray) -> np.ndarray:
+    """W (W^T W)^(-1/2), the nearest matrix with orthonormal columns, or rows if these are fewer."""
+    if W.shape[0] < W.shape[1]:
+        return _polar_factor(W.T).T
+    squares, V = np.linalg.eigh(W.T @ W)
+    return W @ (V / np.sqrt(squares)) @ V.T
+
+
 def unit_quaternions(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """|w| = 1, uniform on the sphere: uniform rotations x -> w x w^-1. Not scaled by any fan."""
     w = rng.standard_normal(shape)
@@ -125,6 +155,8 @@ INITIALISERS: dict[str, dict[str, Initialiser]] = {
         "polar-glorot": xavier,  # the same E w^2
         "polar-he": he,
         "predecessor": fan_in_uniform,
+        "orthogonal": orthogonal,
+        "unit": unit_normal,
     },
     "quaternion": {
         "xavier": xavier_components,
@@ -132,6 +164,8 @@ INITIALISERS: dict[str, dict[str, Initialiser]] = {
         "polar-glorot": polar_glorot,
         "polar-he": polar_he,
         "predecessor": polar_predecessor,
+        "orthogonal": orthogonal_quaternions,
+        "unit": unit_quaternions,
     },
 }
 

@@ -11,6 +11,7 @@ from quatgrad.data.encode import (
     Encoding,
     blocks,
     consecutive,
+    luma_differences,
     normalise,
     rgb,
     rgb_gray,
@@ -86,6 +87,16 @@ def test_four_pixels_in_a_row_are_a_quaternion(raw):
         assert np.array_equal(q[..., component], x[:, :, component::4, 0])
 
 
+def test_luminance_and_colour_differences():
+    x = np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype(np.float32)
+    q = luma_differences(x)
+    Y = x @ np.float32([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(q[..., 0], Y, atol=1e-6)
+    np.testing.assert_allclose(q[..., 1:], x - Y[..., None], atol=1e-6)
+    grey = luma_differences(np.ones((1, 2, 2, 3), np.float32))
+    np.testing.assert_allclose(grey, np.broadcast_to([1, 0, 0, 0], grey.shape), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_raw_bytes_to_float32(name):
     channels = 1 if name in ("blocks", "consecutive") else 3
@@ -97,7 +108,7 @@ def test_raw_bytes_to_float32(name):
     assert np.array_equal(x, pickle.loads(pickle.dumps(encode))(raw))
 
 
-@pytest.mark.parametrize("encoder", [rgb, rgb_gray, rgb_gray_paper, zero_real])
+@pytest.mark.parametrize("encoder", [rgb, rgb_gray, rgb_gray_paper, zero_real, luma_differences])
 def test_colour_encoders_refuse_grey(encoder):
     with pytest.raises(ShapeError, match="takes colour images"):
         encoder(np.zeros((2, 4, 4, 1), np.float32))

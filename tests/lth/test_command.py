@@ -206,6 +206,9 @@ CHANGES = [
     ("--rate", "last"), ("--order", "fresh"), ("--seed-init", "1"), ("--seed-order", "1"),
     ("--seed-augment", "1"), ("--seed-prune", "0"), ("--validation", "0.1"),
     ("--image-size", "9"), ("--test-share", "0.3"),
+    ("--decay-of", "weights"), ("--quaternion-lr", "0.5"), ("--quaternion-decay", "0.5"),
+    ("--label-smoothing", "0.1"), ("--real-parts", "layer1"), ("--norm", "variance"),
+    ("--activation", "gelu"), ("--dropout", "0.1"),
 ]  # fmt: skip
 
 

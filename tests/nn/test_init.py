@@ -48,6 +48,9 @@ LAWS = [
     (init.polar_glorot, (4,), 2 / (ROWS + COLUMNS)),
     (init.polar_he, (4,), 2 / ROWS),
     (init.polar_predecessor, (4,), 1 / (2 * ROWS)),
+    (init.orthogonal, (), 2 / ROWS),
+    (init.orthogonal_quaternions, (4,), 2 / ROWS),
+    (init.unit_normal, (), 1.0),
     (init.unit_quaternions, (4,), 1.0),
 ]
 

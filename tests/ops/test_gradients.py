@@ -39,6 +39,7 @@ from quatgrad.ops.quaternion_norm import Whiten
 from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
 from quatgrad.ops.rotation import RotationWeight
 from quatgrad.ops.shape import BroadcastTo, Concatenate, GetItem, Pad, PadMode, Reshape, Transpose
+from quatgrad.ops.table_weight import TableWeight
 from quatgrad.testing import check_gradients, taylor_rate
 
 # ------------------------------------------------------------------------------- inputs
@@ -295,6 +296,13 @@ CASES = {
         *grouped(ops.hamilton_conv2d, (4,)),
     ],
     HamiltonConvTranspose: transposed(ops.hamilton_conv_transpose2d, (4,)),
+    TableWeight: [
+        (ops.table_weight, normal(4, 3, 2), normal(4, 4, 4)),
+        (ops.table_weight, normal(4, 2, 1, 2, 3), normal(4, 4, 4)),
+        (ops.table_linear, normal(3, 8), normal(4, 2, 1), normal(4, 4, 4), normal(4)),
+        (lambda x, w, t, b: ops.table_conv2d(x, w, t, b, 2, 1),
+         normal(1, 4, 3, 4), normal(4, 2, 2, 1, 2), normal(4, 4, 4), normal(8)),
+    ],
     RotationWeight: [
         (ops.rotation_weight, off_zero(4, 3, 2), normal(3, 2)),
         (ops.rotation_weight, off_zero(4, 2, 1, 2, 3), normal(2, 1, 2, 3)),
@@ -454,7 +462,7 @@ def test_owned_gradients_are_held_by_nobody_else(op, case, kernels, monkeypatch)
     "op",
     [
         Hamilton, HamiltonLinear, HamiltonConv, Conv, MatMul, BatchNorm, GELU, LogSumExp, ModReLU,
-        RotationWeight, Whiten,
+        RotationWeight, TableWeight, Whiten,
     ],
 )  # fmt: skip
 def test_taylor_rate_is_2(op):

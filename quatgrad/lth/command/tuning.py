@@ -46,13 +46,23 @@ def command(arguments: list[str]) -> Answer:
 
 def _tune(arguments: list[str]) -> Answer:
     p = _parser("", "FILE", "All other options are those of run, and win over those of the file.")
-    p.add_argument("--algebra", metavar="A,B,...", default="real,quaternion", help="networks: "
-                   "real, quaternion, half (default: real,quaternion)")  # fmt: skip
+    p.add_argument(
+        "--algebra",
+        metavar="A,B,...",
+        default="real,quaternion",
+        help="networks: real, quaternion, half (default: real,quaternion)",
+    )
     p.add_argument("--trials", type=int, metavar="N", help="settings to try, of each network")
-    p.add_argument("--storage", choices=("journal", "sqlite"), help="where trials are kept "
-                   "(default: journal)")  # fmt: skip
-    p.add_argument("--workers", type=int, metavar="N", default=1, help="trials at a time, in "
-                   "processes of this machine (default: 1)")  # fmt: skip
+    p.add_argument(
+        "--storage", choices=("journal", "sqlite"), help="where trials are kept (default: journal)"
+    )
+    p.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        default=1,
+        help="trials at a time, in processes of this machine (default: 1)",
+    )
     p.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, for the workers")
     given, options = _parse(p, arguments)
     how = {"trials": given.trials, "storage": given.storage}

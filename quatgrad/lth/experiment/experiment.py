@@ -215,7 +215,7 @@ def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> 
     return models.create(
         options.model.model, algebra, dataset.num_classes, C, options.model.width_of(network),
         image_size=(H, W), init=options.model.init, real_head=options.model.real_head,
-        learned_encoder=options.data.encoder == "learned", seed=seed,
+        learned_encoder=options.data.encoder == "learned", seed=seed, **options.style(network),
     )  # fmt: skip
 
 

@@ -13,8 +13,10 @@ from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.store import epoch_log
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED
+from quatgrad.models.algebra import Style
 from quatgrad.nn.init import INITIALISERS
 from quatgrad.option_fields import build, check_values, non_default, on_disk, option
+from quatgrad.sham import SHAMS
 from quatgrad.train import Recipe
 
 PRESET_FOLDER = files("quatgrad.lth.experiment").joinpath("presets")
@@ -22,13 +24,20 @@ PRESETS = tuple(sorted(p.name[:-5] for p in PRESET_FOLDER.iterdir() if p.name.en
 
 #: What `--algebra` may be -> the networks to run. half: a real one of half the width. Between
 #: layers that are both halved it has a quarter of the weights, as the quaternion network has.
+#: A sham algebra shares weights as quaternions do, without their product: a control.
 NETWORKS = {
     "real": ("real",),
     "quaternion": ("quaternion",),
     "half": ("half",),
     "both": ("real", "quaternion"),
     "all": ("real", "quaternion", "half"),
+    **{name: (name,) for name in SHAMS},
+    "shams": ("quaternion", *SHAMS),
 }
+#: Options of the recipe that the first version had, and named in every run.
+RECIPE = (
+    "epochs", "batch_size", "lr", "optimizer", "schedule", "warmup", "momentum", "weight_decay",
+)  # fmt: skip
 ENCODERS = (*data.ENCODERS, "learned")
 
 
@@ -84,7 +93,7 @@ class DataOptions:
 
     def encoder_of(self, network: str) -> str | None:
         """The encoder of the images that a network sees."""
-        real = self.real_encoder if network != "quaternion" else None
+        real = self.real_encoder if network in ("real", "half") else None
         return real or ("rgb" if self.encoder == "learned" else self.encoder)
 
 
@@ -98,15 +107,18 @@ class ModelOptions:
     )
     width: int | None = option("channels of the first stage", None, bounds=(1, 2**14))
     algebra: str = option(
-        "real, quaternion, or both; half: a real network of half the width; all: these three",
+        "real, quaternion, or both; half: a real network of half the width; all: these three; "
+        "shams: quaternion, and controls that share weights by another product",
         "both",
         choices=NETWORKS,
+        metavar="NAME",
         names=False,
     )
     init: str = option(
         "first weights; xavier: as the paper", "he", choices=sorted(INITIALISERS["quaternion"])
     )
     real_head: bool = option("the last layer is real even where 4 divides the classes", False)
+    style: Style = field(default_factory=Style)
 
     def __post_init__(self) -> None:
         check_values(self)
@@ -222,7 +234,7 @@ class Options:
             "real_head": self.model.real_head,
             "init": self.model.init if self.model.init != "he" else None,
             "source": models.source(self.model.model),
-        }
+        } | self.style(network)
         known = {
             "dataset": self.data.dataset,
             "model": label(self.model.model),
@@ -231,14 +243,26 @@ class Options:
         }
         return known | {name: value for name, value in optional.items() if value}
 
+    def style(self, network: str) -> dict[str, Any]:
+        """What is not usual in the style of a network; what is of quaternions is not of others."""
+        style = non_default(self.model.style)
+        if network in ("real", "half"):
+            style.pop("real_parts", None)
+            style.pop("norm", None)
+            if style.get("activation") == "modrelu":
+                del style["activation"]
+        return style
+
     def config(self, images: str) -> dict[str, Any]:
         """The options that change the numbers of a run, and the fingerprint of the data.
 
         More levels, more trials or another network continue the same run; where and how fast it
-        is computed is not part of what it is. Of the recipe all is named; of the others what is
-        not at its default, so that a new option does not move old runs.
+        is computed is not part of what it is. Of the recipe `RECIPE` is always named; of the others
+        what is not at its default, so that a new option does not move old runs.
         """
-        return non_default(self) | on_disk(self.recipe) | {"data": images}
+        recipe = on_disk(self.recipe)
+        named = {name: recipe[name] for name in RECIPE}
+        return non_default(self) | named | {"data": images}
 
 
 def label(name: str) -> str:

@@ -24,6 +24,15 @@ STYLE: dict[str, dict[str, Any]] = {
     "half": {"color": "#009E73", "marker": "^", "label": "real, half width"},
 }
 
+#: Sham algebras, which are controls of whole networks.
+SHAM_STYLE: dict[str, dict[str, Any]] = {
+    "plus": {"color": "#CC79A7", "marker": "v", "label": "all plus"},
+    "randomsigns": {"color": "#E69F00", "marker": "D", "label": "random signs"},
+    "grouped": {"color": "#56B4E9", "marker": "<", "label": "grouped, shuffled"},
+    "matrices": {"color": "#000000", "marker": ">", "label": "2 x 2 matrices"},
+    "phm": {"color": "#999999", "marker": "P", "label": "learned (PHM)"},
+}
+
 #: Controls are drawn in the colour of their network.
 LINES: dict[str, Any] = {
     "reinitialised": "--",
@@ -37,7 +46,7 @@ LINES: dict[str, Any] = {
 def style(name: str) -> dict[str, Any]:
     """How the curve of a network is drawn, "real", or of its control, "real-shuffled"."""
     network, _, control = name.partition("-")
-    own = STYLE[network]
+    own = (STYLE | SHAM_STYLE)[network]
     if not control:
         return own
     label = f"{own['label']}, {control}"

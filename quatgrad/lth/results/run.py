@@ -9,13 +9,17 @@ from pathlib import Path
 
 from quatgrad.errors import RunError
 from quatgrad.lth.results.compare import Curves, Trial, mean
-from quatgrad.lth.results.plot import LINES, STYLE
+from quatgrad.lth.results.plot import LINES, SHAM_STYLE, STYLE
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Config, Record
 from quatgrad.lth.store.stage import read_records
 
 #: Every network and its controls, in the order of pictures.
-NAMES = tuple(network + control for control in ("", *(f"-{c}" for c in LINES)) for network in STYLE)
+NAMES = tuple(
+    network + control
+    for control in ("", *(f"-{c}" for c in LINES))
+    for network in (*STYLE, *SHAM_STYLE)
+)
 
 
 @dataclass(frozen=True)

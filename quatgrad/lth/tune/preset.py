@@ -19,7 +19,7 @@ def write(directory: Path, file: StudyFile, best: Mapping[str, Mapping[str, Any]
     """tuned-DATASET.toml in the directory, of the best settings of each network."""
     options = {network: file.options(network, chosen) for network, chosen in best.items()}
     (dataset,) = {o.data.dataset for o in options.values()}
-    path = directory / f"tuned-{dataset}.toml"
+    path = directory / f"tuned-{Path(dataset).stem}.toml"
     path.write_text(text(directory.name, {n: _settings(o) for n, o in options.items()}), "utf-8")
     return path
 

@@ -93,7 +93,8 @@ def _score(options: Options, watch: Watch) -> tuple[float, dict[str, Any]]:
         "epochs": sum(len(r.epochs) - (rewound if r.level else 0) for r in records),
         "seconds": round(sum(r.seconds for r in records), 2),
     }
-    return records[-1].steering_accuracy, {"run": directory.name, **costs, **spent}
+    losses = {"train_loss": records[-1].train_loss, "validation_loss": records[-1].validation_loss}
+    return records[-1].steering_accuracy, {"run": directory.name, **losses, **costs, **spent}
 
 
 def _tell(trials: Trials, trial: optuna.Trial, value: float | None) -> None:

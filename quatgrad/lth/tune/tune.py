@@ -82,7 +82,7 @@ def networks_of(names: str) -> tuple[str, ...]:
     """ "real,quaternion" or "both" -> the networks."""
     found = [n for name in names.split(",") for n in NETWORKS.get(name, (name,))]
     for name in found:
-        if name not in NETWORKS["all"]:
+        if NETWORKS.get(name) != (name,):
             raise OptionError(unknown("algebra", name, NETWORKS))
     return tuple(dict.fromkeys(found))
 
