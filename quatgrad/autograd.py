@@ -187,6 +187,8 @@ class Tensor:
         var: Callable[..., Tensor]
         max: Callable[..., Tensor]
         relu: Callable[..., Tensor]
+        view: Callable[..., Tensor]
+        argmax: Callable[..., Array]
 
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...

@@ -21,8 +21,8 @@ class Split:
     """Raw images and their classes: `images` uint8 (N, H, W, C), `labels` int64 (N,).
 
     Images stay bytes until a batch is made: a quarter of the memory of float32, in which images of
-    one's own may be. Images that still
-    do not fit in memory are `ImagesOnDisk`, which are read by `images[rows]`.
+    one's own may be. Images that still do not fit in memory are `ImagesOnDisk`, which are read by
+    `images[rows]`.
     Raises `DataError` for other dtypes, other ranks or unequal lengths.
     """
 
@@ -37,6 +37,9 @@ class Split:
                 f"a split has {len(self.images)} images and {len(self.labels)} labels: "
                 "give one label for each image"
             )
+
+    def __repr__(self) -> str:
+        return f"Split({len(self)} x {' x '.join(map(str, self.images.shape[1:]))})"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,6 +77,13 @@ class Dataset:
                     f"{self.name}: a {which} label is {wrong[0]}, but the {self.num_classes} "
                     f"classes are numbered 0 to {self.num_classes - 1}"
                 )
+
+    def __repr__(self) -> str:
+        sizes = [f"{len(split):,} {which}" for which, split in
+                 zip(("training", "test", "validation"), self.splits, strict=False)]  # fmt: skip
+        shape = " x ".join(map(str, self.train.images.shape[1:]))
+        text = f"{', '.join(sizes)} images of {shape}, {self.num_classes} classes"
+        return f"Dataset({self.name}: {text})"
 
     @property
     def splits(self) -> tuple[Split, ...]:

@@ -26,7 +26,7 @@ class Convolution(Module):
         self,
         in_channels: int,
         out_channels: int,
-        size: Size,
+        kernel_size: Size,
         stride: Size = 1,
         padding: Size = 0,
         bias: bool = True,
@@ -37,7 +37,7 @@ class Convolution(Module):
         rng: Source,
         init: init.Initialiser | None = None,
     ):
-        options = size, stride, padding, dilation, groups, padding_mode
+        options = kernel_size, stride, padding, dilation, groups, padding_mode
         self.start(in_channels, out_channels, bias, rng, init, *options)
 
     def start(
@@ -107,7 +107,7 @@ class ConvTranspose2d(Convolution):
         self,
         in_channels: int,
         out_channels: int,
-        size: Size,
+        kernel_size: Size,
         stride: Size = 1,
         padding: Size = 0,
         bias: bool = True,
@@ -117,7 +117,7 @@ class ConvTranspose2d(Convolution):
         rng: Source,
         init: init.Initialiser | None = None,
     ):
-        options = size, stride, padding, 1, groups, "zeros", output_padding
+        options = kernel_size, stride, padding, 1, groups, "zeros", output_padding
         self.start(in_channels, out_channels, bias, rng, init, *options)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class RotationConv2d(Convolution):
         self,
         in_channels: int,
         out_channels: int,
-        size: Size,
+        kernel_size: Size,
         stride: Size = 1,
         padding: Size = 0,
         bias: bool = True,
@@ -164,7 +164,7 @@ class RotationConv2d(Convolution):
         init: init.Initialiser = init.xavier,
     ):
         options, rng = (
-            (size, stride, padding, dilation, 1, padding_mode),
+            (kernel_size, stride, padding, dilation, 1, padding_mode),
             as_generator(rng, "weights"),
         )
         self.start(in_channels, out_channels, bias, rng, unit_quaternions, *options)

@@ -106,27 +106,37 @@ class Module:
         """Copies of all parameters and buffers, on the host, by name."""
         return {name: t.numpy().copy() for name, t in self.named_state()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Write back what `state_dict` gave.
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True
+    ) -> tuple[list[str], list[str]]:
+        """Write back what `state_dict` gave; (names that were missing, names that are unknown).
 
-        Names, shapes and dtypes must agree, or nothing is written.
+        Names must agree if `strict`; else what both have is written. Shapes and dtypes must agree,
+        or nothing is written.
         """
         own = dict(self.named_state())
         missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
-        if missing or unknown:
+        if strict and (missing or unknown):
             raise ShapeError(
                 f"the state does not fit this {type(self).__name__}: "
                 f"missing {_some(missing)}, unknown {_some(unknown)}"
             )
-        for name, t in own.items():
+        both = {name: t for name, t in own.items() if name in state}
+        for name, t in both.items():
             shape, dtype = np.shape(state[name]), getattr(state[name], "dtype", t.dtype)
             if shape != t.shape or dtype != t.dtype:
                 raise (DTypeError if shape == t.shape else ShapeError)(
                     f"the state does not fit this {type(self).__name__}: {name} is {dtype} of "
                     f"shape {shape} there and {t.dtype} of shape {t.shape} here"
                 )
-        for name, t in own.items():
+        for name, t in both.items():
             t.data = state[name]
+        return sorted(missing), sorted(unknown)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for p in self.parameters():
+            p.grad = None
 
     def save(self, path: str | Path) -> None:
         """Write weights, buffers and architecture to one file, which `quatgrad.load` reads.

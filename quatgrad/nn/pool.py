@@ -9,9 +9,9 @@ from quatgrad.ops.conv_shapes import Size
 class MaxPool2d(Module):
     """y[n,i,j,c] = max over a window of x (N, H, W, C); stride: the window's size unless given."""
 
-    def __init__(self, size: Size, stride: Size | None = None, padding: Size = 0):
-        self.size, self.padding = size, padding
-        self.stride = size if stride is None else stride
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0):
+        self.size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
 
     def forward(self, x: Tensor) -> Tensor:
         """Largest entry of each window."""

@@ -75,6 +75,8 @@ OTHERS = {
     "T": property(shape.transpose),
     "abs": arithmetic.absolute,
     "__abs__": arithmetic.absolute,
+    "view": shape.reshape,
+    "argmax": reduce.argmax,
 }
 #: Operations that are methods of the same name: x.exp().
 METHODS = {

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -144,6 +145,11 @@ def var(x: Tensor, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> 
 def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = largest entry of x over the axes."""
     return Max(axis, keepdims)(x)
+
+
+def argmax(x: Tensor, axis: int | None = None) -> Any:
+    """Where the largest entry of x is along an axis, or in all of x: integers, without a graph."""
+    return x.data.argmax(axis)
 
 
 def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
