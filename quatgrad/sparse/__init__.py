@@ -9,9 +9,11 @@ layout, program, compiled      read it fast: tables, and one compiled call
 choice                         which layers are computed as dense ones
 plan                           prepare, Plan
 ticket_file, predict           a ticket on disk, and predictions from it
+export_c                       a plan as one file in C99
 """
 
 from quatgrad.sparse.choice import KINDS
+from quatgrad.sparse.export_c import export_c
 from quatgrad.sparse.plan import Plan, prepare
 from quatgrad.sparse.predict import prepared
 from quatgrad.sparse.ticket_file import load_ticket, save_ticket

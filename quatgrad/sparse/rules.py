@@ -104,7 +104,9 @@ def _linear(f: Follower, node: Any, inputs: list[Any]) -> Value:
     if len(rows) == 1 and (window := _as_window(f.build, rows[0], w, alive)):
         y = f.build.layer(name, *window)
     else:
-        y = f.build.layer(name, f.build.as_map(x), w[:, None, None], alive[:, None, None])
+        m = f.build.map_at(x.at)  # its pixels are rows, in whatever shape they come
+        m = m if m is not None and f.build.made.shapes[m][2] == rows.shape[1] else f.build.as_map(x)
+        y = f.build.layer(name, m, w[:, None, None], alive[:, None, None])
     return Value(y.at.reshape(*x.at.shape[:-1], -1), True, name)
 
 

@@ -96,6 +96,7 @@ def odd(rng):
         "max pool": head(conv(4, 6, 3, padding=1), MaxPool2d(2)),
         "padded max pool": head(conv(4, 6, 3, padding=1), MaxPool2d(3, 2, padding=1)),
         "quaternion max pool": head(qconv(4, 8, 3, padding=1), QMaxPool2d(3, 2, padding=1)),
+        "longest of four": head(qconv(4, 8, 3, padding=1), QMaxPool2d(2)),
         "average pool": head(conv(4, 6, 3, padding=1), AvgPool2d(3, 2, padding=1), ReLU()),
         "dropout": head(Dropout(0.5, rng=rng), conv(4, 8, 3), QDropout(0.5, rng=rng)),
         "modrelu": head(qconv(4, 8, 3, padding=1), ModReLU(8), qconv(8, 4, 1)),

@@ -1,0 +1,133 @@
+"""A plan in C gives the logits of the plan; compiled here by the system's compiler."""
+
+import ctypes
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from networks import created, odd, trained
+
+from quatgrad import sparse
+from quatgrad.errors import DataError, OptionError
+from quatgrad.sparse import export_c
+
+CC = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), None)
+needs_a_compiler = pytest.mark.skipif(CC is None, reason="there is no C compiler here")
+STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+
+
+def predict_of(made, outputs):
+    """NAME_predict of a library that is compiled from the file."""
+    library = made.source.with_suffix(".so")
+    subprocess.run([CC, *STRICT, "-shared", "-fPIC", made.source, "-o", library], check=True)
+    f = getattr(ctypes.CDLL(str(library)), f"{made.source.stem}_predict")
+
+    def predict(image):
+        image, logits = np.ascontiguousarray(image, np.float32), np.empty(outputs, np.float32)
+        f(ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(logits.ctypes.data))
+        return logits
+
+    return predict
+
+
+def plan_of(name, algebra, shape=(16, 16, 4), density=0.2, whole=False):
+    net, masks = trained(created(name, algebra), shape, density=density, whole=whole)
+    return sparse.prepare(net, shape, masks)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+@pytest.mark.parametrize("name", ["lenet-300-100", "lenet-12", "conv-2", "conv-6", "resnet8"])
+def test_the_logits_in_c(tmp_path, name, algebra, weights):
+    plan = plan_of(name, algebra)
+    made = export_c(plan, tmp_path / "net", weights)
+    x = np.random.default_rng(1).standard_normal((5, 16, 16, 4)).astype(np.float32)
+    y, predict = plan(x), predict_of(made, plan.outputs)
+    z = np.stack([predict(image) for image in x])
+    assert np.abs(z - y).max() <= {"float32": 1e-5, "int8": 5e-2}[weights] * np.abs(y).max()
+    again = np.stack([predict(image) for image in x])  # nothing is left over in the arena
+    assert np.array_equal(z, again)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_the_file_checks_itself(tmp_path, weights):
+    made = export_c(plan_of("resnet8", "quaternion"), tmp_path / "net", weights)
+    program = tmp_path / "check"
+    command = [CC, *STRICT, "-DNET_CHECK", made.source, "-o", program]
+    subprocess.run(command, check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("error") == 2
+    text = made.source.read_text()  # an expected logit that is another is found
+    at = text.index("expected[")
+    made.source.write_text(text[:at] + text[at:].replace("= {\n", "= {\n1", 1))
+    subprocess.run(command, check=True)
+    assert subprocess.run([program], capture_output=True, check=False).returncode == 1
+
+
+PLAIN = [
+    *("5x3 window, stride 2x1", "no padding", "much padding", "stride 3", "groups"),
+    *("quaternion groups", "whitening", "max pool", "longest of four", "average pool", "residual"),
+    *("norm first", "rotation", "twice the same", "flat quaternions", "linear on pixels"),
+]
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("name", PLAIN)
+def test_layers_that_no_network_of_the_package_has(tmp_path, name):
+    net, _ = trained(odd(np.random.default_rng(0))[name], (9, 7, 4))
+    plan = sparse.prepare(net, (9, 7, 4))
+    x = np.random.default_rng(1).standard_normal((3, 9, 7, 4)).astype(np.float32)
+    predict = predict_of(export_c(plan, tmp_path / "net"), plan.outputs)
+    z, y = np.stack([predict(image) for image in x]), plan(x)
+    assert np.abs(z - y).max() <= 1e-5 * max(1, np.abs(y).max())
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("rows", [0, 1])
+def test_layers_with_no_weight_or_one(tmp_path, rows):
+    net, masks = trained(created("lenet-12", "quaternion"), (16, 16, 4), density=0.3)
+    for mask in masks.values():
+        mask[...] = False
+        mask.flat[mask.size - rows :] = True
+    plan = sparse.prepare(net, (16, 16, 4), masks)
+    x = np.random.default_rng(1).standard_normal((1, 16, 16, 4)).astype(np.float32)
+    assert np.allclose(
+        predict_of(export_c(plan, tmp_path / "net"), 12)(x[0]), plan(x)[0], atol=1e-5
+    )
+
+
+def test_a_lenet_for_a_small_device(tmp_path):
+    """Quaternion LeNet-300-100 for MNIST, 5 %, int8: 11 kB of flash with its code, 2 kB of RAM."""
+    net, masks = trained(
+        created("lenet-300-100", "quaternion", width=300, num_classes=10, image_size=(28, 7)),
+        (28, 7, 4), density=0.05,
+    )  # fmt: skip
+    made = export_c(sparse.prepare(net, (28, 7, 4), masks), tmp_path / "net", "int8")
+    assert made.flash <= 10_000
+    assert made.ram <= 2_000
+
+
+@pytest.mark.parametrize("name", ["gate", "modrelu", "slices", "a constant map"])
+def test_a_step_without_c_is_named(tmp_path, name):
+    net, _ = trained(odd(np.random.default_rng(0))[name], (9, 7, 4))
+    with pytest.raises(OptionError, match="there is no C for the step '"):
+        export_c(sparse.prepare(net, (9, 7, 4)), tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_weights_and_folders(tmp_path):
+    plan = plan_of("lenet-12", "real")
+    with pytest.raises(OptionError, match="names a function in C"):
+        export_c(plan, tmp_path / "my-net")
+    with pytest.raises(OptionError, match="unknown weights 'float16'"):
+        export_c(plan, tmp_path / "net", "float16")
+    with pytest.raises(DataError, match="cannot write"):
+        export_c(plan, tmp_path / "missing" / "net")
+    images = np.ones((3, 16, 16, 4), np.float32)
+    made = export_c(plan, tmp_path / "net.c", images=images)
+    assert made.header.read_text().count("NET_INPUTS 1024") == 1
+    assert "images[3 * 1024]" in made.source.read_text()
