@@ -23,6 +23,7 @@ from pathlib import Path
 
 import hostile_pickles
 import numpy as np
+from PIL import Image
 
 from quatgrad import data
 from quatgrad.data import identity
@@ -37,6 +38,12 @@ FORMATS = {
     "cifar100": ("cifar100", "cifar-100-python"),
     "imagenet64": ("imagenet64", "imagenet64"),
     "converted": ("imagenet64", "imagenet64/imagenet64-converted"),
+    "npz": ("own.npz", "."),
+    "npz-packed": ("own.npz", "."),
+    "png": ("pics/", "pics"),
+    "jpg": ("pics/", "pics"),
+    "tiff": ("pics/", "pics"),
+    "gif": ("pics/", "pics"),
 }
 EXTREMES = [b"\x00" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x00" * 8]
 
@@ -73,7 +80,7 @@ def mutate(raw: bytes, rng: random.Random) -> bytes:
 
 def everything(name, root):
     """A sum over all that a network would see of the dataset."""
-    dataset = data.load(name, root)
+    dataset = data.load(name, root) if name in data.DATASETS else data.load(root / name)
     pixels = [split.images[:].tobytes() + split.labels.tobytes() for split in dataset.splits]
     return hash((dataset.class_names, *pixels))
 
@@ -104,9 +111,28 @@ class Trial:
         self.numbers["seconds"] = max(self.numbers["seconds"], time.perf_counter() - start)
 
 
+def make_own(format, path):
+    """Data of one's own in a format: its files."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    if path.suffix == ".npz":
+        save = np.savez_compressed if format == "npz-packed" else np.savez
+        save(path, X=images, y=np.array(["a", "b"])[np.arange(40) % 2])
+        return [path]
+    files = []
+    for k, image in enumerate(images):
+        file = path / f"class {k % 2}" / f"{k}.{format}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+        files.append(file)
+    return files
+
+
 def prepare(format, root):
     """A small dataset of a format: its files to change, and the sum of what it holds."""
     name, folder = FORMATS[format]
+    if name not in data.DATASETS:
+        return name, make_own(format, root / name), None
     make(name, root, 40, 10)
     if format == "mnist-gz":
         import gzip

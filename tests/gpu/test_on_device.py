@@ -31,7 +31,8 @@ def both(make):
 
 @pytest.mark.parametrize("augment", [pad_crop_flip, None], ids=["moved", "still"])
 @pytest.mark.parametrize(
-    "encoder", ["rgb", "rgb_gray", "rgb_gray_paper", "zero_real", "blocks", "consecutive"]
+    "encoder",
+    ["rgb", "rgb_gray", "rgb_gray_paper", "zero_real", "blocks", "consecutive", "channels"],
 )
 def test_batches_are_the_cpus(device, encoder, augment):
     data = dataset(encoder, augment)
