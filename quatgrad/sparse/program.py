@@ -434,9 +434,10 @@ class Compiler:
         columns = self.storing(plain, direct, False) | self.input(step.x)
         columns |= {"kind": LARGEST, "outputs": C, "components": 1}
         columns["tile"] = 4 if columns["vectors"] >= 4 else 1
-        self.put("values", np.zeros(taps.size))
-        first = self.put("distances", taps.ravel())
-        columns["row"] = self.put("rows", [first, first + taps.size])
+        distances = taps.ravel() + np.arange(C)[:, None] * self.layouts[step.x].step
+        self.put("values", np.zeros(distances.size))
+        first = self.put("distances", distances.ravel())
+        columns["row"] = self.put("rows", first + np.arange(C + 1) * taps.size)
         self.row(step, **columns)
 
     def move(self, step: Move) -> None:

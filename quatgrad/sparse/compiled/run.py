@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 
-from quatgrad.kernels.numba_cpu.jit import serial, serial_nogil
+from quatgrad.kernels.numba_cpu.jit import serial, serial_nogil, template
 from quatgrad.kernels.numba_cpu.simd.vector import LANES, scratch
 from quatgrad.sparse.compiled import dense, rows
-from quatgrad.sparse.compiled.signs import SIGNS
 from quatgrad.sparse.program import (
     DENSE,
     DENSE_VECTOR,
@@ -22,147 +21,154 @@ from quatgrad.sparse.program import (
     WHOLE,
 )
 
-S = tuple(tuple(row) for row in SIGNS)
-
-_r1, _r2, _r3, _r4, _r6, _r8, _r9, _r11 = (rows.real_row(T) for T in (1, 2, 3, 4, 6, 8, 9, 11))
-_q1, _q2, _q3, _q4, _q6 = (rows.quaternion_row(T) for T in (1, 2, 3, 4, 6))
-_w1, _w2, _w3, _w4 = (rows.whole_row(T) for T in (1, 2, 3, 4))
-_m1, _m4 = (rows.largest_row(T) for T in (1, 4))
-_d1, _d2, _d3, _d4 = (dense.real_block(T) for T in (1, 2, 3, 4))
-_h1, _h2 = (dense.quaternion_block(T) for T in (1, 2))
-_s1, _s2, _s3, _s4, _s6, _s8, _s9, _s11 = (rows.store(T) for T in (1, 2, 3, 4, 6, 8, 9, 11))
-_permute = rows.permute
-
-
 # ------------------------------------------------------------------------- layers, in vectors
 
 
-@serial
-def _store(arena, o, sums, first, c, t, scales, shifts, at, holds):
-    """A tile of channel c, from sums[first:]."""
-    T, low, k = o.tile, np.float32(0 if o.low else -np.inf), o.place + t
-    scale, shift = scales[o.channel + c], shifts[o.channel + c]
-    y, has = o.y + c * o.y_step, o.has_residual
-    z = has * (o.residual + c * o.residual_step)
-    if T == 11:
-        _s11(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
-    elif T == 9:
-        _s9(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
-    elif T == 8:
-        _s8(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
-    elif T == 6:
-        _s6(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
-    elif T == 4:
-        _s4(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
-    elif T == 3:
-        _s3(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
-    elif T == 2:
-        _s2(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
-    else:
-        _s1(arena, sums, first, scale, shift, low, y, z, has, at, holds, k)
+def _tiles(row, T, A, rows_of_output):
+    """A layer in tiles of T vectors: A components of an output have so many rows of survivors.
+
+    Tile by tile, row by row; the last tile overlaps the one before where they do not fit.
+    """
+    store = rows.store(T)
+
+    @template
+    def layer(arena, o, w, d, p, sums, scales, shifts, places, holds):
+        Q, B, first_row = o.outputs, o.input_step, o.row
+        low, has = np.float32(0 if o.low else -np.inf), o.has_residual
+        for first in range(0, o.vectors, T):
+            t = min(first, o.vectors - T)
+            for q in range(Q):
+                r = first_row + rows_of_output * q
+                row(arena, o.x + LANES * t, B, w, d, p, r, sums)
+                for a in range(A):
+                    c, s = a * Q + q, LANES * T * a
+                    scale, shift = scales[o.channel + c], shifts[o.channel + c]
+                    y, z = o.y + c * o.y_step, has * (o.residual + c * o.residual_step)
+                    k = o.place + t
+                    store(arena, sums, s, scale, shift, low, y, z, has, places, holds, k)
+
+    return layer
+
+
+_r1, _r2, _r3, _r4 = (_tiles(rows.real_row(T), T, 1, 1) for T in (1, 2, 3, 4))
+_r6, _r8, _r9, _r11 = (_tiles(rows.real_row(T), T, 1, 1) for T in (6, 8, 9, 11))
+_q1, _q2, _q3, _q4, _q6 = (_tiles(rows.quaternion_row(T), T, 4, 4) for T in (1, 2, 3, 4, 6))
+_w1, _w2, _w3, _w4 = (_tiles(rows.whole_row(T), T, 4, 1) for T in (1, 2, 3, 4))
+_m1, _m4 = (_tiles(rows.largest_row(T), T, 1, 1) for T in (1, 4))
 
 
 @serial
-def _real_row(arena, T, x, B, w, d, p, r, sums):
-    if T == 11:
-        _r11(arena, x, B, w, d, p, r, sums)
-    elif T == 9:
-        _r9(arena, x, B, w, d, p, r, sums)
-    elif T == 8:
-        _r8(arena, x, B, w, d, p, r, sums)
-    elif T == 6:
-        _r6(arena, x, B, w, d, p, r, sums)
-    elif T == 4:
-        _r4(arena, x, B, w, d, p, r, sums)
-    elif T == 3:
-        _r3(arena, x, B, w, d, p, r, sums)
-    elif T == 2:
-        _r2(arena, x, B, w, d, p, r, sums)
+def _real(arena, o, w, d, p, sums, scales, shifts, places, holds):
+    if o.tile == 11:
+        _r11(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 9:
+        _r9(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 8:
+        _r8(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 6:
+        _r6(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 4:
+        _r4(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 3:
+        _r3(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 2:
+        _r2(arena, o, w, d, p, sums, scales, shifts, places, holds)
     else:
-        _r1(arena, x, B, w, d, p, r, sums)
+        _r1(arena, o, w, d, p, sums, scales, shifts, places, holds)
 
 
 @serial
-def _quaternion_row(arena, T, x, B, w, d, p, r, sums):
-    if T == 6:
-        _q6(arena, x, B, w, d, p, r, sums)
-    elif T == 4:
-        _q4(arena, x, B, w, d, p, r, sums)
-    elif T == 3:
-        _q3(arena, x, B, w, d, p, r, sums)
-    elif T == 2:
-        _q2(arena, x, B, w, d, p, r, sums)
+def _quaternion(arena, o, w, d, p, sums, scales, shifts, places, holds):
+    if o.tile == 6:
+        _q6(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 4:
+        _q4(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 3:
+        _q3(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 2:
+        _q2(arena, o, w, d, p, sums, scales, shifts, places, holds)
     else:
-        _q1(arena, x, B, w, d, p, r, sums)
+        _q1(arena, o, w, d, p, sums, scales, shifts, places, holds)
 
 
 @serial
-def _whole_row(arena, T, x, B, w, d, p, r, sums):
-    if T == 4:
-        _w4(arena, x, B, w, d, p, r, sums)
-    elif T == 3:
-        _w3(arena, x, B, w, d, p, r, sums)
-    elif T == 2:
-        _w2(arena, x, B, w, d, p, r, sums)
+def _whole(arena, o, w, d, p, sums, scales, shifts, places, holds):
+    if o.tile == 4:
+        _w4(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 3:
+        _w3(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.tile == 2:
+        _w2(arena, o, w, d, p, sums, scales, shifts, places, holds)
     else:
-        _w1(arena, x, B, w, d, p, r, sums)
+        _w1(arena, o, w, d, p, sums, scales, shifts, places, holds)
+
+
+@serial
+def _largest(arena, o, w, d, p, sums, scales, shifts, places, holds):
+    if o.tile == 4:
+        _m4(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    else:
+        _m1(arena, o, w, d, p, sums, scales, shifts, places, holds)
 
 
 @serial
 def _sparse(arena, o, tables, sums):
-    """Row by row, tile by tile; the last tile overlaps the one before where they do not fit."""
-    Q, T, A = o.outputs, o.tile, o.components
+    """A layer of rows, by their kind."""
     w, d, p = tables.values, tables.distances, tables.rows
-    w4, d4 = tables.wholes, tables.whole_distances
     scales, shifts, places, holds = tables.scales, tables.shifts, tables.places, tables.holds
-    for first in range(0, o.vectors, T):
-        t = min(first, o.vectors - T)
-        x = o.x + LANES * t
-        for q in range(Q):
-            if o.kind == LARGEST:
-                z = x + q * o.input_step
-                if T == 4:
-                    _m4(arena, z, 0, w, d, p, o.row, sums)
-                else:
-                    _m1(arena, z, 0, w, d, p, o.row, sums)
-            elif A == 1:
-                _real_row(arena, T, x, 0, w, d, p, o.row + q, sums)
-            elif o.kind == WHOLE:
-                _whole_row(arena, T, x, o.input_step, w4, d4, p, o.row + q, sums)
-            else:
-                _quaternion_row(arena, T, x, o.input_step, w, d, p, o.row + 4 * q, sums)
-            for c in range(A):
-                _store(arena, o, sums, LANES * T * c, c * Q + q, t, scales, shifts, places, holds)
+    if o.kind == LARGEST:
+        _largest(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.kind == WHOLE:
+        w, d = tables.wholes, tables.whole_distances
+        _whole(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    elif o.components == 1:
+        _real(arena, o, w, d, p, sums, scales, shifts, places, holds)
+    else:
+        _quaternion(arena, o, w, d, p, sums, scales, shifts, places, holds)
+
+
+def _blocks(block, T, A, R):
+    """A dense layer in tiles of T vectors and blocks of R outputs of A components."""
+    store = rows.store(T)
+
+    @template
+    def layer(arena, o, w, d, sums, scales, shifts, places, holds):
+        Q, B, K = o.outputs, o.input_step, o.taps
+        low, has = np.float32(0 if o.low else -np.inf), o.has_residual
+        for first in range(0, o.vectors, T):
+            t = min(first, o.vectors - T)
+            for q in range(0, Q, R):
+                block(arena, o.x + LANES * t, B, w, o.value + q * K * A, d, o.row, K, sums)
+                for r in range(A * min(R, Q - q)):
+                    c, s, k = r % A * Q + q + r // A, LANES * T * r, o.place + t
+                    scale, shift = scales[o.channel + c], shifts[o.channel + c]
+                    y, z = o.y + c * o.y_step, has * (o.residual + c * o.residual_step)
+                    store(arena, sums, s, scale, shift, low, y, z, has, places, holds, k)
+
+    return layer
+
+
+_d1, _d2, _d3, _d4 = (_blocks(dense.real_block(T), T, 1, dense.REAL_BLOCK[T]) for T in (1, 2, 3, 4))
+_h1, _h2 = (_blocks(dense.quaternion_block(T), T, 4, dense.QUATERNION_BLOCK[T]) for T in (1, 2))
 
 
 @serial
 def _dense(arena, o, tables, sums):
-    """Blocks of outputs, tile by tile."""
-    Q, T, A, R, K = o.outputs, o.tile, o.components, o.block, o.taps
+    """A dense layer, by its kind."""
     w, d = tables.numbers, tables.indices
     scales, shifts, places, holds = tables.scales, tables.shifts, tables.places, tables.holds
-    for first in range(0, o.vectors, T):
-        t = min(first, o.vectors - T)
-        x = o.x + LANES * t
-        for q in range(0, Q, R):
-            v = o.value + q * K * A
-            if A == 4:
-                if T == 2:
-                    _h2(arena, x, o.input_step, w, v, d, o.row, K, sums)
-                else:
-                    _h1(arena, x, o.input_step, w, v, d, o.row, K, sums)
-            elif T == 4:
-                _d4(arena, x, 0, w, v, d, o.row, K, sums)
-            elif T == 3:
-                _d3(arena, x, 0, w, v, d, o.row, K, sums)
-            elif T == 2:
-                _d2(arena, x, 0, w, v, d, o.row, K, sums)
-            else:
-                _d1(arena, x, 0, w, v, d, o.row, K, sums)
-            for r in range(min(R, Q - q)):
-                for c in range(A):
-                    s = LANES * T * (A * r + c)
-                    _store(arena, o, sums, s, c * Q + q + r, t, scales, shifts, places, holds)
+    if o.components == 4 and o.tile == 2:
+        _h2(arena, o, w, d, sums, scales, shifts, places, holds)
+    elif o.components == 4:
+        _h1(arena, o, w, d, sums, scales, shifts, places, holds)
+    elif o.tile == 4:
+        _d4(arena, o, w, d, sums, scales, shifts, places, holds)
+    elif o.tile == 3:
+        _d3(arena, o, w, d, sums, scales, shifts, places, holds)
+    elif o.tile == 2:
+        _d2(arena, o, w, d, sums, scales, shifts, places, holds)
+    else:
+        _d1(arena, o, w, d, sums, scales, shifts, places, holds)
 
 
 # -------------------------------------------------------------------------- layers, one pixel
@@ -336,7 +342,7 @@ def _copies(arena, o, tables):
         y = o.y + c * o.y_step
         for k in range(o.copies, o.copies_end):
             a, b, to, order = tables.copies[k]
-            _permute(arena, y + a, y + b, y + to, tables.orders, order)
+            rows.permute(arena, y + a, y + b, y + to, tables.orders, order)
         for k in range(o.singles, o.singles_end):
             arena[y + tables.singles[k, 1]] = arena[y + tables.singles[k, 0]]
 
