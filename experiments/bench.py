@@ -35,7 +35,6 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from matplotlib.style import context
@@ -44,7 +43,7 @@ from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.reference.optimizer import AdamRule
-from quatgrad.models import create, resnet
+from quatgrad.models import create
 from quatgrad.models.algebra import Layers
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
@@ -231,7 +230,7 @@ def torch_twin(model: nn.Module) -> tuple[Callable[[Any], Any], list[Any]]:
     """The same network or layer as a function on PyTorch tensors, and its parameters.
 
     The network's own code runs on them (`model` serves nothing else any more): only the forward
-    of each layer becomes PyTorch's, and the relu between layers.
+    of each layer becomes PyTorch's.
     """
     import torch
 
@@ -241,13 +240,9 @@ def torch_twin(model: nn.Module) -> tuple[Callable[[Any], Any], list[Any]]:
         leaves.append(torch.tensor(np.ascontiguousarray(a), requires_grad=True))
         return leaves[-1]
 
-    def f(x: Any) -> Any:
-        with mock.patch.object(resnet, "relu", torch.relu):
-            return model(x)
-
     for _, m in list(model.named_modules()):
         m.forward = torch_forward(m, leaf) or m.forward  # type: ignore[method-assign]
-    return f, leaves
+    return model, leaves
 
 
 def torch_forward(m: nn.Module, leaf: Callable[[np.ndarray], Any]) -> Callable[[Any], Any] | None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad import ops
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.errors import OptionError, unknown
 from quatgrad.kernels.reference import HAMILTON
@@ -26,6 +25,7 @@ from quatgrad.nn.conv import QConv2d
 from quatgrad.nn.init import Initialiser, Shape
 from quatgrad.nn.linear import QLinear
 from quatgrad.nn.module import Buffer
+from quatgrad.ops.table_weight import table_conv2d, table_linear
 
 
 def _matrices() -> np.ndarray:
@@ -111,7 +111,7 @@ class ShamLinear(Sham, QLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """w x + b in its algebra."""
-        return self.mixed(ops.table_linear(x, self.weight, self.t, self.bias))
+        return self.mixed(table_linear(x, self.weight, self.t, self.bias))
 
 
 class ShamConv2d(Sham, QConv2d):
@@ -123,5 +123,5 @@ class ShamConv2d(Sham, QConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of x with w in its algebra, plus b."""
-        y = ops.table_conv2d(x, self.weight, self.t, self.bias, *self.window.options)
+        y = table_conv2d(x, self.weight, self.t, self.bias, *self.window.options)
         return self.mixed(y)

@@ -27,6 +27,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 @pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch):
+    """What is printed is as in a file: pytest's workers say how wide their terminal is."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _backend_is_left_as_found():
     """A test that switches backend or rung and forgets to switch back fails here, not later."""
     from quatgrad import backend

@@ -58,7 +58,6 @@ from quatgrad.ops.shape import (
     stack,
     transpose,
 )
-from quatgrad.ops.table_weight import table_conv2d, table_linear, table_weight
 
 #: a + b is Tensor.__add__, and 1 + b is Tensor.__radd__.
 BINARY = {

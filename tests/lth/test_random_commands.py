@@ -27,23 +27,32 @@ NAMES = (
 )
 SMALL = {"preset": "smoke", "subset": 40, "epochs": 1, "width": 24, "levels": 1}
 RUN = ["--quiet", "--backend=numpy", *(f"--{name}={value}" for name, value in SMALL.items())]
+#: Values that can be computed with, for options that do not list theirs.
+RIGHT = {
+    "dataset": ["digits"], "model": ["lenet-300-100", "lenet-12"], "width": ["24", "36"],
+    "levels": ["0", "1", "2"], "epochs": ["1", "2"], "trials": ["1", "2"], "subset": ["40", "60"],
+    "batch_size": ["20", "50"], "keep": ["0.5", "0.9"], "lr": ["0.05"], "momentum": ["0", "0.5"],
+    "seed": ["0", "7"], "validation": ["0.2"], "warmup": ["0", "0.5"], "weight_decay": ["0.01"],
+}  # fmt: skip
 VERBS = [name for name in COMMANDS if name not in ("sweep", "tune")]
 
 
 def draw(rng):
-    """A command with two of the options of `run`, right, hostile or misspelt."""
+    """A command with some of the options of `run`: all right, or right, hostile and misspelt."""
     verb = rng.choice(["run", "plan", *VERBS])
     actions = [a for a in cli.parser()._actions if a.option_strings[0] not in ("-h", "--version")]
     line = [verb, *(RUN if verb in ("run", "plan") else rng.sample(NAMES, rng.randint(0, 2)))]
-    for action in rng.sample(actions, rng.randint(1, 2)):
-        flag = action.option_strings[-1]
-        if rng.random() < 0.08:
+    valid = rng.random() < 0.5  # half of the lines can run
+    for action in rng.sample(actions, rng.randint(1, 3)):
+        flag, known = action.option_strings[-1], [*(action.choices or RIGHT.get(action.dest, []))]
+        if valid and action.nargs != 0 and not known:
+            continue
+        if not valid and rng.random() < 0.15:
             flag = flag[:4] + flag[5:]
         line.append(flag)
         if action.nargs != 0:
-            right = [*(action.choices or ("1", "0.5"))]
-            line.append(rng.choice(right if rng.random() < 0.5 else [*HUGE, *NAMES]))
-    if rng.random() < 0.1:
+            line.append(rng.choice(known if valid else [*known, *HUGE, *NAMES]))
+    if not valid and rng.random() < 0.2:
         line[0] = verb[:-1] + "x"
     return line
 

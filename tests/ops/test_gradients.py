@@ -39,7 +39,7 @@ from quatgrad.ops.quaternion_norm import Whiten
 from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
 from quatgrad.ops.rotation import RotationWeight
 from quatgrad.ops.shape import BroadcastTo, Concatenate, GetItem, Pad, PadMode, Reshape, Transpose
-from quatgrad.ops.table_weight import TableWeight
+from quatgrad.ops.table_weight import TableWeight, table_conv2d, table_linear, table_weight
 from quatgrad.testing import check_gradients, taylor_rate
 
 # ------------------------------------------------------------------------------- inputs
@@ -297,10 +297,10 @@ CASES = {
     ],
     HamiltonConvTranspose: transposed(ops.hamilton_conv_transpose2d, (4,)),
     TableWeight: [
-        (ops.table_weight, normal(4, 3, 2), normal(4, 4, 4)),
-        (ops.table_weight, normal(4, 2, 1, 2, 3), normal(4, 4, 4)),
-        (ops.table_linear, normal(3, 8), normal(4, 2, 1), normal(4, 4, 4), normal(4)),
-        (lambda x, w, t, b: ops.table_conv2d(x, w, t, b, 2, 1),
+        (table_weight, normal(4, 3, 2), normal(4, 4, 4)),
+        (table_weight, normal(4, 2, 1, 2, 3), normal(4, 4, 4)),
+        (table_linear, normal(3, 8), normal(4, 2, 1), normal(4, 4, 4), normal(4)),
+        (lambda x, w, t, b: table_conv2d(x, w, t, b, 2, 1),
          normal(1, 4, 3, 4), normal(4, 2, 2, 1, 2), normal(4, 4, 4), normal(8)),
     ],
     RotationWeight: [
