@@ -60,6 +60,19 @@ def test_what_was_trained_is_used_on_pictures_of_another_size(here, capsys):
     assert set(found["probabilities"]) == {"a b", "grün", "c"}
 
 
+def test_no_training_image_counts_when_the_same_folder_is_evaluated(here, capsys):
+    make_pictures(here / "pics")
+    assert run("--dataset", "pics/", "--test-share", "0.5") == 0
+    (name,) = (path.name for path in (here / "runs").glob("pics-lenet-12-*"))
+    capsys.readouterr()
+    for how, images in (([], 15), (["--test-share", "0.2"], 6)):
+        arguments = ["evaluate", name, "--dataset", "./pics", "--json", *how]
+        assert command.main(arguments) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["images"] == images
+        assert how or found["accuracy"] == found["network"]["accuracy"]
+
+
 def test_another_picture_or_share_is_another_run(here):
     make_pictures(here / "pics")
     assert run("--dataset", "pics/") == 0

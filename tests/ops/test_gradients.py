@@ -502,6 +502,7 @@ def _below(cls):
 
 def test_every_function_has_a_case():
     ours = {c for c in _below(Function) if c.__module__.startswith("quatgrad.")} - {Function}
+    ours = {c for c in ours if not c.__module__.startswith("quatgrad.testing.")}  # tools, no ops
     assert all("forward" not in vars(base) for base in BASES - {FromOutput})
     assert not hasattr(FromOutput, "value")  # its forward needs the value of a subclass
     missing = ours - BASES - CASES.keys()

@@ -132,10 +132,13 @@ def cmd_evaluate(arguments: list[str]) -> int:
     prediction.add_network(p)
     p.add_argument("--dataset", required=True, help="whose test images, as for run")
     p.add_argument("--data-dir", metavar="DIR", help="where they are (else $QUATGRAD_DATA)")
+    p.add_argument("--test-share", type=float, metavar="X", help="as for run; of the data that the "
+                   "network was trained on it is the run's")  # fmt: skip
     p.add_argument("--plot", metavar="FILE", help="draw the confusion matrix (.png or .svg)")
     given, as_json = _given(p, arguments)
     net = prediction.network_of(given)
-    found = prediction.evaluate(net, given["dataset"], given.get("data_dir"))
+    where = given["dataset"], given.get("data_dir"), given.get("test_share")
+    found = prediction.evaluate(net, *where)
     text = prediction.title(net, given)
     if "plot" in given:
         prediction.draw(found, net, given["plot"])

@@ -88,18 +88,31 @@ def _image(net: Network, path: Path) -> np.ndarray:
     return found.pixels
 
 
-def evaluate(net: Network, dataset: str, data_dir: str | None) -> Confusion:
-    """The network on the test images of a dataset, encoded as it was trained."""
+def evaluate(
+    net: Network, dataset: str, data_dir: str | None, test_share: float | None = None
+) -> Confusion:
+    """The network on the test images of a dataset, encoded as it was trained.
+
+    `test_share`: of a path without test images, as of `run`; of the data that it was trained on,
+    it is the run's own, so that no training image counts.
+    """
     if net.encoding is None:
         raise OptionError("this network does not say how images are encoded: use it from Python")
     size = net.encoding.image_shape[:2] if data.is_like_path(dataset) else None
-    found = data.load(dataset, data_dir, image_size=size)
+    share = test_share
+    if share is None and size is not None and _same_path(dataset, net.said.get("dataset")):
+        share = net.said.get("test_share")
+    found = data.load(dataset, data_dir, image_size=size, test_share=share)
     if found.test.images.shape[1:] != net.encoding.image_shape:
         raise DataError(
             f"the network takes images of {net.encoding.image_shape} (height, width, channels); "
             f"those of {dataset} are {found.test.images.shape[1:]}"
         )
     return confusion(net, found.test.images, found.test.labels, found.class_names)
+
+
+def _same_path(a: str, b: str | None) -> bool:
+    return b is not None and Path(a).resolve() == Path(b).resolve()
 
 
 def draw(found: Confusion, net: Network, path: str) -> None:

@@ -46,6 +46,8 @@ def trained(
     said = {"run": run.path.resolve().name, "network": name, "trial": trial, "level": record.level}
     said |= {"weights_left": record.weights_left, "weights_total": record.weights_total}
     said |= {"accuracy": record.accuracy}
+    own = run.config.options
+    said |= {name: own[name] for name in ("dataset", "test_share") if own.get(name) is not None}
     state = {n: a * end.masks[n] if n in end.masks else a for n, a in end.state.items()}
     return restore(msgspec.structs.replace(known, said=said), state, end.masks, run.path, build)
 
