@@ -62,7 +62,7 @@ class Optimizer:
         Compiled steps look at no shape: they would read and write beyond a shorter array.
         """
         for i, (p, state) in enumerate(zip(self.parameters, self.state, strict=True)):
-            if p.grad is not None:
+            if p.grad is not None and not _is_like(p, p.grad, *state.values()):
                 _check_like(p, f"{type(self).__name__}: parameter {i}", {"grad": p.grad, **state})
         return number(lr, "the learning rate") if array_module(lr) is np else lr
 
@@ -226,12 +226,21 @@ class Adam(Optimizer):
         kernel("adam")(w, g, state["m"], state["v"], state["t"], lr, rule)
 
 
+def _is_like(p: Parameter, *arrays: Any) -> bool:
+    """Have all the parameter's shape and dtype? Counts have none."""
+    like = p.shape, p.dtype
+    for a in arrays:
+        if type(a) is not int and (getattr(a, "shape", 0), getattr(a, "dtype", 0)) != like:
+            return False
+    return True
+
+
 def _check_like(p: Parameter, what: str, arrays: Mapping[str, Any]) -> None:
-    """Raise unless all have the parameter's shape and dtype; counts have none."""
+    """Raise unless all are like the parameter."""
     like = p.shape, p.dtype
     for name, a in arrays.items():
-        found = getattr(a, "shape", None), getattr(a, "dtype", None)
-        if found != like and not isinstance(a, int):
+        if not _is_like(p, a):
+            found = getattr(a, "shape", None), getattr(a, "dtype", None)
             raise (DTypeError if found[0] == like[0] else ShapeError)(
                 f"{what} is {like[1]} of shape {like[0]}, its {name} {found[1]} of shape {found[0]}"
             )

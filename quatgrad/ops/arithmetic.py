@@ -295,7 +295,8 @@ def matmul(a: Any, b: Any) -> Tensor:
 
     A vector is taken as one row (left) or one column (right), and that axis is dropped again.
     """
-    a, b = as_tensors("matmul", a, b)
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        a, b = as_tensors("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0:
         MatMul()(a, b)  # raises: a number is no matrix
     if b.ndim == 1:

@@ -21,7 +21,8 @@ def add_bias(op: str, y: Tensor, b: Tensor | None) -> Tensor:
     """y + b for y (..., Q), b (Q,), or y if there is no b."""
     if b is None:
         return y
-    y, b = as_tensors(op, y, b)
+    if not isinstance(b, Tensor):
+        y, b = as_tensors(op, y, b)
     if b.shape != y.shape[-1:]:
         raise ShapeError(f"{op}: the bias has shape {y.shape[-1:]}; got shape {b.shape}")
     return y + b

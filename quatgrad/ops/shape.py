@@ -229,4 +229,7 @@ def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     several = len(args) == 1 and isinstance(args[0], Iterable)
-    return tuple(integer(n, "a size or axis") for n in (args[0] if several else args))
+    sizes = tuple(args[0] if several else args)
+    if all(type(n) is int for n in sizes):
+        return sizes
+    return tuple(integer(n, "a size or axis") for n in sizes)
