@@ -43,6 +43,13 @@ def test_the_same_seed_twice_gives_the_same_bits(tmp_path, algebra, make):
     assert files_of(tmp_path / "first") == files_of(tmp_path / "second")
 
 
+def test_a_string_is_a_directory(tmp_path):
+    stages = str(tmp_path / "stages")
+    search_of(str(tmp_path / "run"), 1, lenet("real"), stages=stages).run()
+    search_of(tmp_path / "again", 1, lenet("real"), stages=tmp_path / "stages").run()
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "again")
+
+
 @pytest.mark.parametrize("algebra", ALGEBRAS)
 def test_another_seed_gives_other_numbers(tmp_path, algebra):
     first, _ = run(tmp_path / "0", 0, algebra, seed=0)

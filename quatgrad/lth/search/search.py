@@ -79,6 +79,11 @@ class Search:
     seeds: Mapping[str, int] = field(default_factory=dict)
     watch: Callable[[Path, int, Sequence[Epoch]], None] = lambda directory, level, history: None
 
+    def __post_init__(self) -> None:
+        for name in ("directory", "stages"):  # a string is welcome
+            if isinstance(given := getattr(self, name), str):
+                object.__setattr__(self, name, Path(given))
+
     def run(self) -> list[Record]:
         """Train, prune, rewind, repeat."""
         if self.stages and not self.what:
