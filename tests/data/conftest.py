@@ -1,6 +1,9 @@
+import logging
+
 import pytest
 from cifar_files import make_files
 
+from quatgrad.backend import notice
 from quatgrad.data.cifar import LAYOUTS
 
 
@@ -28,3 +31,13 @@ def home(tmp_path, monkeypatch):
     monkeypatch.delenv("QUATGRAD_DATA", raising=False)
     monkeypatch.setenv("HOME", str(home))
     return home
+
+
+@pytest.fixture
+def notices(caplog):
+    """What was noticed since."""
+    notice.cache_clear()
+    logger = logging.getLogger("quatgrad")
+    logger.addHandler(caplog.handler)
+    yield lambda: "\n".join(record.getMessage() for record in caplog.records)
+    logger.removeHandler(caplog.handler)

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import logging
 import os
 import pickle
 import re
@@ -16,16 +15,6 @@ from quatgrad.backend import notice
 from quatgrad.data import cifar, identity, mnist
 from quatgrad.data.synthetic import make
 from quatgrad.errors import DataError
-
-
-@pytest.fixture
-def notices(caplog):
-    """What was noticed since."""
-    notice.cache_clear()
-    logger = logging.getLogger("quatgrad")
-    logger.addHandler(caplog.handler)
-    yield lambda: "\n".join(record.getMessage() for record in caplog.records)
-    logger.removeHandler(caplog.handler)
 
 
 def refused(name, root, *words):

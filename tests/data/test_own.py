@@ -1,7 +1,6 @@
 """Data of one's own: arrays, lists, folders of pictures, .npz files, files in official forms."""
 
 import gzip
-import logging
 import os
 import zipfile
 from pathlib import Path
@@ -12,7 +11,6 @@ from cifar_files import make_files
 from PIL import Image
 
 from quatgrad import data
-from quatgrad.backend import notice
 from quatgrad.data import cifar, on_device
 from quatgrad.data.encode import channels
 from quatgrad.data.synthetic import make
@@ -21,16 +19,6 @@ from quatgrad.errors import DataError, OptionError
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
 LABELS = np.arange(30) % 3
-
-
-@pytest.fixture
-def notices(caplog):
-    """What was noticed since."""
-    notice.cache_clear()
-    logger = logging.getLogger("quatgrad")
-    logger.addHandler(caplog.handler)
-    yield lambda: "\n".join(record.getMessage() for record in caplog.records)
-    logger.removeHandler(caplog.handler)
 
 
 # -------------------------------------------------------------------------------------- arrays
