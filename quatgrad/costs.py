@@ -51,9 +51,16 @@ def costs(
     linear layers and convolutions, with the zeros of their padding.
     Errors: `GraphError` inside `no_grad()`; `OptionError` for layers that cannot be counted.
     """
+    return _count(model, list(_graph(_evaluate(model, input_shape))), masks)
+
+
+def _count(
+    model: Module,
+    nodes: list[tuple[Function, tuple[int, ...]]],
+    masks: Mapping[str, np.ndarray] | None,
+) -> Costs:
+    """The costs of a model by the nodes of its graph."""
     weights = dict(model.weight_parameters())
-    y = _evaluate(model, input_shape)
-    nodes = list(_graph(y))
     uses = _uses(weights, nodes)
     alive = {
         name: w.size if masks is None else int(np.count_nonzero(masks[name]))
@@ -81,7 +88,9 @@ def summary(
     Output shape, weights alive in `masks` (all without), other parameters, and multiply-adds.
     Errors as of `costs`.
     """
-    c, shapes = costs(model, input_shape, masks), _output_shapes(model, input_shape)
+    y = _evaluate(model, input_shape)
+    nodes = list(_graph(y))
+    c, shapes = _count(model, nodes, masks), _output_shapes(nodes)
     rows: list[tuple[str, ...]]
     rows = [("layer", "kind", "output", "weights", "others", "multiply-adds")]
     for path, layer in model.named_modules():
@@ -98,7 +107,7 @@ def summary(
             shape = shapes.get(id(next(iter(own.values()))), ())
             rows.append((path, *_cells(layer, shape, sum(alive.values()), others, products)))
     totals = c.weights, c.parameters - c.weights, c.multiply_adds
-    rows.append(("", *_cells(model, shapes[0], *totals)))
+    rows.append(("", *_cells(model, y.shape[1:], *totals)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = [width + 2 for width in widths[3:]]
     return "\n".join(
@@ -111,13 +120,9 @@ def _cells(module: Module, shape: tuple[int, ...], *numbers: int) -> tuple[str, 
     return type(module).__name__, " x ".join(map(str, shape)), *map("{:,}".format, numbers)
 
 
-def _output_shapes(model: Module, input_shape: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
-    """id of a parameter -> what the operation gives that reads it; 0 -> y. Shapes without N."""
-    y = _evaluate(model, input_shape)
-    shapes = {0: y.shape[1:]}
-    for node, shape in _graph(y):
-        shapes |= {id(parent): shape[1:] for parent in node.parents or ()}
-    return shapes
+def _output_shapes(nodes: list[tuple[Function, tuple[int, ...]]]) -> dict[int, tuple[int, ...]]:
+    """id of a parameter -> the shape, without N, of what the operation gives that reads it."""
+    return {id(parent): shape[1:] for node, shape in nodes for parent in node.parents or ()}
 
 
 def _stored(w: Tensor, alive: int) -> int:
