@@ -1,9 +1,11 @@
 """A trained network and all that a prediction needs, in one file without code.
 
-Network.of(model, dataset).save("net.safetensors")
+    Network.of(model, dataset).save("net.safetensors")
 
-net = quatgrad.load("net.safetensors")
-net.predict(images)     # uint8 (N, H, W, C) -> probabilities (N, K) of net.classes
+    net = quatgrad.load("net.safetensors")
+    net.predict(images)     # uint8 (N, H, W, C) -> probabilities (N, K) of net.classes
+
+The file is that of `quatgrad.tensor_file`; `About` is what it says beside the arrays.
 """
 
 from __future__ import annotations
@@ -40,14 +42,14 @@ class About(msgspec.Struct, frozen=True):
     said: dict[str, Any] = {}
 
 
-def about(model: Module, dataset: Dataset | None = None, said: Mapping[str, Any] = {}) -> About:
+def about(model: Module, dataset: Dataset | None = None) -> About:
     """What there is to say of a model and of the dataset that it was trained on.
 
     An encoding that is a function of the user's is left out: no file can hold it.
     """
     classes = list(dataset.class_names) if dataset else []
     encoding = dataset.encode if dataset and isinstance(dataset.encode, Encoding) else None
-    return About(**model.about(), classes=classes, encoding=encoding, said=dict(said))
+    return About(**model.about(), classes=classes, encoding=encoding)
 
 
 @dataclass(frozen=True, eq=False)

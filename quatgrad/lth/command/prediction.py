@@ -75,9 +75,7 @@ def predict_text(found: list[dict[str, Any]]) -> str:
 
 def _image(net: Network, path: Path) -> np.ndarray:
     """A picture as the network's images are; another size is said, and resized."""
-    if net.encoding is None:
-        raise OptionError("this network does not say how images are encoded: use it from Python")
-    H, W, C = net.encoding.image_shape
+    H, W, C = _image_shape(net)
     found = read_picture(path, C)
     if found.transparent:
         notice(f"{path}: what is transparent lies over white")
@@ -96,19 +94,24 @@ def evaluate(
     `test_share`: of a path without test images, as of `run`; of the data that it was trained on,
     it is the run's own, so that no training image counts.
     """
-    if net.encoding is None:
-        raise OptionError("this network does not say how images are encoded: use it from Python")
-    size = net.encoding.image_shape[:2] if data.is_like_path(dataset) else None
+    shape = _image_shape(net)
+    size = shape[:2] if data.is_like_path(dataset) else None
     share = test_share
     if share is None and size is not None and _same_path(dataset, net.said.get("dataset")):
         share = net.said.get("test_share")
     found = data.load(dataset, data_dir, image_size=size, test_share=share)
-    if found.test.images.shape[1:] != net.encoding.image_shape:
+    if found.test.images.shape[1:] != shape:
         raise DataError(
-            f"the network takes images of {net.encoding.image_shape} (height, width, channels); "
+            f"the network takes images of {shape} (height, width, channels); "
             f"those of {dataset} are {found.test.images.shape[1:]}"
         )
     return confusion(net, found.test.images, found.test.labels, found.class_names)
+
+
+def _image_shape(net: Network) -> tuple[int, int, int]:
+    if net.encoding is None:
+        raise OptionError("this network does not say how images are encoded: use it from Python")
+    return net.encoding.image_shape
 
 
 def _same_path(a: str, b: str | None) -> bool:
