@@ -5,6 +5,7 @@ ops        differentiable operations       nn      layers, initialisation
 models     LeNet, Conv-2/4/6, ResNets      optim   SGD, Adam, schedules
 data       digits, CIFAR, batches          lth     prune, rewind, retrain
 load       a network from a file           interop weights of PyTorch
+sparse     prepared for inference          costs   weights, multiply-adds, a summary
 """
 
 from importlib import import_module
@@ -37,7 +38,10 @@ __all__ = [
 
 
 #: Parts that are imported when they are first asked for, and names that come from one.
-_PARTS = ("costs", "data", "interop", "lth", "models", "network", "nn", "optim", "testing", "train")
+_PARTS = (
+    *("costs", "data", "interop", "lth", "models", "network", "nn", "optim", "sham", "sparse"),
+    *("testing", "train"),
+)
 _FROM = {"Network": "network", "load": "network"}
 
 

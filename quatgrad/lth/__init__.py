@@ -12,18 +12,22 @@ ticket      masks + the state to rewind to
     checks     the invariants of a run    controls  what a ticket is compared with
 store       what is on disk
     files  whole or not at all            stage  one network, trained once
+    records  what its files say           epoch_log  epochs for other programs
 search      the loop on disk: train, prune, rewind, repeat
     protocol  its choices                 level_masks  the masks of a level
     level  a ticket in training           checkpoint   where it stands, in the middle of that
     selection  epochs that validation images choose    signals  SIGTERM and SIGINT save first
+    identity   of which network a stage is
 results     levels as tables (compare), numbers (curve) and pictures (plot)
 experiment  networks, trials and controls
     options  presets/, and what names a run            experiment  runs them
     result   from Python: tables, tickets, networks    trained     a network that was trained
     plan  what a run will do              runs      what there is on record
-    verify  proof from the files          garbage   what no run needs any more
+    verify  proof from the files          derived   tables and pictures made of them
+    garbage  what no run needs any more
     sweep  many runs at once
 analysis    a finished run: mask_stats, overlap of masks, connectivity between networks
+tune        settings, searched for with the same budget for each network
 command     the command line, its arguments
 """
 

@@ -66,10 +66,10 @@ def create(
     """A network by name.
 
     `algebra` is "real" or "quaternion"; the two have the same widths, and every quaternion layer
-    a quarter of the weights of its real twin; a name of `nn.sham.SHAMS` is a control of the same
+    a quarter of the weights of its real twin; a name of `sham.SHAMS` is a control of the same
     size. `width` is the number of real channels (features) of the first stage, by default that of
-    the literature. `image_size` (H, W) matters to LeNet
-    and the conv nets, whose linear layers depend on it. `init` names the initialisers of
+    the literature. `image_size` (H, W) matters to LeNet and the conv nets, whose linear layers
+    depend on it. `init` names the initialisers of
     `nn.init.INITIALISERS`: "xavier" is the paper's, "predecessor" that of CODS-COMAD 2023, whose
     last layers are real also where 4 divides the classes: `real_head`. `learned_encoder` puts a
     layer in front that makes quaternions of pixels with any number of channels. Weights are drawn

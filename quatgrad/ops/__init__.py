@@ -16,7 +16,7 @@ and of quaternions
     hamilton     hamilton (entry by entry), hamilton_linear hamilton_conv2d ..._conv_transpose2d
     rotation     rotation_weight rotation_linear rotation_conv2d
     quaternion_norm   variance_norm whitening_norm
-    table_weight      table_weight table_linear table_conv2d: over any algebra of four components
+    table_weight      the weight of a layer over any algebra of four components: for quatgrad.sham
 
 Importing this package gives `Tensor` its operators and methods, the table below, and the engine
 the kernels that add gradients and widen bfloat16 numbers.

@@ -1,4 +1,4 @@
-"""Networks prepared for inference: small and fast where weights are pruned.
+"""Networks prepared for inference: what is pruned is neither stored nor multiplied.
 
     plan = sparse.prepare(model, (32, 32, 4))
     logits = plan(images)           # float32 (N, H, W, C) -> (N, K), those of model.eval()

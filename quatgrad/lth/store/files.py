@@ -5,15 +5,18 @@ runs/
         config.json            what was run: every option that changes the numbers
         accuracy.png .svg      the picture; comparison.csv has its numbers
         analysis/              what `analyse` found, in numbers and pictures
+        tensorboard/           the epochs, with `--log tensorboard`
         trial0/, trial1/ ...   seed, seed + 1, ...
             real/, quaternion/, half/, real-shuffled/ ...
                 level_00 ...   links to the stages of this search; levels.csv the same as a table
+                ended.json     why it ended early; epochs_00.csv ... with `--log csv`
                 finetuned/     the same of the first pass, where masks come from one
     stages/                    one folder for each network that was trained: see stage.py
         dense-resnet8-real-5e0c...
         level_01-resnet8-real-9b1f...
 
-Searches that need the same training have links to one stage. It is trained once.
+Searches that need the same training have links to one stage. It is trained once. A `Search` from
+Python that shares no stages is a run of its own: config.json, its links and stages/ in one folder.
 """
 
 import csv
