@@ -4,7 +4,8 @@ from quatgrad.sparse.steps import Layer, Steps
 
 KINDS = ("dense", "sparse")
 
-#: (components, is the output one pixel?) -> the density at which both ways take the same time.
+#: (components, is the output one pixel?) -> the density at which both ways take the same time. For
+#: maps they were measured with a prototype of these kernels, for one pixel they are estimates.
 BREAK_EVEN = {(1, False): 0.4, (4, False): 0.27, (1, True): 0.35, (4, True): 0.35}
 
 
