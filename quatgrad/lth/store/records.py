@@ -89,8 +89,9 @@ class Config(File, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        """What its picture is called."""
-        return f"{self.options['model']} on {self.options['dataset']}: lottery tickets"
+        """What its picture is called; of a path, its last part."""
+        model, dataset = (Path(str(self.options[name])).name for name in ("model", "dataset"))
+        return f"{model} on {dataset}: lottery tickets"
 
 
 class StageFile(File, frozen=True, kw_only=True):
