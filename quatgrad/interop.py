@@ -62,14 +62,18 @@ def from_torch(
         theirs = _their_names(name, layer, member, style)
         missing = [n for n in theirs if n not in state]
         if missing:
-            raise ShapeError(f"the weights do not fit this model: there is no {missing[0]}")
+            raise ShapeError(
+                f"the weights do not fit this model: there is no {missing[0]}; make the model that "
+                "they were trained for"
+            )
         used |= set(theirs)
         a = _turned_in(layer, member, [state[n] for n in theirs], library)
         like = getattr(layer, member)
         if a.shape != like.shape:
             raise ShapeError(
                 f"the weights do not fit this model: {theirs[0]} is {state[theirs[0]].shape}, "
-                f"which makes {a.shape} here; {_join(name, member)} is {like.shape}"
+                f"which makes {a.shape} here; {_join(name, member)} is {like.shape}: make the "
+                "model that they were trained for, or name another `library`"
             )
         new[_join(name, member)] = a.astype(like.dtype)
     left = sorted(state.keys() - used)
@@ -77,6 +81,7 @@ def from_torch(
         raise ShapeError(
             f"the weights do not fit this model: it has no place for {', '.join(left[:3])}"
             + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+            + "; make the model that they were trained for, or leave these out"
         )
     model.load_state_dict(model.state_dict() | new)
 

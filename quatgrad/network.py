@@ -93,7 +93,8 @@ class Network:
         if self.encoding and (images.shape[1:] != self.encoding.image_shape):
             H, W, C = self.encoding.image_shape
             raise ShapeError(
-                f"the network takes images (N, {H}, {W}, {C}); got an array of shape {images.shape}"
+                f"the network takes images (N, {H}, {W}, {C}); got an array of shape "
+                f"{images.shape}: resize them, or give one as image[None]"
             )
         if self.encoding is None and images.dtype == np.uint8:
             raise OptionError(
@@ -118,7 +119,8 @@ class Network:
             if not fits or np.any(state[name][~mask]):
                 raise OptionError(
                     f"the mask {name} does not fit the weight: it has another name or shape, or "
-                    "a weight that it prunes is not 0"
+                    "a weight that it prunes is not 0; give the masks of the model's own ticket, "
+                    "after they were applied"
                 )
         masks = {MASK + name: np.packbits(mask) for name, mask in self.masks.items()}
         write_tensors(path, state | masks, self.about())
@@ -203,7 +205,9 @@ def _build(known: About, build: Build | None, path: str | Path) -> Module:
     except QuatgradError:
         raise
     except (TypeError, ValueError, KeyError) as error:
-        raise DataError(f"{path} names no network that can be made ({error})") from error
+        raise DataError(
+            f"{path} names no network that can be made ({error}): write it again"
+        ) from error
     if (model.architecture or {}).get("source") != architecture.get("source"):
         notice(f"the function that makes the network of {path} has changed since it was saved")
     return model

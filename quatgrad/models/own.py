@@ -46,7 +46,8 @@ class OwnNetwork:
             or layers.style != Style()
         ):
             raise OptionError(
-                f"the network {self.name} is your own: width, init, head are its own, and its style"
+                f"the network {self.name} is your own: width, init, head are its own, and its "
+                "style: leave these options out"
             )
         net = self.function(layers.algebra, classes, shape, layers.rng)
         if not isinstance(net, Module):
@@ -76,7 +77,9 @@ def network_in_file(spec: str) -> OwnNetwork:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise OptionError(f"the network {spec}: {path} cannot be read ({error.strerror})") from None
+        raise OptionError(
+            f"the network {spec}: {path} cannot be read ({error.strerror}); give FILE.py:NAME"
+        ) from None
     module = _run(path, spec)
     made = {n for n, v in vars(module).items() if callable(v) and not n.startswith("_")}
     if name not in made:
@@ -105,7 +108,7 @@ def _run(path: Path, spec: str) -> ModuleType:
     except Exception as error:
         raise OptionError(
             f"the network {spec}: running {path} ended with {type(error).__name__}: "
-            f"{str(error)[:200]}"
+            f"{str(error)[:200]}; mend the file, and run it alone to see where"
         ) from error
     finally:
         sys.path.pop(0)

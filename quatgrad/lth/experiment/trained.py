@@ -62,14 +62,14 @@ def finished(
         there = "; ".join(f"trial {t}: {', '.join(names)}" for t, names in run.trials.items())
         raise OptionError(
             f"{run.path} has no finished level of the network {name} in trial {trial}; "
-            f"there is {there or 'nothing yet'}"
+            f"there is {there or 'nothing yet'}; name one of these"
         )
     records = networks[name]
     level = smallest_that_matches(records) if level is None else level
     if not 0 <= level < len(records):
         raise OptionError(
             f"`level` {level}: of the network {name}, {run.path} has finished the levels 0 to "
-            f"{len(records) - 1}"
+            f"{len(records) - 1}; name one of these"
         )
     path = files.level_path(run.search_path(trial, name), level)
     return name, records[level], Stage.load(path.resolve())

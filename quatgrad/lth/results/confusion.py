@@ -94,12 +94,13 @@ def confusion(net: Network, images: Any, labels: np.ndarray, names: Sequence[str
     are no images; `ShapeError` for images of another shape.
     """
     if not len(labels):
-        raise DataError("there are no images to evaluate")
+        raise DataError("there are no images to evaluate: give a dataset that has test images")
     unknown = [name for name in names if name not in net.classes]
     if unknown:
         raise DataError(
             f"the network does not know the class {unknown[0]!r}: its classes are "
-            f"{', '.join(net.classes[:10])}{', ...' if len(net.classes) > 10 else ''}"
+            f"{', '.join(net.classes[:10])}{', ...' if len(net.classes) > 10 else ''}; "
+            "name the classes as they were in training"
         )
     own = np.array([net.classes.index(name) for name in names])[labels]
     K = len(net.classes)
