@@ -2,6 +2,7 @@
 
     python experiments/bench.py --quick                    a minute's look
     python experiments/bench.py --suite layers --record    to experiments/results/bench-layers.json
+    python experiments/bench.py --suite inference --quick  plans against onnxruntime
     python experiments/bench.py --explain                  how each convolution is computed
 
 A machine is never quiet, so nothing is measured by itself: in every round each contestant has a
@@ -48,10 +49,12 @@ from quatgrad.models.algebra import Layers
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 
+SCRIPT = Path(__file__).resolve()
 RESULTS = Path(__file__).parent / "results"
 OURS = "numba"  # the ratios are theirs / ours
 ENGINES = {"kernels": ["numpy", OURS], "layers": ["numpy", OURS, "torch"], "steps": [OURS, "torch"]}
-RIVALS = ("torch", "numpy-quaternion", "quaternionic")
+APART = ("algebra", "inference")  # suites that are files of their own
+RIVALS = ("torch", "onnxruntime", "numpy-quaternion", "quaternionic")
 ROUNDS, QUICK_ROUNDS = 25, 3
 TURN = 0.02  # s: a shorter call is repeated for that long
 WARM_UP = 0.3  # s
@@ -262,7 +265,8 @@ def torch_forward(m: nn.Module, leaf: Callable[[np.ndarray], Any]) -> Callable[[
         case nn.BatchNorm2d():
             scale, shift = leaf(m.scale.data), leaf(m.shift.data)
             running = torch.zeros(len(scale)), torch.ones(len(scale))
-            return lambda x: F.batch_norm(x, *running, scale, shift, True, m.momentum, m.eps)
+            how = m.training, m.momentum, m.eps
+            return lambda x: F.batch_norm(x, *running, scale, shift, *how)
         case nn.Linear() | nn.QLinear():
             return with_weight(m, (1, 0), leaf, F.linear)
         case nn.Conv2d() | nn.QConv2d():
@@ -329,12 +333,12 @@ def serve() -> int:
     return 0
 
 
-def start_worker(threads: int | None) -> Worker:
+def start_worker(threads: int | None, script: Path = SCRIPT) -> Worker:
     """A process for one engine, which finds the environment that it would have by itself."""
     pools = [f"{p}_NUM_THREADS" for p in ("OPENBLAS", "OMP", "MKL", "NUMBA")]
     environment = os.environ | dict.fromkeys(pools if threads else (), str(threads))
     environment.pop("OMP_WAIT_POLICY", None)  # quatgrad sets its own, and PyTorch's is its own
-    command = [sys.executable, str(Path(__file__).resolve()), "--serve"]
+    command = [sys.executable, str(script), "--serve"]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
 
@@ -459,8 +463,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options; what is wrong with them ends the program with code 2, before measuring."""
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog="bench.py", description=__doc__, formatter_class=raw)
-    p.add_argument("--suite", choices=(*CALLS, "algebra", "all"), default="all",
-                   help="algebra: bench_algebra.py, by itself (default: all others)")  # fmt: skip
+    p.add_argument("--suite", choices=(*CALLS, *APART, "all"), default="all",
+                   help="algebra, inference: by itself (default: all others)")  # fmt: skip
     p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
     p.add_argument("--full", action="store_true", help="steps: resnet18 and resnet50 too (minutes)")
     p.add_argument("--threads", type=int, metavar="N", help="of every engine (default: its own)")
@@ -509,9 +513,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.explain:
         print(*explained(), sep="\n")
         return 0
-    if options.suite == "algebra":  # a process of its own: one thread, set before NumPy starts
+    if options.suite in APART:  # a process of its own: threads are set before NumPy starts
         own = ["--quick"] * options.quick + (["--out", str(options.out)] if options.out else [])
-        return subprocess.call([sys.executable, str(RESULTS.with_name("bench_algebra.py")), *own])
+        script = RESULTS.with_name(f"bench_{options.suite}.py")
+        return subprocess.call([sys.executable, str(script), *own])
     record = about(QUICK_ROUNDS if options.quick else ROUNDS, options.threads)
     print(*record["machine"].values(), *(f"{n} {v}" for n, v in record["versions"].items() if v))
     suites = list(CALLS) if options.suite == "all" else [options.suite]
