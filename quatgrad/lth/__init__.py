@@ -18,13 +18,13 @@ search      the loop on disk: train, prune, rewind, repeat
     level  a ticket in training           checkpoint   where it stands, in the middle of that
     selection  epochs that validation images choose    signals  SIGTERM and SIGINT save first
     identity   of which network a stage is
-results     levels as tables (compare), numbers (curve) and pictures (plot)
+results     levels as tables (compare), numbers (curve) and pictures (plot); what to deploy (offers)
 experiment  networks, trials and controls
     options  presets/, and what names a run            experiment  runs them
     result   from Python: tables, tickets, networks    trained     a network that was trained
     plan  what a run will do              runs      what there is on record
     verify  proof from the files          derived   tables and pictures made of them
-    garbage  what no run needs any more
+    garbage  what no run needs any more   deploy   what a level takes: bytes, milliseconds
     sweep  many runs at once
 analysis    a finished run: mask_stats, overlap of masks, connectivity between networks
 tune        settings, searched for with the same budget for each network

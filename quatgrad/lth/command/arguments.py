@@ -35,6 +35,7 @@ several runs need are trained once. Other things to do, each with --json for pro
   analyse RUN                 what its tickets look like, share and compute; pictures of it
   predict RUN IMAGE ...       the classes of pictures     evaluate RUN --dataset NAME
   save RUN FILE               one of its networks in a file, for quatgrad.load
+  deploy RUN ...              its levels by accuracy, kB and ms; --kb 100 --ms 1: the best of them
   verify RUN ...              prove from the files alone that a run is what it says
   gc                          what no run needs any more; --delete removes it
   sweep --vary NAME=A,B,...   a run for each combination of options, on Dask or Slurm
@@ -71,6 +72,8 @@ FLAGS = {f.name: flag(f) for f in leaves(Options)} | {
         "network",
         "level",
         "trial",
+        "kb",
+        "ms",
     )
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.analysis.text import text as analysis_text
-from quatgrad.lth.command import prediction, report, tuning
+from quatgrad.lth.command import deploying, prediction, report, tuning
 from quatgrad.lth.command.arguments import Parser, current, parser, with_flags
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
@@ -157,6 +157,14 @@ def cmd_save(arguments: list[str]) -> int:
     return _tell(told, f"{path}: {prediction.title(net, given)}", as_json)
 
 
+def cmd_deploy(arguments: list[str]) -> int:
+    """deploy RUN ...: levels by accuracy, kB and ms; with --kb, --ms what is best."""
+    p = _small("deploy", "many")
+    deploying.add_arguments(p)
+    given, as_json = _given(p, arguments)
+    return _tell(*deploying.deploy(given), as_json)
+
+
 def cmd_verify(arguments: list[str]) -> int:
     """verify RUN ...: 1 if anything is wrong."""
     given, as_json = _given(_small("verify", "many"), arguments)
@@ -224,6 +232,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "predict": (cmd_predict, "the classes of pictures, by a network of a run"),
     "evaluate": (cmd_evaluate, "a network of a run on the test images of a dataset"),
     "save": (cmd_save, "a network of a run as one .safetensors file, for quatgrad.load"),
+    "deploy": (cmd_deploy, "levels of runs by accuracy, kB and ms: what to take to a device"),
     "verify": (cmd_verify, "prove runs from their files; the exit code is 1 if anything is wrong"),
     "gc": (cmd_gc, "list what no run needs, or remove it"),
     "sweep": (cmd_sweep, "a run for each combination of options, several at a time"),
