@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quatgrad.arrays import Array
-from quatgrad.backend import get_backend
+from quatgrad.backend import get_backend, use_backend
 from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.nn import Module
 from quatgrad.sparse import reference
@@ -45,7 +45,7 @@ class Plan:
             return np.zeros((0, self.outputs), np.float32)
         if get_backend() == "numpy":
             return reference.run(self.steps, x)
-        return self.runner(x.reshape(len(x), -1, self.steps.shapes[0][2]))
+        return self.runner(x.reshape(len(x), -1))
 
     @property
     def outputs(self) -> int:
@@ -58,7 +58,7 @@ class Plan:
         from quatgrad.sparse.compiled.runner import Runner
         from quatgrad.sparse.program import Compiler
 
-        return Runner(Compiler(self.steps, self.is_dense).program(), self.outputs)
+        return Runner(Compiler(self.steps, self.is_dense).program())
 
     def is_dense(self, layer: Layer) -> bool:
         """Is a layer computed with its zeros?"""
@@ -108,5 +108,7 @@ def prepare(
         if name not in weights or kind not in KINDS:
             known = (weights, "weight", name) if kind in KINDS else (KINDS, "kind", kind)
             raise OptionError(f"prepare: {unknown(known[1], known[2], known[0])}")
-    steps = follow(model, tuple(input_shape), masks)
+    # Plain kernels read the graph: one image is too few for which to compile the fast ones.
+    with use_backend("cupy" if get_backend() == "cupy" else "numpy"):
+        steps = follow(model, tuple(input_shape), masks)
     return Plan(steps, tuple(input_shape), dict(kinds or {}))

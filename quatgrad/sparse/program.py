@@ -1,8 +1,7 @@
-"""A plan as tables of numbers, which compiled code reads: one row of int64 for each step.
+"""A plan as tables of numbers, which compiled code reads: a row of `COLUMNS` for each kernel.
 
 Maps are planes in an arena of float32, of which each thread has one; its first line stays 0. A row
-of the table says what to do, where a map begins, and where in the other tables the step's numbers
-are.
+says where a map begins there, and where in `floats` and `ints` the numbers are that it needs.
 """
 
 from __future__ import annotations
@@ -10,14 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from quatgrad.kernels.numba_cpu.machine.cache import LANES
 from quatgrad.kernels.reference import Pair
-from quatgrad.sparse.compiled.dense import QUATERNION_BLOCK, REAL_BLOCK
+from quatgrad.sparse.compiled.dense import split_weights
 from quatgrad.sparse.compiled.rows import CAN_PERMUTE
+from quatgrad.sparse.compiled.table import BLOCK, MOST_SUMS, ROW, TILES
 from quatgrad.sparse.layout import OUTSIDE, SPAN, Planes
 from quatgrad.sparse.steps import (
     INPUT,
@@ -32,41 +32,6 @@ from quatgrad.sparse.steps import (
     Taps,
 )
 
-COLUMNS = {
-    "kind": "what to do",
-    "x": "where the map that is read begins",
-    "input_step": "from one of its channels, or components of quaternions, to the next",
-    "y": "where the map that is written begins",
-    "y_step": "from one of its channels to the next",
-    "has_residual": "0 or 1",
-    "residual": "where a map begins that is added",
-    "residual_step": "from one of its channels to the next",
-    "low": "1: what is stored is at least 0",
-    "outputs": "channels of the output, or quaternions",
-    "components": "1, or 4 of quaternions",
-    "vectors": "of a channel of the output",
-    "tile": "of them computed together",
-    "block": "outputs computed together",
-    "taps": "of a dense layer; or pixels, or entries",
-    "row": "where its rows begin in `rows`, or its taps in `indices`",
-    "value": "where its numbers begin in `numbers`",
-    "channel": "where its channels begin in `scales` and `shifts`",
-    "place": "where its vectors begin in `places` and `holds`",
-    "pixels": "where its pixels begin in `indices`",
-    "width": "which function, or pixels of a window",
-    "map_channels": "channels of the output, components apart",
-    "copies": "of a plane that is written: the first",
-    "copies_end": "and the one after the last",
-    "singles": "numbers that are copied: the first",
-    "singles_end": "and the one after the last",
-}
-ROW = np.dtype([(name, np.int64) for name in COLUMNS])
-
-#: Kinds: layers in vectors, layers with one output pixel, and the rest.
-SPARSE, WHOLE, DENSE = range(3)
-SCALAR, DENSE_VECTOR, MEAN = range(3, 6)
-LARGEST, LONGEST, ENTRIES, FUNCTION, PRODUCT, ENDS = range(6, 12)
-
 FUNCTIONS = (
     "leaky_relu",
     "clip",
@@ -78,57 +43,31 @@ FUNCTIONS = (
     "sigmoid",
     "tanh",
     "gelu",
-    "modrelu",
-)
+)  # modrelu has a kernel of its own
 
-#: Vectors of a tile, for which there are functions: sums of it are in registers.
-REAL_TILES = (1, 2, 3, 4, 6, 8, 9, 11)
-QUATERNION_TILES = (1, 2, 3, 4, 6) if LANES == 16 else (1, 2, 3)
-WHOLE_TILES = (1, 2, 3, 4) if LANES == 16 else (1, 2)
-MOST_SUMS = 24 * LANES  # numbers that the sums of a tile may take
 ROW_COST = 1.5  # what a number of a row costs beside its products, in vectors
 
+MARGIN = 16 * LANES  # a tile may look a little further than a map
 
-class Tables(NamedTuple):
-    """All numbers of a program, of which each row of its table has a part.
-
-    values, distances     survivors, one after another; `rows` says where each row begins
-    wholes, whole_distances   the same for whole quaternions, four values each
-    scales, shifts        of the channels of layers
-    places, holds         where each vector of an output goes, and a bit for each lane with a pixel
-    copies, orders        (from, from, to, order) of a plane, and orders of lanes
-    singles               (from, to) of a plane
-    numbers, indices      dense weights and constants; their taps, and pixels
-    """
-
-    values: np.ndarray
-    distances: np.ndarray
-    wholes: np.ndarray
-    whole_distances: np.ndarray
-    rows: np.ndarray
-    scales: np.ndarray
-    shifts: np.ndarray
-    places: np.ndarray
-    holds: np.ndarray
-    copies: np.ndarray
-    orders: np.ndarray
-    singles: np.ndarray
-    numbers: np.ndarray
-    indices: np.ndarray
-
-
-TYPES = dict.fromkeys(Tables._fields, np.int32) | dict.fromkeys(
-    ("values", "wholes", "scales", "shifts", "numbers"), np.float32
-)
+#: A kernel: its name in `kernels.KERNELS`, and the numbers that it is made for.
+Kernel = tuple[Any, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Rows, tables, the numbers that an arena begins with, and how many sums a step has."""
+    """A row for each kernel, and what rows point into.
 
+    arena: the numbers that it begins with. inputs, outputs: where each entry of the image and each
+    logit is there. sums: how many numbers a kernel adds up beside it.
+    """
+
+    kernels: list[Kernel]
     table: np.ndarray
-    tables: Tables
+    floats: np.ndarray
+    ints: np.ndarray
     arena: np.ndarray
+    inputs: np.ndarray
+    outputs: np.ndarray
     sums: int
 
 
@@ -149,29 +88,36 @@ class Compiler:
 
     steps: Steps
     choose: Choose
-    parts: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
-    sizes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    kernels: list[Kernel] = field(default_factory=list)
     rows: list[np.ndarray] = field(default_factory=list)
+    floats: list[np.ndarray] = field(default_factory=list)
+    ints: list[np.ndarray] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=lambda: {"floats": 0, "ints": 0})
     sums: int = MOST_SUMS
+    extra: int = 0  # numbers of the arena beside the maps
 
     def program(self) -> Program:
         """All of it."""
         self.layouts = self._layouts()
         self.base = self._bases()
-        self._ends(INPUT, is_input=True)
+        self._copies(INPUT)
         for step in self.steps.steps:
             COMPILE[type(step)](self, step)
-        self._ends(self.steps.output, is_input=False)
-        arena = np.zeros(self.size, np.float32)
+            self._copies(step.y)
+        arena = np.zeros(self.size + self.extra, np.float32)
         for m, constant in self.steps.constants.items():
             if m in self.base:
                 arena[self.absolute(m)] = constant.ravel()
-        tables = {}
-        for name, kind in TYPES.items():
-            empty = np.zeros((0, {"copies": 4, "singles": 2}.get(name, 1)), kind)
-            parts = self.parts[name] or [empty if name in ("copies", "singles") else empty[:, 0]]
-            tables[name] = np.ascontiguousarray(np.concatenate(parts), kind)
-        return Program(np.stack(self.rows), Tables(**tables), arena, self.sums)
+        return Program(
+            self.kernels,
+            np.array(self.rows, ROW),
+            np.concatenate([*self.floats, np.zeros(0, np.float32)]),
+            np.concatenate([*self.ints, np.zeros(0, np.int32)]),
+            arena,
+            self.absolute(INPUT).astype(np.int32),
+            self.absolute(self.steps.output).astype(np.int32),
+            self.sums,
+        )
 
     # ------------------------------------------------------------------------------- the arena
 
@@ -213,17 +159,13 @@ class Compiler:
             for m in {*step.reads, step.y}:
                 if last.get(m, k) == k and m not in constants and m != INPUT:
                     free[self._like(m)].append(base[m])
-        self.size = end + 16 * LANES  # a tile may look a little further
+        self.size = end + MARGIN
         return base
 
     def _like(self, m: int) -> tuple:
         """Maps of which this is equal may lie at the same place, one after the other."""
         planes = self.layouts[m]
         return planes.shape, planes.home, planes.step, tuple(planes.starts.items())
-
-    def start(self, m: int) -> int:
-        """Where the first pixel of a map is."""
-        return self.base[m] + self.layouts[m].home
 
     def absolute(self, m: int) -> np.ndarray:
         """Where each entry of a map is, in the order (H, W, C)."""
@@ -233,77 +175,60 @@ class Compiler:
 
     # ---------------------------------------------------------------------------- numbers in tables
 
-    def put(self, name: str, numbers: Any) -> int:
-        """Where in a table these numbers are now."""
-        a, first = np.asarray(numbers, TYPES[name]), self.sizes[name]
-        self.parts[name].append(a)
-        self.sizes[name] += len(a)
+    def put_floats(self, numbers: Any) -> int:
+        """Where in `floats` these numbers are now."""
+        return self._put("floats", np.asarray(numbers, np.float32))
+
+    def put_ints(self, numbers: Any) -> int:
+        """Where in `ints` these numbers are now."""
+        return self._put("ints", np.asarray(numbers, np.int32))
+
+    def _put(self, name: str, a: np.ndarray) -> int:
+        first = self.sizes[name]
+        getattr(self, name).append(a.ravel())
+        self.sizes[name] += a.size
         return first
 
-    def row(self, step: Step | None, **columns: int) -> None:
+    def row(self, *kernel: Any, **columns: int) -> None:
         """The next row of the table."""
         row = np.zeros((), ROW)
         for name, number in columns.items():
             row[name] = number
+        self.kernels.append(kernel)
         self.rows.append(row)
 
     def output(self, m: int) -> dict[str, int]:
         """The columns of a map that is written."""
-        planes = self.layouts[m]
-        vectors, singles = [], []
-        for to, lanes in planes.copies():
-            found = self._two_vectors(lanes)
-            if found is None:
-                singles += [(x, to + k) for k, x in enumerate(lanes) if x != OUTSIDE]
-            else:
-                vectors.append((*found[:2], to, self.put("orders", found[2]) // LANES))
-        return {
-            "y": self.base[m],
-            "y_step": planes.step,
-            "map_channels": self.steps.shapes[m][2],
-            "copies": self.put("copies", np.array(vectors).reshape(-1, 4)),
-            "copies_end": self.sizes["copies"],
-            "singles": self.put("singles", np.array(singles).reshape(-1, 2)),
-            "singles_end": self.sizes["singles"],
-        }
-
-    def _two_vectors(self, lanes: np.ndarray) -> tuple[int, int, np.ndarray] | None:
-        """Two places whose vectors have all these lanes, and which lane is which; None if not."""
-        there = lanes[lanes != OUTSIDE]
-        a = int(there.min())
-        b = int(there[there >= a + LANES].min(initial=np.iinfo(np.int64).max))
-        if b > there.max():
-            b = a
-        if not CAN_PERMUTE or there.max() >= b + LANES:
-            return None
-        order = np.where(lanes < a + LANES, lanes - a, lanes - b + LANES)
-        return a, b, np.where(lanes == OUTSIDE, -1, order)
+        C = self.steps.shapes[m][2]
+        return {"y": self.base[m], "y_step": self.layouts[m].step, "outputs": C}
 
     def input(self, m: int) -> dict[str, int]:
         """The columns of a map that is read from its begin."""
         return {"x": self.base[m], "input_step": self.layouts[m].step}
 
-    # ------------------------------------------------------------------------------------ steps
+    def _copies(self, m: int) -> None:
+        """The rows that make all copies of a map."""
+        vectors, singles = [], []
+        for to, lanes in self.layouts[m].copies():
+            found = _two_vectors(lanes)
+            if found is None:
+                singles += [(x, to + k) for k, x in enumerate(lanes) if x != OUTSIDE]
+            else:
+                vectors.append((*found[:2], to, self.put_ints(found[2])))
+        for kernel, copied in ("copies", vectors), ("copied_numbers", singles):
+            if copied:
+                first = self.put_ints(copied)
+                self.row(kernel, pixels=first, taps=len(copied), **self.output(m))
 
-    def _ends(self, m: int, is_input: bool) -> None:
-        """The input, or the output: its pixels."""
-        pixel = self.layouts[m].pixel().ravel()
-        place = self.output(m) if is_input else self.input(m)
-        self.row(
-            None,
-            kind=ENDS,
-            pixels=self.put("indices", pixel),
-            taps=len(pixel),
-            **place | {"map_channels": self.steps.shapes[m][2]},
-        )
+    # ------------------------------------------------------------------------------------ steps
 
     def storing(self, step: Taps, direct: bool, single: bool) -> dict[str, int]:
         """The columns of what happens where a sum is stored."""
         planes, C = self.layouts[step.y], self.steps.shapes[step.y][2]
-        columns = self.output(step.y) | {"low": int(step.relu)}
+        columns = self.output(step.y) | {"relu": int(step.relu)}
         self.sums = max(self.sums, C)
-        columns["channel"] = self.put("shifts", step.shift)
-        self.put("scales", np.ones(C) if step.scale is None else step.scale)
+        columns["shifts"] = self.put_floats(step.shift)
+        columns["scales"] = self.put_floats(np.ones(C) if step.scale is None else step.scale)
         if step.residual is not None:
             other = self.layouts[step.residual]  # it is read where the output is written
             first = self.base[step.residual] + other.home - planes.home
@@ -311,9 +236,9 @@ class Compiler:
         at, holds = planes.stores(direct)
         if single:
             at, holds = at[:1] * 0 + planes.home, holds[:1]
-        columns["place"] = self.put("places", at)
-        self.put("holds", (holds << np.arange(LANES)).sum(axis=1).astype(np.uint32).view(np.int32))
-        return columns | {"vectors": len(at)}
+        columns["places"] = self.put_ints(at)
+        bits = (holds << np.arange(LANES)).sum(axis=1).astype(np.uint32).view(np.int32)
+        return columns | {"holds": self.put_ints(bits), "vectors": len(at)}
 
     def window(self, step: Taps | MaxPool) -> tuple[np.ndarray, bool, bool]:
         """Taps (U, V), whether they read the home directly, and whether the output is one pixel."""
@@ -329,143 +254,139 @@ class Compiler:
         taps, direct, single = self.window(step)
         planes, A = self.layouts[step.x], step.components
         P, Q = step.weight.shape[-2:]
-        columns = self.storing(step, direct, single) | {"outputs": Q, "components": A}
+        columns = self.storing(step, direct, single) | {"outputs": Q}
         columns |= {"x": self.base[step.x], "input_step": P * planes.step}
         distance = taps[..., None] + np.arange(P) * planes.step  # (U, V, P)
         there = np.broadcast_to((taps != OUTSIDE)[..., None], distance.shape)
         w = np.where(step.alive, step.weight, np.float32(0))
-        is_dense = bool(w[:, there].any()) and self.choose(step)
-        if is_dense:
-            columns |= self._dense(w[:, there], distance[there], single, columns.get("vectors", 1))
-        elif step.whole and not single:
-            columns |= {"kind": WHOLE, "tile": tile(columns["vectors"], WHOLE_TILES)}
-            columns["row"] = self._survivors(w, step.alive[:1] & there[..., None], distance, True)
-        else:
-            columns["row"] = self._survivors(w, step.alive & there[..., None], distance, False)
-            tiles = QUATERNION_TILES if A == 4 else REAL_TILES
-            columns["kind"] = SCALAR if single else SPARSE
-            columns["tile"] = 0 if single else tile(columns["vectors"], tiles)
-        self.row(step, **columns)
+        if bool(w[:, there].any()) and self.choose(step):
+            self._dense(w[:, there], distance[there], single, columns)
+            return
+        kind = "real" if A == 1 else "whole" if step.whole and not single else "quaternion"
+        alive = step.alive & there[..., None]
+        columns |= self._survivors(w, alive[:1] if kind == "whole" else alive, distance)
+        kernel = (f"{kind}_pixel",) if single else (kind, tile(columns["vectors"], TILES[kind]))
+        self.row(*kernel, **columns)
 
-    def _dense(self, w: np.ndarray, taps: np.ndarray, single: bool, vectors: int) -> dict[str, int]:
+    def _dense(
+        self, w: np.ndarray, taps: np.ndarray, single: bool, columns: dict[str, int]
+    ) -> None:
         """w (A, K, Q) at K taps; taps that no output uses are left out."""
         used = w.any(axis=(0, 2))
         w, taps = w[:, used], taps[used]
         A, K, Q = w.shape
-        columns = {"taps": K, "row": self.put("indices", taps), "block": Q}
+        columns |= {"taps": K, "distances": self.put_ints(taps)}
+        kind = "dense" if A == 1 else "dense_quaternion"
         if single:
-            return columns | {
-                "kind": DENSE_VECTOR,
-                "value": self.put("numbers", w.transpose(1, 0, 2).ravel()),
-            }
-        blocks = QUATERNION_BLOCK if A == 4 else REAL_BLOCK
-        T = min((t for t in blocks if t <= vectors), key=lambda t: (-(-vectors // t) * t, -t))
-        R = blocks[T]
-        padded = np.zeros((A, K, -(-Q // R) * R), np.float32)
+            self.row(f"{kind}_pixel", values=self.put_floats(w.transpose(1, 0, 2)), **columns)
+            return
+        if A == 4:
+            w = split_weights(w)
+            columns["extra"] = self.size
+            self.extra = max(self.extra, 4 * columns["input_step"] + MARGIN)
+        vectors = columns["vectors"]
+        T = min((t for t in BLOCK if t <= vectors), key=lambda t: (-(-vectors // t) * t, -t))
+        R = BLOCK[T]
+        padded = np.zeros((len(w), K, -(-Q // R) * R), np.float32)
         padded[..., :Q] = w
-        packed = padded.reshape(A, K, -1, R).transpose(2, 1, 3, 0)  # (blocks, K, R, A)
-        value = self.put("numbers", packed.ravel())
-        return columns | {"kind": DENSE, "tile": T, "block": R, "value": value}
+        blocks = padded.reshape(len(w), K, -1, R).transpose(2, 0, 1, 3)  # (blocks, A or 8, K, R)
+        self.row(kind, T, values=self.put_floats(blocks), **columns)
 
-    def _survivors(
-        self, w: np.ndarray, alive: np.ndarray, distance: np.ndarray, whole: bool
-    ) -> int:
-        """Rows of survivors by output, then by component: where the first row is in `rows`."""
+    def _survivors(self, w: np.ndarray, alive: np.ndarray, distance: np.ndarray) -> dict[str, int]:
+        """Rows of survivors by output, then by component; of whole quaternions four values each."""
         A, *_, Q = alive.shape
         q, a, u, v, p = np.nonzero(alive.transpose(4, 0, 1, 2, 3))
-        names = ("wholes", "whole_distances") if whole else ("values", "distances")
-        self.put(names[0], w[:, u, v, p, q].T.ravel() if whole else w[a, u, v, p, q])
-        first = self.put(names[1], distance[u, v, p])
         counts = np.bincount(q * A + a, minlength=Q * A)
-        return self.put("rows", first + np.concatenate([[0], np.cumsum(counts)]))
+        return {
+            "values": self.put_floats(w[a, u, v, p, q] if len(w) == A else w[:, u, v, p, q].T),
+            "distances": self.put_ints(distance[u, v, p]),
+            "rows": self.put_ints(np.concatenate([[0], np.cumsum(counts)])),
+        }
 
     def channelwise(self, step: Channelwise) -> None:
         """Each channel by itself: a row for each, or the mean of its plane."""
         taps, direct, single = self.window(step)
         planes, C = self.layouts[step.x], self.steps.shapes[step.y][2]
-        columns = self.storing(step, direct, single) | {"outputs": C, "components": 1}
-        columns |= {"x": self.base[step.x], "input_step": planes.step}
+        columns = self.storing(step, direct, single) | self.input(step.x)
         whole_map = step.window == planes.shape[:2] and step.padding == (0, 0)
-        if single and whole_map and (step.weight == step.weight[0, 0, 0]).all():
-            value = self.put("numbers", step.weight[0, 0, :1])
-            vectors = 1 if planes.single else planes.vectors
-            columns |= {"kind": MEAN, "value": value, "vectors": vectors, "x": self.start(step.x)}
-            if not planes.single:
-                self.row(step, **columns)
-                return
+        same = (step.weight == step.weight[0, 0, 0]).all()
+        if single and whole_map and not planes.single and same:
+            columns |= {"values": self.put_floats(step.weight[0, 0, :1])}
+            columns |= {"vectors": planes.vectors, "x": self.base[step.x] + planes.home}
+            self.row("mean", **columns)
+            return
         distance = taps[..., None] + np.arange(C) * planes.step
         there = np.broadcast_to((taps != OUTSIDE)[..., None], distance.shape)
         c, u, v = np.nonzero(there.transpose(2, 0, 1))
-        self.put("values", step.weight[u, v, c])
-        first = self.put("distances", distance[u, v, c])
-        rows = first + np.concatenate([[0], np.cumsum(np.bincount(c, minlength=C))])
-        columns |= {"row": self.put("rows", rows), "x": self.base[step.x]}
-        columns["kind"] = SCALAR if single else SPARSE
-        columns["tile"] = 0 if single else tile(columns["vectors"], REAL_TILES)
-        self.row(step, **columns)
+        columns["values"] = self.put_floats(step.weight[u, v, c])
+        columns["distances"] = self.put_ints(distance[u, v, c])
+        counts = np.bincount(c, minlength=C)
+        columns["rows"] = self.put_ints(np.concatenate([[0], np.cumsum(counts)]))
+        real = ("real", tile(columns["vectors"], TILES["real"]))
+        self.row(*(("real_pixel",) if single else real), **columns)
 
     def max_pool(self, step: MaxPool) -> None:
         """In vectors; whole quaternions, and one output pixel, pixel by pixel."""
         H, W, C = self.steps.shapes[step.y]
         planes = self.layouts[step.x]
         if step.quaternions or (H, W) == (1, 1):
-            pixel = planes.pixel()
+            pixel, to = planes.pixel(), self.layouts[step.y].pixel()
             (U, V), (s, t) = step.window, step.stride
             lists = [
-                [
-                    *pixel[i * s : i * s + U, j * t : j * t + V].ravel(),
-                    self.layouts[step.y].pixel()[i, j],
-                ]
+                [*pixel[i * s : i * s + U, j * t : j * t + V].ravel(), to[i, j]]
                 for i, j in np.ndindex(H, W)
             ]
-            self.row(
-                step,
-                kind=LONGEST,
-                pixels=self.put("indices", np.ravel(lists)),
-                taps=H * W,
-                width=U * V,
-                components=4 if step.quaternions else 1,
-                **self.input(step.x),
-                **self.output(step.y),
-            )
+            columns = self.input(step.x) | self.output(step.y) | {"pixels": self.put_ints(lists)}
+            components = 4 if step.quaternions else 1
+            self.row("longest", taps=H * W, width=U * V, components=components, **columns)
             return
         taps, direct, _ = self.window(step)
         plain = Taps(step.name, step.x, step.y, np.ones(0), step.stride, (0, 0), np.zeros(C))
         columns = self.storing(plain, direct, False) | self.input(step.x)
-        columns |= {"kind": LARGEST, "outputs": C, "components": 1}
-        columns["tile"] = 4 if columns["vectors"] >= 4 else 1
-        distances = taps.ravel() + np.arange(C)[:, None] * self.layouts[step.x].step
-        self.put("values", np.zeros(distances.size))
-        first = self.put("distances", distances.ravel())
-        columns["row"] = self.put("rows", first + np.arange(C + 1) * taps.size)
-        self.row(step, **columns)
+        columns["distances"] = self.put_ints(taps.ravel() + np.arange(C)[:, None] * planes.step)
+        columns["rows"] = self.put_ints(np.arange(C + 1) * taps.size)
+        self.row("largest", tile(columns["vectors"], TILES["largest"]), **columns)
 
     def move(self, step: Move) -> None:
         """Entry by entry."""
         all_entries = [self.absolute(m) for m in step.sources] or [np.zeros(1, np.int64)]
         source = np.where(step.index < 0, 0, np.concatenate(all_entries)[step.index])
-        first = self.put("indices", source)
-        self.put("indices", self.absolute(step.y))
-        self.row(step, kind=ENTRIES, pixels=first, taps=len(source), **self.output(step.y))
+        pixels = self.put_ints([source, self.absolute(step.y)])
+        self.row("move", pixels=pixels, taps=len(source))
 
     def pointwise(self, step: Pointwise) -> None:
         """A function of each entry."""
-        columns = self.input(step.x) | self.output(step.y)
-        columns |= {"kind": FUNCTION, "width": FUNCTIONS.index(step.function)}
-        columns |= {"value": self.put("numbers", step.numbers)}
-        self.row(step, **columns | self._pixels(step.x, step.y))
+        columns = self.input(step.x) | self.output(step.y) | self._pixels(step.x, step.y)
+        columns |= {"values": self.put_floats(step.numbers)}
+        if step.function == "modrelu":
+            self.row("modrelu", **columns)
+        else:
+            self.row("function", width=FUNCTIONS.index(step.function), **columns)
 
     def product(self, step: Product) -> None:
         """Entry by entry."""
-        columns = self.input(step.x) | self.output(step.y) | {"kind": PRODUCT}
+        columns = self.input(step.x) | self.output(step.y)
         columns |= {"residual": self.base[step.other]}
         columns |= {"residual_step": self.layouts[step.other].step}
-        self.row(step, **columns | self._pixels(step.x, step.other, step.y))
+        self.row("product", **columns | self._pixels(step.x, step.other, step.y))
 
     def _pixels(self, *maps: int) -> dict[str, int]:
         """Pixels of maps of one shape, one map after the other."""
         pixels = [self.layouts[m].pixel().ravel() for m in maps]
-        return {"pixels": self.put("indices", np.concatenate(pixels)), "taps": len(pixels[0])}
+        return {"pixels": self.put_ints(pixels), "taps": len(pixels[0])}
+
+
+def _two_vectors(lanes: np.ndarray) -> tuple[int, int, np.ndarray] | None:
+    """Two places whose vectors have all these lanes, and which lane is which; None if not."""
+    there = lanes[lanes != OUTSIDE]
+    a = int(there.min())
+    b = int(there[there >= a + LANES].min(initial=np.iinfo(np.int64).max))
+    if b > there.max():
+        b = a
+    if not CAN_PERMUTE or there.max() >= b + LANES:
+        return None
+    order = np.where(lanes < a + LANES, lanes - a, lanes - b + LANES)
+    return a, b, np.where(lanes == OUTSIDE, -1, order)
 
 
 def window_of(step: Step, steps: Steps) -> tuple[Pair, Pair, Pair, Pair, Pair] | None:

@@ -1,75 +1,114 @@
-"""Blocks of a dense layer in vectors: several output channels at once, which share all taps."""
+"""Blocks of a dense layer in vectors: several output channels at once, which share all taps.
+
+A layer of quaternions is eight real ones, as in `kernels.numba_cpu.conv.eight_products`: of the
+four components of the input, and of their four sums, `sums_of_components`. The weights are split
+when a plan is made, with the factors of the scheme in them, so that `merge` only adds.
+"""
 
 from typing import Any
 
+import numpy as np
 from numba import types
 
+from quatgrad.arrays import Array
+from quatgrad.kernels.numba_cpu.conv.eight_products import PAIRS
+from quatgrad.kernels.numba_cpu.conv.winograd_tiles import hadamard
 from quatgrad.kernels.numba_cpu.simd.vector import (
     LANES,
     ZERO,
     add_product,
     intrinsic,
     load_at,
-    pointer,
     spread,
     store_at,
 )
-from quatgrad.sparse.compiled.rows import I64, Vectors, at, four_products, inputs, long, loop, n
-
-#: T -> output channels, or quaternions, of a block: what the registers hold beside T vectors of x.
-REAL_BLOCK = {1: 16, 2: 10, 3: 8, 4: 6} if LANES == 16 else {1: 8, 2: 5, 3: 3, 4: 2}
-QUATERNION_BLOCK = {1: 4, 2: 2} if LANES == 16 else {1: 2, 2: 1}
+from quatgrad.sparse.compiled.rows import I64, Vectors, at, long, loop, n
+from quatgrad.sparse.compiled.table import BLOCK
 
 
-def _block(R: int, T: int, quaternion: bool) -> Any:
-    """f(arena, x, B, values, w, distances, d, K, sums): R outputs, T vectors of a tile at x.
+def split_weights(w: Array) -> Array:
+    """The eight real weights (8, ...) of w (4, ...), in the order of the planes of the input."""
+    planes = [*w, *hadamard.py_func(*w)]
+    factors = [2, -2, -2, -2, 0.25, 0.25, 0.25, 0.25]
+    return np.stack([np.float32(f) * planes[k] for f, (_, k) in zip(factors, PAIRS, strict=True)])
 
-    The weights of the block begin at w: for each of K taps R numbers, or 4 R of quaternions.
+
+@intrinsic(prefer_literal=True)
+def block(typing_context, T, arena, x, floats, w, ints, d, K, sums, first):
+    """sums[first :] = BLOCK[T] outputs for T vectors of a tile at x, the sums over K taps.
+
+    Their weights begin at w, BLOCK[T] for each tap; their distances at d.
     """
+    signature = types.void(T, arena, n, floats, n, ints, n, n, sums, n)
 
-    @intrinsic
-    def f(typing_context, arena, x, B, values, w, distances, d, K, sums):
-        signature = types.void(arena, n, n, values, n, distances, n, n, sums)
+    def generate(target, b, signature, args):
+        _, arena, x, floats, w, ints, d, K, sums, first = args
+        X, W, D, Y = (at(b, *a) for a in ((arena, x), (floats, w), (ints, d), (sums, first)))
+        vectors, R = T.literal_value, BLOCK[T.literal_value]
 
-        def generate(target, b, signature, args):
-            A, W, D, Y = (pointer(target, b, signature.args[i], args[i]) for i in (0, 3, 5, 8))
-            X, W, D = at(b, A, args[1]), at(b, W, args[4]), at(b, D, args[6])
+        def body(k: Any, sums: Vectors) -> Vectors:
+            place = at(b, X, long(b, at(b, D, k)))
+            x = [load_at(b, at(b, place, LANES * i)) for i in range(vectors)]
+            w = [spread(b, b.load(at(b, W, b.mul(k, I64(R)), r))) for r in range(R)]
+            pairs = [(r, i) for r in range(R) for i in range(vectors)]
+            return [add_product(b, s, w[r], x[i]) for s, (r, i) in zip(sums, pairs, strict=True)]
 
-            def real(k: Any, sums: Vectors) -> Vectors:
-                place = at(b, X, long(b, at(b, D, k)))
-                x = [load_at(b, at(b, place, LANES * i)) for i in range(T)]
-                w = [spread(b, b.load(at(b, W, b.mul(k, I64(R)), r))) for r in range(R)]
-                return [
-                    add_product(b, sums[r * T + i], w[r], x[i]) for r in range(R) for i in range(T)
-                ]
+        _, found = loop(b, I64(0), K, [ZERO] * (R * vectors), body)
+        for i, s in enumerate(found):
+            store_at(b, s, at(b, Y, LANES * i))
+        return target.get_dummy_value()
 
-            def quaternions(k: Any, sums: Vectors) -> Vectors:
-                x = inputs(b, at(b, X, long(b, at(b, D, k))), args[2], T)
-                then: Vectors = []
-                for r in range(R):
-                    part = sums[4 * T * r : 4 * T * (r + 1)]
-                    for a in range(4):
-                        w = spread(b, b.load(at(b, W, b.mul(k, I64(4 * R)), 4 * r + a)))
-                        part = four_products(b, a, w, x, part, T)
-                    then += part
-                return then
-
-            body, count = (quaternions, 4 * R * T) if quaternion else (real, R * T)
-            _, sums = loop(b, I64(0), args[7], [ZERO] * count, body)
-            for i, s in enumerate(sums):
-                store_at(b, s, at(b, Y, LANES * i))
-            return target.get_dummy_value()
-
-        return signature, generate
-
-    return f
+    return signature, generate
 
 
-def real_block(T: int) -> Any:
-    """`REAL_BLOCK[T]` output channels, T vectors of each."""
-    return _block(REAL_BLOCK[T], T, False)
+def _sums(b: Any, x: Vectors) -> Vectors:
+    """`hadamard` of four vectors."""
+    s, t, u, v = b.fadd(*x[:2]), b.fsub(*x[:2]), b.fadd(*x[2:]), b.fsub(*x[2:])
+    return [b.fadd(s, u), b.fadd(t, v), b.fsub(s, u), b.fsub(t, v)]
 
 
-def quaternion_block(T: int) -> Any:
-    """`QUATERNION_BLOCK[T]` output quaternions, T vectors of each of their components."""
-    return _block(QUATERNION_BLOCK[T], T, True)
+@intrinsic
+def sums_of_components(typing_context, arena, x, B, y):
+    """The four sums of the components of a map at x, B numbers each, to y."""
+    signature = types.void(arena, n, n, n)
+
+    def generate(target, b, signature, args):
+        arena, x, B, y = args
+
+        def body(k: Any, _: Vectors) -> Vectors:
+            places = [b.add(k, b.mul(B, I64(c))) for c in range(4)]
+            parts = [load_at(b, at(b, arena, x, p)) for p in places]
+            for s, p in zip(_sums(b, parts), places, strict=True):
+                store_at(b, s, at(b, arena, y, p))
+            return []
+
+        loop(b, I64(0), B, [], body, step=LANES)
+        return target.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def merge(typing_context, sums, far):
+    """The components, one after the other, of eight products of `far` numbers, in their place.
+
+    With h the sums of the last four: (p0 - h0, h1 + p2, h2 + p3, h3 + p1); see `merged`.
+    """
+    signature = types.void(sums, n)
+
+    def generate(target, b, signature, args):
+        sums, far = args
+
+        def body(k: Any, _: Vectors) -> Vectors:
+            places = [at(b, sums, k, b.mul(far, I64(m))) for m in range(8)]
+            p = [load_at(b, place) for place in places]
+            h = _sums(b, p[4:])
+            y = [b.fsub(p[0], h[0]), b.fadd(h[1], p[2]), b.fadd(h[2], p[3]), b.fadd(h[3], p[1])]
+            for component, place in zip(y, places, strict=False):
+                store_at(b, component, place)
+            return []
+
+        loop(b, I64(0), far, [], body, step=LANES)
+        return target.get_dummy_value()
+
+    return signature, generate

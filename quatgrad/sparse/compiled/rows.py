@@ -18,7 +18,6 @@ from quatgrad.kernels.numba_cpu.simd.vector import (
     add_product,
     intrinsic,
     load_at,
-    pointer,
     spread,
     store_at,
 )
@@ -70,28 +69,25 @@ def long(b: Any, p: Any) -> Any:
     return b.sext(b.load(p), I64)
 
 
-def _row(T: int, write: Callable[..., Vectors]) -> Any:
-    """f(arena, x, B, values, distances, rows, r, sums) whose sums are those that `write` computes.
+@intrinsic(prefer_literal=True)
+def sum_row(typing_context, kind, T, arena, x, B, floats, w, ints, d, row, sums):
+    """sums = what ROWS[kind] adds up for T vectors, of the taps from ints[row] to ints[row + 1].
 
-    x is where the tile begins, B from a component of quaternions to the next, r the row.
+    x is where the tile begins, B from a component of quaternions to the next; the weight of a tap
+    is at w, its distance at d.
     """
+    signature = types.void(kind, T, arena, n, n, floats, n, ints, n, n, sums)
 
-    @intrinsic
-    def f(typing_context, arena, x, B, values, distances, rows, r, sums):
-        signature = types.void(arena, n, n, values, distances, rows, n, sums)
+    def generate(target, b, signature, args):
+        _, _, arena, x, B, floats, w, ints, d, row, sums = args
+        end = lambda i: long(b, at(b, ints, row, i))  # noqa: E731
+        write = ROWS[kind.literal_value]
+        found = write(b, at(b, arena, x), B, at(b, floats, w), at(b, ints, d), end, T.literal_value)
+        for i, y in enumerate(found):
+            store_at(b, y, at(b, sums, LANES * i))
+        return target.get_dummy_value()
 
-        def generate(target, b, signature, args):
-            A, W, D, R, Y = (
-                pointer(target, b, signature.args[i], args[i]) for i in (0, 3, 4, 5, 7)
-            )
-            end = lambda i: long(b, at(b, R, args[6], i))  # noqa: E731
-            for i, y in enumerate(write(b, at(b, A, args[1]), args[2], W, D, end, T)):
-                store_at(b, y, at(b, Y, LANES * i))
-            return target.get_dummy_value()
-
-        return signature, generate
-
-    return f
+    return signature, generate
 
 
 def _real(b: Any, X: Any, B: Any, W: Any, D: Any, end: Any, T: int) -> Vectors:
@@ -181,84 +177,67 @@ def _largest(b: Any, X: Any, B: Any, W: Any, D: Any, end: Any, T: int) -> Vector
     return loop(b, end(0), end(1), [LARGEST_NEGATIVE] * T, body)[1]
 
 
-def real_row(T: int) -> Any:
-    """One real output channel, T vectors."""
-    return _row(T, _real)
+#: How a row is added up.
+ROWS: dict[str, Callable[..., Vectors]] = {
+    "real": _real,
+    "quaternion": _quaternion,
+    "whole": _whole,
+    "largest": _largest,
+}
 
 
-def quaternion_row(T: int) -> Any:
-    """One output quaternion, T vectors of each component; weights by component, rows by 4."""
-    return _row(T, _quaternion)
-
-
-def whole_row(T: int) -> Any:
-    """One output quaternion, T vectors of each component; weights by whole quaternions."""
-    return _row(T, _whole)
-
-
-def largest_row(T: int) -> Any:
-    """The maximum over a window, T vectors."""
-    return _row(T, _largest)
-
-
-def store(T: int) -> Any:
+@intrinsic(prefer_literal=True)
+def store(
+    typing_context, T, arena, sums, first, scale, shift, low, y, residual, has, ints, places, holds
+):
     """T vectors of a channel: y = max(scale sum + shift + other, low), 0 in lanes without pixel.
 
-    f(arena, sums, first, scale, shift, low, y, other, has, at, holds, t): the vector t goes to
-    y + at[t], and other + has at[t] is added to it (has 0: a number 0 of the arena).
+    Their sums are at `first`. Vector t goes to y + ints[places + t], and what is at residual +
+    has ints[places + t] is added (for has = residual = 0 a number 0 of the arena). The bits of
+    ints[holds + t] are its lanes.
     """
+    r = types.float32
+    signature = types.void(T, arena, sums, n, r, r, r, n, n, n, ints, n, n)
 
-    @intrinsic
-    def f(
-        typing_context, arena, sums, first, scale, shift, low, y, residual, has, places, holds, t
-    ):
-        r = types.float32
-        signature = types.void(arena, sums, n, r, r, r, n, n, n, places, holds, n)
+    def generate(target, b, signature, args):
+        _, arena, sums, first, *numbers, y, residual, has, ints, places, holds = args
+        scale, shift, low = (spread(b, x) for x in numbers)
+        for i in range(T.literal_value):
+            place = long(b, at(b, ints, places, i))
+            z = add_product(b, shift, load_at(b, at(b, sums, first, LANES * i)), scale)
+            z = b.fadd(z, load_at(b, at(b, arena, residual, b.mul(place, has))))
+            z = b.select(b.fcmp_ordered("<", z, low), low, z)
+            z = b.select(_lanes(b, at(b, ints, holds, i)), z, ZERO)
+            store_at(b, z, at(b, arena, y, place))
+        return target.get_dummy_value()
 
-        def generate(target, b, signature, args):
-            A, S, P, H = (pointer(target, b, signature.args[i], args[i]) for i in (0, 1, 9, 10))
-            scale, shift, low = (spread(b, x) for x in args[3:6])
-            for i in range(T):
-                t = b.add(args[11], I64(i))
-                place = long(b, at(b, P, t))
-                z = add_product(b, shift, load_at(b, at(b, S, args[2], LANES * i)), scale)
-                z = b.fadd(z, load_at(b, at(b, A, args[7], b.mul(place, args[8]))))
-                z = b.select(b.fcmp_ordered("<", z, low), low, z)
-                z = b.select(_lanes(b, H, t), z, ZERO)
-                store_at(b, z, at(b, A, args[6], place))
-            return target.get_dummy_value()
-
-        return signature, generate
-
-    return f
+    return signature, generate
 
 
-def _lanes(b: Any, H: Any, t: Any) -> Any:
-    """The mask of vector t from its bits."""
-    bits = b.trunc(b.load(at(b, H, t)), ir.IntType(LANES))
+def _lanes(b: Any, p: Any) -> Any:
+    """The mask whose bits are the int32 at p."""
+    bits = b.trunc(b.load(p), ir.IntType(LANES))
     return b.bitcast(bits, ir.VectorType(ir.IntType(1), LANES))
 
 
 @intrinsic
-def permute(typing_context, arena, x, z, y, order, which):
-    """arena[y : y + LANES] = lanes of the vectors at x and z, in the order `order[which]`.
+def permute(typing_context, arena, x, z, y, ints, order):
+    """arena[y : y + LANES] = lanes of the vectors at x and z, in the order at ints[order].
 
     A number below LANES is a lane of the first, up to 2 LANES of the second; less than 0 gives 0.
     """
-    signature = types.void(arena, n, n, n, order, n)
+    signature = types.void(arena, n, n, n, ints, n)
 
     def generate(target, b, signature, args):
-        A, O = (pointer(target, b, signature.args[i], args[i]) for i in (0, 4))
+        arena, x, z, y, ints, order = args
         kind = ir.VectorType(ir.IntType(32), LANES)
-        p = b.bitcast(at(b, O, b.mul(args[5], I64(LANES))), kind.as_pointer())
-        index = b.load(p, align=4)
-        x, z = (load_at(b, at(b, A, a)) for a in args[1:3])
+        index = b.load(b.bitcast(at(b, ints, order), kind.as_pointer()), align=4)
+        x, z = (load_at(b, at(b, arena, a)) for a in (x, z))
         f = b.module.globals.get(PERMUTE) or ir.Function(
             b.module, ir.FunctionType(VECTOR, [VECTOR, kind, VECTOR]), PERMUTE
         )
-        y = b.call(f, [x, index, z])
         there = b.icmp_signed(">=", index, ir.Constant(kind, [0] * LANES))
-        store_at(b, b.select(there, y, ZERO), at(b, A, args[3]))
+        store_at(b, b.select(there, b.call(f, [x, index, z]), ZERO), at(b, arena, y))
         return target.get_dummy_value()
 
     return signature, generate
@@ -275,8 +254,8 @@ def sum_of(typing_context, arena, x, vectors):
     signature = types.float32(arena, n, n)
 
     def generate(target, b, signature, args):
-        X = at(b, pointer(target, b, signature.args[0], args[0]), args[1])
-        body = lambda k, s: [b.fadd(s[0], load_at(b, at(b, X, b.mul(k, I64(LANES)))))]  # noqa: E731
+        x = at(b, *args[:2])
+        body = lambda k, s: [b.fadd(s[0], load_at(b, at(b, x, b.mul(k, I64(LANES)))))]  # noqa: E731
         _, (total,) = loop(b, I64(0), args[2], [ZERO], body)
         lanes = [b.extract_element(total, ir.IntType(32)(i)) for i in range(LANES)]
         while len(lanes) > 1:

@@ -5,8 +5,14 @@ such an L1; with a smaller L2 the kernels are slower, and the results are the sa
 """
 
 from llvmlite import binding
+from numba.core import config
 
-_FEATURES = binding.get_host_cpu_features()
+_wanted = vars(config)["CPU_FEATURES"]  # where NUMBA_CPU_FEATURES says which to use
+_FEATURES = (
+    binding.get_host_cpu_features()
+    if _wanted is None
+    else {name[1:]: name[:1] == "+" for name in _wanted.split(",")}
+)
 #: Numbers in a vector.
 LANES = 16 if _FEATURES.get("avx512f") else 8 if _FEATURES.get("avx2") else 4
 #: Bytes that memory and caches move at once.

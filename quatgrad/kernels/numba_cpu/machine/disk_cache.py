@@ -150,13 +150,14 @@ def _user() -> int:
 
 @cache
 def _key() -> str:
-    """A digest of all sources below `kernels` that CPUs run, and of what compiles them how."""
-    kernels = Path(__file__).parents[2]
+    """A digest of all compiled sources that CPUs run, and of what compiles them how."""
+    package = Path(__file__).parents[3]
     compiler = sys.version, numba.__version__, llvmlite.__version__, vars(config)["BOUNDSCHECK"]
     digest = hashlib.sha256(repr(compiler).encode())
-    for path in sorted(kernels.rglob("*.py")):
+    folders = package / "kernels", package / "sparse" / "compiled"
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         if "cupy_gpu" not in path.parts:
-            digest.update(path.relative_to(kernels).as_posix().encode() + b"\0")
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0")
             digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
