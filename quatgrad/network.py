@@ -148,6 +148,8 @@ def load(path: str | Path, build: Build | None = None) -> Network:
     version; `OptionError` where `build` is needed; `ShapeError` if it makes another network.
     """
     arrays, written = read_tensors(path)
+    if "ticket" in written:
+        raise DataError(f"{path} holds a ticket for small devices: quatgrad.sparse.load reads it")
     try:
         known = msgspec.convert(written, About)
     except msgspec.ValidationError as error:

@@ -16,4 +16,4 @@ from quatgrad.sparse.choice import KINDS
 from quatgrad.sparse.export_c import export_c
 from quatgrad.sparse.plan import Plan, prepare
 from quatgrad.sparse.predict import prepared
-from quatgrad.sparse.ticket_file import load_ticket, save_ticket
+from quatgrad.sparse.ticket_file import load, save

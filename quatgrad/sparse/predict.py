@@ -23,7 +23,7 @@ class Planned(Module):
 
 
 def prepared(network: Network) -> Network:
-    """The same network, to predict with: `prepared(load_ticket(path)).predict(images)`.
+    """The same network, to predict with: `prepared(load(path)).predict(images)`.
 
     It can be called, and not be trained or saved.
     """

@@ -33,7 +33,7 @@ MOST = 1 << 26  # entries of a weight
 K = 16  # more lowest bits than any gap needs
 
 
-def save_ticket(path: str | Path, network: Network, weights: str = "float32") -> None:
+def save(path: str | Path, network: Network, weights: str = "float32") -> None:
     """Write a network with its masks, values in so many bits: whole, or not at all.
 
     Errors: `OptionError` for unknown `weights`, and numbers too large for float16; `DataError` if
@@ -53,8 +53,8 @@ def save_ticket(path: str | Path, network: Network, weights: str = "float32") ->
     write_tensors(path, arrays, network.about() | {"ticket": said})
 
 
-def load_ticket(path: str | Path, build: Build | None = None) -> Network:
-    """The network in a file of `save_ticket`, with its masks, in evaluation mode, in float32.
+def load(path: str | Path, build: Build | None = None) -> Network:
+    """The network in a file of `save`, with its masks, in evaluation mode, in float32.
 
     `build` as in `quatgrad.load`. No code is in the file. Errors: `DataError` in one line if it is
     missing, damaged or no ticket.

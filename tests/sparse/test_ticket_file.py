@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from networks import created, logits, trained
 
-from quatgrad import data, models, sparse
-from quatgrad.errors import DataError, OptionError
+import quatgrad
+from quatgrad import data, lth, models, sparse
+from quatgrad.errors import DataError, OptionError, RunError
 from quatgrad.network import Network
-from quatgrad.sparse import load_ticket, prepared, save_ticket
+from quatgrad.sparse import load, prepared, save
 from quatgrad.sparse.ticket_file import WEIGHTS, pack, places_of, positions, unpack
 from quatgrad.tensor_file import read_tensors, write_tensors
 
@@ -66,8 +67,8 @@ def test_gaps_of_any_length(left_out):
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_file_has_all_of_the_network(tmp_path, weights, whole):
     net = network(whole=whole)
-    save_ticket(tmp_path / "a.ticket", net, weights)
-    again = load_ticket(tmp_path / "a.ticket")
+    save(tmp_path / "a.ticket", net, weights)
+    again = load(tmp_path / "a.ticket")
     assert again.model.architecture == net.model.architecture
     assert all(np.array_equal(again.masks[n], m) for n, m in net.masks.items())
     x = np.random.default_rng(3).standard_normal((4, 16, 16, 4)).astype(np.float32)
@@ -88,8 +89,8 @@ def test_the_file_alone_predicts(tmp_path):
     for n, w in net.weight_parameters():
         w.data = w.data * masks[n]
     made = Network.of(net, digits, masks)
-    save_ticket(tmp_path / "digits.ticket", made)
-    again = prepared(load_ticket(tmp_path / "digits.ticket"))
+    save(tmp_path / "digits.ticket", made)
+    again = prepared(load(tmp_path / "digits.ticket"))
     assert again.classes == made.classes
     assert np.allclose(again.predict(images), made.predict(images), atol=1e-6)
 
@@ -99,7 +100,7 @@ def test_the_size_of_a_resnet18(tmp_path):
     shapes = created("resnet18", "quaternion", width=64, num_classes=100)
     for weights, most in ("float32", 0.75e6), ("int8", 0.30e6):
         net, masks = trained(shapes, (32, 32, 4), density=0.05)
-        save_ticket(tmp_path / "a.ticket", Network(net, masks=masks), weights)
+        save(tmp_path / "a.ticket", Network(net, masks=masks), weights)
         assert (tmp_path / "a.ticket").stat().st_size <= most
     count = sum(math.prod(w.shape) for _, w in net.weight_parameters())
     assert 4 * count > 11e6
@@ -111,33 +112,37 @@ def test_the_size_of_a_resnet18(tmp_path):
 def test_unknown_weights_and_numbers_too_large(tmp_path):
     net = network("lenet-12")
     with pytest.raises(OptionError, match="unknown weights 'int4'"):
-        save_ticket(tmp_path / "a.ticket", net, "int4")
+        save(tmp_path / "a.ticket", net, "int4")
     w = net.model.parameters()[0]
     w.data = w.data * np.float32(1e9)
     with pytest.raises(OptionError, match="too large for float16"):
-        save_ticket(tmp_path / "a.ticket", net, "float16")
+        save(tmp_path / "a.ticket", net, "float16")
     assert not (tmp_path / "a.ticket").exists()
 
 
 def test_files_that_are_no_tickets(tmp_path):
     path = tmp_path / "a.ticket"
     with pytest.raises(DataError, match="there is no file"):
-        load_ticket(path)
+        load(path)
     path.write_bytes(b"not a ticket")
     with pytest.raises(DataError, match="no whole"):
-        load_ticket(path)
+        load(path)
     network("lenet-12").save(path)
     with pytest.raises(DataError, match="no ticket"):
-        load_ticket(path)
-    save_ticket(path, network("lenet-12"))
+        load(path)
+    save(path, network("lenet-12"))
+    with pytest.raises(DataError, match=r"quatgrad\.sparse\.load reads it"):
+        quatgrad.load(path)
+    with pytest.raises(RunError, match=r"quatgrad\.sparse\.load reads it"):
+        lth.load_ticket(path)
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match="checksum"):
-        load_ticket(path)
+        load(path)
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="no whole"):
-        load_ticket(path)
+        load(path)
 
 
 HOSTILE = {
@@ -163,12 +168,12 @@ HOSTILE = {
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_file_that_lies_is_refused(tmp_path, what):
     path = tmp_path / "a.ticket"
-    save_ticket(path, network("lenet-12", density=0.05))
+    save(path, network("lenet-12", density=0.05))
     arrays, about = read_tensors(path)
     arrays = {name: a.copy() for name, a in arrays.items()}
     HOSTILE[what](arrays, about["ticket"])
     write_tensors(path, arrays, json.loads(json.dumps(about)))
     with pytest.raises((DataError, ValueError)) as raised:
-        load_ticket(path)
+        load(path)
     assert len(str(raised.value).splitlines()) == 1
     assert len(str(raised.value)) < 400

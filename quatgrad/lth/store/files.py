@@ -123,7 +123,12 @@ def save_ticket(path: str | Path, ticket: Ticket) -> None:
 
 
 def load_ticket(path: str | Path) -> Ticket:
-    """Read what `save_ticket` wrote; `RunError` for a missing or damaged file."""
+    """Read what `save_ticket` wrote; `RunError` for a missing or damaged file.
+
+    A .ticket file is another one: it is a trained network, and `quatgrad.sparse.load` reads it.
+    """
+    if Path(path).suffix == ".ticket":
+        raise RunError(f"{path} has a network for devices: quatgrad.sparse.load reads it")
     return Ticket.of(read_arrays(Path(path)))
 
 
