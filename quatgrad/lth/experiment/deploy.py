@@ -77,7 +77,7 @@ def kilobytes(net: Network) -> dict[str, float]:
         sizes = {}
         for weights in ("float32", "int8"):
             path = Path(folder) / "net.ticket"
-            sparse.save_ticket(path, net, weights)
+            sparse.save(path, net, weights)
             sizes[weights] = path.stat().st_size / 1000
         return sizes
 
