@@ -4,6 +4,7 @@
     logits = plan(images)           # float32 (N, H, W, C) -> (N, K), those of model.eval()
 
 steps, trace, builder, rules   from a network to a plan, which is data
+compact                        channels that nobody reads, and constant ones, are left out
 reference                      reads a plan with NumPy
 layout, program, compiled      read it fast: tables, and one compiled call
 choice                         which layers are computed as dense ones

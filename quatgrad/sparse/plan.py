@@ -15,6 +15,7 @@ from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.nn import Module
 from quatgrad.sparse import reference
 from quatgrad.sparse.choice import KINDS, choose
+from quatgrad.sparse.compact import compact
 from quatgrad.sparse.rules import follow
 from quatgrad.sparse.steps import Layer, Steps
 
@@ -111,4 +112,4 @@ def prepare(
     # Plain kernels read the graph: one image is too few for which to compile the fast ones.
     with use_backend("cupy" if get_backend() == "cupy" else "numpy"):
         steps = follow(model, tuple(input_shape), masks)
-    return Plan(steps, tuple(input_shape), dict(kinds or {}))
+    return Plan(compact(steps), tuple(input_shape), dict(kinds or {}))
