@@ -16,5 +16,5 @@ export_c                       a plan as one file in C99
 from quatgrad.sparse.choice import KINDS
 from quatgrad.sparse.export_c import export_c
 from quatgrad.sparse.plan import Plan, prepare
-from quatgrad.sparse.predict import prepared
+from quatgrad.sparse.predict import faster, prepared
 from quatgrad.sparse.ticket_file import load, save

@@ -5,10 +5,16 @@ from dataclasses import replace
 import numpy as np
 
 from quatgrad.autograd import Tensor
+from quatgrad.backend import get_backend
 from quatgrad.errors import OptionError
 from quatgrad.network import Network
 from quatgrad.nn import Module
 from quatgrad.sparse.plan import Plan, prepare
+
+#: Below this share of the weights a plan computes batches faster than the network itself does. It
+#: was measured with ResNet-18 (2.5 times as fast at 10 %, 0.9 at 24 %), ResNet-8 (4, 2) and
+#: LeNet-300-100 (0.9, 0.4).
+PAYS = 0.12
 
 
 class Planned(Module):
@@ -28,6 +34,21 @@ def prepared(network: Network) -> Network:
     It can be called, and not be trained or saved.
     """
     return replace(network, model=Planned(prepare(network.model, image_shape(network), network)))
+
+
+def faster(network: Network) -> Network:
+    """The same network for many images: by its plan where so few weights are left that it pays.
+
+    Probabilities differ by rounding alone; training does not use it, and its records do not move.
+    """
+    sizes = [w.size for _, w in network.model.weight_parameters()]
+    alive = sum(int(mask.sum()) for mask in network.masks.values())
+    if not network.masks or get_backend() != "numba" or alive > PAYS * sum(sizes):
+        return network
+    try:
+        return prepared(network)
+    except OptionError:  # a layer of one's own, for which a plan has no step
+        return network
 
 
 def image_shape(network: Network) -> tuple[int, ...]:

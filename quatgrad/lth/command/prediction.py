@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quatgrad import data
+from quatgrad import data, sparse
 from quatgrad.backend import BACKENDS, notice, set_backend
 from quatgrad.data.pictures import read_picture
 from quatgrad.errors import DataError, OptionError
@@ -105,7 +105,7 @@ def evaluate(
             f"the network takes images of {shape} (height, width, channels); "
             f"those of {dataset} are {found.test.images.shape[1:]}"
         )
-    return confusion(net, found.test.images, found.test.labels, found.class_names)
+    return confusion(sparse.faster(net), found.test.images, found.test.labels, found.class_names)
 
 
 def _image_shape(net: Network) -> tuple[int, int, int]:
