@@ -6,6 +6,7 @@
 steps, trace, builder, rules   from a network to a plan, which is data
 compact                        channels that nobody reads, and constant ones, are left out
 reference                      reads a plan with NumPy
+rounding                       a plan with weights of 16 or 8 bits
 layout, program, compiled      read it fast: tables, and one compiled call
 choice                         which layers are computed as dense ones
 plan                           prepare, Plan
@@ -17,4 +18,5 @@ from quatgrad.sparse.choice import KINDS
 from quatgrad.sparse.export_c import export_c
 from quatgrad.sparse.plan import Plan, prepare
 from quatgrad.sparse.predict import faster, prepared
+from quatgrad.sparse.rounding import rounded
 from quatgrad.sparse.ticket_file import load, save

@@ -1,14 +1,14 @@
 """A plan as one self-contained C99 file, `NAME_predict(image, logits)`, for small devices.
 
-No allocation and no library: weights are constant arrays (flash), maps one static array (RAM). Each
-survivor is its value and a byte: how many inputs are left out before it, 255: go on adding. Maps
-are planes of a channel; the image is (H, W, C), as everywhere.
+No allocation, and no library but math.h where a step needs it: weights are constant arrays (flash),
+maps one static array (RAM). Each survivor is its value and a byte: how many inputs are left out
+before it, 255: go on adding. Maps are planes of a channel; the image is (H, W, C), as everywhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -21,11 +21,37 @@ from quatgrad.errors import DataError, OptionError, unknown
 from quatgrad.files import write_whole
 from quatgrad.sparse import reference
 from quatgrad.sparse.plan import Plan
-from quatgrad.sparse.steps import INPUT, Channelwise, Layer, MaxPool, Step, Steps, Taps
+from quatgrad.sparse.rounding import int8_scale, rounded
+from quatgrad.sparse.steps import (
+    INPUT,
+    Channelwise,
+    Layer,
+    MaxPool,
+    Move,
+    Pointwise,
+    Product,
+    Step,
+    Steps,
+    Taps,
+)
 
 WEIGHTS = ("float32", "int8")
 CARRY = 255
 CHECKS = 2  # images that the file checks itself with, if none are given
+
+#: Functions of an entry in C; {0}, {1} are its constants.
+FUNCTIONS = {
+    "leaky_relu": "x[k] > 0 ? x[k] : {0} * x[k]",
+    "clip": "x[k] < {0} ? {0} : x[k] > {1} ? {1} : x[k]",
+    "abs": "fabsf(x[k])",
+    "exp": "expf(x[k])",
+    "log": "logf(x[k])",
+    "sqrt": "sqrtf(x[k])",
+    "reciprocal": "1 / x[k]",
+    "sigmoid": "1 / (1 + expf(-x[k]))",
+    "tanh": "tanhf(x[k])",
+    "gelu": "0.5f * x[k] * (1 + erff(0.70710678f * x[k]))",
+}
 
 
 @dataclass(frozen=True)
@@ -39,36 +65,43 @@ class Exported:
 
 
 def export_c(
-    plan: Plan, path: str | Path, weights: str = "float32", images: Array | None = None
+    plan: Plan,
+    path: str | Path,
+    weights: str = "float32",
+    images: Array | None = None,
+    about: str = "",
 ) -> Exported:
     """Write PATH.c and PATH.h for a plan; values as float32, or int8 with a scale for each output.
 
     `images` (N, H, W, C), encoded, are embedded with their logits: compiled with -DNAME_CHECK the
-    file is a program that checks itself. Errors: `OptionError` names a step that has no C, and a
-    path whose last part is no name in C.
+    file is a program that checks itself. `about` is a comment for the header. Errors: `OptionError`
+    names a step that has no C, and a path whose last part is no name in C.
     """
     path = Path(path).with_suffix("")
     name = path.name
     if weights not in WEIGHTS:
-        raise OptionError(unknown("weights", weights, WEIGHTS))
+        why = ": C99 has no type for it" if weights == "float16" else ""
+        raise OptionError(unknown("weights", weights, WEIGHTS) + why)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise OptionError(f"export_c: {name!r} names a function in C: letters, digits, _")
     if images is None:
         shape = (CHECKS, *plan.input_shape)
         images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    writer = _Writer(plan.steps, name, weights == "int8")
+    plan = rounded(plan, weights)
+    writer = _Writer(plan.steps, weights == "int8")
     body = writer.body()
-    logits = reference.run(writer.rounded, np.asarray(images, np.float32))
-    template = files("quatgrad.sparse").joinpath("predict.c.in").read_text()
-    known = {
+    logits = reference.run(plan.steps, np.asarray(images, np.float32))
+    known: dict[str, Any] = {
         "NAME": name, "UPPER": name.upper(), "WEIGHT": "int8_t" if weights == "int8" else "float",
         "COUNT": "uint8_t" if writer.most < 256 else "uint16_t", "ARENA": max(writer.arena, 1),
+        "PLACE": "int16_t" if writer.farthest < 1 << 15 else "int32_t",
         "TABLES": "\n".join(writer.tables), "BODY": body, "INPUTS": int(np.prod(plan.input_shape)),
         "OUTPUTS": plan.outputs, "IMAGES": len(images), "FLASH": writer.flash,
+        "RAM": 4 * writer.arena, "WEIGHTS": weights, "ABOUT": _comment(about),
         "CHECK_IMAGES": _numbers(images.ravel()), "CHECK_LOGITS": _numbers(logits.ravel()),
     }  # fmt: skip
     made = Exported(path.with_suffix(".c"), path.with_suffix(".h"), writer.flash, 4 * writer.arena)
-    source, header = template.split("/* ---- header ---- */\n")
+    source, header = _template(body + known["TABLES"])
     for file, text in ((made.source, source), (made.header, header)):
         text = re.sub(r"@(\w+)@", lambda m: str(known[m[1]]), text)
         try:
@@ -78,70 +111,101 @@ def export_c(
     return made
 
 
+def _template(code: str) -> tuple[str, str]:
+    """Source and header, with those functions only that the code calls."""
+    text = files("quatgrad.sparse").joinpath("predict.c.in").read_text()
+    source, header = text.split("/* ---- header ---- */\n")
+    start, *parts = re.split(r"/\* ---- (\w+) ---- \*/\n", source)
+    parts[1::2] = [
+        part if name == "end" or re.search(rf"\b{name}\(", code) else ""
+        for name, part in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    source = start + "".join(parts[1::2])
+    if re.search(r"\b(?!print)[a-z]+f\(|\bINFINITY", code + source):
+        source = source.replace("#include <stdint.h>", "#include <math.h>\n#include <stdint.h>", 1)
+    return source, header
+
+
+def _comment(text: str) -> str:
+    """Lines of a comment in C."""
+    lines = text.replace("*/", "* /").splitlines()
+    return "".join(f"\n   {line}".rstrip() for line in lines)
+
+
 @dataclass
 class _Writer:
-    """Tables, and a line of code for each step; `rounded` are the steps with what is written."""
+    """Tables, and lines of code for each step."""
 
     steps: Steps
-    name: str
     is_int8: bool
     tables: list[str] = field(default_factory=list)
     flash: int = 0
     arena: int = 0
     most: int = 0  # survivors of a row
     counted: int = 0  # rows
+    moved: int = 0  # entries of maps
+    farthest: int = 0  # place of them
 
     def body(self) -> str:
         """The calls."""
-        self.rounded = Steps(
-            self.steps.shapes,
-            [self._rounded(step) for step in self.steps.steps],
-            self.steps.constants,
-            self.steps.output,
-        )
+        if not self.steps.steps:
+            raise OptionError("export_c: this network gives its image: there is nothing to export")
         self.place = self._places()
-        H, W, C = self.steps.shapes[self.steps.output]
-        if H * W > 1 and C > 1:
-            raise OptionError(f"export_c: the output is a map {H}x{W}x{C}; C gives a vector")
-        calls = [self.call(k, step) for k, step in enumerate(self.rounded.steps)]
-        self.flash += self.counted * (1 if self.most < 256 else 2)
+        calls = [self.call(k, step) for k, step in enumerate(self.steps.steps)]
         if self.is_copied:
             H, W, C = self.steps.shapes[INPUT]
             calls.insert(0, f"    surround(image, {H}, {W}, {C}, {W * C}, {C}, 1, 0, 0, arena);")
+        if self.is_turned:
+            H, W, C = self.steps.shapes[self.steps.output]
+            sizes = ", ".join(map(str, (W, C, H, 1, H * W, W, 0, 0)))
+            calls.append(f"    /* the output is a map {H}x{W}x{C} */")
+            calls.append(f"    surround({self.place[self.steps.output]}, {sizes}, logits);")
+        for m, values in self.steps.constants.items():
+            self._table("float", f"constant{m}", self._planes(m, values.ravel()), 4)
+        self.flash += self.counted * (1 if self.most < 256 else 2)
+        self.flash += self.moved * (2 if self.farthest < 1 << 15 else 4)
         return "\n".join(calls)
+
+    # --------------------------------------------------------------------------------- maps
 
     @property
     def is_copied(self) -> bool:
-        """Is the image added to a map? Then it must lie as the map does."""
-        return any(getattr(step, "residual", None) == INPUT for step in self.steps.steps)
+        """Must the image lie as maps do? Windows and moves find it as it is, others do not."""
+        others = (
+            step.reads if isinstance(step, Pointwise | Product) else (residual_of(step),)
+            for step in self.steps.steps
+        )
+        return any(INPUT in maps for maps in others)
 
-    def _rounded(self, step: Step) -> Step:
-        if not isinstance(step, Layer | Channelwise | MaxPool) or self.steps.constants:
-            raise OptionError(f"export_c: there is no C for the step {step.name!r} of this plan")
-        if not isinstance(step, Layer) or not self.is_int8:
-            return step
-        w = np.where(step.alive, step.weight, 0)
-        return Layer(**vars(step) | {"weight": (np.rint(w / (s := _scale(w))) * s)})
+    @property
+    def is_turned(self) -> bool:
+        """Is the output a map, which leaves as (H, W, C)?"""
+        H, W, C = self.steps.shapes[self.steps.output]
+        return H * W > 1 and C > 1
 
     def _places(self) -> dict[int, str]:
-        """Where each map is: the image, the logits, or a part of the arena that is free by then."""
-        last = {m: k for k, step in enumerate(self.rounded.steps) for m in step.reads}
-        place = {INPUT: "image"}
+        """Where each map is: the image, the logits, a constant, or a part of the arena that is free
+        by then.
+        """
+        last = {m: k for k, step in enumerate(self.steps.steps) for m in step.reads}
+        last[self.steps.output] = len(self.steps.steps)
+        place = {INPUT: "image"} | {m: f"constant{m}" for m in self.steps.constants}
+        if not self.is_turned:
+            place[self.steps.output] = "logits"
         live: dict[int, tuple[int, int]] = {}
         if self.is_copied:
             place[INPUT], self.arena = "arena", self._size(INPUT)
             live[INPUT] = 0, self.arena
-        for k, step in enumerate(self.rounded.steps):
-            window = self._padded(step)
-            for what, size in ((step.y, self._size(step.y)), (-1, window)):
-                if what == self.rounded.output or not size:
+        for k, step in enumerate(self.steps.steps):
+            for what, size in ((step.y, self._size(step.y)), (-1 - k, self._padded(step))):
+                if not size or place.get(what) == "logits":
                     continue
                 first = _first_fit(live.values(), size)
                 live[what] = first, first + size
                 self.arena = max(self.arena, first + size)
-                place[what if what >= 0 else -1 - k] = f"arena + {first}"
+                place[what] = f"arena + {first}"
             live = {m: v for m, v in live.items() if last.get(m, k) > k}
-        return place | {self.rounded.output: "logits"}
+        return place
 
     def _size(self, m: int) -> int:
         return int(np.prod(self.steps.shapes[m]))
@@ -153,13 +217,32 @@ class _Writer:
         H, W, C = self.steps.shapes[step.x]
         return C * (H + 2 * step.padding[0]) * (W + 2 * step.padding[1])
 
+    def _planes(self, m: int, entries: Array) -> Array:
+        """The entries (H W C,) of a map in the order in which it lies."""
+        return entries.reshape(self.steps.shapes[m]).transpose(2, 0, 1).ravel()
+
+    def _lies_at(self, m: int) -> Array:
+        """Where each entry of a map lies, in the order (H, W, C)."""
+        at = np.arange(self._size(m))
+        if m == INPUT and not self.is_copied:
+            return at
+        H, W, C = self.steps.shapes[m]
+        return at.reshape(C, H, W).transpose(1, 2, 0).ravel()
+
     # -------------------------------------------------------------------------------- steps
 
     def call(self, k: int, step: Any) -> str:
         """The C code of a step."""
         (H, W, C), (I, J, D) = self.steps.shapes[step.x], self.steps.shapes[step.y]
-        x, lines = self.place[step.x], [f"    /* {step.name}: {H}x{W}x{C} -> {I}x{J}x{D} */"]
-        is_image = step.x == INPUT and not self.is_copied
+        lines = [f"    /* {step.name}: {H}x{W}x{C} -> {I}x{J}x{D} */"]
+        others: dict[type, Callable[[int, Any], list[str]]] = {
+            Pointwise: self._pointwise,
+            Product: self._product,
+            Move: self._move,
+        }
+        if type(step) in others:
+            return "\n".join(lines + others[type(step)](k, step))
+        x, is_image = self.place[step.x], step.x == INPUT and not self.is_copied
         strides = (W * C, C, 1) if is_image else (W, 1, H * W)  # of rows, columns, channels
         if self._padded(step):
             border, (pu, pv) = self.place[-1 - k], step.padding
@@ -176,12 +259,37 @@ class _Writer:
             return "\n".join(lines)
         residual = "0" if step.residual is None else self.place[step.residual]
         far = np.arange(step.window[0])[:, None] * row + np.arange(step.window[1]) * column
-        write = self._layer if isinstance(step, Layer) else self._channelwise
-        table = write(k, step, far, channel)
-        end = f"{table}, {int(step.relu)}}};"
+        layer = self._layer if isinstance(step, Layer) else self._channelwise
+        end = f"{layer(k, step, far, channel)}, {int(step.relu)}}};"
         self.tables.append(f"static const layer layer{k} = {{{geometry}, {end}")
         lines.append(f"    rows(&layer{k}, {x}, {residual}, {y});")
         return "\n".join(lines)
+
+    def _pointwise(self, k: int, step: Pointwise) -> list[str]:
+        """A function of each entry, or of each quaternion."""
+        x, y, n = self.place[step.x], self.place[step.y], self._size(step.x)
+        if step.function == "modrelu":
+            H, W, C = self.steps.shapes[step.x]
+            self._table("float", f"bias{k}", step.numbers, 4)
+            return [f"    modrelu({x}, {H * W}, {C // 4}, bias{k}, {y});"]
+        return _loop(x, y, n, FUNCTIONS[step.function].format(*map(_float, step.numbers)))
+
+    def _product(self, k: int, step: Product) -> list[str]:
+        x, y, other = (self.place[m] for m in (step.x, step.y, step.other))
+        return _loop(x, y, self._size(step.x), f"x[k] * ({other})[k]")
+
+    def _move(self, k: int, step: Move) -> list[str]:
+        """Of each source the places in it, one for each entry of y; -1: it is not from there."""
+        lines, end = [], 0
+        for m in step.sources or (INPUT,):
+            here = (step.index >= end) & (step.index < end + self._size(m))
+            at = np.where(here, self._lies_at(m)[np.where(here, step.index - end, 0)], -1)
+            self._table("place", f"from{m}_{k}", self._planes(step.y, at), 0)
+            lines.append(f"    take({self.place[m]}, from{m}_{k}, {len(at)}, {int(end == 0)}, "
+                         f"{self.place[step.y]});")  # fmt: skip
+            end += self._size(m)
+            self.moved, self.farthest = self.moved + len(at), max(self.farthest, int(at.max()))
+        return lines
 
     def _layer(self, k: int, step: Layer, far: Array, channel: int) -> str:
         """The tables of a layer, and what its structure says of them."""
@@ -190,31 +298,28 @@ class _Writer:
         q, a, u, v, p = np.nonzero(step.alive.transpose(4, 0, 1, 2, 3))
         row = q * A + a
         order = np.lexsort((place[u, v, p], row))
-        values = step.weight[a, u, v, p, q][order]
-        scale, last = None if step.scale is None else step.scale, ""
+        values, scale = step.weight[a, u, v, p, q][order], step.scale
         if self.is_int8:
-            own = _scale(np.where(step.alive, step.weight, 0))
+            own = int8_scale(np.where(step.alive, step.weight, 0))
             values = np.rint(values / own[q[order]])
             scale = own if scale is None else scale * np.tile(own, A)
         self._rows(k, row[order], place[u, v, p][order], values, Q * A)
-        last = self._scales(k, step, scale)
-        return f"{Q}, {A}, {P * channel}, 0, values{k}, gaps{k}, counts{k}, {last}"
+        return f"{Q}, {A}, {P * channel}, 0, {self._ends(k, step, scale)}"
 
     def _channelwise(self, k: int, step: Channelwise, far: Array, channel: int) -> str:
-        """Each channel by itself: all have the taps of the first, or its one value as a scale."""
+        """Each channel by itself: all have the same taps, and a scale."""
         U, V, C = step.weight.shape
-        first = step.weight[:, :, :1]
-        scale = (step.weight[0, 0] / np.where(first[0, 0] == 0, 1, first[0, 0])).astype(np.float32)
-        if not np.allclose(step.weight, first * scale, rtol=1e-6) or (first == 0).any():
+        first = step.weight[:, :, abs(step.weight).max(axis=(0, 1)).argmax()].ravel()
+        scale = step.weight[0, 0] / first[0] if first[0] else step.weight[0, 0]
+        same = np.allclose(step.weight.reshape(-1, C), first[:, None] * scale, rtol=1e-6)
+        if not same or (self.is_int8 and (first != first[0]).any()):
             raise OptionError(f"export_c: there is no C for the step {step.name!r} of this plan")
-        value = first.ravel()
-        if self.is_int8:
-            scale, value = scale * value[0], value / value[0]
-        if (np.rint(value) != value).any() and self.is_int8:
-            raise OptionError(f"export_c: there is no int8 C for the step {step.name!r}")
-        self._rows(k, np.zeros(U * V, np.int64), far.ravel(), value, 1)
-        last = self._scales(k, step, scale)
-        return f"{C}, 1, 0, {channel}, values{k}, gaps{k}, counts{k}, {last}"
+        if self.is_int8 and first[0]:
+            scale, first = scale * first[0], np.ones(U * V)
+        self._rows(k, np.zeros(U * V, np.int64), far.ravel(), first, 1)
+        return f"{C}, 1, 0, {channel}, {self._ends(k, step, scale.astype(np.float32))}"
+
+    # ------------------------------------------------------------------------------- tables
 
     def _rows(self, k: int, row: Array, place: Array, values: Array, rows: int) -> None:
         left_out = np.diff(place, prepend=-1) - 1
@@ -230,12 +335,14 @@ class _Writer:
         self._table("count", f"counts{k}", counts, 0)
         self.counted += rows
 
-    def _scales(self, k: int, step: Taps, scale: Array | None) -> str:
+    def _ends(self, k: int, step: Taps, scale: Array | None) -> str:
+        """The names of the tables of a layer."""
+        tables = f"values{k}, gaps{k}, counts{k}"
         self._table("float", f"shift{k}", step.shift, 4)
         if scale is None:
-            return f"0, 1, shift{k}"
+            return f"{tables}, 0, 1, shift{k}"
         self._table("float", f"scale{k}", scale, 4)
-        return f"scale{k}, {len(scale)}, shift{k}"
+        return f"{tables}, scale{k}, {len(scale)}, shift{k}"
 
     def _table(self, kind: str, name: str, a: Array, size: int) -> None:
         self.flash += size * len(a)
@@ -243,10 +350,19 @@ class _Writer:
         self.tables.append(f"static const {kind} {name}[{max(len(a), 1)}] = {{\n{numbers}}};")
 
 
-def _scale(w: Array) -> Array:
-    """What 1 of an int8 stands for, for each output feature of w (A, U, V, P, Q)."""
-    largest = abs(w).reshape(-1, w.shape[-1]).max(axis=0, initial=0)
-    return np.where(largest == 0, 1, largest / 127).astype(np.float32)
+def residual_of(step: Step) -> int | None:
+    """The map that a step adds, if there is one."""
+    return step.residual if isinstance(step, Taps) else None
+
+
+def _loop(x: str, y: str, n: int, value: str) -> list[str]:
+    return [
+        "    {",
+        f"        const float *x = {x};",
+        f"        float *y = {y};",
+        f"        for (int k = 0; k < {n}; k++) y[k] = {value};",
+        "    }",
+    ]
 
 
 def _first_fit(taken: Iterable[tuple[int, int]], size: int) -> int:
@@ -272,5 +388,7 @@ def _numbers(a: Array, whole: bool = False) -> str:
 
 
 def _float(x: float) -> str:
+    if not np.isfinite(x):
+        return {np.inf: "INFINITY", -np.inf: "-INFINITY"}.get(x, "NAN")
     text = np.format_float_scientific(np.float32(x), unique=True, trim="0")
     return "0" if x == 0 else text.replace("e+00", "") + "f"

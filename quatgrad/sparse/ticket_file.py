@@ -26,9 +26,9 @@ from quatgrad.arrays import Array
 from quatgrad.errors import DataError, OptionError, unknown
 from quatgrad.network import About, Build, Network, restore
 from quatgrad.nn import BatchNorm2d, Module
+from quatgrad.sparse.rounding import WEIGHTS, int8_scale, to_float16
 from quatgrad.tensor_file import read_tensors, write_tensors
 
-WEIGHTS = ("float32", "float16", "int8")
 MOST = 1 << 26  # entries of a weight
 K = 16  # more lowest bits than any gap needs
 
@@ -94,14 +94,10 @@ def pack(w: Array, mask: Array, weights: str) -> dict[str, Array]:
     parts = {} if places.all() else {"places": positions(places.ravel())}
     values = w.reshape(4, -1)[:, places.ravel()] if whole else w[places]
     if weights == "float16":
-        with np.errstate(over="ignore"):
-            values = values.astype(np.float16)
-        if not np.isfinite(values).all():
-            raise OptionError("a weight is too large for float16, or no number: write float32")
+        values = to_float16(values)
     if weights == "int8":
-        largest = np.where(mask, abs(w), 0).reshape(-1, w.shape[-1]).max(axis=0, initial=0)
-        parts["scale"] = (largest / 127).astype(np.float32)
-        scaled = w / np.where(largest == 0, 1, parts["scale"])
+        parts["scale"] = int8_scale(np.where(mask, w, 0))
+        scaled = w / parts["scale"]
         scaled = scaled.reshape(4, -1)[:, places.ravel()] if whole else scaled[places]
         values = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
     return parts | {"values": values}

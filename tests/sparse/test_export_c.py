@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from networks import created, odd, trained
+from networks import Call, created, odd, trained
 
 from quatgrad import sparse
 from quatgrad.errors import DataError, OptionError
@@ -20,7 +20,8 @@ STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 def predict_of(made, outputs):
     """NAME_predict of a library that is compiled from the file."""
     library = made.source.with_suffix(".so")
-    subprocess.run([CC, *STRICT, "-shared", "-fPIC", made.source, "-o", library], check=True)
+    command = [CC, *STRICT, "-shared", "-fPIC", made.source, "-o", library, "-lm"]
+    subprocess.run(command, check=True)
     f = getattr(ctypes.CDLL(str(library)), f"{made.source.stem}_predict")
 
     def predict(image):
@@ -29,6 +30,9 @@ def predict_of(made, outputs):
         return logits
 
     return predict
+
+
+ODD = sorted(odd(np.random.default_rng(0)))
 
 
 def plan_of(name, algebra, shape=(16, 16, 4), density=0.2, whole=False):
@@ -68,15 +72,8 @@ def test_the_file_checks_itself(tmp_path, weights):
     assert subprocess.run([program], capture_output=True, check=False).returncode == 1
 
 
-PLAIN = [
-    *("5x3 window, stride 2x1", "no padding", "much padding", "stride 3", "groups"),
-    *("quaternion groups", "whitening", "max pool", "longest of four", "average pool", "residual"),
-    *("norm first", "rotation", "twice the same", "flat quaternions", "linear on pixels"),
-]
-
-
 @needs_a_compiler
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", ODD)
 def test_layers_that_no_network_of_the_package_has(tmp_path, name):
     net, _ = trained(odd(np.random.default_rng(0))[name], (9, 7, 4))
     plan = sparse.prepare(net, (9, 7, 4))
@@ -111,11 +108,15 @@ def test_a_lenet_for_a_small_device(tmp_path):
     assert made.ram <= 2_000
 
 
-@pytest.mark.parametrize("name", ["gate", "modrelu", "slices", "a constant map"])
-def test_a_step_without_c_is_named(tmp_path, name):
-    net, _ = trained(odd(np.random.default_rng(0))[name], (9, 7, 4))
-    with pytest.raises(OptionError, match="there is no C for the step '"):
-        export_c(sparse.prepare(net, (9, 7, 4)), tmp_path / "net")
+def test_a_step_without_c_is_named(tmp_path):
+    net, _ = trained(odd(np.random.default_rng(0))["average pool"], (9, 7, 4))
+    plan = sparse.prepare(net, (9, 7, 4))
+    pool = next(step for step in plan.steps.steps if step.name == "avg_pool")
+    pool.weight = np.random.default_rng(0).standard_normal(pool.weight.shape)  # other taps for each
+    with pytest.raises(OptionError, match="there is no C for the step 'avg_pool'"):
+        export_c(plan, tmp_path / "net")
+    with pytest.raises(OptionError, match="nothing to export"):
+        export_c(sparse.prepare(Call(lambda x: x[:]), (9, 7, 4)), tmp_path / "net")
     assert not list(tmp_path.iterdir())
 
 
@@ -123,11 +124,16 @@ def test_names_weights_and_folders(tmp_path):
     plan = plan_of("lenet-12", "real")
     with pytest.raises(OptionError, match="names a function in C"):
         export_c(plan, tmp_path / "my-net")
-    with pytest.raises(OptionError, match="unknown weights 'float16'"):
+    with pytest.raises(OptionError, match=r"unknown weights 'float16'.*C99 has no type for it"):
         export_c(plan, tmp_path / "net", "float16")
     with pytest.raises(DataError, match="cannot write"):
         export_c(plan, tmp_path / "missing" / "net")
     images = np.ones((3, 16, 16, 4), np.float32)
-    made = export_c(plan, tmp_path / "net.c", images=images)
+    made = export_c(plan, tmp_path / "net.c", images=images, about="of digits */\nand no end")
     assert made.header.read_text().count("NET_INPUTS 1024") == 1
+    assert (
+        "/* net: a network made by quatgrad.\n   of digits * /\n   and no end\n"
+        in made.header.read_text()
+    )
     assert "images[3 * 1024]" in made.source.read_text()
+    assert "math.h" not in made.source.read_text()
