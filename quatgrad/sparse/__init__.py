@@ -11,11 +11,12 @@ layout, program, compiled      read it fast: tables, and one compiled call
 choice                         which layers are computed as dense ones
 plan                           prepare, Plan
 ticket_file, predict           a ticket on disk, and predictions from it
-export_c                       a plan as one file in C99
+export_c, export_onnx          a plan as one file in C99, or for other runtimes
 """
 
 from quatgrad.sparse.choice import KINDS
 from quatgrad.sparse.export_c import export_c
+from quatgrad.sparse.export_onnx import export_onnx
 from quatgrad.sparse.plan import Plan, prepare
 from quatgrad.sparse.predict import faster, prepared
 from quatgrad.sparse.rounding import rounded
