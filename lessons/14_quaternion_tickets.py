@@ -282,5 +282,4 @@ plt.show()
 # time, take the real ticket. (Only if your program skips zeros: most programs do not.)
 #
 # **What you have now:** an engine that differentiates, layers of quaternions, tickets, and two
-# meanings of "equal". Fourteen lessons ago we began with a slope. Next: `quatgrad-lth --help`, and
-# a question of your own.
+# meanings of "equal". The next lesson writes a program that skips zeros.
