@@ -146,9 +146,10 @@ def onnxruntime_call(net: str, algebra: str, density: float, x: np.ndarray, thre
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     model, masks = network(net, algebra, density)
+    options.add_free_dimension_override_by_name("N", len(x))
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "net.onnx"
-        write_onnx(sparse.prepare(model, x.shape[1:], masks), file, len(x))
+        plan = sparse.prepare(model, x.shape[1:], masks)
+        file = sparse.export_onnx(plan, Path(folder) / "net")
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: x}
     return lambda: session.run(None, feed)[0]
@@ -160,37 +161,6 @@ CALLS = {
     "torch": torch_call,
     "onnxruntime": onnxruntime_call,
 }
-
-
-def write_onnx(plan: sparse.Plan, path: Path, images: int) -> None:
-    """The layers of a plan as ONNX, for images (N, H, W, C)."""
-    import onnx
-    from onnx import helper, numpy_helper
-
-    nodes = [helper.make_node("Transpose", ["x"], ["m0"], perm=[0, 3, 1, 2])]
-    constants = []
-    for k, step in enumerate(plan.steps.steps):
-        x, y, sums = f"m{step.x}", f"m{step.y}", f"s{k}"
-        if not hasattr(step, "alive"):
-            nodes.append(helper.make_node("GlobalAveragePool", [x], [y]))
-            continue
-        w = np.ascontiguousarray(step.weight[0].transpose(3, 2, 0, 1))
-        constants += [
-            numpy_helper.from_array(a, f"{n}{k}") for n, a in (("w", w), ("b", step.shift))
-        ]
-        pads = [*step.padding, *step.padding]
-        nodes.append(helper.make_node("Conv", [x, f"w{k}", f"b{k}"], [sums], strides=step.stride,
-                                      pads=pads))  # fmt: skip
-        if step.residual is not None:
-            nodes.append(helper.make_node("Add", [sums, f"m{step.residual}"], [sums := sums + "r"]))
-        nodes.append(helper.make_node("Relu" if step.relu else "Identity", [sums], [y]))
-    nodes.append(helper.make_node("Flatten", [f"m{plan.steps.output}"], ["y"]))
-    ends = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in
-            (("x", (images, *plan.input_shape)), ("y", (images, plan.outputs)))]  # fmt: skip
-    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
-    )
 
 
 # ------------------------------------------------------------------------------ measuring
