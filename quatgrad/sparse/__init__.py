@@ -8,7 +8,8 @@ compact                        channels that nobody reads, and constant ones, ar
 reference                      reads a plan with NumPy
 rounding                       a plan with weights of 16 or 8 bits
 layout, program, compiled      read it fast: tables, and one compiled call
-choice                         which layers are computed as dense ones
+batch, engine                  batches: images side by side, or the engine's own kernels
+choice, measure                which layers are computed as dense ones, and how that is found
 plan                           prepare, Plan
 ticket_file, predict           a ticket on disk, and predictions from it
 export_c, export_onnx          a plan as one file in C99, or for other runtimes

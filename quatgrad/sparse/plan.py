@@ -14,10 +14,12 @@ from quatgrad.backend import get_backend, use_backend
 from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.nn import Module
 from quatgrad.sparse import reference
-from quatgrad.sparse.choice import KINDS, choose
+from quatgrad.sparse.choice import KINDS, choose, engine_is_faster
 from quatgrad.sparse.compact import compact
 from quatgrad.sparse.rules import follow
 from quatgrad.sparse.steps import Layer, Steps
+
+MANY = 16  # images from which they are computed as a batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,8 @@ class Plan:
     def __call__(self, images: Any) -> Array:
         """Logits (N, K), float32, of images (N, H, W, C).
 
-        One image is computed in this thread; the images of a batch are shared among Numba's.
+        One image is computed in this thread; the images of a batch are shared among Numba's. From
+        MANY images on, sums are made in another order, and their last bits are others.
         """
         x = np.ascontiguousarray(getattr(images, "data", images), np.float32)
         if x.shape[1:] != self.input_shape:
@@ -46,7 +49,12 @@ class Plan:
             return np.zeros((0, self.outputs), np.float32)
         if get_backend() == "numpy":
             return reference.run(self.steps, x)
-        return self.runner(x.reshape(len(x), -1))
+        if len(x) >= MANY and self.by_engine and get_backend() == "numba":
+            from quatgrad.sparse import engine
+
+            return engine.run(self.steps, x)
+        run = self.one_by_one if len(x) < MANY else self.many
+        return run(x.reshape(len(x), -1))
 
     @property
     def outputs(self) -> int:
@@ -54,16 +62,33 @@ class Plan:
         return int(np.prod(self.steps.shapes[self.steps.output]))
 
     @cached_property
-    def runner(self) -> Any:
-        """What computes, with its tables: made at the first call."""
+    def one_by_one(self) -> Any:
+        """What computes a few images, with its tables: made at the first call."""
+        from quatgrad.sparse.batch import Part
+
+        return self._runner([Part(self.steps)])
+
+    @cached_property
+    def many(self) -> Any:
+        """What computes a batch."""
+        from quatgrad.sparse.batch import in_parts
+
+        return self._runner(in_parts(self.steps))
+
+    def _runner(self, parts: Any) -> Any:
         from quatgrad.sparse.compiled.runner import Runner
         from quatgrad.sparse.program import Compiler
 
-        return Runner(Compiler(self.steps, self.is_dense).program())
+        return Runner([Compiler(part, self.is_dense).program() for part in parts])
 
-    def is_dense(self, layer: Layer) -> bool:
-        """Is a layer computed with its zeros?"""
-        return self.kinds.get(layer.name, choose(layer, self.steps)) == "dense"
+    @cached_property
+    def by_engine(self) -> bool:
+        """Does the engine compute batches? Not if somebody wants a way for one of the layers."""
+        return not self.kinds and engine_is_faster(self.steps)
+
+    def is_dense(self, layer: Layer, steps: Steps) -> bool:
+        """Is a layer of these steps computed with its zeros?"""
+        return self.kinds.get(layer.name, choose(layer, steps)) == "dense"
 
     def explain(self) -> str:
         """A line for each step: what it does, on which maps, and how its layer is computed."""
@@ -75,13 +100,16 @@ class Plan:
                 alive = f"{100 * step.density:.1f} %"
                 what = "" if step.components == 1 else ", quaternions"
                 what = ", whole quaternions" if step.whole else what
-                kind = ("dense" if self.is_dense(step) else "sparse") + what
+                kind = ("dense" if self.is_dense(step, self.steps) else "sparse") + what
             rows.append((step.name, x, y, alive, kind))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
+        lines = [
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
             for row in rows
-        )
+        ]
+        if self.by_engine:
+            lines.append(f"batches of {MANY} images or more: all dense, by the engine's kernels")
+        return "\n".join(lines)
 
 
 def prepare(

@@ -6,6 +6,7 @@ says where a map begins there, and where in `floats` and `ints` the numbers are 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 
 from quatgrad.kernels.numba_cpu.machine.cache import LANES
 from quatgrad.kernels.reference import Pair
+from quatgrad.sparse.batch import Part
 from quatgrad.sparse.compiled.dense import split_weights
 from quatgrad.sparse.compiled.rows import CAN_PERMUTE
 from quatgrad.sparse.compiled.table import BLOCK, MOST_SUMS, ROW, TILES
@@ -58,7 +60,8 @@ class Program:
     """A row for each kernel, and what rows point into.
 
     arena: the numbers that it begins with. inputs, outputs: where each entry of the image and each
-    logit is there. sums: how many numbers a kernel adds up beside it.
+    logit is there; of `side` images, those of the next follow after each. sums: how many numbers a
+    kernel adds up beside it.
     """
 
     kernels: list[Kernel]
@@ -68,6 +71,7 @@ class Program:
     arena: np.ndarray
     inputs: np.ndarray
     outputs: np.ndarray
+    side: int
     sums: int
 
 
@@ -78,15 +82,15 @@ def tile(vectors: int, tiles: Iterable[int]) -> int:
     )
 
 
-#: Is a layer computed as a dense one?
-Choose = Callable[[Layer], bool]
+#: Is a layer of these steps computed as a dense one?
+Choose = Callable[[Layer, Steps], bool]
 
 
 @dataclass
 class Compiler:
     """Makes the tables, step by step."""
 
-    steps: Steps
+    part: Part
     choose: Choose
     kernels: list[Kernel] = field(default_factory=list)
     rows: list[np.ndarray] = field(default_factory=list)
@@ -98,6 +102,7 @@ class Compiler:
 
     def program(self) -> Program:
         """All of it."""
+        self.steps = self.part.steps
         self.layouts = self._layouts()
         self.base = self._bases()
         self._copies(INPUT)
@@ -105,6 +110,8 @@ class Compiler:
             COMPILE[type(step)](self, step)
             self._copies(step.y)
         arena = np.zeros(self.size + self.extra, np.float32)
+        order = self.part.order
+        K = math.prod(self.steps.shapes[self.steps.output]) // self.part.side
         for m, constant in self.steps.constants.items():
             if m in self.base:
                 arena[self.absolute(m)] = constant.ravel()
@@ -114,8 +121,9 @@ class Compiler:
             np.concatenate([*self.floats, np.zeros(0, np.float32)]),
             np.concatenate([*self.ints, np.zeros(0, np.int32)]),
             arena,
-            self.absolute(INPUT).astype(np.int32),
-            self.absolute(self.steps.output).astype(np.int32),
+            self.absolute(INPUT).astype(np.int32)[... if order is None else order],
+            self.absolute(self.steps.output).astype(np.int32)[:K],
+            self.part.side,
             self.sums,
         )
 
@@ -259,7 +267,7 @@ class Compiler:
         distance = taps[..., None] + np.arange(P) * planes.step  # (U, V, P)
         there = np.broadcast_to((taps != OUTSIDE)[..., None], distance.shape)
         w = np.where(step.alive, step.weight, np.float32(0))
-        if bool(w[:, there].any()) and self.choose(step):
+        if bool(w[:, there].any()) and self.choose(step, self.steps):
             self._dense(w[:, there], distance[there], single, columns)
             return
         kind = "real" if A == 1 else "whole" if step.whole and not single else "quaternion"

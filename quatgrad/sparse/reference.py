@@ -23,16 +23,18 @@ from quatgrad.sparse.steps import (
 )
 
 Maps = dict[int, Array]
+Readers = dict[type[Step], Callable[..., Array]]
 
 
-def run(steps: Steps, images: Array) -> Array:
-    """Logits (N, K) of images (N, H, W, C)."""
+def run(steps: Steps, images: Array, readers: Readers | None = None) -> Array:
+    """Logits (N, K) of images (N, H, W, C); readers: what computes a step of each type."""
+    readers = readers or READERS
     N = len(images)
     maps: Maps = {INPUT: images.reshape(N, *steps.shapes[INPUT])}
     for m, constant in steps.constants.items():
         maps[m] = np.broadcast_to(constant, (N, *steps.shapes[m]))
     for step in steps.steps:
-        maps[step.y] = READERS[type(step)](step, maps).reshape(N, *steps.shapes[step.y])
+        maps[step.y] = readers[type(step)](step, maps).reshape(N, *steps.shapes[step.y])
     return maps[steps.output].reshape(N, -1)
 
 
@@ -85,7 +87,7 @@ def _product(step: Product, maps: Maps) -> Array:
     return maps[step.x] * maps[step.other]
 
 
-READERS: dict[type[Step], Callable[..., Array]] = {
+READERS: Readers = {
     Layer: _layer,
     Channelwise: _channelwise,
     MaxPool: _max_pool,

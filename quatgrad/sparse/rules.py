@@ -38,7 +38,9 @@ class Follower:
     def __init__(self, seen: Trace, names: dict[int, str], masks: Mapping[str, Array], shape: Any):
         self.seen, self.names, self.masks = seen, names, masks
         self.build = Builder(shape)
-        self.values: dict[int, Any] = {id(seen.image): self.build.input}
+        image = self.build.input
+        image = Value(image.at.reshape(seen.image.shape), image.single, image.after)
+        self.values: dict[int, Any] = {id(seen.image): image}
 
     def value(self, x: Function | Tensor) -> Any:
         """What an operation gave, or the array of a leaf."""

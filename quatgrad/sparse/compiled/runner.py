@@ -16,6 +16,7 @@ from quatgrad.kernels.numba_cpu.jit import empty, read_only, serial_nogil
 from quatgrad.kernels.numba_cpu.simd.vector import intrinsic, pointer, scratch
 from quatgrad.sparse.compiled.kernels import address
 from quatgrad.sparse.compiled.table import ROW
+from quatgrad.sparse.layout import SPAN
 from quatgrad.sparse.program import Program
 
 AT_LEAST = 2  # images for each thread: fewer are not worth to wake one up
@@ -42,64 +43,79 @@ def call(typing_context, arena, table, k, floats, ints, sums):
 
 
 @serial_nogil
-def run(arena, table, floats, ints, inputs, outputs, images, logits, size):
-    """Images (N, H W C), one after the other, in this thread."""
-    sums = scratch(size)
-    for n in range(len(images)):
-        for k in range(len(inputs)):
-            arena[inputs[k]] = images[n, k]
+def run(arena, table, floats, ints, inputs, outputs, images, logits, side, size):
+    """Images (N, H W C), so many side by side, in this thread."""
+    sums, (N, K) = scratch(size), images.shape
+    for first in range(0, N, side):
+        some = min(side, N - first)
+        for start in range(0, K, SPAN):  # lines of each image, while their channels are in L1
+            for n in range(some):
+                for k in range(start, min(K, start + SPAN)):
+                    arena[inputs[k] + n] = images[first + n, k]
         for k in range(len(table)):
             call(arena, table, k, floats, ints, sums)
-        for k in range(len(outputs)):
-            logits[n, k] = arena[outputs[k]]
+        for n in range(some):
+            for k in range(len(outputs)):
+                logits[first + n, k] = arena[outputs[k] + n]
 
 
-class Runner:
-    """runner(images) -> logits; calls from several threads wait for each other."""
+class Compiled:
+    """A program in memory, and the maps of each thread."""
 
     def __init__(self, program: Program):
         table = program.table.copy()
         table["function"] = [address(*kernel) for kernel in program.kernels]
-        self.first, self.outputs = program.arena, len(program.outputs)
-        self.tables = [
-            read_only(a)
-            for a in (table, program.floats, program.ints, program.inputs, program.outputs)
-        ]
-        self.sums = program.sums
-        self.arenas: list[Array] = []
-        self.lock = threading.Lock()
-        self.arena(0)
+        tables = table, program.floats, program.ints, program.inputs, program.outputs
+        self.tables = [read_only(a) for a in tables]
+        self.program, self.arenas = program, list[Array]()
+        self.grow(1)
 
-    def arena(self, thread: int) -> Array:
-        """The maps of a thread."""
-        while len(self.arenas) <= thread:
-            new = empty(self.first.shape, np.dtype(np.float32))
-            new[:] = self.first
-            self.arenas.append(new)
-        return self.arenas[thread]
+    def _arena(self) -> Array:
+        arena = empty(self.program.arena.shape, np.dtype(np.float32))
+        arena[:] = self.program.arena
+        return arena
+
+    def grow(self, threads: int) -> None:
+        """Maps for so many threads."""
+        self.arenas += [self._arena() for _ in range(threads - len(self.arenas))]
+
+    def __call__(self, images: Array, thread: int) -> Array:
+        """What the program gives for images (N, H W C), flat."""
+        y = np.empty((len(images), len(self.program.outputs)), np.float32)
+        sizes = self.program.side, self.program.sums
+        run(self.arenas[thread], *self.tables, read_only(images), y, *sizes)
+        return y
+
+
+class Runner:
+    """runner(images) -> logits, program by program; calls from several threads wait."""
+
+    def __init__(self, programs: list[Program]):
+        self.parts = [Compiled(program) for program in programs]
+        self.lock = threading.Lock()
 
     def __call__(self, images: Array) -> Array:
         """Logits (N, K) of images (N, H W C), in as many threads as Numba has."""
         N = len(images)
         threads = max(1, min(numba.get_num_threads(), N // AT_LEAST))
-        logits = np.empty((N, self.outputs), np.float32)
         with self.lock:
+            for part in self.parts:
+                part.grow(threads)
             if threads == 1:
-                self._part(images, logits, 0)
-                return logits
+                return self._part(images, 0)
             cuts = [k * N // threads for k in range(threads + 1)]
-            parts = [slice(*cut) for cut in pairwise(cuts)]
             jobs = [
-                _workers().submit(self._part, images[part], logits[part], k + 1)
-                for k, part in enumerate(parts[1:])
+                _workers().submit(self._part, images[first:end], k)
+                for k, (first, end) in enumerate(pairwise(cuts))
+                if k
             ]
-            self._part(images[parts[0]], logits[parts[0]], 0)
-            for job in jobs:
-                job.result()
-        return logits
+            done = [self._part(images[: cuts[1]], 0)]
+            return np.concatenate(done + [job.result() for job in jobs])
 
-    def _part(self, images: Array, logits: Array, thread: int) -> None:
-        run(self.arena(thread), *self.tables, read_only(images), logits, self.sums)
+    def _part(self, x: Array, thread: int) -> Array:
+        for part in self.parts:
+            x = part(x, thread)
+        return x
 
 
 @cache

@@ -58,7 +58,7 @@ def batch_norm_act(
     mean = (count * means).sum(axis=0) / len(rows)
     var = (squares + count * (means - mean) ** 2).sum(axis=0) / len(rows)
     mean, var = mean.astype(x.dtype), var.astype(x.dtype)
-    return _normalized(x, (mean, var, scale, shift), eps, relu, residual), mean, var
+    return normalized(x, (mean, var, scale, shift), eps, relu, residual), mean, var
 
 
 @parallel
@@ -88,12 +88,13 @@ def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
 ) -> Array:
     """`reference.batch_norm_eval` in one pass."""
-    return _normalized(x, (mean, var, scale, shift), eps, False)
+    return normalized(x, (mean, var, scale, shift), eps, False)
 
 
-def _normalized(
+def normalized(
     x: Array, channels: Channels, eps: float, relu: bool, residual: Array | None = None
 ) -> Array:
+    """(x - mean) scale / sqrt(var + eps) + shift, + residual, and perhaps a rectifier."""
     y, (mean, var, scale, shift) = empty(x.shape, x.dtype), channels
     factor, rows = scale / np.sqrt(var + eps), y.reshape(-1, len(scale))
     numbers = _rows(x), read_only(mean), factor, read_only(shift)
