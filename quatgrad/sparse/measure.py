@@ -37,9 +37,16 @@ def random_layer(
     alive = rng.random(w.shape[whole:]) < density
     shape, shift = (*size, channels), np.zeros(channels, np.float32)
     step = Layer(
-        "weight", 0, 1, w, (1, 1), (window // 2,) * 2, shift, relu=True,
+        "weight",
+        0,
+        1,
+        w,
+        (1, 1),
+        (window // 2,) * 2,
+        shift,
+        relu=True,
         alive=np.broadcast_to(alive, w.shape),
-    )  # fmt: skip
+    )
     return Steps([shape, shape], [step], {}, 1)
 
 
@@ -95,8 +102,12 @@ def engine_share(channels: int, size: Pair, components: int = 1) -> float:
 
 def main() -> None:
     """Print the table."""
-    maps = {"32x32x64": (64, (32, 32)), "16x16x128": (128, (16, 16)), "8x8x256": (256, (8, 8)),
-            "4x4x512": (512, (4, 4))}  # fmt: skip
+    maps = {
+        "32x32x64": (64, (32, 32)),
+        "16x16x128": (128, (16, 16)),
+        "8x8x256": (256, (8, 8)),
+        "4x4x512": (512, (4, 4)),
+    }
     ways = {"real": (1, False), "quaternion": (4, False), "whole": (4, True)}
     print("map".ljust(10), *(way.rjust(12) for way in ways), "engine, real", "quaternion")
     for name, shape in maps.items():

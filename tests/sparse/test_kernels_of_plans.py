@@ -57,10 +57,18 @@ def layer(size, window, stride, padding, algebra, survivors, P=3, Q=5, seed=0):
     out = out_size(size, window, stride, padding)
     bias = rng.standard_normal((*out, A * Q)).astype(np.float32)
     step = Layer(
-        "layer", 0, 1, w, stride, padding, rng.standard_normal(A * Q).astype(np.float32),
+        "layer",
+        0,
+        1,
+        w,
+        stride,
+        padding,
+        rng.standard_normal(A * Q).astype(np.float32),
         rng.standard_normal(A * Q).astype(np.float32) if A == 4 else None,
-        2, bool(seed % 2), alive_of(rng, w.shape, survivors, whole),
-    )  # fmt: skip
+        2,
+        bool(seed % 2),
+        alive_of(rng, w.shape, survivors, whole),
+    )
     return Steps([(*size, A * P), bias.shape, bias.shape], [step], {2: bias}, 1)
 
 
@@ -202,7 +210,9 @@ def test_a_processor_with_shorter_vectors(name):
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        env=os.environ | chosen | {"PYTHONPATH": path}, capture_output=True, text=True,
-    )  # fmt: skip
+        env=os.environ | chosen | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(lanes)]
