@@ -4,7 +4,7 @@
     logits = plan(images)           # float32 (N, H, W, C) -> (N, K), those of model.eval()
 
 steps, trace, builder, rules   from a network to a plan, which is data
-compact                        channels that nobody reads, and constant ones, are left out
+compact, dead                  channels that nobody reads, and constant ones, are left out
 reference                      reads a plan with NumPy
 rounding                       a plan with weights of 16 or 8 bits
 layout, program, compiled      read it fast: tables, and one compiled call
@@ -16,6 +16,7 @@ export_c, export_onnx          a plan as one file in C99, or for other runtimes
 """
 
 from quatgrad.sparse.choice import KINDS
+from quatgrad.sparse.dead import without_dead
 from quatgrad.sparse.export_c import export_c
 from quatgrad.sparse.export_onnx import export_onnx
 from quatgrad.sparse.plan import Plan, prepare

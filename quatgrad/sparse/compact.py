@@ -44,15 +44,16 @@ Channels = dict[int, Array]
 
 def compact(steps: Steps) -> Steps:
     """The same logits from fewer channels; the steps that are given stay as they are."""
-    folded = _folded(steps).without_unused()
-    return _cut(folded, _kept(folded, _read(folded)))
+    folded, _ = fold_constants(steps)
+    folded = folded.without_unused()
+    return _cut(folded, _kept(folded, read_channels(folded)))
 
 
 # ---------------------------------------------------------------------------------- constants
 
 
-def _folded(steps: Steps) -> Steps:
-    """The steps in order, each without what its constant inputs make of it."""
+def fold_constants(steps: Steps) -> tuple[Steps, Values]:
+    """The steps, each without what its constant inputs make of it; and what is constant."""
     values: Values = {m: np.full(shape[2], np.nan) for m, shape in enumerate(steps.shapes)}
     values |= {m: c.ravel().astype(np.float64) for m, c in steps.constants.items()}
     done = []
@@ -60,7 +61,7 @@ def _folded(steps: Steps) -> Steps:
         step, value = FOLD[type(step)](step, values, steps.shapes)
         values[step.y] = np.where(np.isfinite(value), value, np.nan)
         done.append(step)
-    return Steps(steps.shapes, done, steps.constants, steps.output)
+    return Steps(steps.shapes, done, steps.constants, steps.output), values
 
 
 def _fold_layer(step: Layer, values: Values, shapes: list[Shape]) -> tuple[Layer, Array]:
@@ -151,7 +152,7 @@ FOLD: dict[type[Step], Callable[..., tuple[Any, Array]]] = {
 # --------------------------------------------------------------------------- who reads what
 
 
-def _read(steps: Steps) -> Channels:
+def read_channels(steps: Steps) -> Channels:
     """From the output back: the channels on which it depends."""
     read = {m: np.zeros(shape[2], bool) for m, shape in enumerate(steps.shapes)}
     read[steps.output][:] = True

@@ -72,7 +72,8 @@ def offer(net: Network, run: str, level: LevelMean, judged: float) -> Offer:
 
 
 def kilobytes(net: Network) -> dict[str, float]:
-    """1000 bytes of its ticket, by the type of the weights."""
+    """1000 bytes of its ticket without dead weights, by the type of the others."""
+    net = sparse.without_dead(net)
     with TemporaryDirectory() as folder:
         sizes = {}
         for weights in ("float32", "int8"):

@@ -1,0 +1,62 @@
+"""Weights that compute nothing: into channels that nobody reads, and from channels that are 0.
+
+A plan leaves out what `compact` finds. A network and its ticket keep their shapes, and leave out
+these weights: each output is the sum of the same numbers without zeros.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from quatgrad.arrays import Array
+from quatgrad.errors import OptionError
+from quatgrad.network import Network
+from quatgrad.sparse.compact import fold_constants, read_channels
+from quatgrad.sparse.predict import image_shape
+from quatgrad.sparse.rules import follow
+from quatgrad.sparse.steps import Layer, Step, Steps
+
+
+def without_dead(network: Network) -> Network:
+    """The same network with masks that leave out its dead weights; its model has them still.
+
+    A network that no plan can have, or that has no masks, is given back as it is.
+    """
+    try:
+        steps = follow(network.model, image_shape(network), network.masks)
+    except OptionError:
+        return network
+    return replace(network, masks=living(steps, network.masks))
+
+
+def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
+    """The masks, without inputs that are 0 and outputs that nobody reads.
+
+    steps: of `follow` with these masks. Both are rows and columns of a weight (..., P, Q); rows of
+    linear layers stay, whose inputs may come in any order.
+    """
+    _, values = fold_constants(steps)
+    inputs, outputs = defaultdict[str, Any](bool), defaultdict[str, Any](bool)
+    done: list[Step] = []
+    for step in steps.steps:
+        if isinstance(step, Layer):
+            A, *_, P, _Q = step.weight.shape
+            feeds = (values[step.x].reshape(A, P) != 0).any(axis=0)  # (P,); NaN is not 0
+            inputs[step.name] = inputs[step.name] | feeds
+            step = replace(step, alive=step.alive & feeds[:, None])
+        done.append(step)
+    read = read_channels(Steps(steps.shapes, done, steps.constants, steps.output))
+    for step in steps.layers():
+        A, *_, Q = step.weight.shape
+        outputs[step.name] = outputs[step.name] | read[step.y].reshape(A, Q).any(axis=0)
+    found = {}
+    for name, mask in masks.items():
+        found[name] = mask
+        if np.size(outputs[name]) == mask.shape[-1]:  # not of rotations
+            found[name] = mask & outputs[name]
+            if mask.ndim > 3 and len(inputs[name]) == mask.shape[-2]:  # no groups
+                found[name] = found[name] & inputs[name][:, None]
+    return found

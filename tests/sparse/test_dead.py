@@ -1,0 +1,120 @@
+"""Weights that compute nothing are not in a ticket, and no logit changes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from networks import Call, created, logits, odd, trained
+
+from quatgrad import models, ops, sparse
+from quatgrad.lth.prune.rule import Rule, full_masks, prune
+from quatgrad.network import Network
+from quatgrad.nn import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool2d, Linear, ReLU, Sequential
+
+SHAPE = (16, 16, 4)
+ODD = sorted(odd(np.random.default_rng(0)))
+
+
+def count(masks):
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+def check(net, masks, shape, monkeypatch):
+    """The masks that are left; without the other weights the model gives the same logits."""
+    monkeypatch.setattr(sparse.dead, "image_shape", lambda network: shape)
+    x = np.random.default_rng(5).standard_normal((3, *shape)).astype(np.float32)
+    y = logits(net, x)
+    small = sparse.without_dead(Network(net, masks=masks))
+    assert small.model is net
+    for name, w in net.weight_parameters():
+        assert not (small.masks[name] & ~masks[name]).any()
+        w.data = w.data * small.masks[name]
+    assert abs(logits(net, x) - y).max() <= 1e-6 * max(abs(y).max(), 1)
+    return small.masks
+
+
+@pytest.mark.parametrize("granularity", ["filter", "weight"])
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+@pytest.mark.parametrize("name", models.MODELS)
+def test_pruned_networks(name, algebra, granularity, monkeypatch):
+    net, _ = trained(created(name, algebra), SHAPE)
+    weights = dict(net.weight_parameters())
+    masks = prune(weights, full_masks(weights), Rule(0.05, granularity=granularity))
+    for n, w in weights.items():
+        w.data = w.data * masks[n]
+    left = check(net, masks, SHAPE, monkeypatch)
+    if granularity == "filter" and name.startswith("resnet") and algebra == "real":
+        assert count(left) < 0.9 * count(masks)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_networks_with_few_weights(name, monkeypatch):
+    net, masks = trained(odd(np.random.default_rng(0))[name], (9, 7, 4), density=0.05)
+    check(net, masks or {}, (9, 7, 4), monkeypatch)
+
+
+def test_of_a_dense_network_all_lives(monkeypatch):
+    net, _ = trained(created("resnet8", "quaternion"), SHAPE)
+    masks = full_masks(dict(net.weight_parameters()))
+    assert count(check(net, masks, SHAPE, monkeypatch)) == count(masks)
+
+
+def test_a_dead_end_and_a_channel_that_is_zero(monkeypatch):
+    rng = np.random.default_rng(0)
+    net = Sequential(
+        Conv2d(4, 3, 3, padding=1, rng=rng),
+        BatchNorm2d(3),
+        ReLU(),
+        Conv2d(3, 2, 3, padding=1, rng=rng),
+        GlobalAvgPool2d(),
+        Linear(2, 2, rng=rng),
+    )
+    net.eval()  # fmt: skip
+    net.modules[1].shift.data = np.array([-1, 1, 0], np.float32)
+    masks = {n: m.copy() for n, m in full_masks(dict(net.weight_parameters())).items()}
+    masks["0.weight"][..., :2] = False  # channels of -1 and 1, that is 0 and 1 after the rectifier
+    masks["5.weight"][0] = False  # nobody reads the first channel of the second convolution
+    for n, w in net.weight_parameters():
+        w.data = w.data * masks[n]
+    left = check(net, masks, SHAPE, monkeypatch)
+    assert not left["3.weight"][:, :, 0].any()
+    assert left["3.weight"][:, :, 1:, 1].all()
+    assert not left["3.weight"][..., 0].any()
+    assert np.array_equal(left["0.weight"], masks["0.weight"])
+
+
+def test_inputs_of_a_linear_layer_in_another_order(monkeypatch):
+    rng = np.random.default_rng(0)
+    net = Sequential(Flatten(), Linear(8, 4, rng=rng), ReLU(), Call(lambda x: x[:, ::-1]),
+                     Linear(4, 3, rng=rng))  # fmt: skip
+    trained(net, (2, 1, 4))
+    net.modules[1].bias.data = -np.ones(4, np.float32)
+    masks = {n: m.copy() for n, m in full_masks(dict(net.weight_parameters())).items()}
+    masks["1.weight"][:, 0] = False
+    masks["4.weight"][1] = False
+    for n, w in net.weight_parameters():
+        w.data = w.data * masks[n]
+    left = check(net, masks, (2, 1, 4), monkeypatch)
+    assert not left["1.weight"][:, 2].any()  # its reversed place is 1
+
+
+def test_a_network_that_no_plan_can_have_stays():
+    net, masks = trained(created("resnet8", "real"), SHAPE, density=0.05)
+    net.forward = lambda x, f=net.forward: ops.softmax(f(x))
+    network = Network(net, masks=masks)
+    assert sparse.without_dead(network) is network
+
+
+def test_a_ticket_is_smaller_and_predicts_the_same(tmp_path):
+    net, masks = trained(created("resnet8", "real"), SHAPE, density=0.02)
+    network = Network(net, masks=masks)
+    small = sparse.without_dead(network)
+    sizes = []
+    for k, n in enumerate((network, small)):
+        sparse.save(tmp_path / f"{k}.ticket", n)
+        sizes.append((tmp_path / f"{k}.ticket").stat().st_size)
+    assert sizes[1] < sizes[0] - 4 * (count(masks) - count(small.masks))
+    x = np.random.default_rng(0).standard_normal((5, *SHAPE)).astype(np.float32)
+    again = sparse.load(tmp_path / "1.ticket")
+    np.testing.assert_allclose(again.predict(x), network.predict(x), atol=1e-6)
+    assert replace(small, masks=masks).masks is masks
