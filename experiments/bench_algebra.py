@@ -1,10 +1,11 @@
-"""Measure the quaternion algebra on one core against numpy-quaternion and quaternionic.
+"""Measure the quaternion algebra on one core against numpy-quaternion, quaternionic and SciPy.
 
     python experiments/bench.py --suite algebra --quick     a look, in seconds
     python experiments/bench.py --suite algebra --record    to results/bench-algebra.json
 
 In every round each library has one turn at each operation; printed are medians of the rounds in
-milliseconds. The peers are optional: pip install numpy-quaternion quaternionic.
+milliseconds. The peers are optional: pip install numpy-quaternion quaternionic. SciPy has its
+rotations made from the quaternions beforehand.
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ import numpy as np
 from bench import RESULTS, about
 
 from quatgrad import generator, quaternion, use_backend
-from quatgrad.kernels import kernel
 
 COUNT, ROUNDS, QUICK_ROUNDS = 10**6, 31, 3
-ENGINES = ("numba", "numba float32", "numpy", "numpy-quaternion", "quaternionic")
+ENGINES = ("numba", "numba float32", "numpy", "numpy-quaternion", "quaternionic", "scipy")
 SLOW = "numpy"  # the rung of formulas: a second for each product of a million
 
 Call = Callable[[], Any]
@@ -40,6 +40,7 @@ Call = Callable[[], Any]
 def ours(dtype: Any, count: int) -> dict[str, Call]:
     """quatgrad's functions, on whatever backend is in force when they are called."""
     p, q, v, t = operands(dtype, count)
+    R = quaternion.to_rotation_matrix(p)
     return {
         "multiply": lambda: quaternion.multiply(p, q),
         "multiply, one by all": lambda: quaternion.multiply(p[0], q),
@@ -51,7 +52,18 @@ def ours(dtype: Any, count: int) -> dict[str, Call]:
         "log": lambda: quaternion.log(q),
         "sqrt": lambda: quaternion.sqrt(q),
         "power": lambda: quaternion.power(q, t),
-        "rotate": lambda: kernel("quaternion_rotate")(q, v),
+        "polar": lambda: quaternion.polar(q),
+        "slerp": lambda: quaternion.slerp(p, q, t),
+        "rotate": lambda: quaternion.rotate(q, v),
+        "to_matrix": lambda: quaternion.to_rotation_matrix(p),
+        "from_matrix": lambda: quaternion.from_rotation_matrix(R),
+        "to_euler": lambda: quaternion.to_euler(p, "ZYX"),
+        "to_euler, ZYZ": lambda: quaternion.to_euler(p, "ZYZ"),
+        "from_euler, ZYZ": lambda: quaternion.from_euler(v, "ZYZ"),
+        "to_rotation_vector": lambda: quaternion.to_rotation_vector(p),
+        "from_rotation_vector": lambda: quaternion.from_rotation_vector(v),
+        "distance": lambda: quaternion.distance(p, q),
+        "distance, chordal": lambda: quaternion.distance(p, q, "rotor", "chordal"),
     }
 
 
@@ -61,6 +73,7 @@ def numpy_quaternion(count: int) -> dict[str, Call]:
 
     p, q, v, t = operands(np.float64, count)
     P, Q, V = peer.from_float_array(p), peer.from_float_array(q), peer.from_vector_part(v)
+    R = quaternion.to_rotation_matrix(p)
     return {
         "multiply": lambda: P * Q,
         "multiply, one by all": lambda: P[0] * Q,
@@ -72,7 +85,16 @@ def numpy_quaternion(count: int) -> dict[str, Call]:
         "log": lambda: np.log(Q),
         "sqrt": lambda: np.sqrt(Q),
         "power": lambda: Q**t,
+        "slerp": lambda: np.slerp_vectorized(P, Q, t),
         "rotate": lambda: peer.as_vector_part(Q * V * np.reciprocal(Q)),
+        "to_matrix": lambda: peer.as_rotation_matrix(P),
+        "from_matrix": lambda: peer.from_rotation_matrix(R, nonorthogonal=False),
+        "to_euler, ZYZ": lambda: peer.as_euler_angles(P),
+        "from_euler, ZYZ": lambda: peer.from_euler_angles(v),
+        "to_rotation_vector": lambda: peer.as_rotation_vector(P),
+        "from_rotation_vector": lambda: peer.from_rotation_vector(v),
+        "distance": lambda: peer.rotation_intrinsic_distance(P, Q),
+        "distance, chordal": lambda: peer.rotor_chordal_distance(P, Q),
     }
 
 
@@ -82,6 +104,7 @@ def quaternionic(count: int) -> dict[str, Call]:
 
     p, q, v, t = operands(np.float64, count)
     P, Q, V = peer.array(p), peer.array(q), peer.array.from_vector_part(v)
+    R = quaternion.to_rotation_matrix(p)
     return {
         "multiply": lambda: P * Q,
         "multiply, one by all": lambda: P[0] * Q,
@@ -93,14 +116,43 @@ def quaternionic(count: int) -> dict[str, Call]:
         "log": lambda: np.log(Q),
         "sqrt": lambda: np.sqrt(Q),
         "power": lambda: Q**t,
+        "slerp": lambda: peer.slerp(P, Q, t),
         "rotate": lambda: (Q * V * np.reciprocal(Q)).vector,
+        "to_matrix": lambda: P.to_rotation_matrix,
+        "from_matrix": lambda: peer.array.from_rotation_matrix(R, nonorthogonal=False),
+        "to_euler, ZYZ": lambda: P.to_euler_angles,
+        "from_euler, ZYZ": lambda: peer.array.from_euler_angles(v),
+        "to_rotation_vector": lambda: P.to_rotation_vector,
+        "from_rotation_vector": lambda: peer.array.from_rotation_vector(v),
+        "distance": lambda: peer.distance.rotation.intrinsic(P, Q),
+        "distance, chordal": lambda: peer.distance.rotor.chordal(P, Q),
+    }
+
+
+def scipy(count: int) -> dict[str, Call]:
+    """What SciPy has of it, on its own rotations."""
+    from scipy.spatial.transform import Rotation
+
+    p, q, v, _ = operands(np.float64, count)
+    P, Q = (Rotation.from_quat(a, scalar_first=True) for a in (p, q))
+    R = P.as_matrix()
+    return {
+        "rotate": lambda: Q.apply(v),
+        "to_matrix": lambda: P.as_matrix(),
+        "from_matrix": lambda: Rotation.from_matrix(R, assume_valid=True),
+        "to_euler": lambda: P.as_euler("ZYX"),
+        "to_euler, ZYZ": lambda: P.as_euler("ZYZ"),
+        "from_euler, ZYZ": lambda: Rotation.from_euler("ZYZ", v),
+        "to_rotation_vector": lambda: P.as_rotvec(),
+        "from_rotation_vector": lambda: Rotation.from_rotvec(v),
+        "distance": lambda: (P * Q.inv()).magnitude(),
     }
 
 
 def operands(dtype: Any, count: int) -> tuple[Any, Any, Any, float]:
-    """Two arrays of quaternions, vectors, and an exponent."""
+    """Two arrays of unit quaternions, vectors, and an exponent."""
     rng = generator(0, "bench", "algebra")
-    p, q = rng.standard_normal((2, count, 4)).astype(dtype)
+    p, q = quaternion.normalize(rng.standard_normal((2, count, 4))).astype(dtype)
     return p, q, rng.standard_normal((count, 3)).astype(dtype), 0.7
 
 
@@ -116,6 +168,8 @@ def contestants(count: int) -> dict[str, dict[str, Call]]:
         calls["numpy-quaternion"] = numpy_quaternion(count)
     if find_spec("quaternionic"):
         calls["quaternionic"] = quaternionic(count)
+    if find_spec("scipy"):
+        calls["scipy"] = scipy(count)
     return calls
 
 

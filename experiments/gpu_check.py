@@ -82,6 +82,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
     c, c2 = normal(C, seed=4), 1 + normal(C, seed=5) ** 2
     half, winner = normal(N, H // 2, H // 2, C), reference.max_pool(x, *HALVE)[1]
     p, q = normal(1000, 4), normal(1000, 4, seed=1)
+    units = reference.quaternion_normalize(np.stack([p, q]))
     X, G, W = normal(N, C), normal(N, C, seed=1), normal(4, C // 4, C // 4)
     numbers, rule = (0.1, 0.9, True, 5e-4), AdamRule((0.9, 0.999), 1e-8, 0.1, True)
     rng = np.random.default_rng(0)
@@ -122,8 +123,12 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "quaternion_divide": (p, q),
         "quaternion_rotate": (p, q[:, 1:]),
         "quaternion_power": (p, q[:, 0]),
+        "quaternion_slerp": (units[0], units[1], q[:, 0], True),
+        "quaternion_distance": (p, q, True, False),
+        "quaternion_to_euler": (p, (3, 2, 1), True),
+        "quaternion_from_matrix": (reference.quaternion_to_matrix(np.sign(p)),),  # exact
     }
-    for name in ("exp", "inverse", "log", "norm", "normalize", "polar", "sqrt"):
+    for name in ("exp", "inverse", "log", "norm", "normalize", "polar", "sqrt", "to_matrix"):
         table[f"quaternion_{name}"] = (p,)
     return table | convolutions(x, g, w, v, c, c2)
 

@@ -96,7 +96,9 @@ def matmul(A: Array, B: Array) -> Array:
 def conjugate(q: Array) -> Array:
     """conj(w + x i + y j + z k) = w - x i - y j - z k; conj(p q) = conj(q) conj(p)."""
     check("conjugate", q)
-    return q * array_module(q).asarray([1, -1, -1, -1], dtype=q.dtype)
+    y = -q
+    y[..., 0] = q[..., 0]
+    return y
 
 
 def norm2(q: Array) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 from quatgrad.arrays import Array, array_module
 from quatgrad.errors import DTypeError, ShapeError
 from quatgrad.kernels.registry import kernel
-from quatgrad.quaternion.algebra import inverse, multiply
+from quatgrad.quaternion.algebra import inverse, multiply, norm
 from quatgrad.quaternion.checks import broadcast, check, check_array
 
 
@@ -90,7 +90,9 @@ def general_power(q: Array, p: Array) -> Array:
     check("general_power", q)
     check("general_power", p)
     xp = array_module(q)
-    zero = (q == 0).all(axis=-1, keepdims=True)
+    zero = (norm(q) == 0)[..., None]
+    if not zero.any():
+        return exp(multiply(log(q), p))
     one = xp.zeros_like(q)
     one[..., 0] = 1
     y = exp(multiply(log(xp.where(zero, one, q)), p))

@@ -1,10 +1,10 @@
 """Between rotations: distances, arcs, smooth curves, means."""
 
-from math import pi
 from typing import Any
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.errors import OptionError, ShapeError
+from quatgrad.kernels.registry import kernel
 from quatgrad.quaternion.algebra import conjugate, multiply, norm, normalize
 from quatgrad.quaternion.checks import check, check_pair
 from quatgrad.quaternion.functions import exp, log
@@ -28,11 +28,7 @@ def distance(p: Array, q: Array, space: str = "rotation", metric: str = "intrins
             f"distance: space {space!r}, metric {metric!r}; the spaces are 'rotation' and 'rotor', "
             "the metrics 'intrinsic' and 'chordal'"
         )
-    p, q, xp = rotor(p), rotor(q), array_module(p)
-    near, far = norm(p - q), norm(p + q)
-    if space == "rotation":
-        near, far = xp.minimum(near, far), xp.maximum(near, far)
-    return near if metric == "chordal" else 4 * xp.arctan2(near, far)
+    return kernel("quaternion_distance")(p, q, space == "rotation", metric == "chordal")
 
 
 def slerp(p: Array, q: Array, t: Any, shortest: bool = True) -> Array:
@@ -49,24 +45,22 @@ def slerp(p: Array, q: Array, t: Any, shortest: bool = True) -> Array:
     Source: Shoemake 1985, doi:10.1145/325165.325242.
     """
     check_pair("slerp", p, q)
-    xp, t = array_module(p), real_like("slerp", t, p)[..., None]
-    if shortest:
-        q = xp.where((p * q).sum(axis=-1, keepdims=True) < 0, -q, q)
-    else:
-        middle, along, i = p + q, (p - q) / 2, xp.eye(4, dtype=p.dtype)[1]
-        middle = middle - along * (along * middle).sum(axis=-1, keepdims=True)  # was rounding only
-        opposite = norm(middle)[..., None] <= 4 * xp.finfo(p.dtype).eps
-        middle = xp.where(opposite, multiply(p, i), normalize(middle))
-        late = t > 0.5
-        p, q = xp.where(late, middle, p), xp.where(late, q, middle)
-        t = 2 * t - late.astype(t.dtype)
-    turns = 2 * xp.arctan2(norm(p - q), norm(p + q))[..., None] / pi  # a / pi, at most 1/2
-    whole = xp.sinc(turns)  # sin(t a) / sin a = t sinc(t a / pi) / sinc(a / pi), also at a = 0
+    t = real_like("slerp", t, p)
+    if not shortest:
+        p, q, t = _half(p, q, t)
+    return kernel("quaternion_slerp")(p, q, t, shortest)
 
-    def share(t: Array) -> Array:
-        return t * (xp.sinc(t * turns) / whole)
 
-    return share(1 - t) * p + share(t) * q
+def _half(p: Array, q: Array, t: Array) -> tuple[Array, Array, Array]:
+    """The half, from p to the middle or from there to q, in which t lies; and its own t."""
+    xp, t = array_module(p), t[..., None]
+    middle, along, i = p + q, (p - q) / 2, xp.eye(4, dtype=p.dtype)[1]
+    middle = middle - along * (along * middle).sum(axis=-1, keepdims=True)  # was rounding only
+    opposite = norm(middle)[..., None] <= 4 * xp.finfo(p.dtype).eps
+    middle = xp.where(opposite, multiply(p, i), normalize(middle))
+    late = t > 0.5
+    p, q = xp.where(late, middle, p), xp.where(late, q, middle)
+    return p, q, (2 * t - late.astype(t.dtype))[..., 0]
 
 
 def squad(times: Array, q: Array, t: Array) -> Array:

@@ -11,15 +11,15 @@ its direction (see `normalize`).
 
 from functools import reduce
 from itertools import pairwise
-from math import pi
 from typing import Any
 
 import numpy as np
 
 from quatgrad.arrays import Array, array_module, real_array
 from quatgrad.errors import OptionError, ShapeError
+from quatgrad.kernels.reference.rotation import davenport
 from quatgrad.kernels.registry import kernel
-from quatgrad.quaternion.algebra import from_vector, multiply, norm, norm2, normalize
+from quatgrad.quaternion.algebra import from_vector, multiply, normalize
 from quatgrad.quaternion.checks import broadcast, check, check_array, check_square, same_dtype
 from quatgrad.quaternion.functions import exp
 
@@ -62,16 +62,7 @@ def to_rotation_matrix(q: Array) -> Array:
     turned.
     """
     check("to_rotation_matrix", q)
-    r = rotor(q)
-    xp = array_module(q)
-    w, x, y, z = xp.ascontiguousarray(xp.moveaxis(r, -1, 0))
-    s = 2 / norm2(r)
-    rows = (
-        (1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)),
-        (s * (x * y + w * z), 1 - s * (x * x + z * z), s * (y * z - w * x)),
-        (s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y)),
-    )
-    return xp.stack(sum(rows, ()), axis=-1).reshape(*q.shape[:-1], 3, 3)
+    return kernel("quaternion_to_matrix")(q)
 
 
 def from_rotation_matrix(R: Array) -> Array:
@@ -92,42 +83,28 @@ def from_rotation_matrix(R: Array) -> Array:
     """
     check_array("from_rotation_matrix", R)
     check_square("from_rotation_matrix", R, 3)
-    xp, one, lead = array_module(R), array_module(R).eye(3, dtype=R.dtype), R.shape[:-2]
-    R = R.reshape(-1, 3, 3)
+    q = kernel("quaternion_from_matrix")(R)
+    far = array_module(R).isnan(q[..., 0])
+    if far.any():
+        q[far] = _nearest(R[far], R[..., 0, 0].size)
+    return q
+
+
+def _nearest(R: Array, count: int) -> Array:
+    """`from_rotation_matrix` by the eigenvector, of some (M, 3, 3) of a number of matrices."""
+    xp, one = array_module(R), array_module(R).eye(3, dtype=R.dtype)
     finite = xp.isfinite(R).all(axis=(1, 2))
     R = xp.where(finite[:, None, None], R, one)
-    eps = 16 * eps_of(R)
     largest = abs(R).max(axis=(1, 2), keepdims=True)
-    scaled = R / (largest + (largest == 0))
-    mirror = (scaled[:, 0] * xp.cross(scaled[:, 1], scaled[:, 2])).sum(axis=-1) <= eps
+    R = R / (largest + (largest == 0))
+    mirror = (R[:, 0] * xp.cross(R[:, 1], R[:, 2])).sum(axis=-1) <= 16 * np.finfo(R.dtype).eps
     if mirror.any():
         raise OptionError(
-            f"from_rotation_matrix: {int(mirror.sum())} of {len(R)} matrices are reflections or "
+            f"from_rotation_matrix: {int(mirror.sum())} of {count} matrices are reflections or "
             "singular (determinant <= 0); no rotation is nearest to such a matrix: look for "
             "swapped axes, or pass -R if a reflection through the origin is meant"
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # a huge R is no rotation, but is far
-        columns = _davenport(R) + xp.eye(4, dtype=R.dtype)  # 4 q q^T
-        far = ~(abs(R @ R.swapaxes(1, 2) - one).max(axis=(1, 2)) <= eps)
-    largest = xp.diagonal(columns, axis1=1, axis2=2).argmax(axis=-1)
-    q = normalize(xp.take_along_axis(columns, largest[:, None, None], axis=2)[..., 0])
-    if far.any():
-        q[far] = top_eigenvector(_davenport(scaled[far]))
-    q = xp.where(finite[:, None], upper(q), q.dtype.type("nan"))
-    return q.reshape(*lead, 4)
-
-
-def _davenport(R: Array) -> Array:
-    """K of `from_rotation_matrix`: (..., 3, 3) -> (..., 4, 4), symmetric, of trace 0."""
-    xp = array_module(R)
-    (a, b, c), (d, e, f), (g, h, i) = (xp.moveaxis(row, -1, 0) for row in xp.moveaxis(R, -2, 0))
-    rows = (
-        (a + e + i, h - f, c - g, d - b),
-        (h - f, a - e - i, b + d, c + g),
-        (c - g, b + d, e - a - i, f + h),
-        (d - b, c + g, f + h, i - a - e),
-    )
-    return xp.stack(sum(rows, ()), axis=-1).reshape(*R.shape[:-2], 4, 4)
+    return xp.where(finite[:, None], upper(top_eigenvector(davenport(R))), R.dtype.type("nan"))
 
 
 def top_eigenvector(K: Array) -> Array:
@@ -145,11 +122,9 @@ def from_axis_angle(axis: Array, angle: Any) -> Array:
     No rounding is lost to a long or a short axis. A zero axis turns nothing: 1.
     """
     check_last("from_axis_angle", axis, 3, "the components of axes")
-    xp = array_module(axis)
     u = normalize(from_vector(axis))
     half = real_like("from_axis_angle", angle, axis)[..., None] / 2
-    half = xp.where((u == 0).all(axis=-1, keepdims=True), 0 * half, half)
-    return xp.sin(half) * u + xp.cos(half) * xp.eye(4, dtype=axis.dtype)[0]
+    return exp(half * u)
 
 
 def to_axis_angle(q: Array) -> tuple[Array, Array]:
@@ -159,9 +134,16 @@ def to_axis_angle(q: Array) -> tuple[Array, Array]:
     turn the first component of u that is not 0 is positive. No turn has no axis: u = 0, a = 0.
     """
     check("to_axis_angle", q)
-    q = upper(rotor(q))
-    v = from_vector(q[..., 1:])
-    return normalize(v)[..., 1:], 2 * array_module(q).arctan2(norm(v), q[..., 0])
+    xp, w = array_module(q), q[..., :1]
+    r, half, axis = kernel("quaternion_polar")(q * xp.copysign(q.dtype.type(1), w))
+    turned, still, none = w[..., 0] == 0, half == 0, ~(r > 0) | xp.isnan(half)
+    if turned.any():  # by half a turn
+        axis[turned] = upper(axis[turned])
+    if still.any():
+        axis[still] = 0
+    if none.any():
+        half[none] = axis[none] = q.dtype.type("nan")
+    return axis, 2 * half
 
 
 def from_rotation_vector(v: Array) -> Array:
@@ -189,11 +171,11 @@ def from_euler(angles: Array, axes: str) -> Array:
     """
     n = len(_axes("from_euler", axes, (1, 2, 3)))
     check_last("from_euler", angles, n, f"the angles about {axes!r}")
-    xp, turns = array_module(angles), []
-    unit = xp.eye(4, dtype=angles.dtype)
+    turns = []
     for i, letter in enumerate(axes.lower()):
-        half = angles[..., i, None] / 2
-        turns.append(xp.cos(half) * unit[0] + xp.sin(half) * unit["xyz".index(letter) + 1])
+        half = array_module(angles).zeros((*angles.shape[:-1], 4), angles.dtype)
+        half[..., "xyz".index(letter) + 1] = angles[..., i] / 2
+        turns.append(exp(half))
     return reduce(multiply, turns if axes.isupper() else turns[::-1])
 
 
@@ -209,31 +191,7 @@ def to_euler(q: Array, axes: str) -> Array:
     """
     check("to_euler", q)
     i, j, k = _axes("to_euler", axes, (3,))
-    if axes.isupper():  # turns of the body are turns of the room in the opposite order
-        i, k = k, i
-    proper = i == k
-    if proper:
-        k = 6 - i - j
-    sign = (i - j) * (j - k) * (k - i) // 2  # of the permutation i, j, k
-    r = rotor(q)
-    xp, eps, full = array_module(q), 4 * eps_of(r), r.dtype.type(2 * pi)
-    w, x, y, z = r[..., 0], r[..., i], r[..., j], r[..., k] * sign
-    if proper:
-        low, high = xp.hypot(w, x), xp.hypot(y, z)
-        middle = 2 * xp.arctan2(high, low)
-        plus, minus = xp.arctan2(x, w), xp.arctan2(z, y)
-    else:
-        low, high = xp.hypot(w - y, x + z), xp.hypot(w + y, z - x)
-        middle = xp.arctan2(2 * (w * y - x * z), low * high)
-        plus, minus = xp.arctan2(x + z, w - y), xp.arctan2(z - x, w + y)
-    still = 1 if axes.isupper() else -1  # the sign that makes the third angle 0
-    minus = xp.where(high <= eps, still * plus, minus)
-    plus = xp.where(low <= eps, still * minus, plus)
-    ends = [plus - minus, plus + minus if proper else sign * (plus + minus)]
-    first, third = (xp.where(abs(a) > pi, a - xp.copysign(full, a), a) for a in ends)
-    if axes.isupper():
-        first, third = third, first
-    return xp.stack([first, middle, third], axis=-1)
+    return kernel("quaternion_to_euler")(q, (i, j, k), axes.isupper())
 
 
 def _axes(name: str, axes: str, counts: tuple[int, ...]) -> list[int]:
@@ -248,11 +206,6 @@ def _axes(name: str, axes: str, counts: tuple[int, ...]) -> list[int]:
 
 
 # ------------------------------------------------------------------------------ arguments
-
-
-def eps_of(x: Array) -> float:
-    """Distance from 1 to the next number of x's dtype."""
-    return float(np.finfo(x.dtype).eps)
 
 
 def check_last(name: str, x: Array, size: int, what: str) -> None:

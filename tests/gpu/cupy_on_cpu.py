@@ -18,10 +18,11 @@ import numpy as np
 #: What the engine uses of CuPy. Before you add a name, look whether CuPy has it.
 FUNCTIONS = """
     abs add arange arccos arctan2 argmax array ascontiguousarray asarray broadcast_to clip
-    concatenate copysign cos einsum empty empty_like exp eye isfinite isinf isnan log log1p
+    concatenate copysign cos cross diagonal einsum empty empty_like exp eye hypot isfinite
+    isinf isnan log log1p
     logical_and maximum may_share_memory minimum moveaxis multiply negative ones ones_like pad
-    sign sin split sqrt stack
-    subtract sum take tanh tensordot where zeros zeros_like
+    sign sin sinc split sqrt stack
+    subtract sum take take_along_axis tanh tensordot where zeros zeros_like
 """
 #: Methods of arrays.
 METHODS = """

@@ -131,6 +131,30 @@ def _power(d):
     return _quaternions(d, q), d.array(*t) if t else np.array(d.rng.standard_normal(), d.dtype)
 
 
+def _matrices(d):
+    """Rotations, and what is none: enlarged, reflected, not finite."""
+    q = _quaternions(d, d.draw(LEADS)[0])
+    R = reference.quaternion_to_matrix(q)
+    return (d.lay(R * d.rng.choice([1, 1, 1, 2, -1], R.shape[:-2])[..., None, None]),)
+
+
+def _to_euler(d):
+    """Turns about any three axes, not near the lock, where rounding decides which angle is 0."""
+    i, k, last = d.draw(st.permutations([1, 2, 3]))
+    axes = (i, k, d.draw(st.sampled_from([i, last])))
+    return d.array(*d.draw(LEADS)[0], 4), axes, d.draw(st.booleans())
+
+
+def _slerp(d):
+    """Between any, equal, and opposite unit quaternions."""
+    p, q = (reference.quaternion_normalize(d.array(*lead, 4)) for lead in d.draw(LEADS))
+    if d.draw(st.booleans()) and p.shape == q.shape:
+        q = p * d.draw(st.sampled_from([1, -1]))
+    t = d.draw(st.sampled_from([0.0, 1.0, 0.3, 1.7, -0.4, [0.0, 0.5, 1.0]]))
+    t = t if p.shape[:-1] in ((), (3,)) and q.shape[:-1] in ((), (3,)) else 0.3
+    return d.lay(p), d.lay(q), np.array(t, d.dtype), True
+
+
 def _linear(d, *names):
     N, P, Q = d.s["N"], d.s["P"], d.s["Q"]
     make = {"x": (N, 4 * P), "g": (N, 4 * Q), "w": (4, P, Q)}
@@ -252,9 +276,20 @@ ARGUMENTS = {
     "augment": _augment,
     "hamilton": _hamilton,
     **dict.fromkeys(
-        [f"quaternion_{f}" for f in ("norm", "normalize", "inverse", "log", "sqrt", "polar")],
+        [
+            f"quaternion_{f}"
+            for f in ("norm", "normalize", "inverse", "log", "sqrt", "polar", "to_matrix")
+        ],
         _quaternion,
     ),
+    "quaternion_from_matrix": _matrices,
+    "quaternion_to_euler": _to_euler,
+    "quaternion_distance": lambda d: (
+        *_quaternion_and(d, 4),
+        d.draw(st.booleans()),
+        d.draw(st.booleans()),
+    ),
+    "quaternion_slerp": _slerp,
     "quaternion_exp": _exp,
     "quaternion_divide": lambda d: _quaternion_and(d, 4),
     "quaternion_rotate": lambda d: _quaternion_and(d, 3),
@@ -377,7 +412,8 @@ def _compare(rung, name, args, dtype):
 
     expected = flatten(getattr(reference, name)(*args))
     if name.startswith("quaternion_"):
-        _compare_quaternions(name, args, *got, *expected)
+        for y, r in zip(got, expected, strict=True):
+            _compare_quaternions(name, args, y, r)
         return
     truth = flatten(getattr(reference, name)(*widen(args)))
     for y, r, t in zip(got, expected, truth, strict=True):

@@ -17,7 +17,7 @@ from quatgrad.kernels.numba_cpu.jit import announce_compiling
 from quatgrad.kernels.numba_cpu.layers import activation, conv_norm_act, norm, optimizer, pool
 from quatgrad.kernels.numba_cpu.machine.allocator import keep_freed_memory
 from quatgrad.kernels.numba_cpu.machine.fork import survive_forks
-from quatgrad.kernels.numba_cpu.quaternion import algebra
+from quatgrad.kernels.numba_cpu.quaternion import rotation
 from quatgrad.kernels.registry import kernels_of
 
 globals().update(kernels_of("numba_cpu"))  # so that `numba_cpu.conv2d` is that kernel

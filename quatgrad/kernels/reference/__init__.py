@@ -1,6 +1,6 @@
 """Each kernel as the formula it is, on any array module: slow, short, and the specification."""
 
-from quatgrad.kernels.reference import algebra, augment, conv_norm_act, loss, optimizer, pool, sums
+from quatgrad.kernels.reference import augment, conv_norm_act, loss, optimizer, pool, rotation, sums
 from quatgrad.kernels.reference.patches import Pair, out_size
 from quatgrad.kernels.reference.quaternion import HAMILTON
 from quatgrad.kernels.registry import kernels_of

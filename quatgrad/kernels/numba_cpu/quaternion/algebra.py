@@ -308,16 +308,48 @@ def quaternion_power(q: Array, t: Array) -> Array:
 
 @serial_nogil
 def _power(q, t, out, ok):
-    a, b = 4 if len(q) > 4 else 0, 1 if len(t) > 1 else 0
+    if len(t) == 1:
+        _powers(q, 4, t, 0, out, ok)
+    elif len(q) == 4:
+        _powers(q, 0, t, 1, out, ok)
+    else:
+        _powers(q, 4, t, 1, out, ok)
+
+
+@formula
+def _powers(q, a, t, b, out, ok):
     for m in range(len(ok)):
         w, x, y, z = _load(q, a * m)
         s = np.float64(t[b * m])
         n, none, fine = _vector(x, y, z)
         n2 = w * w + x * x + y * y + z * z
-        r = math.sqrt(n2) ** s
+        r, right = elementary.power(n2, 0.5 * s)
         turn = s * elementary.angle(n, w)
-        f, n = r * math.sin(turn), 1.0 if none else n
-        _store(
-            out, 4 * m, r * math.cos(turn), f * (1.0 if none else x / n), f * (y / n), f * (z / n)
-        )
-        ok[m] = fine & _in_range(n2) & (r < np.inf)
+        sine, cosine = elementary.sin_cos(abs(turn))
+        f = r * (sine if s > 0 else -sine) / (1.0 if none else n)
+        _store(out, 4 * m, r * cosine, f * (1.0 if none else x), f * y, f * z)
+        ok[m] = fine & _in_range(n2) & right
+
+
+@register
+def quaternion_polar(q: Array) -> tuple[Array, Array, Array]:
+    """`reference.quaternion_polar`."""
+
+    def far(q: Array) -> Array:
+        r, a, u = reference.quaternion_polar(q)
+        return np.concatenate((r[:, None], a[:, None], u), axis=1)
+
+    y = _map(_polar, far, 5, q)
+    return y[..., 0], y[..., 1], y[..., 2:]
+
+
+@serial_nogil
+def _polar(q, out, ok):
+    for m in range(len(ok)):
+        w, x, y, z = _load(q, 4 * m)
+        n, none, fine = _vector(x, y, z)
+        n2 = w * w + x * x + y * y + z * z
+        one = 1.0 if none else n
+        out[5 * m], out[5 * m + 1] = math.sqrt(n2), elementary.angle(n, w)
+        out[5 * m + 2], out[5 * m + 3], out[5 * m + 4] = 1.0 if none else x / one, y / one, z / one
+        ok[m] = fine & _in_range(n2)

@@ -48,10 +48,38 @@ def exp(x):
 @formula
 def log(x, less_1):
     """log x for normal x > 0; less_1 is x - 1, better known than x for x in (0.71, 1.41)."""
+    k, m = _split(x)
+    f = less_1 if k == 0 else m - 1
+    half, rest = _log_rest(f)
+    return k * _LN2_HIGH - ((half - (rest + k * _LN2_LOW)) - f)
+
+
+@formula
+def power(x, t):
+    """(x^t, is that right?) for normal x > 0, |t| < 512 and 2^-1000 < x^t < 2^1000.
+
+    x = 2^k m, and x^t = 2^(t k) m^t. Of t k = n + r the whole part n is exact.
+    """
+    k, m = _split(x)
+    half, rest = _log_rest(m - 1)
+    high = (t + 1.5 * 2.0**36) - 1.5 * 2.0**36  # to a multiple of 2^-16: k times it is exact
+    n = (high * k + _ROUND) - _ROUND
+    r = (high * k - n) + (t - high) * k
+    y = r * 6.93147180559945286227e-01 + t * ((m - 1) - (half - rest))
+    return exp(y) * _number((np.int64(n) + 1023) << 52), (abs(t) < 512) & (abs(n) < 1000)
+
+
+@formula
+def _split(x):
+    """(k, m): x = 2^k m with m in [sqrt 1/2, sqrt 2)."""
     bits = _bits(x) - _SQRT_HALF
     k = _number((bits >> 52) + _ROUND_BITS) - _ROUND
-    m = _number((bits & 0xFFFFFFFFFFFFF) + _SQRT_HALF)  # x / 2^k in [sqrt 1/2, sqrt 2)
-    f = less_1 if k == 0 else m - 1
+    return k, _number((bits & 0xFFFFFFFFFFFFF) + _SQRT_HALF)
+
+
+@formula
+def _log_rest(f):
+    """(h, r) with log(1 + f) = f - (h - r)."""
     s = f / (2 + f)
     t = s * s
     u = t * t
@@ -63,7 +91,7 @@ def log(x, less_1):
         3.999999999940941908e-01 + u * (2.222219843214978396e-01 + u * 1.531383769920937332e-01)
     )
     half = 0.5 * f * f
-    return k * _LN2_HIGH - ((half - (s * (half + r) + k * _LN2_LOW)) - f)
+    return half, s * (half + r)
 
 
 _SQRT_HALF = int(np.float64(0.5**0.5).view(np.int64))
@@ -128,3 +156,26 @@ def angle(y, x):
     if x < 0:
         c, sign = 4.0 - c, -sign
     return c * 7.85398163397448278999e-01 + (sign * small + c * 3.06161699786838301793e-17)
+
+
+@formula
+def signed(a, x):
+    """a >= 0 with the sign of x, of a zero too."""
+    return _number(_bits(a) | (_bits(x) & _SIGN))
+
+
+_SIGN = -(2**63)
+
+
+@formula
+def signed_angle(y, x):
+    """atan2(y, x) in [-pi, pi], and 0 with the sign of y for x = y = 0."""
+    none = (x == 0) & (y == 0)
+    return signed(0.0 if none else angle(abs(y), 1.0 if none else x), y)
+
+
+@formula
+def sine(x):
+    """sin x for |x| < 10^5."""
+    s, _ = sin_cos(abs(x))
+    return -s if x < 0 else s
