@@ -33,7 +33,7 @@ def test_few_weights_are_computed_by_a_plan():
 
 
 def test_many_weights_are_not_and_neither_is_a_network_without_masks():
-    for net in few(0.2), few(None):
+    for net in few(0.4), few(None):
         assert sparse.faster(net) is net
 
 
