@@ -8,18 +8,18 @@ from quatgrad.sparse.steps import Layer, Steps
 KINDS = ("dense", "sparse")
 
 #: (what lives or dies, is the output one pixel?) -> the density at which both ways take the same
-#: time. Of maps of 32x32x64 to 4x4x512 it was 0.38 to 0.46, 0.22 to 0.28 and 0.46 to 0.49.
+#: time. Of maps of 32x32x64 to 4x4x512 it was 0.38 to 0.46, 0.22 to 0.28 and 0.46 to 0.52.
 BREAK_EVEN = {
     ("real", False): 0.42,
     ("quaternion", False): 0.25,
-    ("whole", False): 0.47,
+    ("whole", False): 0.49,
     ("real", True): 0.23,
     ("quaternion", True): 0.12,
     ("whole", True): 0.12,
 }
 
 #: What a 3x3 layer of stride 1 takes by the engine's kernels, of the time of a dense plan, in a
-#: batch of 64: 0.35 to 0.64, for they transform the maps (Winograd). Other layers gain nothing.
+#: batch of 64: 0.32 to 0.64, for they transform the maps (Winograd). Other layers gain nothing.
 ENGINE = 0.5
 
 

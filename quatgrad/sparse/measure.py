@@ -18,7 +18,7 @@ from quatgrad.sparse.plan import Plan
 from quatgrad.sparse.steps import Layer, Steps
 
 DENSITIES = (0.6, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
-BLOCKS = 9  # of calls, one after the other for each way, so that all see the same machine
+BLOCKS = 15  # of calls, one after the other for each way, so that all see the same machine
 BLOCK_S = 0.01
 
 

@@ -47,7 +47,7 @@ FUNCTIONS = (
     "gelu",
 )  # modrelu has a kernel of its own
 
-ROW_COST = 1.5  # what a number of a row costs beside its products, in vectors
+ROW_COST = 0.3  # what a number of a row costs beside its products, in vectors
 
 MARGIN = 16 * LANES  # a tile may look a little further than a map
 
