@@ -170,6 +170,17 @@ def test_bad_input(run, capsys):
         assert err.count("\n") == 1
 
 
+def test_runs_of_two_datasets_are_not_compared(run, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    config = json.loads((run / "config.json").read_text())
+    config["options"]["dataset"] = "mnist"
+    (other / "config.json").write_text(json.dumps(config))
+    assert main(["deploy", str(run), str(other)]) == 2
+    err = capsys.readouterr().err
+    assert f"{run.name} is of digits, other of mnist; give runs of one dataset" in err
+
+
 def test_a_network_without_a_plan_has_no_time(run, capsys, monkeypatch):
     def refuse(*arguments):
         raise lth.experiment.deploy.OptionError("no plan")

@@ -33,6 +33,13 @@ def deploy(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
             raise OptionError(f"`{name}` is a number above 0; got {given[name]:g}")
     set_backend("numba")
     there = [runs.find(run, given["out"]) for run in given["runs"]]
+    names = {str(run.config.options.get("dataset")): run.path.name for run in there}
+    if len(names) > 1:
+        (a, first), (b, second), *_ = names.items()
+        raise OptionError(
+            f"deploy compares networks for one task: {first} is of {a}, {second} of {b}; give "
+            "runs of one dataset"
+        )
     found = offers(there, given.get("trial", 0), given.get("model"))
     if "plot" in given:
         title = ", ".join(f"{k} {run.path.name}" for k, run in enumerate(there, 1))
