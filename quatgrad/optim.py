@@ -256,6 +256,22 @@ def AdamW(  # noqa: N802
     return Adam(parameters, betas, eps, weight_decay, decoupled=True)
 
 
+def clip_grad_norm(parameters: Iterable[Parameter], limit: float) -> float:
+    """g <- g min(1, limit / |g|), |g| the length of all gradients as one vector, which it returns.
+
+    Call it between backward and step. Source: Pascanu et al., arXiv:1211.5063.
+    """
+    limit = number(limit, "clip_grad_norm: the limit")
+    if not limit > 0:
+        raise OptionError(f"clip_grad_norm: the limit is above 0; got {limit}")
+    grads = [p.grad for p in dict.fromkeys(parameters) if p.grad is not None]
+    norm = math.sqrt(sum(float(kernel("sum_over")(g * g, None)) for g in grads))
+    if norm > limit:
+        for g in grads:
+            g *= g.dtype.type(limit / norm)
+    return norm
+
+
 # ----------------------------------------------------------------------------- schedules
 
 Schedule = Callable[[int], float]

@@ -9,6 +9,10 @@
     norm         batch_norm
     conv_norm_act   convolution, batch norm, residual and activation in one
     loss         cross_entropy mse_loss
+    embedding layer_norm attention    embedding, layer_norm, attention: of transformers
+    recurrent    gru lstm: a whole sequence is one operation
+    sequence     mean_over_time conv1d
+    csr          csr_matmul: a constant matrix of few entries, as a graph's, times a dense one
     algebra      exp, log, sqrt, powers, rotations of quaternions: ops.algebra.exp, ...
 
 and of quaternions
@@ -34,20 +38,26 @@ from quatgrad.ops import activation, arithmetic, reduce, shape
 from quatgrad.ops import algebra as algebra
 from quatgrad.ops.activation import dropout, gelu, leaky_relu, modrelu, relu, sigmoid, softmax, tanh
 from quatgrad.ops.arithmetic import absolute, clip, exp, log, matmul, power, sqrt, where
+from quatgrad.ops.attention import attention
 from quatgrad.ops.conv import conv2d, conv_transpose2d, linear
 from quatgrad.ops.conv_norm_act import conv_norm_act
+from quatgrad.ops.csr import CSR, csr_matmul
+from quatgrad.ops.embedding import embedding
 from quatgrad.ops.hamilton import (
     hamilton,
     hamilton_conv2d,
     hamilton_conv_transpose2d,
     hamilton_linear,
 )
+from quatgrad.ops.layer_norm import layer_norm
 from quatgrad.ops.loss import cross_entropy, mse_loss
 from quatgrad.ops.norm import batch_norm
 from quatgrad.ops.pool import avg_pool2d, global_avg_pool2d, max_pool2d, quaternion_max_pool2d
 from quatgrad.ops.quaternion_norm import variance_norm, whitening_norm
+from quatgrad.ops.recurrent import gru, lstm
 from quatgrad.ops.reduce import logsumexp, max, mean, sum, var
 from quatgrad.ops.rotation import rotation_conv2d, rotation_linear, rotation_weight
+from quatgrad.ops.sequence import conv1d, mean_over_time
 from quatgrad.ops.shape import (
     broadcast_to,
     concatenate,

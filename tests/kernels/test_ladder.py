@@ -271,6 +271,67 @@ def _conv_norm_act_dx(d):
     return g, Saved(x, c, y, *statistics), w, *parameters, block, True
 
 
+def _segments(d):
+    """Rows and their keys, of which some are nobody's; sometimes no rows."""
+    M, K = d.draw(st.sampled_from([0, 1, 5, 40])), d.draw(st.integers(1, 9))
+    return d.array(M, d.draw(st.integers(1, 40))), d.rng.integers(0, K, M), K
+
+
+def _csr(d):
+    """A matrix with E entries, and rows without any."""
+    I, J, E = d.draw(SMALL), d.draw(SMALL), d.draw(st.integers(0, 9))
+    starts = np.sort(np.concatenate([[0, E], d.rng.integers(0, E + 1, I - 1)]))
+    return d.array(E), d.rng.integers(0, J, E), starts, d.array(J, d.draw(st.integers(1, 20)))
+
+
+def _rows(d):
+    """(M, C) in 1 or 4 blocks, C, and the blocks."""
+    components = d.draw(st.sampled_from([1, 4]))
+    return d.draw(st.sampled_from([1, 3, 130])), components * d.draw(st.integers(2, 9)), components
+
+
+def _layer_norm(d):
+    M, C, components = _rows(d)
+    return d.array(M, C), d.array(C // components), d.array(C), components, 0.1
+
+
+def _layer_norm_dx(d):
+    M, C, components = _rows(d)
+    inv = d.lay(0.5 + d.rng.random(M))
+    return d.array(M, C), d.array(M, C), inv, d.array(C // components), components
+
+
+def _sequences(d):
+    """N, T, and lengths from 1 to T."""
+    N, T = d.draw(SMALL), d.draw(st.integers(1, 6))
+    return N, T, d.rng.integers(1, T + 1, N)
+
+
+def _attention(d, dx=False):
+    (N, T, lengths), heads = _sequences(d), d.draw(SMALL)
+    components = d.draw(st.sampled_from([1, 4]))
+    C = heads * components * d.draw(st.integers(1, 9))
+    q, k, v = (d.array(N, T, C) for _ in range(3))
+    if not dx:
+        return q, k, v, lengths, heads, components, d.draw(st.booleans())
+    return d.array(N, T, C), q, k, v, d.lay(d.rng.random((N, heads, T, T))), components
+
+
+def _recurrence(d, name):
+    """Gates and states as they may be: gates inside (0, 1), or (-1, 1) for the new state."""
+    (N, T, lengths), H = _sequences(d), d.draw(st.integers(1, 18))
+    G, reverse = 3 if name.startswith("gru") else 4, d.draw(st.booleans())
+    x, U = d.array(N, T, G * H), d.array(H, G * H)
+    if not name.endswith("dx"):
+        return (x, U, d.array(H), lengths, reverse) if G == 3 else (x, U, lengths, reverse)
+    gates, g = d.lay(d.rng.random(x.shape)), d.array(N, T, H)
+    y, inner = d.lay(d.rng.random(g.shape)), d.array(N, T, H)
+    U = d.lay(U / H)  # else gradients grow by powers of T
+    if G == 3:
+        return g, y, U, gates, inner, lengths, reverse
+    return g, U, gates, inner, lengths, reverse
+
+
 #: Kernel name -> its arguments, drawn.
 ARGUMENTS = {
     "augment": _augment,
@@ -320,6 +381,18 @@ ARGUMENTS = {
     ),
     "relu": lambda d: (_pool_input(d),),
     "add": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
+    "gelu": lambda d: (d.array(d.s["N"], 5 * d.s["P"]),),
+    "gelu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
+    "segment_sum": _segments,
+    "csr_matmul": _csr,
+    "layer_norm": _layer_norm,
+    "layer_norm_dx": _layer_norm_dx,
+    "attention": _attention,
+    "attention_dx": lambda d: _attention(d, dx=True),
+    "gru": lambda d: _recurrence(d, "gru"),
+    "gru_dx": lambda d: _recurrence(d, "gru_dx"),
+    "lstm": lambda d: _recurrence(d, "lstm"),
+    "lstm_dx": lambda d: _recurrence(d, "lstm_dx"),
     "relu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "conv_norm_act": _conv_norm_act,
     "conv_norm_act_dx": _conv_norm_act_dx,

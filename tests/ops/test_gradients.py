@@ -29,15 +29,21 @@ from quatgrad.ops.arithmetic import (
     Sub,
     Where,
 )
+from quatgrad.ops.attention import Attention
 from quatgrad.ops.conv import Conv, ConvTranspose
 from quatgrad.ops.conv_norm_act import ConvNormAct
+from quatgrad.ops.csr import CSR, CSRMatMul
+from quatgrad.ops.embedding import Embedding
 from quatgrad.ops.hamilton import Hamilton, HamiltonConv, HamiltonConvTranspose, HamiltonLinear
+from quatgrad.ops.layer_norm import LayerNorm
 from quatgrad.ops.loss import MSE, CrossEntropy
 from quatgrad.ops.norm import BatchNorm, BatchNormEval
 from quatgrad.ops.pool import AvgPool, MaxPool, Pool, QuaternionMaxPool
 from quatgrad.ops.quaternion_norm import Whiten
+from quatgrad.ops.recurrent import GRU, LSTM, GateWeight, Recurrence
 from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
 from quatgrad.ops.rotation import RotationWeight
+from quatgrad.ops.sequence import MeanOverTime
 from quatgrad.ops.shape import BroadcastTo, Concatenate, GetItem, Pad, PadMode, Reshape, Transpose
 from quatgrad.ops.table_weight import TableWeight, table_conv2d, table_linear, table_weight
 from quatgrad.testing import check_gradients, taylor_rate
@@ -181,6 +187,33 @@ def pooling(op):
     ]
 
 
+#: A matrix (4, 3) in compressed rows: one is empty, and one entry stands twice.
+MATRIX = CSR.from_entries(
+    normal(6).astype(np.float32), np.array([3, 0, 1, 0, 3, 3]), np.array([2, 0, 1, 2, 0, 2]), (4, 3)
+)
+
+
+def attends(*options, **named):
+    return lambda q, k, v: ops.attention(q, k, v, *options, **named)
+
+
+def recurrence(op, gates):
+    """Real and quaternion weights, both directions, sequences of different lengths."""
+    more = (normal(4),) if op is ops.gru else ()  # the second bias
+    short = lambda **how: lambda *a: op(*a, lengths=[3, 1], **how)  # noqa: E731
+    real = normal(2, 3, 5), normal(5, gates * 4), normal(4, gates * 4), normal(gates * 4), *more
+    four = normal(2, 3, 8), normal(4, 2, gates), normal(4, 1, gates), normal(gates * 4), *more
+    one = normal(1, 1, 1), normal(1, gates * 4), normal(4, gates * 4), normal(gates * 4), *more
+    return [
+        (op, *real),
+        (lambda *a: op(*a, reverse=True), *real),
+        (short(), *real),
+        (short(reverse=True), *four),
+        (op, *four),
+        (op, *one),
+    ]
+
+
 #: Function -> its cases: (f, input, ...), f maps Tensors to a Tensor.
 CASES = {
     Add: binary(ops.arithmetic.add, normal, normal),
@@ -246,7 +279,48 @@ CASES = {
         (ops.modrelu, off_zero(4), np.array([0.3])),
         (ops.modrelu, np.zeros((2, 4)), np.array([-0.1])),
     ],
-    Conv: [*convolution(ops.conv2d, (), (2, 3)), *grouped(ops.conv2d, ())],
+    Embedding: [
+        (lambda E: ops.embedding(E, np.array([[1, 0, 1], [4, 1, 1]])), normal(5, 3)),
+        (lambda E: ops.embedding(E, [2]), normal(3, 1)),
+        (lambda E: ops.embedding(E, np.int64(1)), normal(2, 4)),
+        (lambda E: ops.embedding(E, np.zeros((2, 0), int)), normal(2, 4)),  # no token
+    ],
+    LayerNorm: [
+        (ops.layer_norm, normal(3, 5), normal(5), normal(5)),
+        (ops.layer_norm, normal(2, 3, 4), normal(4), normal(4)),
+        (ops.layer_norm, normal(7), normal(7), normal(7)),
+        (lambda x, a, b: ops.layer_norm(x, a, b, 4), normal(2, 3, 12), normal(3), normal(12)),
+        (lambda x, a, b: ops.layer_norm(x, a, b, 4, 0.1), normal(70, 8), normal(2), normal(8)),
+    ],
+    Attention: [
+        (attends(1), normal(2, 3, 5), normal(2, 3, 5), normal(2, 3, 5)),
+        (attends(3, causal=True), normal(1, 4, 6), normal(1, 4, 6), normal(1, 4, 6)),
+        (attends(2, 4), normal(2, 3, 8), normal(2, 3, 8), normal(2, 3, 8)),
+        (attends(2, 4, True, [3, 1]), normal(2, 3, 16), normal(2, 3, 16), normal(2, 3, 16)),
+        (attends(1, lengths=[2, 5]), normal(2, 5, 3), normal(2, 5, 3), normal(2, 5, 3)),
+        (attends(1, causal=True), normal(2, 1, 2), normal(2, 1, 2), normal(2, 1, 2)),
+        (lambda x: ops.attention(x, x, x, 2, causal=True), normal(2, 3, 4)),
+    ],
+    GateWeight: [
+        (lambda w: GateWeight(3)(w), normal(4, 2, 6)),
+        (lambda w: GateWeight(4)(w), normal(4, 1, 4)),
+    ],
+    GRU: recurrence(ops.gru, 3),
+    LSTM: recurrence(ops.lstm, 4),
+    MeanOverTime: [
+        (ops.mean_over_time, normal(2, 3, 4)),
+        (lambda x: ops.mean_over_time(x, [1, 3]), normal(2, 3, 4)),
+    ],
+    CSRMatMul: [
+        (lambda x: ops.csr_matmul(MATRIX, x), normal(3, 5)),
+        (lambda x: ops.csr_matmul(MATRIX.transposed, x), normal(4, 1)),
+    ],
+    Conv: [
+        *convolution(ops.conv2d, (), (2, 3)),
+        *grouped(ops.conv2d, ()),
+        (ops.conv1d, normal(2, 5, 3), normal(1, 4, 3, 2), normal(2)),
+        (lambda x, w: ops.conv1d(x, w, None, 2, True), normal(2, 4, 3), normal(1, 3, 3, 2)),
+    ],
     ConvTranspose: transposed(ops.conv_transpose2d, ()),
     algebra.Conjugate: [(algebra.conjugate, normal(3, 4)), (algebra.conjugate, normal(4))],
     algebra.Norm: [(algebra.norm, normal(3, 2, 4)), (algebra.norm, normal(4))],
@@ -294,6 +368,7 @@ CASES = {
     HamiltonConv: [
         *convolution(ops.hamilton_conv2d, (4,), (2, 1)),
         *grouped(ops.hamilton_conv2d, (4,)),
+        (lambda x, w: ops.conv1d(x, w, causal=True), normal(1, 3, 8), normal(4, 1, 2, 2, 1)),
     ],
     HamiltonConvTranspose: transposed(ops.hamilton_conv_transpose2d, (4,)),
     TableWeight: [
@@ -408,7 +483,13 @@ CASES = {
         (lambda a, b: ops.stack([a, b], -1), normal(), normal()),
     ],
 }  # fmt: skip
-BASES = {Binary, FromOutput, Reduction, Pool}  # what subclasses share: none computes by itself
+BASES = {
+    Binary,
+    FromOutput,
+    Reduction,
+    Pool,
+    Recurrence,
+}  # what subclasses share: none computes by itself
 ROWS = [
     pytest.param(op, case, id=f"{op.__name__}-{i}")
     for op, cases in CASES.items()

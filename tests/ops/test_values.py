@@ -171,6 +171,50 @@ def entropy(z, t):
     return -(t * np.log(np.exp(z) / np.exp(z).sum(1, keepdims=True))).sum() / len(z)
 
 
+def attend(q, k, v):
+    """One head, causal, row by row."""
+    y = np.empty_like(v)
+    for n in range(len(q)):
+        for i in range(q.shape[1]):
+            e = np.exp(k[n, : i + 1] @ q[n, i] / np.sqrt(q.shape[2]))
+            y[n, i] = e / e.sum() @ v[n, : i + 1]
+    return y
+
+
+def quaternion_norm(x, gain, shift):
+    """Of each position: quaternions less their mean, over the root of their mean square / 4."""
+    q = x.reshape(*x.shape[:-1], 4, -1)
+    d = q - q.mean(-1, keepdims=True)
+    s = np.sqrt((d * d).sum(-2, keepdims=True).mean(-1, keepdims=True) / 4 + 1e-5)
+    return (gain * d / s).reshape(x.shape) + shift
+
+
+def recurrent_steps(step, states, x, *weights):
+    """All h of a cell: `step` takes and gives `states` arrays (N, H), h the first."""
+    y, state = [], [np.zeros((len(x), weights[1].shape[0]))] * states
+    for t in range(x.shape[1]):
+        state = step(x[:, t], *state, *weights)
+        y.append(state[0])
+    return np.stack(y, 1)
+
+
+def gru_step(x, h, w_x, w_h, b, c):
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = (np.split(a, 3, -1) for a in (x @ w_x + b, h @ w_h))
+    r, z = special.expit(x_r + h_r), special.expit(x_z + h_z)
+    return ((1 - z) * np.tanh(x_n + r * (h_n + c)) + z * h,)
+
+
+def lstm_step(x, h, c, w_x, w_h, b):
+    i, f, n, o = np.split(x @ w_x + h @ w_h + b, 4, -1)
+    c = special.expit(f) * c + special.expit(i) * np.tanh(n)
+    return special.expit(o) * np.tanh(c), c
+
+
+GATES = [_rng.standard_normal(shape) for shape in ((5, 24), (6, 24), (24,), (6,))]  # H = 6
+TOKENS = np.array([[2, 0, 2], [1, 1, 0]])
+#: (2, 3): [[0, X00, 0], [X01, 0, X02]]
+ENTRIES = (X[0, :3], np.array([0, 1, 1]), np.array([1, 0, 2]), (2, 3))
+
 ONE_HOT = np.eye(4)[LABELS]
 
 #: name -> (op, the same in NumPy, inputs)
@@ -283,6 +327,27 @@ VALUES = {
     "cross_entropy": (lambda z: ops.cross_entropy(z, LABELS), lambda z: entropy(z, ONE_HOT), X),
     "cross_entropy smoothed": (lambda z: ops.cross_entropy(z, LABELS, 0.2),
                                lambda z: entropy(z, 0.8 * ONE_HOT + 0.05), X),
+    "embedding": (lambda E: ops.embedding(E, TOKENS), lambda E: E[TOKENS], X),
+    "layer_norm": (
+        ops.layer_norm,
+        lambda x, a, b: a * (x - x.mean(-1, keepdims=True))
+        / np.sqrt(x.var(-1, keepdims=True) + 1e-5) + b, Z, B6[:5], B6[1:],
+    ),
+    "layer_norm quaternion": (lambda x, a, b: ops.layer_norm(x, a, b, 4), quaternion_norm,
+                              MAP, B4[:2], MAP[0, 0, 1]),
+    "attention": (lambda q, k, v: ops.attention(q, k, v, 1, causal=True), attend, Z, Z[::-1], -Z),
+    "gru": (ops.gru, lambda *a: recurrent_steps(gru_step, 1, *a),
+            Z, GATES[0][:, :18], GATES[1][:, :18], GATES[2][:18], GATES[3]),
+    "lstm": (ops.lstm, lambda *a: recurrent_steps(lstm_step, 2, *a), Z, *GATES[:3]),
+    "mean_over_time": (lambda x: ops.mean_over_time(x, [2, 3]),
+                       lambda x: np.stack([x[0, :2].mean(0), x[1].mean(0)]), Z),
+    "conv1d": (lambda x, w: ops.conv1d(x, w, causal=True),
+               lambda x, w: conv(np.pad(x, ((0, 0), (1, 0), (0, 0)))[:, None], w, 1, 0)[:, 0],
+               MAP[:, 0], W[:1]),
+    "csr_matmul": (
+        lambda x: ops.csr_matmul(ops.CSR.from_entries(*ENTRIES), x),
+        lambda x: np.array([[0, X[0, 0], 0], [X[0, 1], 0, X[0, 2]]]) @ x, X,
+    ),
     "mse_loss": (ops.mse_loss, lambda x, y: ((x - y) ** 2).mean(), X, Y),
 }  # fmt: skip
 

@@ -130,6 +130,18 @@ def test_a_step_changes_neither_the_gradient_nor_the_dtype(make):
         assert (p.data < 1).all()
 
 
+def test_gradients_are_clipped_as_one_vector():
+    p, q, idle = Parameter([3.0, 0]), Parameter(np.array(2.0)), Parameter([1.0])
+    p.grad, q.grad = np.array([3, 0], np.float32), np.array(4.0)
+    assert optim.clip_grad_norm([p, q, q, idle], 10) == 5
+    assert p.grad.tolist() == [3, 0]
+    assert optim.clip_grad_norm([p, q, q, idle], 1) == 5
+    np.testing.assert_allclose([p.grad[0], q.grad], [0.6, 0.8], rtol=1e-6)
+    assert (p.grad.dtype, q.grad.dtype, idle.grad) == (np.float32, np.float64, None)
+    with pytest.raises(OptionError, match="above 0"):
+        optim.clip_grad_norm([p], 0)
+
+
 def test_weight_decay_does_not_leak_through_a_shared_gradient():
     a, b = Parameter(np.ones(1)), Parameter(np.ones(1))
     (a + b).backward()

@@ -14,7 +14,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from quatgrad.kernels.numba_cpu.jit import announce_compiling
-from quatgrad.kernels.numba_cpu.layers import activation, conv_norm_act, norm, optimizer, pool
+from quatgrad.kernels.numba_cpu.layers import (
+    activation,
+    attention,
+    conv_norm_act,
+    layer_norm,
+    norm,
+    optimizer,
+    pool,
+    recurrent,
+    segments,
+)
 from quatgrad.kernels.numba_cpu.machine.allocator import keep_freed_memory
 from quatgrad.kernels.numba_cpu.machine.fork import survive_forks
 from quatgrad.kernels.numba_cpu.quaternion import rotation

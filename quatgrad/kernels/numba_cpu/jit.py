@@ -34,6 +34,7 @@ serial = _kept()  # in the thread that calls it
 serial_nogil = _kept(nogil=True)  # threads of Python may share it
 by_address = _kept(no_cpython_wrapper=True)  # compiled code calls it, not Python
 formula = _kept(forceinline=True)  # part of the caller's loop
+summing = _kept(forceinline=True, fastmath={"reassoc", "nsz"})  # the same, a sum in vectors
 template = njit(inline="always")  # takes functions as arguments: if not inlined, never cached
 
 

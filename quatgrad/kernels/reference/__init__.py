@@ -1,6 +1,18 @@
 """Each kernel as the formula it is, on any array module: slow, short, and the specification."""
 
-from quatgrad.kernels.reference import augment, conv_norm_act, loss, optimizer, pool, rotation, sums
+from quatgrad.kernels.reference import (
+    attention,
+    augment,
+    conv_norm_act,
+    layer_norm,
+    loss,
+    optimizer,
+    pool,
+    recurrent,
+    rotation,
+    segments,
+    sums,
+)
 from quatgrad.kernels.reference.patches import Pair, out_size
 from quatgrad.kernels.reference.quaternion import HAMILTON
 from quatgrad.kernels.registry import kernels_of

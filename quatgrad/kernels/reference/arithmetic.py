@@ -1,6 +1,8 @@
-"""Sums, matrix products, the rectifier, and changes of dtype, as formulas."""
+"""Sums, matrix products, the rectifier, GELU, and changes of dtype, as formulas."""
 
-from quatgrad.arrays import BFLOAT16_BITS, Array, array_module
+import math
+
+from quatgrad.arrays import BFLOAT16_BITS, Array, array_module, special
 from quatgrad.kernels.registry import register
 
 
@@ -26,6 +28,23 @@ def relu(x: Array) -> Array:
 def relu_dx(g: Array, y: Array) -> Array:
     """dx = g where y > 0, else 0."""
     return array_module(g).where(y > 0, g, g.dtype.type(0))
+
+
+@register
+def gelu(x: Array) -> Array:
+    """y = x P(Z <= x) for Z normal."""
+    return x * _normal_cdf(x)
+
+
+@register
+def gelu_dx(g: Array, x: Array) -> Array:
+    """dx = g (P(Z <= x) + x e^(-x^2/2) / sqrt(2 pi))."""
+    density = array_module(x).exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return g * (_normal_cdf(x) + x * density)
+
+
+def _normal_cdf(x: Array) -> Array:
+    return 0.5 * (1 + special(x).erf(x * math.sqrt(0.5)))
 
 
 @register

@@ -1,10 +1,12 @@
-"""The rectifier and the sum of two maps, each in one pass over memory."""
+"""The rectifier, GELU and the sum of two maps, each in one pass over memory."""
 
 import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
+from quatgrad.kernels.numba_cpu.simd.exponential import normal_cdf, normal_density
+from quatgrad.kernels.reference import arithmetic
 from quatgrad.kernels.registry import register
 
 #: Fewer numbers are added before a second thread has started.
@@ -37,6 +39,38 @@ def relu_dx(g: Array, y: Array) -> Array:
 def _relu_dx(g, y, dx):
     for k in prange(len(g)):
         dx[k] = g[k] if y[k] > 0 else 0
+
+
+@register
+def gelu(x: Array) -> Array:
+    """`reference.gelu`, in float32."""
+    if x.dtype != np.float32:
+        return arithmetic.gelu(x)
+    y = empty(x.shape, x.dtype)
+    _gelu(read_only(x).reshape(-1), y.reshape(-1))
+    return y
+
+
+@parallel
+def _gelu(x, y):
+    for k in prange(len(x)):
+        y[k] = x[k] * normal_cdf(x[k])
+
+
+@register
+def gelu_dx(g: Array, x: Array) -> Array:
+    """`reference.gelu_dx`, in float32."""
+    if x.dtype != np.float32:
+        return arithmetic.gelu_dx(g, x)
+    dx = empty(x.shape, x.dtype)
+    _gelu_dx(read_only(g).reshape(-1), read_only(x).reshape(-1), dx.reshape(-1))
+    return dx
+
+
+@parallel
+def _gelu_dx(g, x, dx):
+    for k in prange(len(x)):
+        dx[k] = g[k] * (normal_cdf(x[k]) + x[k] * normal_density(x[k]))
 
 
 @register

@@ -1,0 +1,101 @@
+"""What sequences (N, T, C) of different lengths share; means and convolutions over time."""
+
+from typing import Any
+
+import numpy as np
+
+from quatgrad.arrays import Array, array_module, asarray, to_numpy
+from quatgrad.autograd import Function, Tensor, as_tensors
+from quatgrad.errors import DataError, DTypeError, ShapeError
+from quatgrad.ops.conv import conv2d
+from quatgrad.ops.hamilton import hamilton_conv2d
+from quatgrad.ops.shape import pad
+from quatgrad.scalars import integer
+
+
+class MeanOverTime(Function):
+    """y[n] = sum_t x[n,t] / L_n over t < L_n; dx[n,t] = g[n] / L_n there, else 0."""
+
+    owns_grads = True
+
+    def __init__(self, lengths: Array):
+        self.lengths = lengths
+
+    def forward(self, x):
+        return (x * self.shares(x)).sum(axis=1)
+
+    def backward(self, g):
+        return g[:, None] * self.shares(g)
+
+    def shares(self, x: Array) -> Array:
+        """(N, T, 1): 1 / L_n inside the sequence, 0 after its end."""
+        xp, T = array_module(x), self.shapes[0][1]
+        inside = xp.arange(T) < self.lengths[:, None]
+        return (inside / self.lengths[:, None]).astype(x.dtype)[:, :, None]
+
+
+def mean_over_time(x: Tensor, lengths: Any = None) -> Tensor:
+    """y[n] = mean of x[n, t] over t < lengths[n] (all t without); x (N, T, C) -> y (N, C)."""
+    (x,) = as_tensors("mean_over_time", x)
+    return MeanOverTime(check_lengths("mean_over_time", x, lengths))(x)
+
+
+def check_sequences(op: str, x: Tensor) -> None:
+    """Raise `ShapeError` unless x is (N, T, C) with T >= 1."""
+    if x.ndim != 3 or not x.shape[1]:
+        raise ShapeError(f"{op}: takes sequences (N, T, C) of one step or more; got {x.shape}")
+
+
+def check_lengths(op: str, x: Tensor, lengths: Any) -> Array:
+    """The lengths (N,) of the sequences of x (N, T, C) as int64, T for each where None is given.
+
+    Raises `DataError` for a length that is not 1 to T, `ShapeError` for another number of them.
+    """
+    check_sequences(op, x)
+    N, T = x.shape[:2]
+    L = np.full(N, T) if lengths is None else to_numpy(lengths)
+    if L.shape != (N,) or L.dtype.kind not in "iu":
+        raise ShapeError(f"{op}: {N} sequences want {N} integer lengths; got {L.dtype} {L.shape}")
+    wrong = np.flatnonzero((L < 1) | (L > T))
+    if wrong.size:
+        raise DataError(
+            f"{op}: the length of sequence {wrong[0]} is {L[wrong[0]]}, but its steps are 1 to {T}"
+        )
+    return asarray(L.astype(np.int64))
+
+
+def check_integers(op: str, a: Any, size: int, what: str) -> Array:
+    """a as an int64 array on the backend; `DataError` for an entry that is not 0 to size - 1."""
+    host = to_numpy(a)
+    if host.dtype.kind not in "iu":
+        raise DTypeError(f"{op}: {what}s are integers; got {host.dtype}")
+    wrong = np.argwhere((host < 0) | (host >= size))
+    if len(wrong):
+        at = tuple(int(i) for i in wrong[0])
+        raise DataError(
+            f"{op}: {what} {host[at]} at {at} is out of range: there are {size}, 0 to {size - 1}"
+        )
+    return asarray(host.astype(np.int64))
+
+
+def conv1d(
+    x: Tensor, w: Tensor, b: Tensor | None = None, dilation: int = 1, causal: bool = False
+) -> Tensor:
+    """y[n,t,q] = sum_vp w[0,v,p,q] x[n, t + d (v - before), p] (+ b), 0 outside the sequence.
+
+    x (N, T, P), w (1, V, P, Q) -> y (N, T, Q), or of quaternions w (4, 1, V, P, Q), x (N, T, 4P).
+    before = V - 1 if causal, so that y[t] sees no later step; else (V - 1) // 2.
+    """
+    check_sequences("conv1d", x)
+    if w.ndim not in (4, 5) or w.shape[-4] != 1:
+        raise ShapeError(
+            f"conv1d: a weight (1, V, P, Q), or (4, 1, V, P, Q) of quaternions; got {w.shape}"
+        )
+    d = integer(dilation, "conv1d: dilation")
+    reach = d * (w.shape[-3] - 1)
+    before = reach if causal else d * ((w.shape[-3] - 1) // 2)
+    N, T, C = x.shape
+    maps = pad(x, ((0, 0), (before, reach - before), (0, 0))).reshape(N, 1, T + reach, C)
+    conv = conv2d if w.ndim == 4 else hamilton_conv2d
+    y = conv(maps, w, b, dilation=(1, d))  # (N, 1, T, Q)
+    return y.reshape(N, T, y.shape[3])
