@@ -201,10 +201,12 @@ CORE = (
 SEQUENCES = (
     "ops/sequence.py ops/embedding.py ops/layer_norm.py ops/attention.py ops/recurrent.py "
     "ops/csr.py kernels/reference/segments.py kernels/reference/layer_norm.py "
-    "kernels/reference/attention.py kernels/reference/recurrent.py"
+    "kernels/reference/attention.py kernels/reference/recurrent.py nn/conv1d.py nn/embedding.py "
+    "nn/layer_norm.py nn/attention.py nn/recurrent.py models/sequences.py models/gpt.py "
+    "models/gcn.py models/equal.py"
 )
 #: Of code; a quarter of them error messages.
-LINES = {"autograd.py": 280, CORE: 4320, SEQUENCES: 900}
+LINES = {"autograd.py": 280, CORE: 4350, SEQUENCES: 900}
 
 
 def files_of(names):

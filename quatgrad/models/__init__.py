@@ -8,9 +8,12 @@ from typing import Any
 from quatgrad.errors import OptionError, unknown
 from quatgrad.models.algebra import Layers, Style
 from quatgrad.models.convnet import conv_net
+from quatgrad.models.gcn import GCN
+from quatgrad.models.gpt import GPT
 from quatgrad.models.lenet import lenet
 from quatgrad.models.own import Function, OwnNetwork, is_file_spec, network_in_file, own_network
 from quatgrad.models.resnet import BasicBlock, Bottleneck, ResNet
+from quatgrad.models.sequences import FCN, RecurrentClassifier
 from quatgrad.nn import LearnedEncoder, Module, Sequential
 from quatgrad.random import generator
 
@@ -44,6 +47,18 @@ MODELS: dict[str, tuple[int, Builder]] = {
     "resnet101": (64, _resnet(Bottleneck, 3, 4, 23, 3)),
     "resnet152": (64, _resnet(Bottleneck, 3, 8, 36, 3)),
 }
+
+#: The same for what is no image. Series have image_size (1, T), tokens too, and then `num_classes`
+#: is how many there are; nodes of a graph have in_channels features.
+SEQUENCES: dict[str, tuple[int, Builder]] = {
+    "fcn": (128, FCN),
+    "gru": (128, partial(RecurrentClassifier, kind="gru")),
+    "lstm": (128, partial(RecurrentClassifier, kind="lstm")),
+    "bilstm": (128, partial(RecurrentClassifier, kind="lstm", bidirectional=True)),
+    "gpt": (128, GPT),
+    "gcn": (128, GCN),
+}
+_ALL = MODELS | SEQUENCES
 
 #: name -> a network of `register`
 _OWN: dict[str, OwnNetwork] = {}
@@ -110,7 +125,7 @@ class _Named:
         self, layers: Layers, classes: int, shape: Shape, width: int | None
     ) -> tuple[Module, dict[str, Any]]:
         """The network, and the rest of its architecture."""
-        default_width, make = MODELS[self.name]
+        default_width, make = _ALL[self.name]
         width = default_width if width is None else width
         options = {"width": width, "init": layers.init_name, "real_head": layers.real_head}
         return make(layers, classes, shape, width), options
@@ -141,14 +156,14 @@ def register(name: str, function: Function) -> None:
 
     Raises `OptionError` for a name that the package has, and for what is no such function.
     """
-    if name in MODELS or is_file_spec(name) or not name.strip():
+    if name in _ALL or is_file_spec(name) or not name.strip():
         raise OptionError(f"a network of one's own has a name of its own; got {name!r}")
     _OWN[name] = own_network(name, function)
 
 
 def is_known(name: str) -> bool:
     """Has the package a network of that name, or `register`?"""
-    return name in MODELS or name in _OWN
+    return name in _ALL or name in _OWN
 
 
 def source(name: str) -> str:
@@ -159,11 +174,12 @@ def source(name: str) -> str:
 def check_name(name: str) -> None:
     """Raise `OptionError` unless a network can have that name."""
     if not is_known(name) and not is_file_spec(name):
-        raise OptionError(unknown("model", name, [*MODELS, *_OWN]))
+        raise OptionError(unknown("model", name, [*_ALL, *_OWN]))
 
 
 __all__ = [
     "MODELS",
+    "SEQUENCES",
     "check_name",
     "create",
     "create_again",

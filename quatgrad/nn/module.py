@@ -32,6 +32,7 @@ class Module:
 
     training: bool = True
     architecture: Mapping[str, Any] | None = None  # what `models.create` was asked for
+    tables: tuple[str, ...] = ()  # its own parameters of several axes that multiply no input
 
     def forward(self, *inputs: Any) -> Any:
         """Compute the output; call the module itself, not this."""
@@ -90,11 +91,15 @@ class Module:
         return [p for _, p in self.named_parameters()]
 
     def weight_parameters(self) -> list[tuple[str, Parameter]]:
-        """The weights that multiply inputs: parameters of two or more axes.
+        """The weights that multiply inputs: parameters of two or more axes, but for `tables`.
 
-        Biases and batch-norm parameters have one axis and are never pruned, as in the paper.
+        Biases and batch-norm parameters have one axis and are never pruned, as in the paper. Nor
+        are tables, which a layer names: embeddings of words and places.
         """
-        return [(name, p) for name, p in self.named_parameters() if p.ndim >= 2]
+        modules = [module for _, module in self.named_modules()]
+        tables = {id(vars(module)[name]) for module in modules for name in module.tables}
+        named = self.named_parameters()
+        return [(name, p) for name, p in named if p.ndim >= 2 and id(p) not in tables]
 
     def num_parameters(self) -> int:
         """How many numbers are learned."""

@@ -104,7 +104,10 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     x, w = as_tensors("linear", x, w)
     check_weight("linear", w, 2)
     check_channels("linear", x, w)
-    return add_bias("linear", matmul(x, w), b)  # (..., P) -> (..., Q)
+    rows = x.reshape(-1, w.shape[0]) if x.ndim > 2 else x  # (..., P) -> (N, P): one product
+    y = matmul(rows, w)
+    y = y.reshape(*x.shape[:-1], w.shape[1]) if x.ndim > 2 else y  # (..., Q)
+    return add_bias("linear", y, b)
 
 
 def conv2d(

@@ -144,8 +144,10 @@ def _gates(
         )
     columns = count * H // four
     check_operands(
-        op, x, w_x=(w_x, (*lead, x.shape[2] // four, columns)),
+        op,
+        x,
+        w_x=(w_x, (*lead, x.shape[2] // four, columns)),
         w_h=(w_h, (*lead, H // four, columns)),
-    )  # fmt: skip
+    )
     W, U = (w if four == 1 else GateWeight(count)(w) for w in (w_x, w_h))
     return L, linear(x, W, b), U

@@ -16,9 +16,15 @@ _LOW, _HIGH = f(-87.0), f(88.0)
 #: Of (e^r - 1 - r) / r^2 for |r| < ln 2 / 2, highest first (Cephes, Moshier 1984).
 _C = tuple(
     f(c)
-    for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
-              1.6666665459e-1, 5.0000001201e-1)
-)  # fmt: skip
+    for c in (
+        1.9875691500e-4,
+        1.3981999507e-3,
+        8.3334519073e-3,
+        4.1665795894e-2,
+        1.6666665459e-1,
+        5.0000001201e-1,
+    )
+)
 _C0, _C1, _C2, _C3, _C4, _C5 = _C
 _ONE, _TWO, _BIAS = f(1), f(2), np.int32(127)
 #: Of erf, after Abramowitz and Stegun 7.1.26, good to 1.5e-7.

@@ -1,0 +1,31 @@
+"""The control of every comparison: a real network with as many weights as a quaternion one."""
+
+from typing import Any
+
+from quatgrad import models
+
+
+def count_weights(name: str, algebra: str, **options: Any) -> int:
+    """Entries of all `weight_parameters` of a network of `models.create`."""
+    return sum(w.size for _, w in models.create(name, algebra, **options).weight_parameters())
+
+
+def equal_width(name: str, width: int, step: int = 1, **options: Any) -> int:
+    """The width of the real network whose weights are nearest to the quaternion one's at `width`.
+
+    Widths are multiples of `step`: a transformer's of its heads. A tie goes to the narrower one.
+    """
+    target = count_weights(name, "quaternion", width=width, **options)
+    low, high = 1, -(-width // step)  # in steps; real networks of `width` have more weights
+
+    def weights(k: int) -> int:
+        return count_weights(name, "real", width=k * step, **options)
+
+    while low < high:  # the first that has as many
+        middle = (low + high) // 2
+        if weights(middle) < target:
+            low = middle + 1
+        else:
+            high = middle
+    nearest = min((k for k in (low - 1, low) if k), key=lambda k: abs(weights(k) - target))
+    return nearest * step
