@@ -21,6 +21,8 @@ BREAK_EVEN = {
 #: What a 3x3 layer of stride 1 takes by the engine's kernels, of the time of a dense plan, in a
 #: batch of 64: 0.32 to 0.64, for they transform the maps (Winograd). Other layers gain nothing.
 ENGINE = 0.5
+#: Products of an image below which that is lost again: the engine's threads meet after each step.
+LEAST_PRODUCTS = 1e8
 
 
 def choose(layer: Layer, steps: Steps) -> str:
@@ -30,14 +32,15 @@ def choose(layer: Layer, steps: Steps) -> str:
 
 def engine_is_faster(steps: Steps) -> bool:
     """Whether a batch is computed sooner by the engine, which knows no zeros."""
-    plan = engine = 0.0
+    plan = engine = total = 0.0
     for layer in steps.layers():
         H, W, _ = steps.shapes[layer.y]
-        products = H * W * layer.weight.size
+        products = H * W * layer.weight.size * layer.components
+        total += products
         plan += products * min(1, layer.density / _break_even(layer, steps))
         transformed = layer.window == (3, 3) and layer.stride == (1, 1) and (H, W) != (1, 1)
         engine += products * (ENGINE if transformed else 1)
-    return engine < plan
+    return total > LEAST_PRODUCTS and engine < plan
 
 
 def _break_even(layer: Layer, steps: Steps) -> float:

@@ -7,7 +7,7 @@ from networks import Call, created, logits, odd, trained
 from quatgrad import ops, sparse
 from quatgrad.backend import use_backend
 from quatgrad.nn import Linear, QLinear, ReLU, Sequential
-from quatgrad.sparse import choice, measure
+from quatgrad.sparse import choice, engine, measure
 from quatgrad.sparse.batch import SIDE, in_parts
 from quatgrad.sparse.plan import MANY
 from quatgrad.sparse.steps import Layer
@@ -16,11 +16,11 @@ ODD = sorted(odd(np.random.default_rng(0)))
 
 
 def check(net, shape, masks, n):
-    """The logits of n images are the model's."""
+    """The logits of n images are the model's, also by the engine's kernels."""
     x = np.random.default_rng(2).standard_normal((n, *shape)).astype(np.float32)
     y, plan = logits(net, x), sparse.prepare(net, shape, masks)
-    z = plan(x)
-    assert np.abs(z - y).max() <= 1e-5 * max(np.abs(y).max(), 1)
+    for z in plan(x), engine.run(plan.steps, x):
+        assert np.abs(z - y).max() <= 1e-5 * max(np.abs(y).max(), 1)
     return plan
 
 
@@ -82,8 +82,8 @@ def test_an_image_that_is_read_twice_does_not_stand_beside_others():
 
 def test_dense_networks_are_computed_by_the_engine_and_the_plan_says_so():
     shape, line = (16, 16, 4), f"batches of {MANY} images or more"
-    for density, by_engine in (1.0, True), (0.05, False):
-        net, masks = trained(created("resnet8", "real", width=16), shape, density=density)
+    for width, density, by_engine in (64, 1.0, True), (64, 0.05, False), (16, 1.0, False):
+        net, masks = trained(created("resnet14", "real", width=width), shape, density=density)
         plan = check(net, shape, masks, MANY)
         assert plan.by_engine == by_engine == (line in plan.explain())
         chosen = sparse.prepare(net, shape, masks, {"head.weight": "dense"})
