@@ -12,6 +12,7 @@ from quatgrad.lth.command.run_command import run_command
 
 COMMANDS = """\
 quatgrad-lth          lottery tickets: train, prune, rewind, compare; --help says more
+quatgrad-predict      the classes of pictures, by a network that was exported
 quatgrad-models       every network and what it costs
 quatgrad-reproduce    the figures and claims of the papers
 python -c "import quatgrad; help(quatgrad)"

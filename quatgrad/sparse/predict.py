@@ -52,6 +52,8 @@ def faster(network: Network) -> Network:
 
 def image_shape(network: Network) -> tuple[int, ...]:
     """(H, W, C) of what the model takes: an encoded image, or what the architecture says."""
+    if isinstance(network.model, Planned):
+        return network.model.plan.input_shape
     if network.encoding:
         black = np.zeros((1, *network.encoding.image_shape), np.uint8)
         return np.asarray(network.encoding(black)).shape[1:]

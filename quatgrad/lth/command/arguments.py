@@ -36,6 +36,7 @@ several runs need are trained once. Other things to do, each with --json for pro
   predict RUN IMAGE ...       the classes of pictures     evaluate RUN --dataset NAME
   save RUN FILE               one of its networks in a file, for quatgrad.load
   deploy RUN ...              its levels by accuracy, kB and ms; --kb 100 --ms 1: the best of them
+  export RUN --to ticket|c|onnx   one of them for a device; then quatgrad-predict FILE.ticket IMAGE
   verify RUN ...              prove from the files alone that a run is what it says
   gc                          what no run needs any more; --delete removes it
   sweep --vary NAME=A,B,...   a run for each combination of options, on Dask or Slurm
@@ -74,6 +75,7 @@ FLAGS = {f.name: flag(f) for f in leaves(Options)} | {
         "trial",
         "kb",
         "ms",
+        "file",
     )
 }
 

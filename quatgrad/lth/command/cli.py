@@ -12,7 +12,7 @@ from typing import Any
 from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.analysis.text import text as analysis_text
-from quatgrad.lth.command import deploying, prediction, report, tuning
+from quatgrad.lth.command import deploying, exporting, prediction, report, tuning
 from quatgrad.lth.command.arguments import Parser, current, parser, with_flags
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
@@ -165,6 +165,15 @@ def cmd_deploy(arguments: list[str]) -> int:
     return _tell(*deploying.deploy(given), as_json)
 
 
+def cmd_export(arguments: list[str]) -> int:
+    """export RUN --to ticket|c|onnx: a network for a device, and what its weights cost."""
+    p = _small("export", "")
+    prediction.add_network(p)
+    exporting.add_arguments(p)
+    given, as_json = _given(p, arguments)
+    return _tell(*exporting.export(prediction.network_of(given), given), as_json)
+
+
 def cmd_verify(arguments: list[str]) -> int:
     """verify RUN ...: 1 if anything is wrong."""
     given, as_json = _given(_small("verify", "many"), arguments)
@@ -233,6 +242,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "evaluate": (cmd_evaluate, "a network of a run on the test images of a dataset"),
     "save": (cmd_save, "a network of a run as one .safetensors file, for quatgrad.load"),
     "deploy": (cmd_deploy, "levels of runs by accuracy, kB and ms: what to take to a device"),
+    "export": (cmd_export, "a network of a run for a device: a .ticket, C99 or ONNX"),
     "verify": (cmd_verify, "prove runs from their files; the exit code is 1 if anything is wrong"),
     "gc": (cmd_gc, "list what no run needs, or remove it"),
     "sweep": (cmd_sweep, "a run for each combination of options, several at a time"),

@@ -17,14 +17,15 @@ from quatgrad.lth.experiment.trained import describe, trained
 from quatgrad.lth.results import plot
 from quatgrad.lth.results.confusion import Confusion, confusion
 from quatgrad.network import Network, load
+from quatgrad.sparse.predict import image_shape
 
-SUFFIX = ".safetensors"
+SUFFIX, TICKET = ".safetensors", ".ticket"
 SHOWN = 3  # classes of an image in the text
 
 
 def add_network(p: argparse.ArgumentParser) -> None:
     """The arguments that name a network: a file, or a level of a run."""
-    of_run = f"a run, as for show; or a network in a {SUFFIX} file"
+    of_run = f"a run, as for show; or a network in a {SUFFIX} or {TICKET} file"
     level = "this level (default: the last that is at most a point below the dense network)"
     p.add_argument("run", metavar="RUN", help=of_run)
     p.add_argument("--network", metavar="NAME", help="real, quaternion (default), ...")
@@ -40,10 +41,10 @@ def network_of(given: dict[str, Any]) -> Network:
     which = {name: given[name] for name in ("network", "level", "trial") if name in given}
     build = given.get("model")
     path = Path(given["run"])
-    if path.suffix == SUFFIX:
+    if path.suffix in (SUFFIX, TICKET):
         if which:
             raise OptionError(f"{path} holds one network: leave out `{next(iter(which))}`")
-        return load(path, build)
+        return load(path, build) if path.suffix == SUFFIX else sparse.load(path, build)
     return trained(runs.find(given["run"], given["out"]), **which, build=build)
 
 
@@ -75,6 +76,8 @@ def predict_text(found: list[dict[str, Any]]) -> str:
 
 def _image(net: Network, path: Path) -> np.ndarray:
     """A picture as the network's images are; another size is said, and resized."""
+    if path.suffix == ".npy":
+        return _array(net, path)
     H, W, C = _image_shape(net)
     found = read_picture(path, C)
     if found.transparent:
@@ -84,6 +87,21 @@ def _image(net: Network, path: Path) -> np.ndarray:
         notice(f"{path}: resized from {h} x {w} to {H} x {W} pixels (height x width)")
         found = read_picture(path, C, (H, W))
     return found.pixels
+
+
+def _array(net: Network, path: Path) -> np.ndarray:
+    """An image in an .npy file: as the pixels of a picture, or without an encoding as encoded."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        found = found.astype(found.dtype if net.encoding else np.float32)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path} holds no array ({str(error)[:100]}): write it again") from error
+    shape = net.encoding.image_shape if net.encoding else image_shape(net)
+    if found.shape not in (shape, shape[:2] if shape[2:] == (1,) else shape):
+        raise DataError(f"{path} has an array of shape {found.shape}; the network takes {shape}")
+    return found.reshape(shape)
 
 
 def evaluate(

@@ -1,0 +1,198 @@
+"""The verb export: a network of a run as a file for a device, and what its few bits cost."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quatgrad import data, sparse
+from quatgrad.backend import notice
+from quatgrad.data.encode import ENCODERS
+from quatgrad.errors import OptionError, QuatgradError, RunError, line
+from quatgrad.lth.command.arguments import Parser, with_flags
+from quatgrad.lth.command.prediction import SUFFIX, TICKET, title
+from quatgrad.lth.experiment import runs
+from quatgrad.lth.experiment.experiment import load, options_of, run_path
+from quatgrad.lth.results.confusion import AT_ONCE
+from quatgrad.network import Network
+from quatgrad.option_fields import replaced
+from quatgrad.sparse.predict import Planned, image_shape
+from quatgrad.sparse.rounding import WEIGHTS
+
+#: Forms -> what they are called, and the ending of the file.
+FORMS = {"ticket": TICKET, "c": ".c", "onnx": ".onnx"}
+#: So many points may be lost without a warning.
+POINTS = 0.5
+
+
+def add_arguments(p: Parser) -> None:
+    """What export takes beside a network."""
+    forms = "a ticket, for quatgrad-predict (default); C99, for small devices; ONNX, for others"
+    p.add_argument("--to", choices=tuple(FORMS), default="ticket", help=forms)
+    bits = "how weights are written (default: float32)"
+    p.add_argument("--weights", choices=WEIGHTS, default="float32", help=bits)
+    p.add_argument("--file", metavar="FILE", help="what to write (default: named as the run, here)")
+    p.add_argument("--data-dir", metavar="DIR", help="where the images lie now")
+
+
+def export(net: Network, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Write the file, and say its size and what it costs: JSON, text."""
+    path, weights = _path(net, given), given["weights"]
+    judge = _judge(net, given)
+    lines = [title(net, given)]
+    found: dict[str, Any] = {"network": dict(net.said), "to": given["to"], "weights": weights}
+    small, sizes, text = {"ticket": _ticket, "c": _c, "onnx": _onnx}[given["to"]](
+        net, path, weights, judge, lines[0]
+    )
+    lines.append(text)
+    if judge is not None:
+        cost = Cost(judge.name, len(judge.labels), judge.accuracy(net), judge.accuracy(small))
+        found["accuracy"] = asdict(cost)
+        lines.append(cost.text(weights))
+        if cost.points > POINTS:
+            notice(f"{weights} loses {cost.points:.2f} points: more bits would lose less")
+    return found | sizes, "\n".join(lines)
+
+
+# ----------------------------------------------------------------------------- three forms
+
+
+def _ticket(net: Network, path: Path, weights: str, *_: Any) -> tuple[Network, dict, str]:
+    sparse.save(path, net, weights)
+    size = path.stat().st_size
+    count = sum(int(mask.sum()) for mask in net.masks.values())
+    text = f"{path}: {size:,} bytes, all included; {count:,} weights in {weights}"
+    small = sparse.load(path, deepcopy(net.model))
+    return small, {"files": [str(path)], "bytes": size, "weights_left": count}, text
+
+
+def _c(
+    net: Network, path: Path, weights: str, judge: Judge | None, about: str
+) -> tuple[Network, dict, str]:
+    plan = sparse.prepare(net.model, image_shape(net), net.masks)
+    images = None if judge is None else judge.encoded(slice(2))
+    made = sparse.export_c(plan, path, weights, images, "\n".join([about, *_input_of(net)]))
+    text = (
+        f"{made.source}, {made.header}: {made.flash:,} bytes of flash, and 1 to 2 kB of code; "
+        f"{made.ram:,} bytes of RAM, beside image, logits and stack"
+    )
+    small = replace(net, model=Planned(sparse.rounded(plan, weights)))
+    files = [str(made.source), str(made.header)]
+    return small, {"files": files, "flash": made.flash, "ram": made.ram}, text
+
+
+def _onnx(
+    net: Network, path: Path, weights: str, judge: Judge | None, about: str
+) -> tuple[Network, dict, str]:
+    plan = sparse.prepare(net.model, image_shape(net), net.masks)
+    made = sparse.export_onnx(plan, path, weights, "\n".join([about, *_input_of(net)]))
+    size = made.stat().st_size
+    text = f"{made}: {size:,} bytes, the zeros too, in {weights}"
+    small = replace(net, model=Planned(sparse.rounded(plan, weights)))
+    return small, {"files": [str(made)], "bytes": size}, text
+
+
+def _input_of(net: Network) -> list[str]:
+    """What the numbers that come in and go out are."""
+    lines = [f"Classes: {', '.join(net.classes)}."] if net.classes else []
+    if net.encoding is None:
+        return lines
+    e, (H, W, C) = net.encoding, net.encoding.image_shape
+    mean, std = (", ".join(f"{x:.7g}" for x in numbers) for numbers in (e.mean, e.std))
+    said = (ENCODERS[e.encoder].__doc__ or "").splitlines()[0]
+    return [
+        *lines,
+        f"Image: x = (pixel - mean) / std of pixels ({H}, {W}, {C}), mean {mean}, std {std};",
+        f"then {e.encoder}, {said}",
+    ]
+
+
+def _path(net: Network, given: dict[str, Any]) -> Path:
+    """What is written; its ending says the form."""
+    to, ending = given["to"], FORMS[given["to"]]
+    if "file" in given:
+        path = Path(given["file"])
+        if path.suffix not in ("", ending):
+            raise OptionError(f"`file` for {to} ends with {ending}; got {given['file']!r}")
+        return path.with_suffix(ending)
+    said = net.said
+    name = Path(given["run"]).stem
+    if "run" in said:
+        name = f"{said['run']}-{said['network']}-level{said['level']}"
+    return Path((re.sub(r"\W", "_", name, flags=re.ASCII) if to == "c" else name) + ending)
+
+
+# ---------------------------------------------------------------------------- what it costs
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The accuracy of a network on held-out images, as it was trained and as it was written."""
+
+    images: str
+    count: int
+    trained: float
+    written: float
+
+    @property
+    def points(self) -> float:
+        """What is lost, in points."""
+        return 100 * (self.trained - self.written)
+
+    def text(self, weights: str) -> str:
+        """A line."""
+        line = f"{self.count:,} {self.images} images: {self.trained:.2%} right"
+        if weights == "float32":
+            return line
+        less = f"{abs(self.points):.2f} points {'less' if self.points >= 0 else 'more'}"
+        return f"{line} as trained, {self.written:.2%} in {weights}: {less}"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Images that were held out, and how the network sees them; `name`: test or validation."""
+
+    name: str
+    dataset: data.Dataset
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of each image its class."""
+        return self.dataset.eval_split[1].labels
+
+    def encoded(self, part: slice) -> np.ndarray:
+        """Some images as the first layer sees them."""
+        return self.dataset.encode(self.dataset.eval_split[1].images[part])
+
+    def accuracy(self, net: Network) -> float:
+        """The share of the images that a network puts into the right class."""
+        net, images = sparse.faster(net), self.dataset.eval_split[1].images
+        right = 0
+        for start in range(0, len(images), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            p = net.predict(images[part] if net.encoding else self.encoded(part))
+            right += int((p.argmax(axis=1) == self.labels[part]).sum())
+        return right / len(images)
+
+
+def _judge(net: Network, given: dict[str, Any]) -> Judge | None:
+    """The validation images of the run, else its test images; None, said, if there are none."""
+    if Path(given["run"]).suffix in (SUFFIX, TICKET):
+        return None
+    try:
+        run = runs.find(given["run"], given["out"])
+        where = {"data_dir": given["data_dir"]} if "data_dir" in given else {}
+        options = replaced(options_of(run), **where)
+        dataset = load(options, net.said["network"].partition("-")[0])
+        if run_path(options, dataset).name != run.path.name:
+            raise RunError(f"the images that were found are not those of {run.path}")
+    except QuatgradError as error:
+        why = with_flags(line(error))[:300]
+        notice(f"what {given['weights']} costs was not measured: {why}; say where with --data-dir")
+        return None
+    return Judge(dataset.eval_split[0], dataset)
