@@ -31,7 +31,7 @@ from numba import njit, set_num_threads
 
 from checkers import lesson15 as check
 from quatgrad import Tensor, kernels, models, nn, no_grad, sparse
-from quatgrad.sparse.choice import choose
+from quatgrad.sparse.choice import BREAK_EVEN, choose
 
 plt.style.use("quatgrad.style")
 rng = np.random.default_rng(0)
@@ -256,6 +256,7 @@ def break_even(densities, sparse_ms, dense_ms):
 check.break_even(break_even)
 for name in KINDS:
     print(f"{name:26}", break_even(densities, sparse_ms[name], dense_ms[name]))
+print("by the package's table:", {k: d for (k, is_pixel), d in BREAK_EVEN.items() if not is_pixel})
 
 # %% [markdown]
 # ## Whole networks
