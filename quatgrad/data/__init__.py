@@ -11,6 +11,10 @@
     cifar.py       CIFAR-10 and CIFAR-100, official Python files
     imagenet64.py  ImageNet at 64x64, official files ...
     convert.py     ... converted once to plain ones
+    natops.py      gestures as series of points in space, official files
+    text.py        texts, character by character
+    graph.py       citation graphs
+    packed.py      ... whose official files are small, and packed perhaps
     pictures.py    one picture from a file: PNG, JPEG, ...
     own.py         datasets of one's own, from arrays ...
     own_files.py   ... and from a folder of pictures, an .npz file, ...
@@ -30,7 +34,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from quatgrad.data import cifar, digits, imagenet64, mnist, turned
+from quatgrad.data import cifar, digits, imagenet64, mnist, natops, turned
 from quatgrad.data.batches import batches, num_batches, test_batches
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
@@ -53,7 +57,8 @@ _MADE: dict[str, tuple[Callable[..., Dataset], str]] = {
     # trained with turns of up to 45 degrees, tested with larger ones
     "turned-far": (lambda data_dir, encoder: turned.load(encoder, 45.0, 180.0), "zero_real"),
 }
-_LOADERS = _GREY | _COLOUR | _MADE
+_SERIES: dict[str, tuple[Callable[..., Dataset], str]] = {"natops": (natops.load, "vectors")}
+_LOADERS = _GREY | _COLOUR | _MADE | _SERIES
 DATASETS = tuple(_LOADERS)
 
 #: name -> a dataset of `register`
@@ -94,7 +99,7 @@ def load(
     data_dir    the folder that holds mnist, cifar-100-python ...; None: see `fetch.data_root`.
                 The digits and what is made need none.
     encoder     one of `ENCODERS`; None: blocks for the digits, consecutive for MNIST, rgb_gray for
-                colour images
+                colour images, vectors for NATOPS
     subset      train on so many images, evenly over the classes, drawn by `seed`
     statistics  normalise colours by these, one of `STATISTICS`; None: by the dataset's own
     image_size, test_share  of a path, see `from_folder`

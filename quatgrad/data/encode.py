@@ -158,6 +158,21 @@ def channels(x: np.ndarray) -> np.ndarray:
     return q
 
 
+def vectors(x: np.ndarray) -> np.ndarray:
+    """q_c = x[3c] i + x[3c+1] j + x[3c+2] k: points in space, three channels in a row each.
+
+    x: (N, H, W, 3Q) -> (N, H, W, 4Q) in the layout [1 | i | j | k]; real parts are 0. Raises
+    `ShapeError` unless 3 divides the channels.
+    """
+    if x.ndim != 4 or x.shape[3] % 3:
+        raise ShapeError(f"three channels are a point in space; the images have shape {x.shape}")
+    N, H, W, C = x.shape
+    q = array_module(x).zeros((N, H, W, 4, C // 3), dtype=x.dtype)
+    for a in range(3):
+        q[..., 1 + a, :] = x[..., a::3]
+    return q.reshape(N, H, W, 4 * (C // 3))
+
+
 # --------------------------------------------------------------------------- from raw to input
 
 ENCODERS: dict[str, Encode] = {
@@ -169,10 +184,11 @@ ENCODERS: dict[str, Encode] = {
     "blocks": blocks,
     "consecutive": consecutive,
     "channels": channels,
+    "vectors": vectors,
 }
 
 #: The encoders that are linear in the colours of one pixel.
-PIXELWISE = (rgb_gray, rgb_gray_paper, zero_real, luma_differences, rgb, channels)
+PIXELWISE = (rgb_gray, rgb_gray_paper, zero_real, luma_differences, rgb, channels, vectors)
 
 Colour = tuple[float, float, float]
 

@@ -1,0 +1,122 @@
+"""Texts, character by character: what comes next?
+
+text = load("citizens")                         comes with the package
+for tokens, following in text.batches(size=12, steps=64, count=2000, rng=0): ...
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+import numpy as np
+
+from quatgrad.data.packed import read_files
+from quatgrad.errors import DataError, OptionError, brief, unknown
+from quatgrad.random import Source, as_generator
+
+TRAIN = 0.9  # share of a text; the rest is for validation
+FILES = {"input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"}
+ADVICE = (
+    "get input.txt of github.com/karpathy/char-rnn, data/tinyshakespeare, into DIR/tinyshakespeare "
+    "and set QUATGRAD_DATA=DIR"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A text whose last tenth is for validation; `characters` are those that occur, in order.
+
+    Raises `DataError` for a text that is too short to have both parts.
+    """
+
+    name: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if len(self.text) < 20:
+            raise DataError(f"{self.name}: a text of {len(self.text)} characters is too short")
+
+    def __repr__(self) -> str:
+        return f"Text({self.name}: {len(self.text):,} characters, {len(self.characters)} kinds)"
+
+    @cached_property
+    def characters(self) -> str:
+        """The token k stands for characters[k]."""
+        return "".join(sorted(set(self.text)))
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """The whole text, int64."""
+        return self.encode(self.text)
+
+    @property
+    def train(self) -> np.ndarray:
+        """The first nine tenths."""
+        return self.tokens[: int(TRAIN * len(self.tokens))]
+
+    @property
+    def validation(self) -> np.ndarray:
+        """The last tenth."""
+        return self.tokens[len(self.train) :]
+
+    def encode(self, text: str) -> np.ndarray:
+        """Tokens of characters; `DataError` for one that the text has not."""
+        number = {c: k for k, c in enumerate(self.characters)}
+        wrong = sorted(set(text) - number.keys())
+        if wrong:
+            raise DataError(f"{self.name} has no character {brief(repr(wrong[0]))}")
+        return np.array([number[c] for c in text], np.int64)
+
+    def decode(self, tokens: np.ndarray) -> str:
+        """The characters of tokens."""
+        return "".join(self.characters[int(k)] for k in tokens)
+
+    def batches(
+        self, size: int, steps: int, count: int, rng: Source
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """`count` batches of windows (size, steps) of the training part, and what follows each."""
+        rng, T = as_generator(rng, "text"), _check_steps(self.train, steps)
+        for _ in range(count):
+            first = rng.integers(0, len(self.train) - T, size)[:, None]
+            yield self.train[first + np.arange(T)], self.train[first + np.arange(1, T + 1)]
+
+    def windows(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """All windows (N, steps) of the validation part, side by side, and what follows each."""
+        T = _check_steps(self.validation, steps)
+        N = (len(self.validation) - 1) // T
+        return (
+            self.validation[: N * T].reshape(N, T),
+            self.validation[1 : N * T + 1].reshape(N, T),
+        )
+
+
+def _check_steps(tokens: np.ndarray, steps: int) -> int:
+    if not 1 <= steps < len(tokens):
+        raise OptionError(f"a window has 1 to {len(tokens) - 1} steps of this text; got {steps}")
+    return steps
+
+
+def _shakespeare(data_dir: str | os.PathLike[str] | None) -> str:
+    return read_files("tinyshakespeare", FILES, data_dir, ADVICE)["input.txt"].decode("ascii")
+
+
+def _citizens(data_dir: str | os.PathLike[str] | None) -> str:
+    return (files("quatgrad.data") / "citizens.txt").read_text("ascii")
+
+
+TEXTS = {"citizens": _citizens, "tinyshakespeare": _shakespeare}
+
+
+def load(name: str = "citizens", data_dir: str | os.PathLike[str] | None = None) -> Text:
+    """A text by name.
+
+    citizens         the first 30,000 characters of the next, which come with the package
+    tinyshakespeare  1,115,394 characters of plays: DIR/tinyshakespeare/input.txt, plain or .xz
+
+    Raises `OptionError` for another name, `DataError` for a file that is missing or damaged.
+    """
+    if name not in TEXTS:
+        raise OptionError(unknown("text", name, TEXTS))
+    return Text(name, TEXTS[name](data_dir))
