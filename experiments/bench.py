@@ -128,6 +128,27 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "relu": lambda x, y, P, c, eps: (x,),
     "add": lambda x, y, P, c, eps: (x, 1 - x),
     "relu_dx": lambda x, y, P, c, eps: (1 - x, x),
+    "gelu": lambda x, y, P, c, eps: (x,),
+    "gelu_dx": lambda x, y, P, c, eps: (1 - x, x),
+    "layer_norm": lambda x, y, P, c, eps: (rows(x), c, c, 1, eps),
+    "layer_norm_dx": lambda x, y, P, c, eps: (rows(1 - x), rows(x), rows(x)[:, 0], c, 1),
+    "segment_sum": lambda x, y, P, c, eps: (rows(y), integers(rows(y).shape[0], 65), 65),
+    "csr_matmul": lambda *_: (
+        *(normal(20_000), integers(20_000, 2708), np.linspace(0, 20_000, 2709).astype(int)),
+        normal(2708, 128),
+    ),
+    "attention": lambda *_: (*(normal(12, 64, 128) for _ in range(3)), np.full(12, 64), 4, 1, True),
+    "attention_dx": lambda *_: (*(normal(12, 64, 128) for _ in range(4)), normal(12, 4, 64, 64), 1),
+    "gru": lambda *_: (*recurrent(3), normal(128), np.full(32, 100), False),
+    "gru_dx": lambda *_: (
+        *(normal(32, 100, 128), normal(32, 100, 128), recurrent(3)[1], recurrent(3)[0]),
+        *(normal(32, 100, 128), np.full(32, 100), False),
+    ),
+    "lstm": lambda *_: (*recurrent(4), np.full(32, 100), False),
+    "lstm_dx": lambda *_: (
+        *(normal(32, 100, 128), recurrent(4)[1], recurrent(4)[0], normal(32, 100, 128)),
+        *(np.full(32, 100), False),
+    ),
     "sgd": lambda x, y, P, c, eps: (x.copy(), 1 - x, 0 * x, LR, 0.9, True, 5e-4),
     "adam": lambda x, y, P, c, eps: (
         *(x.copy(), 1 - x, 0 * x, 0 * x, 1, LR, AdamRule((0.9, 0.999), 1e-8, 5e-4, False)),
@@ -145,6 +166,21 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "conv2d_dx quaternion": lambda x, *_: (x, same_width(x, 4), x.shape, *WINDOW[1:]),
     "conv2d_dw quaternion": lambda x, *_: (x, 1 - x, same_width(x, 4).shape, *WINDOW[1:]),
 }
+
+
+def rows(x: np.ndarray) -> np.ndarray:
+    """(N, H, W, C) -> (N H W, C)."""
+    return x.reshape(-1, x.shape[3])
+
+
+def integers(count: int, high: int) -> np.ndarray:
+    """So many integers below `high`."""
+    return generator(0, "integers").integers(0, high, count)
+
+
+def recurrent(gates: int) -> tuple[np.ndarray, np.ndarray]:
+    """What comes in at 100 steps of 32 sequences, and the weight of a state of 128 numbers."""
+    return normal(32, 100, gates * 128) / 8, normal(128, gates * 128) / 16
 
 
 def same_width(x: np.ndarray, components: int = 1) -> np.ndarray:
