@@ -53,7 +53,7 @@ SCRIPT = Path(__file__).resolve()
 RESULTS = Path(__file__).parent / "results"
 OURS = "numba"  # the ratios are theirs / ours
 ENGINES = {"kernels": ["numpy", OURS], "layers": ["numpy", OURS, "torch"], "steps": [OURS, "torch"]}
-APART = ("algebra", "inference")  # suites that are files of their own
+APART = ("algebra", "inference", "sequences")  # suites that are files of their own
 RIVALS = ("torch", "onnxruntime", "numpy-quaternion", "quaternionic")
 ROUNDS, QUICK_ROUNDS = 25, 3
 TURN = 0.02  # s: a shorter call is repeated for that long
@@ -500,7 +500,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog="bench.py", description=__doc__, formatter_class=raw)
     p.add_argument("--suite", choices=(*CALLS, *APART, "all"), default="all",
-                   help="algebra, inference: by itself (default: all others)")  # fmt: skip
+                   help=f"{', '.join(APART)}: by itself (default: all others)")  # fmt: skip
     p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
     p.add_argument("--full", action="store_true", help="steps: resnet18 and resnet50 too (minutes)")
     p.add_argument("--threads", type=int, metavar="N", help="of every engine (default: its own)")
