@@ -150,6 +150,16 @@ def test_a_small_dense_network_stands_beside_and_the_best_is_said(run, small, ca
     assert shlex.split(taken["command"])[:2] == ["quatgrad-lth", "export"]
 
 
+def test_what_it_says_is_what_export_writes(run, capsys, tmp_path):
+    levels = told(capsys, "deploy", run)["levels"]
+    file = tmp_path / "net.ticket"
+    for x in levels[2], levels[5]:
+        which = "--network", x["network"], "--level", x["level"], "--file", file
+        for weights, name in (("float32", "kilobytes"), ("int8", "int8_kilobytes")):
+            found = told(capsys, "export", run, *which, "--weights", weights)
+            assert found["bytes"] == file.stat().st_size == 1000 * x[name]
+
+
 def test_no_level_is_so_small(run, capsys):
     assert main(["deploy", str(run), "--kb", "0.01", "--ms", "5"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]

@@ -63,10 +63,12 @@ def export(net: Network, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _ticket(net: Network, path: Path, weights: str, *_: Any) -> tuple[Network, dict, str]:
-    sparse.save(path, net, weights)
+    written = sparse.without_dead(net)
+    sparse.save(path, written, weights)
     size = path.stat().st_size
-    count = sum(int(mask.sum()) for mask in net.masks.values())
-    text = f"{path}: {size:,} bytes, all included; {count:,} weights in {weights}"
+    count, left = (sum(int(mask.sum()) for mask in n.masks.values()) for n in (net, written))
+    dead = f" but {count - left:,} that compute nothing" if left < count else ""
+    text = f"{path}: {size:,} bytes, all included; {count:,} weights in {weights}{dead}"
     small = sparse.load(path, deepcopy(net.model))
     return small, {"files": [str(path)], "bytes": size, "weights_left": count}, text
 
