@@ -12,6 +12,7 @@ from quatgrad.kernels.numba_cpu.machine.cache import LANES
 from quatgrad.sparse.steps import INPUT, Channelwise, Layer, Pointwise, Product, Step, Steps
 
 SIDE = LANES  # images side by side
+SHARE = 0.01  # of a network's products, below which a tail is not worth a program of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +26,20 @@ class Part:
 
 def in_parts(steps: Steps) -> list[Part]:
     """Parts that give what `steps` give, one after the other."""
+    least = SHARE * sum(_products(step, steps) for step in steps.steps)
     for k, first in enumerate(steps.steps):
         tail = steps.steps[k:]
+        if sum(_products(step, steps) for step in tail) < least:
+            break
         if isinstance(first, Layer) and _can_stand_side_by_side(steps, first, tail):
             head = Part(Steps(steps.shapes, steps.steps[:k], steps.constants, first.x))
             return [head] * (k > 0) + [_side_by_side(steps, tail, first)]
     return [Part(steps)]
+
+
+def _products(step: Step, steps: Steps) -> int:
+    H, W, _ = steps.shapes[step.y]
+    return H * W * step.weight.size if isinstance(step, Layer) else 0
 
 
 def _can_stand_side_by_side(steps: Steps, first: Layer, tail: list[Step]) -> bool:

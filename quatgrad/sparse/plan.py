@@ -73,7 +73,8 @@ class Plan:
         """What computes a batch."""
         from quatgrad.sparse.batch import in_parts
 
-        return self._runner(in_parts(self.steps))
+        parts = in_parts(self.steps)
+        return self.one_by_one if parts[0].steps is self.steps else self._runner(parts)
 
     def _runner(self, parts: Any) -> Any:
         from quatgrad.sparse.compiled.runner import Runner

@@ -41,7 +41,7 @@ def test_layers_that_no_network_of_the_package_has(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "sides"), [("lenet-300-100", [SIDE]), ("conv-2", [1, SIDE]), ("resnet8", [1, SIDE])]
+    ("name", "sides"), [("lenet-300-100", [SIDE]), ("conv-2", [1, SIDE]), ("resnet8", [1])]
 )
 def test_the_layers_of_one_pixel_at_the_end_see_images_side_by_side(name, sides):
     net, masks = trained(created(name, "quaternion"), (16, 16, 4), density=0.1)
@@ -49,8 +49,9 @@ def test_the_layers_of_one_pixel_at_the_end_see_images_side_by_side(name, sides)
     parts = in_parts(steps)
     assert [part.side for part in parts] == sides
     assert sum(len(part.steps.steps) for part in parts) == len(steps.steps)
-    layers = [step for step in parts[-1].steps.steps if isinstance(step, Layer)]
-    assert all(layer.window == (1, 1) for layer in layers)
+    if sides[-1] == SIDE:
+        layers = [step for step in parts[-1].steps.steps if isinstance(step, Layer)]
+        assert all(layer.window == (1, 1) for layer in layers)
 
 
 @pytest.mark.parametrize(
