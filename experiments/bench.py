@@ -3,6 +3,7 @@
     python experiments/bench.py --quick                    a minute's look
     python experiments/bench.py --suite layers --record    to experiments/results/bench-layers.json
     python experiments/bench.py --suite inference --quick  plans against onnxruntime
+    python experiments/bench.py --suite steps --profile    where the time of a step goes
     python experiments/bench.py --explain                  how each convolution is computed
 
 A machine is never quiet, so nothing is measured by itself: in every round each contestant has a
@@ -76,6 +77,8 @@ LAYERS: list[tuple[int, ...]] = [
 KINDS = {5: "conv 3x3", 4: "batch norm", 3: "linear"}
 NETS = [  # name, width, rows and columns of an image, classes, batch
     ("resnet8", 16, (32, 32), 100, 64),
+    ("resnet20", 16, (32, 32), 100, 64),
+    ("conv-2", 64, (32, 32), 10, 64),
     ("conv-4", 64, (32, 32), 10, 64),
     ("lenet-300-100", 300, (14, 14), 10, 64),
 ]
@@ -127,6 +130,7 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     ),
     "relu": lambda x, y, P, c, eps: (x,),
     "add": lambda x, y, P, c, eps: (x, 1 - x),
+    "add bias": lambda x, y, P, c, eps: (x, c),
     "relu_dx": lambda x, y, P, c, eps: (1 - x, x),
     "gelu": lambda x, y, P, c, eps: (x,),
     "gelu_dx": lambda x, y, P, c, eps: (1 - x, x),
@@ -506,13 +510,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--threads", type=int, metavar="N", help="of every engine (default: its own)")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
     p.add_argument("--record", action="store_true", help="write experiments/results/bench-*.json")
+    p.add_argument("--profile", action="store_true",
+                   help="with --suite steps: where the time of a step goes")  # fmt: skip
     p.add_argument("--explain", action="store_true", help="say how convolutions are computed")
     p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = p.parse_args(argv)
     if options.threads is not None and options.threads < 1:
         p.error(f"--threads is at least 1; got {options.threads}")
+    if options.profile and options.suite != "steps":
+        p.error("--profile is of --suite steps")
     if options.record and not options.out:
-        options.out = RESULTS / f"bench-{options.suite}.json"
+        options.out = RESULTS / f"bench-{'profile' if options.profile else options.suite}.json"
     try:
         if options.out and options.out.is_dir():
             raise IsADirectoryError("it is a directory")
@@ -549,9 +557,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.explain:
         print(*explained(), sep="\n")
         return 0
-    if options.suite in APART:  # a process of its own: threads are set before NumPy starts
+    if (
+        options.suite in APART or options.profile
+    ):  # a process of its own: threads are set before NumPy starts
         own = ["--quick"] * options.quick + (["--out", str(options.out)] if options.out else [])
-        script = RESULTS.with_name(f"bench_{options.suite}.py")
+        own += ["--full"] * (options.full and options.profile)
+        script = RESULTS.with_name(f"bench_{'profile' if options.profile else options.suite}.py")
         return subprocess.call([sys.executable, str(script), *own])
     record = about(QUICK_ROUNDS if options.quick else ROUNDS, options.threads)
     print(*record["machine"].values(), *(f"{n} {v}" for n, v in record["versions"].items() if v))

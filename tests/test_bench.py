@@ -139,3 +139,21 @@ def test_what_cannot_be_done_is_said_before_measuring(bench, monkeypatch, tmp_pa
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_profile_accounts_for_the_whole_step(bench, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FILE.parent))
+    profile = importlib.import_module("bench_profile")
+    monkeypatch.setattr(profile, "groups", lambda *_: [{"real lenet": {
+        "algebra": "real", "name": "lenet-300-100", "width": 300, "image_size": [4, 4],
+        "num_classes": 10, "batch": 10,
+    }}])  # fmt: skip
+    out = tmp_path / "profile.json"
+    assert profile.main(["--quick", "--out", str(out)]) == 0
+    (result,) = json.loads(out.read_text())["results"]
+    rows = {row["name"]: row for row in result["functions"]}
+    assert abs(sum(row["share"] for row in rows.values()) - 1) < 1e-9
+    assert rows[profile.REST]["ms"] > 0
+    assert rows["activation.relu"]["calls"] == 2
+    assert rows["activation.relu"]["megabytes"] == 2 * 4 * 10 * (300 + 100) / 1e6
+    assert rows["optimizer.sgd"]["calls"] == 6

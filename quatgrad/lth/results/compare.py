@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise, zip_longest
 from typing import Any
 
-from scipy import stats
+from scipy import special
 
 from quatgrad.lth.store.records import POINTS, Record, Selected
 
@@ -91,7 +91,7 @@ def half_width(values: Sequence[float], trials: Sequence[Record] = ()) -> float 
 
 def t_interval(std: float, n: int) -> float:
     """t(0.975, n-1) s / sqrt(n): half the 95 % interval of a mean of n values."""
-    return float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n)
+    return float(special.stdtrit(n - 1, 0.975)) * std / math.sqrt(n)
 
 
 def full_size(runs: Curves) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.style import context
-from scipy import stats
 
 from quatgrad.errors import DataError
 from quatgrad.network import Network
@@ -34,6 +33,8 @@ class Confusion:
     @cached_property
     def interval(self) -> tuple[float, float]:
         """95 % of it: Wilson's score interval (1927)."""
+        from scipy import stats  # here: it takes half a second, and few commands need it
+
         right, n = int(np.trace(self.counts)), int(self.counts.sum())
         found = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
         return float(found.low), float(found.high)

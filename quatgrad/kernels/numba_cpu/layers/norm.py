@@ -9,6 +9,7 @@ each chunk is summed in a fixed order, NumPy adds the chunks, and the bits are a
 """
 
 import math
+from functools import cache
 
 import numpy as np
 from numba import prange
@@ -28,8 +29,9 @@ def _rows(a: Array) -> Array:
     return read_only(a).reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
+@cache
 def _chunk_starts(M: int, C: int) -> Array:
-    """First row of every chunk of M rows of C numbers, and M at the end."""
+    """First row of every chunk of M rows of C numbers, and M at the end; not to be written."""
     return np.append(np.arange(0, M, max(1, min(_ROWS, _NUMBERS // C))), M)
 
 
