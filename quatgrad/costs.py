@@ -15,6 +15,7 @@ from quatgrad.nn.module import evaluation_mode
 from quatgrad.ops.arithmetic import MatMul
 from quatgrad.ops.conv import Conv, ConvTranspose
 from quatgrad.ops.hamilton import HamiltonLinear
+from quatgrad.ops.recurrent import GateWeight, Recurrence
 from quatgrad.ops.table_weight import TableWeight
 
 
@@ -48,7 +49,7 @@ def costs(
 
     Without masks all weights count, zeros too. One image goes through the model in evaluation
     mode, and the graph that it leaves is read; the model is as before. Multiply-adds count
-    linear layers and convolutions, with the zeros of their padding.
+    linear layers, convolutions and recurrent layers, with the zeros of their padding.
     Errors: `GraphError` inside `no_grad()`; `OptionError` for layers that cannot be counted.
     """
     return _count(model, list(_graph(_evaluate(model, input_shape))), masks)
@@ -159,6 +160,8 @@ def _uses(
     names = {id(w): name for name, w in weights.items()}
     uses, factor = dict.fromkeys(weights, 0), {n: w.components for n, w in weights.items()}
     for node, _ in nodes:  # a weight that is expanded first: its products are those of its table
+        if isinstance(node, GateWeight) and node.parents and id(node.parents[0]) in names:
+            names[id(node)] = names.pop(id(node.parents[0]))
         if isinstance(node, TableWeight) and node.parents and id(node.parents[0]) in names:
             name = names[id(node)] = names.pop(id(node.parents[0]))
             factor[name] = min(4, int(np.count_nonzero(to_numpy(node.saved[1]))) // 4)
@@ -169,12 +172,12 @@ def _uses(
             name = names[id(parent)]
             if isinstance(node, ConvTranspose):
                 rows = math.prod(node.shapes[0][:-1])  # each input pixel meets each weight
-            elif isinstance(node, Conv | HamiltonLinear | MatMul):
+            elif isinstance(node, Conv | HamiltonLinear | MatMul | Recurrence):
                 rows = math.prod(shape[:-1])
             else:
                 raise OptionError(
                     f"costs: {name} goes into {node}, whose multiplications are not counted; "
-                    "only plain linear layers and convolutions are"
+                    "only plain linear layers, convolutions and recurrent layers are"
                 )
             uses[name] += factor[name] * rows
     return uses

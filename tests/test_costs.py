@@ -57,6 +57,26 @@ def test_resnet18_by_hand(algebra):
     assert c.uses["head.weight"] == four
 
 
+@ALGEBRAS
+@pytest.mark.parametrize(("name", "gates"), [("gru", 3), ("lstm", 4), ("bilstm", 4)])
+def test_a_recurrent_layer_multiplies_each_weight_at_each_step(name, gates, algebra):
+    net = models.create(name, algebra, 2, 8, 12, image_size=(1, 7))
+    c = costs(net, (1, 7, 8))
+    once, H = (4 if algebra == "quaternion" else 1), 12
+    both, second = (2, 2 * H) if name == "bilstm" else (1, H)
+    by_hand = 7 * both * gates * ((8 * H + H * H) + (second * H + H * H)) + second * 2
+    assert c.multiply_adds == by_hand
+    assert {n: u for n, u in c.uses.items() if n != "head.weight"} == {
+        n: 7 * once for n in c.uses if n != "head.weight"
+    }
+
+
+def test_a_convolution_over_time_is_counted_at_each_step():
+    net = models.create("fcn", "quaternion", 2, 8, 8, image_size=(1, 9))
+    c = costs(net, (1, 9, 8))
+    assert c.multiply_adds == 9 * (8 * 8 * 8 + 5 * 8 * 16 + 3 * 16 * 8) + 8 * 2
+
+
 def places(H, W, size, stride, padding):
     """Where the window can stand on the padded map, counted one by one."""
     rows = range(-padding, H + padding - size + 1, stride)

@@ -30,7 +30,7 @@ ADVICE = (
 
 
 def load(data_dir: str | os.PathLike[str] | None = None, encoder: str = "vectors") -> Dataset:
-    """180 training and 180 test gestures, as images of one row: float32 (N, 1, 51, 24).
+    """180 training and 180 test gestures, as images one pixel wide: float32 (N, 51, 1, 24).
 
     A joint is three channels in a row, and with the encoder "vectors" a pure quaternion: 32
     channels. Each channel is normalised by its mean and deviation in training.
@@ -38,14 +38,14 @@ def load(data_dir: str | os.PathLike[str] | None = None, encoder: str = "vectors
     texts = read_files("natops", FILES, data_dir, ADVICE)
     train, test = (parse(text, file, len(CLASSES), (SERIES, STEPS)) for file, text in texts.items())
     mean, std = moments(train[0])
-    encode = Encoding(encoder, (1, STEPS, SERIES), tuple(mean), tuple(std))
+    encode = Encoding(encoder, (STEPS, 1, SERIES), tuple(mean), tuple(std))
     return Dataset("natops", Split(*train), Split(*test), CLASSES, encode)
 
 
 def parse(
     content: bytes, file: str, classes: int, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Series float32 (N, 1, T, C) and classes int64 (N,), counted from 0, of a .ts file.
+    """Series float32 (N, T, 1, C) and classes int64 (N,), counted from 0, of a .ts file.
 
     shape: (C, T). Raises `DataError`, with the line, for one that does not fit.
     """
@@ -64,7 +64,7 @@ def parse(
                 raise DataError(f"{file}, line {number}: {brief(str(error))}") from error
     if not images:
         raise DataError(f"{file} has no series after its line @data")
-    return np.stack(images)[:, None], np.array(labels, np.int64)
+    return np.stack(images)[:, :, None], np.array(labels, np.int64)
 
 
 def _numbers(series: list[str], shape: tuple[int, int]) -> np.ndarray:

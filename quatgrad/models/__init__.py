@@ -48,7 +48,7 @@ MODELS: dict[str, tuple[int, Builder]] = {
     "resnet152": (64, _resnet(Bottleneck, 3, 8, 36, 3)),
 }
 
-#: The same for what is no image. Series have image_size (1, T), tokens too, and then `num_classes`
+#: The same for what is no image. Series have image_size (T, 1), tokens too, and then `num_classes`
 #: is how many there are; nodes of a graph have in_channels features.
 SEQUENCES: dict[str, tuple[int, Builder]] = {
     "fcn": (128, FCN),
@@ -58,7 +58,7 @@ SEQUENCES: dict[str, tuple[int, Builder]] = {
     "gpt": (128, GPT),
     "gcn": (128, GCN),
 }
-_ALL = MODELS | SEQUENCES
+NAMED = MODELS | SEQUENCES
 
 #: name -> a network of `register`
 _OWN: dict[str, OwnNetwork] = {}
@@ -125,7 +125,7 @@ class _Named:
         self, layers: Layers, classes: int, shape: Shape, width: int | None
     ) -> tuple[Module, dict[str, Any]]:
         """The network, and the rest of its architecture."""
-        default_width, make = _ALL[self.name]
+        default_width, make = NAMED[self.name]
         width = default_width if width is None else width
         options = {"width": width, "init": layers.init_name, "real_head": layers.real_head}
         return make(layers, classes, shape, width), options
@@ -156,14 +156,14 @@ def register(name: str, function: Function) -> None:
 
     Raises `OptionError` for a name that the package has, and for what is no such function.
     """
-    if name in _ALL or is_file_spec(name) or not name.strip():
+    if name in NAMED or is_file_spec(name) or not name.strip():
         raise OptionError(f"a network of one's own has a name of its own; got {name!r}")
     _OWN[name] = own_network(name, function)
 
 
 def is_known(name: str) -> bool:
     """Has the package a network of that name, or `register`?"""
-    return name in _ALL or name in _OWN
+    return name in NAMED or name in _OWN
 
 
 def source(name: str) -> str:
@@ -174,11 +174,12 @@ def source(name: str) -> str:
 def check_name(name: str) -> None:
     """Raise `OptionError` unless a network can have that name."""
     if not is_known(name) and not is_file_spec(name):
-        raise OptionError(unknown("model", name, [*_ALL, *_OWN]))
+        raise OptionError(unknown("model", name, [*NAMED, *_OWN]))
 
 
 __all__ = [
     "MODELS",
+    "NAMED",
     "SEQUENCES",
     "check_name",
     "create",

@@ -52,7 +52,7 @@ class GPT(Module):
     """
 
     def __init__(self, layers: Layers, tokens: int, in_shape: Shape, width: int, depth: int = 4):
-        counts = tokens, in_shape[1]
+        counts = tokens, in_shape[0] * in_shape[1]
         self.tokens, self.places = (Embedding(n, width, rng=layers.rng) for n in counts)
         self.dropout = dropout(layers)
         self.blocks = [Block(layers, width, depth) for _ in range(depth)]

@@ -1,6 +1,6 @@
 """Networks over time: an FCN, and recurrent classifiers; and their layers over either algebra.
 
-Input are series (N, T, C), or the same as images (N, 1, T, C), as datasets of series have them.
+Input are series (N, T, C), or, as datasets have them, images one pixel wide (N, T, 1, C).
 """
 
 from typing import Any
@@ -56,12 +56,12 @@ def dropout(layers: Layers) -> Module:
 
 
 def as_series(x: Tensor) -> Tensor:
-    """(N, 1, T, C) -> (N, T, C); series stay as they are."""
-    if x.ndim == 4 and x.shape[1] == 1:
-        x = x.reshape(x.shape[0], *x.shape[2:])
+    """(N, T, 1, C), or (N, 1, T, C), -> (N, T, C); series stay as they are."""
+    if x.ndim == 4 and 1 in x.shape[1:3]:
+        x = x.reshape(x.shape[0], x.shape[1] * x.shape[2], x.shape[3])
     if x.ndim != 3:
         raise ShapeError(
-            f"takes series (N, T, C), or images of one row (N, 1, T, C); got {x.shape}"
+            f"takes series (N, T, C), or images one pixel wide (N, T, 1, C); got {x.shape}"
         )
     return x
 

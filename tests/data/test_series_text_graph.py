@@ -56,15 +56,15 @@ def test_a_joint_is_a_pure_quaternion():
         vectors(x[..., :4])
 
 
-def test_gestures_are_images_of_one_row_and_are_learned(made):
+def test_gestures_are_images_one_pixel_wide_and_are_learned(made):
     dataset = data.load("natops", made)
-    assert dataset.train.images.shape == (36, 1, 51, 24)
-    assert dataset.input_shape == (1, 51, 32)
+    assert dataset.train.images.shape == (36, 51, 1, 24)
+    assert dataset.input_shape == (51, 1, 32)
     x = dataset.encode(dataset.train.images)
     np.testing.assert_allclose(x[..., 8:].mean((0, 1, 2)), 0, atol=1e-5)
     assert dataset.train.labels.tolist() == [0, 1, 2, 3, 4, 5] * 6
     for algebra in ("real", "quaternion"):
-        net = models.create("fcn", algebra, 6, 32, 16, image_size=(1, 51))
+        net = models.create("fcn", algebra, 6, 32, 16, image_size=(51, 1))
         recipe = Recipe(epochs=20, batch_size=12, lr=1e-2, optimizer="adam")
         assert train(net, dataset, recipe, progress=False)[-1].test_accuracy > 0.8
 

@@ -83,7 +83,7 @@ def test_a_gpt_learns_and_sees_nothing_that_comes_later(algebra, norm):
 @pytest.mark.parametrize("algebra", ["real", "quaternion"])
 @pytest.mark.parametrize("name", ["fcn", "gru", "lstm", "bilstm"])
 def test_classifiers_of_series_learn(name, algebra):
-    """Which of two series rises: as series and as images of one row."""
+    """Which of two series rises: as series and as images of one row, or one pixel wide."""
     options = {"num_classes": 2, "image_size": (1, 9), "in_channels": 4, "width": 8, "dropout": 0.1}
     net = models.create(name, algebra, **options)
     labels = RNG.integers(0, 2, 32)
@@ -98,6 +98,7 @@ def test_classifiers_of_series_learn(name, algebra):
     y = net(Tensor(series)).data
     assert (y.argmax(1) == labels).mean() > 0.9
     np.testing.assert_array_equal(net(Tensor(series[:, None])).data, y)
+    np.testing.assert_array_equal(net(Tensor(series[:, :, None])).data, y)
     assert all(p.grad is not None for p in net.parameters())
 
 

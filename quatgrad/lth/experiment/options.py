@@ -97,12 +97,17 @@ class DataOptions:
         return real or ("rgb" if self.encoder == "learned" else self.encoder)
 
 
+#: Networks of series, which come as images one pixel wide.
+SERIES = ("fcn", "gru", "lstm", "bilstm")
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """Which networks."""
 
     model: str = option(
-        f"{', '.join(models.MODELS)}; or FILE.py:NAME, a function of your own (algebra, "
+        f"{', '.join(models.MODELS)}; of series {', '.join(SERIES)}; or FILE.py:NAME, a function "
+        "of your own (algebra, "
         "num_classes, input_shape, rng) -> Module"
     )
     width: int | None = option("channels of the first stage", None, bounds=(1, 2**14))
@@ -137,13 +142,13 @@ class ModelOptions:
     @property
     def own(self) -> bool:
         """Is it a network of the user's?"""
-        return self.model not in models.MODELS
+        return self.model not in models.NAMED
 
     def width_of(self, network: str) -> int | None:
         """How wide a network is; None for one of the user's, which knows it."""
         if self.own:
             return self.width
-        width = self.width or models.MODELS[self.model][0]
+        width = self.width or models.NAMED[self.model][0]
         return width // 2 if network == "half" else width
 
 
@@ -288,7 +293,7 @@ def with_preset(given: dict[str, Any]) -> dict[str, Any]:
     model = given.get("model", preset["model"])
     of_model, of_algebra = of_models.get(model, {}), {}
     if model not in models.MODELS:
-        preset.pop("width", None)  # a network of the user's knows its own
+        preset.pop("width", None)  # it is of images; a network of the user's knows its own
     if of_algebras:
         algebra = given.get("algebra", preset["algebra"])
         if algebra not in of_algebras:
