@@ -285,8 +285,8 @@ class _Writer:
             here = (step.index >= end) & (step.index < end + self._size(m))
             at = np.where(here, self._lies_at(m)[np.where(here, step.index - end, 0)], -1)
             self._table("place", f"from{m}_{k}", self._planes(step.y, at), 0)
-            lines.append(f"    take({self.place[m]}, from{m}_{k}, {len(at)}, {int(end == 0)}, "
-                         f"{self.place[step.y]});")  # fmt: skip
+            where = f"from{m}_{k}, {len(at)}, {int(end == 0)}, {self.place[step.y]}"
+            lines.append(f"    take({self.place[m]}, {where});")
             end += self._size(m)
             self.moved, self.farthest = self.moved + len(at), max(self.farthest, int(at.max()))
         return lines
