@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EBADF, ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
+from errno import EBADF, EEXIST, ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +30,8 @@ LOCK = ".lock"  # a file in a folder in which a process works; deleted when it i
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file. `OSError` if that is impossible; the old content is still there then."""
+    if path.exists() and not path.is_file():  # a device would be replaced, where that is allowed
+        raise OSError(EEXIST, "there is something that is no file")
     temporary = temporary_path(path)
     try:
         with open(temporary, "wb") as file:

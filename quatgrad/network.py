@@ -152,7 +152,7 @@ def load(path: str | Path, build: Build | None = None) -> Network:
         raise DataError(f"{path} holds a ticket for small devices: quatgrad.sparse.load reads it")
     try:
         known = msgspec.convert(written, About)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, MemoryError) as error:
         raise DataError(f"{path} does not say what it holds ({error}): write it again") from error
     state = {n: a for n, a in arrays.items() if not n.startswith(MASK)}
     bits = {n.removeprefix(MASK): a for n, a in arrays.items() if n.startswith(MASK)}
@@ -206,7 +206,7 @@ def _build(known: About, build: Build | None, path: str | Path) -> Module:
         model = models.create_again(architecture, build)
     except QuatgradError:
         raise
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, MemoryError) as error:
         raise DataError(
             f"{path} names no network that can be made ({error}): write it again"
         ) from error

@@ -93,7 +93,10 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
 
 def _tensor(file: safe_open, name: str, path: str | Path) -> np.ndarray:
     try:
-        return file.get_tensor(name)
+        a = file.get_tensor(name)
+        if a.dtype.kind not in "buif":  # once ml_dtypes is imported, bfloat16 is read as its own
+            raise TypeError(f"{a.dtype}")
+        return a
     except (TypeError, AttributeError) as error:  # bfloat16, and numbers of 8 bits
         raise DataError(
             f"{path}: {name[:80]} has a dtype that NumPy does not have ({error}): write it as "

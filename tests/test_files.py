@@ -16,7 +16,15 @@ import pytest
 
 from quatgrad import files
 from quatgrad.errors import RunError
-from quatgrad.files import HOST, LOCK, lock, lock_between_hosts, temporary_path, whole_folder
+from quatgrad.files import (
+    HOST,
+    LOCK,
+    lock,
+    lock_between_hosts,
+    temporary_path,
+    whole_folder,
+    write_whole,
+)
 
 HOLDER = """
 import sys, time
@@ -196,3 +204,10 @@ def test_a_block_between_hosts_is_of_one_and_free_a_minute_after_a_kill(tmp_path
         with pytest.raises(filelock.Timeout):
             filelock.SoftFileLock(path).acquire(timeout=0)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no file"):
+        write_whole(tmp_path / "pipe", b"abc")
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]

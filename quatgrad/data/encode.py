@@ -228,7 +228,8 @@ class Encoding:
     mean, std    C numbers each, in the units of the images
 
     Plain data: it can be sent to another process, and written beside a network.
-    Raises `OptionError` if there is no such encoder, or if it cannot take these images.
+    Raises `OptionError` if there is no such encoder, or if it cannot take these images, or for
+    another number of means.
     """
 
     encoder: str
@@ -239,6 +240,11 @@ class Encoding:
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise OptionError(unknown("encoder", self.encoder, ENCODERS))
+        if not len(self.mean) == len(self.std) == self.image_shape[2]:
+            raise OptionError(
+                f"an encoding of images {self.image_shape} has {len(self.mean)} means and "
+                f"{len(self.std)} deviations: one of each channel is needed"
+            )
         try:
             ENCODERS[self.encoder](np.zeros((1, *self.image_shape), dtype=np.float32))
         except ShapeError as error:

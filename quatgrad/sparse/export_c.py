@@ -75,25 +75,29 @@ def export_c(
 
     `images` (N, H, W, C), encoded, are embedded with their logits: compiled with -DNAME_CHECK the
     file is a program that checks itself. `about` is a comment for the header. Errors: `OptionError`
-    names a step that has no C, and a path whose last part is no name in C.
+    names a step that has no C, and a path whose last part is no name in C; `ShapeError` for other
+    images; `DataError` if it cannot be written.
     """
-    path = Path(path).with_suffix("")
+    path = Path(path)
+    path = path.with_suffix("") if path.suffix in (".c", ".h") else path
     name = path.name
     if weights not in WEIGHTS:
         why = ": C99 has no type for it" if weights == "float16" else ""
         raise OptionError(unknown("weights", weights, WEIGHTS) + why)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise OptionError(f"export_c: {name!r} names a function in C: letters, digits, _")
-    if images is None:
+        raise OptionError(
+            f"export_c: {name!r} names a function in C: a letter, then letters, digits, _"
+        )
+    if images is None or not len(images):
         shape = (CHECKS, *plan.input_shape)
         images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    plan = rounded(plan, weights)
+    images, plan = plan.checked(images), rounded(plan, weights)
     writer = _Writer(plan.steps, weights == "int8")
     body = writer.body()
-    logits = reference.run(plan.steps, np.asarray(images, np.float32))
+    logits = reference.run(plan.steps, images)
     known: dict[str, Any] = {
         "NAME": name, "UPPER": name.upper(), "WEIGHT": "int8_t" if weights == "int8" else "float",
-        "COUNT": "uint8_t" if writer.most < 256 else "uint16_t", "ARENA": max(writer.arena, 1),
+        "COUNT": f"uint{8 * writer.count_bytes}_t", "ARENA": max(writer.arena, 1),
         "PLACE": "int16_t" if writer.farthest < 1 << 15 else "int32_t",
         "TABLES": "\n".join(writer.tables), "BODY": body, "INPUTS": int(np.prod(plan.input_shape)),
         "OUTPUTS": plan.outputs, "IMAGES": len(images), "FLASH": writer.flash,
@@ -128,7 +132,7 @@ def _template(code: str) -> tuple[str, str]:
 
 def _comment(text: str) -> str:
     """Lines of a comment in C."""
-    lines = text.replace("*/", "* /").splitlines()
+    lines = text.replace("*/", "* /").replace("/*", "/ *").splitlines()
     return "".join(f"\n   {line}".rstrip() for line in lines)
 
 
@@ -162,9 +166,14 @@ class _Writer:
             calls.append(f"    surround({self.place[self.steps.output]}, {sizes}, logits);")
         for m, values in self.steps.constants.items():
             self._table("float", f"constant{m}", self._planes(m, values.ravel()), 4)
-        self.flash += self.counted * (1 if self.most < 256 else 2)
+        self.flash += self.counted * self.count_bytes
         self.flash += self.moved * (2 if self.farthest < 1 << 15 else 4)
         return "\n".join(calls)
+
+    @property
+    def count_bytes(self) -> int:
+        """What holds the number of survivors of a row."""
+        return 1 if self.most < 1 << 8 else 2 if self.most < 1 << 16 else 4
 
     # --------------------------------------------------------------------------------- maps
 

@@ -39,12 +39,7 @@ class Plan:
         One image is computed in this thread; the images of a batch are shared among Numba's. From
         MANY images on, sums are made in another order, and their last bits are others.
         """
-        x = np.ascontiguousarray(getattr(images, "data", images), np.float32)
-        if x.shape[1:] != self.input_shape:
-            raise ShapeError(
-                f"the plan is for images of shape {self.input_shape}, (N, H, W, C) in all; got an "
-                f"array of shape {x.shape}"
-            )
+        x = self.checked(images)
         if not len(x):
             return np.zeros((0, self.outputs), np.float32)
         if get_backend() == "numpy":
@@ -55,6 +50,19 @@ class Plan:
             return engine.run(self.steps, x)
         run = self.one_by_one if len(x) < MANY else self.many
         return run(x.reshape(len(x), -1))
+
+    def checked(self, images: Any) -> Array:
+        """Images as float32 in one piece; `ShapeError` if they are none for this plan."""
+        x = np.ascontiguousarray(getattr(images, "data", images), np.float32)
+        if x.shape[1:] != self.input_shape:
+            raise ShapeError(
+                f"the plan is for images of shape {self.input_shape}, (N, H, W, C) in all; got an "
+                f"array of shape {x.shape}"
+            )
+        return x
+
+    def __reduce__(self) -> Any:  # copies make their own tables, which have a lock
+        return Plan, (self.steps, self.input_shape, self.kinds)
 
     @property
     def outputs(self) -> int:
@@ -127,13 +135,8 @@ def prepare(
     that no plan can have, masks that fit no weight, and unknown kinds.
     """
     masks = getattr(masks, "masks", masks)
+    check_masks("prepare", model, masks or {})
     weights = dict(model.weight_parameters())
-    for name, mask in (masks or {}).items():
-        if name not in weights or np.shape(mask) != weights[name].shape:
-            raise OptionError(
-                f"prepare: the mask {name[:80]} of shape {np.shape(mask)} fits no weight of this "
-                "model: give the masks of its own ticket"
-            )
     for name, kind in (kinds or {}).items():
         if name not in weights or kind not in KINDS:
             known = (weights, "weight", name) if kind in KINDS else (KINDS, "kind", kind)
@@ -142,3 +145,14 @@ def prepare(
     with use_backend("cupy" if get_backend() == "cupy" else "numpy"):
         steps = follow(model, tuple(input_shape), masks)
     return Plan(compact(steps), tuple(input_shape), dict(kinds or {}))
+
+
+def check_masks(who: str, model: Module, masks: Mapping[str, Array]) -> None:
+    """`OptionError` for a mask that fits no weight of the model."""
+    weights = dict(model.weight_parameters())
+    for name, mask in masks.items():
+        if name not in weights or np.shape(mask) != weights[name].shape:
+            raise OptionError(
+                f"{who}: the mask {name[:80]} of shape {np.shape(mask)} fits no weight of this "
+                "model: give the masks of its own ticket"
+            )

@@ -16,8 +16,8 @@ def rounded(plan: Plan, weights: str) -> Plan:
     """The plan with each weight w of a layer as it is written, in float32.
 
     float16: the nearest. int8: round(w / s_q) s_q for each output feature q, `int8_scale`. Shifts
-    and scales stay float32. Errors: `OptionError` for unknown `weights`, and numbers too large for
-    float16.
+    and scales stay float32. Errors: `OptionError` for unknown `weights`, and numbers that these
+    cannot hold.
     """
     if weights not in WEIGHTS:
         raise OptionError(unknown("weights", weights, WEIGHTS))
@@ -36,9 +36,15 @@ def _rounded(step: Step, weights: str) -> Step:
 
 
 def int8_scale(w: Array) -> Array:
-    """s_q = max |w_q| / 127 for each output feature q of w (..., Q); 1 where all are 0."""
+    """s_q = max |w_q| / 127 for each output feature q of w (..., Q); 1 where all are 0.
+
+    `OptionError` where a weight is no number.
+    """
     largest = abs(w).reshape(-1, w.shape[-1]).max(axis=0, initial=0)
-    return np.where(largest == 0, 1, largest / 127).astype(np.float32)
+    if not np.isfinite(largest).all():
+        raise OptionError("a weight is infinite or no number, for which int8 has no scale")
+    scale = (largest / 127).astype(np.float32)
+    return np.where(scale == 0, np.float32(1), scale)
 
 
 def to_float16(w: Array) -> Array:

@@ -9,7 +9,7 @@ from quatgrad.arrays import Array, to_numpy
 from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import OptionError
 from quatgrad.nn import Module
-from quatgrad.ops import activation, arithmetic, conv, norm, pool, reduce
+from quatgrad.ops import activation, arithmetic, conv, norm, pool, reduce, sequence
 from quatgrad.ops import shape as moves
 from quatgrad.ops.hamilton import HamiltonConv, HamiltonConvTranspose, HamiltonLinear
 from quatgrad.ops.quaternion_norm import Whiten
@@ -351,6 +351,17 @@ def _avg_pool(f: Follower, node: Any, inputs: list[Any]) -> Value:
     m = f.build.as_map(x)
     w = np.full((*size, f.build.made.shapes[m][-1]), 1 / (size[0] * size[1]))
     return f.build.result(f.build.channelwise("avg_pool", m, w, stride, padding), after=x.after)
+
+
+@rule(sequence.MeanOverTime)
+def _mean_over_time(f: Follower, node: Any, inputs: list[Any]) -> Value:
+    (x,) = inputs
+    m = f.build.as_map(Value(x.at[:, None], False, x.after))  # (1, 1, T, C)
+    _, T, C = f.build.made.shapes[m]
+    length = int(to_numpy(node.lengths)[0])
+    w = np.broadcast_to((np.arange(T) < length)[None, :, None] / length, (1, T, C))
+    y = f.build.result(f.build.channelwise("mean_over_time", m, w), after=x.after)
+    return Value(y.at.reshape(1, C), True, x.after)
 
 
 @rule(reduce.Mean, reduce.Sum, reduce.Max)

@@ -26,6 +26,7 @@ from quatgrad.arrays import Array
 from quatgrad.errors import DataError, OptionError, unknown
 from quatgrad.network import About, Build, Network, restore
 from quatgrad.nn import BatchNorm2d, Module
+from quatgrad.sparse.plan import check_masks
 from quatgrad.sparse.rounding import WEIGHTS, int8_scale, to_float16
 from quatgrad.tensor_file import read_tensors, write_tensors
 
@@ -36,15 +37,16 @@ K = 16  # more lowest bits than any gap needs
 def save(path: str | Path, network: Network, weights: str = "float32") -> None:
     """Write a network with its masks, values in so many bits: whole, or not at all.
 
-    Errors: `OptionError` for unknown `weights`, and numbers too large for float16; `DataError` if
-    it cannot be written.
+    Errors: `OptionError` for unknown `weights`, numbers that these cannot hold, and masks that fit
+    no weight; `DataError` if it cannot be written.
     """
     if weights not in WEIGHTS:
         raise OptionError(unknown("weights", weights, WEIGHTS))
+    check_masks("sparse.save", network.model, network.masks)
     arrays: dict[str, np.ndarray] = {}
     state = network.model.state_dict()
     for name, w in network.model.weight_parameters():
-        mask = network.masks.get(name, np.ones(w.shape, bool))
+        mask = np.asarray(network.masks.get(name, np.ones(w.shape, bool)), bool)
         arrays |= {f"{part}/{name}": a for part, a in pack(state[name], mask, weights).items()}
     shapes = {name: list(w.shape) for name, w in network.model.weight_parameters()}
     rest, norms = without_statistics(network.model, state)
@@ -72,7 +74,14 @@ def load(path: str | Path, build: Build | None = None) -> Network:
         for name, shape in shapes.items():
             state[name], mask = unpack(_parts(arrays, name), shape)
             masks[name] = mask
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:  # msgspec's too
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise DataError(
             f"{path} is no whole ticket ({type(error).__name__}: {str(error)[:100]}): copy it again"
         ) from error
@@ -119,7 +128,10 @@ def unpack(parts: Mapping[str, Array], shape: tuple[int, ...]) -> tuple[Array, A
     w[:, mask] = values
     w = w.reshape(shape)
     if "scale" in parts:
-        w = w * parts["scale"].astype(np.float32).reshape(shape[-1])
+        scale = parts["scale"].astype(np.float32).reshape(shape[-1])
+        if not np.isfinite(scale).all():
+            raise ValueError("a scale that is no number")
+        w = w * scale
     return w, np.broadcast_to(mask.reshape(places), shape)
 
 

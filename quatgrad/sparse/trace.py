@@ -31,6 +31,11 @@ def trace(model: Module, input_shape: tuple[int, ...]) -> Trace:
     image = Tensor(np.zeros((1, *input_shape), dtype), requires_grad=True)
     with evaluation_mode(model):
         y = model(image)
+    if not isinstance(y, Tensor):
+        raise OptionError(
+            f"prepare: forward of {type(model).__name__} gives a {type(y).__name__}; a plan is of "
+            "one Tensor, the logits"
+        )
     if y._node is None:
         raise GraphError(
             f"prepare() reads the graph of a forward pass of {type(model).__name__}, and there is "

@@ -138,3 +138,9 @@ def test_unknown_and_unfit_names():
         Encoding("grey", (8, 8, 1), (0.0,), (1.0,))
     with pytest.raises(OptionError, match="does not fit this dataset"):
         Encoding("blocks", (7, 7, 1), (0.0,), (1.0,))
+
+
+@pytest.mark.parametrize("numbers", [(), (1.0, 2.0, 3.0)])
+def test_an_encoding_has_a_mean_for_each_channel(numbers):
+    with pytest.raises(OptionError, match=f"has {len(numbers)} means and 1 deviations"):
+        Encoding("channels", (4, 4, 1), numbers, (1.0,))

@@ -11,6 +11,7 @@ import pytest
 from quatgrad import lth, sparse, use_backend
 from quatgrad.costs import costs
 from quatgrad.lth.command import main
+from quatgrad.lth.command.deploying import answer
 from quatgrad.lth.results.offers import Offer, best, figure, is_unbeaten, text
 
 
@@ -71,6 +72,11 @@ def test_of_equals_the_smaller_one():
     equal = offer(0.8, 40, 2, level=7)
     smaller = offer(0.8, 30, 2, level=8)
     assert best([equal, smaller, equal], 100, 100)[0] is smaller
+
+
+def test_the_command_names_the_function_that_makes_a_network_of_ones_own():
+    _, line = answer(OFFERS, {"kb": 100, "model": "a b.py:net"}, ["runs/mine"])
+    assert shlex.split(line.splitlines()[-1])[-2:] == ["--model", "a b.py:net"]
 
 
 def test_a_table_for_each_network():

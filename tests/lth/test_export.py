@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -208,6 +209,7 @@ def test_bad_input(run, pictures, tmp_path, capsys):
     told(capsys, "export", run, "--file", file)
     np.save(tmp_path / "small.npy", np.zeros((4, 4), np.uint8))
     np.save(tmp_path / "texts.npy", np.array([["a"]]))
+    np.save(tmp_path / "nan.npy", np.full((8, 8), np.nan))
     (tmp_path / "empty.npy").write_bytes(b"")
     (tmp_path / "text.png").write_text("no picture")
     net = tmp_path / "net.safetensors"
@@ -222,7 +224,8 @@ def test_bad_input(run, pictures, tmp_path, capsys):
         ((file, tmp_path / "none.npy"), "none.npy cannot be read"),
         ((file, tmp_path / "empty.npy"), "holds no array"),
         ((file, tmp_path / "small.npy"), "of shape (4, 4); the network takes (8, 8, 1)"),
-        ((file, tmp_path / "texts.npy"), "texts.npy"),
+        ((file, tmp_path / "texts.npy"), "texts.npy holds <U1: an image is finite real numbers"),
+        ((file, tmp_path / "nan.npy"), "nan.npy holds float64: an image is finite"),
     ]
     for arguments, said in cases:
         assert said in refused(capsys, *arguments, main=ticket_command.main), arguments
@@ -231,6 +234,7 @@ def test_bad_input(run, pictures, tmp_path, capsys):
     cases = [
         ((run, "--level", "9"), "--level 9: of the network quaternion"),
         ((run, "--file", "a.npz"), "--file for ticket ends with .ticket; got 'a.npz'"),
+        ((run, "--file", "."), "--file is a folder: name a file in it; got '.'"),
         ((run, "--to", "c", "--file", tmp_path / "a-b.c"), "names a function in C"),
         ((run, "--to", "c", "--weights", "float16"), "C99 has no type for it"),
         ((run, "--file", tmp_path / "none" / "a.ticket"), "cannot write"),
@@ -239,3 +243,23 @@ def test_bad_input(run, pictures, tmp_path, capsys):
     ]
     for arguments, said in cases:
         assert said in refused(capsys, "export", *arguments), arguments
+
+
+def test_a_ticket_without_a_plan_predicts_all_the_same(tmp_path, capsys, caplog):
+    net = quatgrad.models.create("gru", "real", 3, 2, 4, image_size=(5, 1))
+    sparse.save(tmp_path / "net.ticket", quatgrad.Network(net))
+    np.save(tmp_path / "x.npy", np.ones((5, 1, 2), np.float32))
+    found = predicted(capsys, tmp_path / "net.ticket", tmp_path / "x.npy", "--time")
+    assert found["image_ms"] > 0
+    assert len(found["images"][0]["probabilities"]) == 3
+    assert any("predicts without a plan" in m and "GRU" in m for m in caplog.messages)
+
+
+def test_a_network_has_as_many_names_as_classes(run, pictures, tmp_path, capsys):
+    file = tmp_path / "net.ticket"
+    told(capsys, "export", run, "--file", file)
+    net = sparse.load(file)
+    for names in (net.classes[:3], ("a",) * 10):
+        sparse.save(file, replace(net, classes=names))
+        said = refused(capsys, file, pictures[0], main=ticket_command.main)
+        assert "tells 10 classes apart" in said

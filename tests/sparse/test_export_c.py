@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from networks import Call, created, odd, trained
 
-from quatgrad import sparse
-from quatgrad.errors import DataError, OptionError
+from quatgrad import nn, sparse
+from quatgrad.errors import DataError, OptionError, ShapeError
 from quatgrad.sparse import export_c
 
 CC = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), None)
@@ -137,3 +137,24 @@ def test_names_weights_and_folders(tmp_path):
     )
     assert "images[3 * 1024]" in made.source.read_text()
     assert "math.h" not in made.source.read_text()
+
+
+def test_images_of_another_shape_and_none(tmp_path):
+    plan = plan_of("lenet-12", "real")
+    with pytest.raises(ShapeError, match="the plan is for images"):
+        export_c(plan, tmp_path / "net", images=np.zeros((2, 8, 8, 4)))
+    with pytest.raises(OptionError, match="names a function in C"):
+        export_c(plan, tmp_path / "net.v2")
+    made = export_c(plan, tmp_path / "net", images=np.zeros((0, 16, 16, 4)))
+    assert "images[2 * " in made.source.read_text()
+
+
+@needs_a_compiler
+def test_a_row_of_more_survivors_than_two_bytes_count(tmp_path):
+    """Also: names of classes that end and begin comments, in any alphabet."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(1 << 16, 2, rng=np.random.default_rng(0)))
+    plan = sparse.prepare(net, (256, 256, 1))
+    image = np.ones((1, 256, 256, 1), np.float32)
+    made = export_c(plan, tmp_path / "net", "int8", image, "Classes: /* Käse */, 猫.")
+    found = predict_of(made, 2)(image[0])
+    np.testing.assert_allclose(found, sparse.rounded(plan, "int8")(image)[0], rtol=1e-3, atol=1e-3)

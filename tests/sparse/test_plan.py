@@ -1,5 +1,7 @@
 """A plan gives the logits of the network: every network of the package, and layers it has not."""
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -10,7 +12,7 @@ from networks import Call, Residual, created, logits, odd, trained
 from quatgrad import Tensor, models, no_grad, ops, sparse
 from quatgrad.backend import use_backend
 from quatgrad.errors import GraphError, OptionError, ShapeError
-from quatgrad.nn import Conv2d, Flatten, GlobalAvgPool2d, Linear, Sequential
+from quatgrad.nn import Conv2d, Flatten, GlobalAvgPool2d, Linear, Module, Sequential
 
 ODD = sorted(odd(np.random.default_rng(0)))
 
@@ -221,3 +223,30 @@ def test_images_and_masks_must_fit():
     for kinds in {"x": "dense"}, {"0.body.0.weight": "fast"}:
         with pytest.raises(OptionError, match=r"prepare: unknown (weight|kind)"):
             sparse.prepare(net, (5, 6, 4), kinds=kinds)
+
+
+def test_copies_of_a_plan_that_has_run():
+    net, masks = trained(created("lenet-12", "quaternion"), (16, 16, 4), density=0.2)
+    plan = sparse.prepare(net, (16, 16, 4), masks)
+    x = np.random.default_rng(0).standard_normal((3, 16, 16, 4), np.float32)
+    y = plan(x)
+    for again in copy.deepcopy(plan), pickle.loads(pickle.dumps(plan)):
+        assert np.array_equal(again(x), y)
+
+
+def test_a_forward_pass_gives_one_tensor():
+    class Pair(Module):
+        def forward(self, x):
+            return x, x
+
+    with pytest.raises(OptionError, match="forward of Pair gives a tuple"):
+        sparse.prepare(Pair(), (4, 4, 1))
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_convolutions_over_time(algebra):
+    net = models.create("fcn", algebra, 5, 8, 8, image_size=(11, 1))
+    x = np.random.default_rng(0).standard_normal((20, 11, 1, 8), np.float32)
+    plan = sparse.prepare(net.eval(), (11, 1, 8))
+    for n in 1, 20:
+        np.testing.assert_allclose(plan(x[:n]), logits(net, x[:n]), atol=1e-5)

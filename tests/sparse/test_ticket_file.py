@@ -155,6 +155,9 @@ HOSTILE = {
     "no values": lambda a, t: a.pop("values/1.weight"),
     "values of text": lambda a, t: a.update({"values/1.weight": a["values/1.weight"][None, None]}),
     "a scale of another size": lambda a, t: a.update({"scale/1.weight": np.ones(7, np.float32)}),
+    "a scale of NaN": lambda a, t: a.update({"scale/1.weight": np.full(192, np.nan, np.float32)}),
+    "an infinite shape": lambda a, t: t["of"].update({"1.weight": [float("inf")]}),
+    "infinite places": lambda a, t: a.update({"places/1.weight": np.full(9, np.inf, np.float32)}),
     "no bias": lambda a, t: a.pop("state/1.bias"),
     "another shape": lambda a, t: t["of"].update({"1.weight": [4, 2, 2]}),
     "a shape of text": lambda a, t: t["of"].update({"1.weight": "abc"}),
@@ -177,3 +180,32 @@ def test_a_file_that_lies_is_refused(tmp_path, what):
         load(path)
     assert len(str(raised.value).splitlines()) == 1
     assert len(str(raised.value)) < 400
+
+
+def test_a_network_that_would_fill_the_memory_is_refused(tmp_path):
+    path = tmp_path / "a.ticket"
+    save(path, network("lenet-12"))
+    for where, value in (("image_size", [10**6, 10**6]), ("num_classes", 10**13)):
+        arrays, about = read_tensors(path)
+        about["architecture"][where] = value
+        write_tensors(tmp_path / "b.ticket", arrays, about)
+        with pytest.raises(DataError, match="no network that can be made"):
+            load(tmp_path / "b.ticket")
+
+
+def test_masks_that_fit_no_weight_are_not_written(tmp_path):
+    net = network("lenet-12").model
+    for masks in ({"nobody": np.ones(3, bool)}, {"1.weight": np.ones((2, 2), bool)}):
+        with pytest.raises(OptionError, match="fits no weight"):
+            save(tmp_path / "a.ticket", Network(net, masks=masks))
+    assert not (tmp_path / "a.ticket").exists()
+
+
+def test_int8_of_no_number_and_of_the_smallest(tmp_path):
+    w = np.ones((3, 2), np.float32)
+    w[0] = np.nan, 1
+    with pytest.raises(OptionError, match="no number"):
+        pack(w, np.ones((3, 2), bool), "int8")
+    w[:] = 1e-44, 3e38  # a 127th of the first one is 0
+    found, _ = unpack(pack(w, np.ones((3, 2), bool), "int8"), (3, 2))
+    assert np.allclose(found, w, rtol=1e-6, atol=1e-43)

@@ -77,6 +77,7 @@ def answer(
     run = paths[int(o.run or 1) - 1]
     how = ["--network", o.network, "--level", str(o.level), "--weights", weights, "--to", "ticket"]
     how += ["--trial", str(given["trial"])] if given.get("trial") else []
+    how += ["--model", given["model"]] if "model" in given else []
     command = shlex.join(["quatgrad-lth", "export", run, *how])
     takes = "" if o.milliseconds is None else f", {o.milliseconds:.3g} ms"
     more = " What int8 costs, export measures." if weights == "int8" else ""

@@ -119,6 +119,8 @@ def _path(net: Network, given: dict[str, Any]) -> Path:
     to, ending = given["to"], FORMS[given["to"]]
     if "file" in given:
         path = Path(given["file"])
+        if path.name in ("", ".."):
+            raise OptionError(f"`file` is a folder: name a file in it; got {given['file']!r}")
         if path.suffix not in ("", ending):
             raise OptionError(f"`file` for {to} ends with {ending}; got {given['file']!r}")
         return path.with_suffix(ending)

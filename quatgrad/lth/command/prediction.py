@@ -56,9 +56,13 @@ def title(net: Network, given: dict[str, Any]) -> str:
 def predict(net: Network, paths: list[str]) -> list[dict[str, Any]]:
     """For each picture its class, and the probability of every class, most probable first."""
     images = np.stack([_image(net, Path(path)) for path in paths])  # (N, H, W, C)
-    names = net.classes or tuple(map(str, range(net.predict(images[:1]).shape[1])))
+    probabilities = net.predict(images)
+    K = probabilities.shape[1]
+    names = net.classes or tuple(map(str, range(K)))
+    if len(set(names)) != K:
+        raise DataError(f"the network tells {K} classes apart, and has {len(set(names))} names")
     found = []
-    for path, p in zip(paths, net.predict(images), strict=True):
+    for path, p in zip(paths, probabilities, strict=True):
         order = np.argsort(-p, kind="stable")
         known = {names[k]: float(p[k]) for k in order}
         found.append({"image": path, "class": next(iter(known)), "probabilities": known})
@@ -93,15 +97,16 @@ def _array(net: Network, path: Path) -> np.ndarray:
     """An image in an .npy file: as the pixels of a picture, or without an encoding as encoded."""
     try:
         found = np.load(path, allow_pickle=False)
-        found = found.astype(found.dtype if net.encoding else np.float32)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
     except (ValueError, EOFError) as error:
         raise DataError(f"{path} holds no array ({str(error)[:100]}): write it again") from error
     shape = net.encoding.image_shape if net.encoding else image_shape(net)
+    if found.dtype.kind not in "buif" or not np.isfinite(found).all():
+        raise DataError(f"{path} holds {found.dtype}: an image is finite real numbers")
     if found.shape not in (shape, shape[:2] if shape[2:] == (1,) else shape):
         raise DataError(f"{path} has an array of shape {found.shape}; the network takes {shape}")
-    return found.reshape(shape)
+    return found.reshape(shape).astype(found.dtype if net.encoding else np.float32)
 
 
 def evaluate(

@@ -14,6 +14,8 @@ import numpy as np
 
 from quatgrad import sparse
 from quatgrad.autograd import Tensor
+from quatgrad.backend import notice
+from quatgrad.errors import OptionError
 from quatgrad.lth.command import prediction
 from quatgrad.lth.command.arguments import Parser
 from quatgrad.lth.command.run_command import run_command
@@ -39,14 +41,23 @@ def parser() -> Parser:
     return p
 
 
+def planned(net: Network) -> Network:
+    """The network with its plan; where it can have none, as it is, and that is said."""
+    try:
+        return sparse.prepared(net)
+    except OptionError as error:
+        notice(f"predicts without a plan: {error}")
+        return net
+
+
 def times(net: Network) -> tuple[Network, dict[str, Any]]:
     """The network with its plan; ms to prepare it, and for an image, again and again: the median.
 
-    A call takes an encoded image to its logits.
+    A call takes an encoded image to its logits. A network without a plan is timed as it is.
     """
     x = Tensor(np.zeros((1, *image_shape(net)), np.float32))
     start = time.perf_counter()
-    ready = sparse.prepared(net)
+    ready = planned(net)
     ready(x)
     prepare = time.perf_counter() - start
     calls = list[float]()
@@ -67,7 +78,7 @@ def command(arguments: list[str]) -> int:
     if "time" in given:
         net, took = times(net)
     else:
-        net = sparse.prepared(net)
+        net = planned(net)
     found = prediction.predict(net, given["images"])
     if "json" in given:
         print(json.dumps({"network": dict(net.said), "images": found} | took, indent=1))
