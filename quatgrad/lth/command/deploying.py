@@ -41,12 +41,11 @@ def deploy(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
             "runs of one dataset"
         )
     found = offers(there, given.get("trial", 0), given.get("model"))
+    names = runs.numbered(there) if len(there) > 1 else []
     if "plot" in given:
-        title = ", ".join(f"{k} {run.path.name}" for k, run in enumerate(there, 1))
-        title = title if len(there) > 1 else there[0].path.name
+        title = "\n".join(names) or there[0].path.name
         plot.save(results.figure(found, title), Path(given["plot"]))
-    lines = [f"{k}: {run.path.name}" for k, run in enumerate(there, 1) if len(there) > 1]
-    lines += [*([""] if lines else []), results.text(found), "", NOTE]
+    lines = [*names, *([""] if names else []), results.text(found), "", NOTE]
     told: dict[str, Any] = {"levels": results.plain(found)}
     if "kb" in given or "ms" in given:
         told["best"], line = answer(found, given, [str(run.path) for run in there])

@@ -129,13 +129,18 @@ def side_by_side(runs: Sequence[Run]) -> compare.Curves:
 
 def side_by_side_text(runs: Sequence[Run], found: compare.Curves) -> str:
     """What the numbers mean, and how each run differs from the first; the table."""
+    return "\n".join([*numbered(runs), "", compare.text_table(found)])
+
+
+def numbered(runs: Sequence[Run]) -> list[str]:
+    """A line for each run: its number, its name, and which options are not those of the first."""
     first, lines = runs[0].config.options, []
     for number, run in enumerate(runs, 1):
         own = run.config.options
         changed = [k for k in sorted({*own, *first}) if own.get(k) != first.get(k)]
         differs = [f"{k} {own.get(k, 'default')}" for k in changed]
         lines.append(f"{number}: {run.path.name}" + (f" ({', '.join(differs)})" if differs else ""))
-    return "\n".join([*lines, "", compare.text_table(found)])
+    return lines
 
 
 def draw(run: Run, paths: list[Path]) -> Figure:

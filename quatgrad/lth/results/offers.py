@@ -114,7 +114,7 @@ def _row(o: Offer, offers: Sequence[Offer]) -> tuple[str, ...]:
 @context("quatgrad.style")
 def figure(offers: Sequence[Offer], title: str = "") -> Figure:
     """Accuracy against kilobytes and milliseconds, down to `POINTS`; grey: what nothing beats."""
-    fig = Figure(figsize=(9.5, 4))
+    fig = Figure(figsize=(9.5, 4 + 0.2 * title.count("\n")), layout="constrained")
     axes = fig.subplots(1, 2, sharey=True)
     names = list(dict.fromkeys(o.name for o in offers))
     runs = list(dict.fromkeys(o.run for o in offers))
@@ -145,6 +145,6 @@ def figure(offers: Sequence[Offer], title: str = "") -> Figure:
     axes[0].set_ylabel("test accuracy")
     axes[0].set_xlabel("kB of the ticket, float32")
     axes[1].set_xlabel("ms for one image, one thread")
-    axes[0].set_title(title)
-    axes[1].legend()
+    fig.suptitle(title, x=0.01, ha="left", fontsize="small")
+    axes[1].legend(fontsize="small")
     return fig
