@@ -130,7 +130,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
     }
     for name in ("exp", "inverse", "log", "norm", "normalize", "polar", "sqrt", "to_matrix"):
         table[f"quaternion_{name}"] = (p,)
-    return table | convolutions(x, g, w, v, c, c2)
+    return table | convolutions(x, g, w, v, c, c2) | sequences(N, 2 * H, C)
 
 
 def convolutions(x: Any, g: Any, w: Any, v: Any, c: Any, c2: Any) -> dict[str, tuple[Any, ...]]:
@@ -144,6 +144,34 @@ def convolutions(x: Any, g: Any, w: Any, v: Any, c: Any, c2: Any) -> dict[str, t
     table["conv_norm_act"] = x, v, c, c, g, block
     table["conv_norm_act_dx"] = g, saved, v, c, c, block, True
     return table
+
+
+def sequences(N: int, T: int, C: int) -> dict[str, tuple[Any, ...]]:
+    """The part of `arguments` for sequences (N, T, C) and graphs."""
+    q, k, v, g = (normal(N, T, C, seed=s) for s in range(4))
+    U, V = (normal(C, gates * C, seed=gates) / np.float32(C**0.5) for gates in (3, 4))
+    x, z = normal(N, T, 3 * C, seed=5), normal(N, T, 4 * C, seed=6)
+    lengths = np.arange(1, N + 1) % T + 1
+    row, row_g, gain = q.reshape(-1, C), g.reshape(-1, C), normal(C // 4, seed=7)
+    heads = reference.attention(q, k, v, lengths, 2, 4, True)
+    states = reference.gru(x, U, v[0, 0], lengths, True)
+    _, gates, cells = reference.lstm(z, V, lengths, False)
+    keys, starts = np.arange(len(row)) % 7, np.arange(len(row) + 1)
+    normed = reference.layer_norm(row, gain, v[0, 0], 4, 1e-5)
+    return {
+        "gelu": (x,),
+        "gelu_dx": (z[..., : 3 * C], x),
+        "layer_norm": (row, gain, v[0, 0], 4, 1e-5),
+        "layer_norm_dx": (row_g, *normed[1:], gain, 4),
+        "attention": (q, k, v, lengths, 2, 4, True),
+        "attention_dx": (g, q, k, v, heads[1], 4),
+        "gru": (x, U, v[0, 0], lengths, True),
+        "gru_dx": (g, states[0], U, *states[1:], lengths, True),
+        "lstm": (z, V, lengths, False),
+        "lstm_dx": (g, V, gates, cells, lengths, False),
+        "segment_sum": (row, keys, 9),
+        "csr_matmul": (row[:, 0], keys, starts, row[:7]),
+    }
 
 
 IN_PLACE = {  # the arguments that are the result

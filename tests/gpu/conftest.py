@@ -31,6 +31,7 @@ def stand_in(forget, monkeypatch):
     if not shutil.which("g++"):
         pytest.skip("kernels run on the CPU by g++, which is not installed")
     monkeypatch.setitem(sys.modules, "cupy", cupy_on_cpu.cupy)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", cupy_on_cpu.special)
     monkeypatch.setitem(sys.modules, "cudnn", None)  # not to be imported
     with use_backend("cupy"), use_precision("float32"):  # a command may change both
         yield cupy_on_cpu.cupy

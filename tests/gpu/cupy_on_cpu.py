@@ -14,16 +14,20 @@ from types import ModuleType, SimpleNamespace
 
 import cuda_on_cpu
 import numpy as np
+import scipy.special
 
 #: What the engine uses of CuPy. Before you add a name, look whether CuPy has it.
 FUNCTIONS = """
-    abs add arange arccos arctan2 argmax array ascontiguousarray asarray broadcast_to clip
+    abs add arange arccos arctan2 argmax argsort array ascontiguousarray asarray bincount
+    broadcast_to clip
     concatenate copysign cos cross diagonal einsum empty empty_like exp eye hypot isfinite
     isinf isnan log log1p
     logical_and maximum may_share_memory minimum moveaxis multiply negative ones ones_like pad
-    sign sin sinc split sqrt stack
+    repeat sign sin sinc split sqrt stack
     subtract sum take take_along_axis tanh tensordot where zeros zeros_like
 """
+#: And of cupyx.scipy.special.
+SPECIAL = "erf expit"
 #: Methods of arrays.
 METHODS = """
     all any argmax astype clip copy max mean min ravel reshape sum swapaxes transpose var view
@@ -65,6 +69,9 @@ class ndarray:
 
     def item(self):
         return self.get().item()
+
+    def tolist(self):
+        return self.get().tolist()
 
     def __bool__(self):
         return bool(self.item())
@@ -309,6 +316,12 @@ vars(cupy).update(
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     ),
 )  # fmt: skip
+
+
+#: As cupyx.scipy.special.
+special = ModuleType("cupyx.scipy.special")
+for _name in SPECIAL.split():
+    setattr(special, _name, function(getattr(scipy.special, _name)))
 
 
 class _OGrid:

@@ -46,7 +46,9 @@ def test_cupy_has_all_that_the_stand_in_has():
     real = pytest.importorskip("cupy", reason="CuPy is not installed")
     wanted = {*cupy_on_cpu.FUNCTIONS.split(), "RawModule", "ndarray", "ogrid"}
     assert not [name for name in wanted if not hasattr(real, name)]
-    methods = {*cupy_on_cpu.METHODS.split(), "get", "item", "data", "flags"}
+    special = pytest.importorskip("cupyx.scipy.special")
+    assert not [name for name in cupy_on_cpu.SPECIAL.split() if not hasattr(special, name)]
+    methods = {*cupy_on_cpu.METHODS.split(), "get", "item", "tolist", "data", "flags"}
     assert not [name for name in methods if not hasattr(real.ndarray, name)]
     assert callable(real.lib.stride_tricks.sliding_window_view)
     assert callable(real.linalg.eigh)
