@@ -33,9 +33,9 @@ def deploy(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
             raise OptionError(f"`{name}` is a number above 0; got {given[name]:g}")
     set_backend("numba")
     there = [runs.find(run, given["out"]) for run in given["runs"]]
-    names = {str(run.config.options.get("dataset")): run.path.name for run in there}
-    if len(names) > 1:
-        (a, first), (b, second), *_ = names.items()
+    datasets = {str(run.config.options.get("dataset")): run.path.name for run in there}
+    if len(datasets) > 1:
+        (a, first), (b, second), *_ = datasets.items()
         raise OptionError(
             f"deploy compares networks for one task: {first} is of {a}, {second} of {b}; give "
             "runs of one dataset"
