@@ -111,6 +111,17 @@ def test_power_is_right_to_a_few_eps(t, rung, dtype):
         assert relative_errors(a, exact, dtype) <= 4 * (1 + 3 * abs(t)), x
 
 
+@RUNGS
+def test_a_small_power_of_a_large_quaternion_keeps_its_axis(rung):
+    x, t = [1e135, 0.0, -2e138, 1e130], -1.34
+    with kernels.use_kernels(rung):
+        y = alg.power(np.array([x]), t)[0]
+    r, angle, u = polar([mp.mpf(c) for c in x])
+    exact = from_polar(r ** mp.mpf(t), mp.mpf(t) * angle, u)
+    bound = 1e-13 * max(abs(c) for c in exact)  # |log q^t| is 427, and its error counts
+    assert max(abs(mp.mpf(float(b)) - c) for b, c in zip(y, exact, strict=True)) <= bound
+
+
 @DTYPES
 def test_polar_is_right_to_a_few_eps(dtype):
     for x in edges(dtype):

@@ -326,8 +326,10 @@ def _powers(q, a, t, b, out, ok):
         r, right = elementary.power(n2, 0.5 * s)
         turn = s * elementary.angle(n, w)
         sine, cosine = elementary.sin_cos(abs(turn))
-        f = r * (sine if s > 0 else -sine) / (1.0 if none else n)
-        _store(out, 4 * m, r * cosine, f * (1.0 if none else x), f * y, f * z)
+        f = r * (sine if s > 0 else -sine)
+        scale = 1 / (1.0 if none else n)  # of the axis first: f scale may be less than any number
+        i, j, k = 1.0 if none else x * scale, y * scale, z * scale
+        _store(out, 4 * m, r * cosine, f * i, f * j, f * k)
         ok[m] = fine & _in_range(n2) & right
 
 
