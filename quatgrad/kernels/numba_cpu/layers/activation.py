@@ -4,57 +4,41 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
 from quatgrad.kernels.numba_cpu.simd.exponential import normal_cdf, normal_density
 from quatgrad.kernels.reference import arithmetic
 from quatgrad.kernels.registry import register
 
-#: Numbers of a share; fewer than two shares are done before a second thread has started.
-SHARE = 1 << 15
+#: Fewer numbers are added before a second thread has started.
+ALONE = 1 << 16
 
 
 @register
 def relu(x: Array) -> Array:
     """`reference.relu`."""
     y = empty(x.shape, x.dtype)
-    run = _relu if x.size < 2 * SHARE else _relu_shared
-    run(read_only(x).reshape(-1), y.reshape(-1))
+    _relu(read_only(x).reshape(-1), y.reshape(-1))
     return y
 
 
-@serial
-def _relu(x, y):
-    for k in range(len(x)):
-        y[k] = 0 if x[k] <= 0 else x[k]  # NaN is not <= 0
-
-
 @parallel
-def _relu_shared(x, y):
-    for k in prange((len(x) + SHARE - 1) // SHARE):
-        n = slice(k * SHARE, (k + 1) * SHARE)
-        _relu(x[n], y[n])
+def _relu(x, y):
+    for k in prange(len(x)):
+        y[k] = 0 if x[k] <= 0 else x[k]  # NaN is not <= 0
 
 
 @register
 def relu_dx(g: Array, y: Array) -> Array:
     """`reference.relu_dx`."""
     dx = empty(g.shape, g.dtype)
-    run = _relu_dx if g.size < 2 * SHARE else _relu_dx_shared
-    run(read_only(g).reshape(-1), read_only(y).reshape(-1), dx.reshape(-1))
+    _relu_dx(read_only(g).reshape(-1), read_only(y).reshape(-1), dx.reshape(-1))
     return dx
 
 
-@serial
-def _relu_dx(g, y, dx):
-    for k in range(len(g)):
-        dx[k] = g[k] if y[k] > 0 else 0
-
-
 @parallel
-def _relu_dx_shared(g, y, dx):
-    for k in prange((len(g) + SHARE - 1) // SHARE):
-        n = slice(k * SHARE, (k + 1) * SHARE)
-        _relu_dx(g[n], y[n], dx[n])
+def _relu_dx(g, y, dx):
+    for k in prange(len(g)):
+        dx[k] = g[k] if y[k] > 0 else 0
 
 
 @register
@@ -94,7 +78,7 @@ def add(a: Array, b: Array) -> Array:
     """`reference.add`; of maps, and of a map and a bias, by all threads."""
     plain = a.dtype == b.dtype and a.flags.c_contiguous and b.flags.c_contiguous
     bias = b.ndim == 1 and b.shape == a.shape[-1:]
-    if a.size < 2 * SHARE or not plain or not (bias or a.shape == b.shape):
+    if a.size < ALONE or not plain or not (bias or a.shape == b.shape):
         return np.add(a, b)
     y = empty(a.shape, a.dtype)
     if bias:
