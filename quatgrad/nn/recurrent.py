@@ -45,7 +45,11 @@ class Recurrent(Module):
             return Parameter(np.concatenate(gates, axis=-1), components=self.components)
 
         self.reverse, self.weight_x, self.weight_h = reverse, weight(P), weight(H)
-        self.bias = zeros(self.gates * out_features)
+        self.start_biases(out_features)
+
+    def start_biases(self, H: int) -> None:
+        """Biases of a new layer of H features."""
+        self.bias = zeros(self.gates * H)
 
     def extra_repr(self) -> str:
         """Features, and the direction where it is not as usual."""
@@ -61,17 +65,10 @@ class GRU(Recurrent):
 
     gates = 3
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        reverse: bool = False,
-        *,
-        rng: Source,
-        init: init.Initialiser | None = None,
-    ):
-        super().__init__(in_features, out_features, reverse, rng=rng, init=init)
-        self.state_bias = zeros(out_features)
+    def start_biases(self, H: int) -> None:
+        """Also that of the state in n."""
+        super().start_biases(H)
+        self.state_bias = zeros(H)
 
     def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
         """All states."""
@@ -95,18 +92,11 @@ class LSTM(Recurrent):
 
     gates = 4
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        reverse: bool = False,
-        *,
-        rng: Source,
-        init: init.Initialiser | None = None,
-    ):
-        super().__init__(in_features, out_features, reverse, rng=rng, init=init)
-        start = np.zeros(4 * out_features, np.float32)
-        start[out_features : 2 * out_features] = 1
+    def start_biases(self, H: int) -> None:
+        """1 for f, 0 for the others."""
+        super().start_biases(H)
+        start = np.zeros(4 * H, np.float32)
+        start[H : 2 * H] = 1
         self.bias.data = start
 
     def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
