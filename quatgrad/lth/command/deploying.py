@@ -70,7 +70,10 @@ def answer(
         least = min(o.int8_kilobytes for o in found)
         times = [o.milliseconds for o in found if o.milliseconds is not None]
         fastest = f", the fastest takes {min(times):.3g} ms" if times else ""
-        return None, f"With {words}: none of these. The smallest has {least:.1f} kB{fastest}."
+        return None, (
+            f"With {words}: none of these. The smallest has {least:.1f} kB{fastest}: allow "
+            "more, or prune further."
+        )
     o, weights = chosen
     size = o.kilobytes if weights == "float32" else o.int8_kilobytes
     run = paths[int(o.run or 1) - 1]

@@ -18,7 +18,7 @@ from quatgrad.lth.command.arguments import Parser, with_flags
 from quatgrad.lth.command.prediction import SUFFIX, TICKET, title
 from quatgrad.lth.experiment import runs
 from quatgrad.lth.experiment.experiment import load, options_of, run_path
-from quatgrad.lth.results.confusion import AT_ONCE
+from quatgrad.lth.results.confusion import confusion
 from quatgrad.network import Network
 from quatgrad.option_fields import replaced
 from quatgrad.sparse.predict import Planned, image_shape
@@ -175,13 +175,10 @@ class Judge:
 
     def accuracy(self, net: Network) -> float:
         """The share of the images that a network puts into the right class."""
-        net, images = sparse.faster(net), self.dataset.eval_split[1].images
-        right = 0
-        for start in range(0, len(images), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            p = net.predict(images[part] if net.encoding else self.encoded(part))
-            right += int((p.argmax(axis=1) == self.labels[part]).sum())
-        return right / len(images)
+        _, held = self.dataset.eval_split
+        images = held.images if net.encoding else self.encoded(slice(None))
+        found = confusion(sparse.faster(net), images, held.labels, self.dataset.class_names)
+        return found.accuracy
 
 
 def _judge(net: Network, given: dict[str, Any]) -> Judge | None:

@@ -19,6 +19,7 @@ from quatgrad.errors import OptionError
 from quatgrad.lth.command import prediction
 from quatgrad.lth.command.arguments import Parser
 from quatgrad.lth.command.run_command import run_command
+from quatgrad.lth.experiment.deploy import times_of
 from quatgrad.network import Network
 from quatgrad.sparse.predict import image_shape
 
@@ -60,11 +61,7 @@ def times(net: Network) -> tuple[Network, dict[str, Any]]:
     ready = planned(net)
     ready(x)
     prepare = time.perf_counter() - start
-    calls = list[float]()
-    while len(calls) < CALLS or sum(calls) < SECONDS:
-        start = time.perf_counter()
-        ready(x)
-        calls.append(time.perf_counter() - start)
+    calls = times_of(lambda: ready(x), SECONDS, CALLS)
     found = {"prepare_ms": 1e3 * prepare, "image_ms": 1e3 * float(np.median(calls))}
     return ready, found | {"calls": len(calls)}
 

@@ -105,11 +105,16 @@ def milliseconds(calls: Sequence[Call | None]) -> list[float | None]:
 
 
 def block(call: Call) -> float:
-    """Seconds of a call, the median of those of a block; the first one does not count."""
+    """Seconds of a call, the median of those of a block."""
+    return float(np.median(times_of(call, BLOCK)))
+
+
+def times_of(call: Call, seconds: float, least: int = 1) -> list[float]:
+    """Seconds of each call, again and again for so long and so often; the first does not count."""
     call()
     times = list[float]()
-    while sum(times) < BLOCK:
+    while len(times) < least or sum(times) < seconds:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    return float(np.median(times))
+    return times
