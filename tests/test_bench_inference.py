@@ -117,3 +117,11 @@ def test_a_number_has_two_or_three_digits(bench):
     assert [bench.short(x) for x in (612.3, 12.35, 1.528, 0.778, 0.0244)] == [
         "612", "12.3", "1.53", "0.78", "0.024",
     ]  # fmt: skip
+
+
+def test_the_table_of_the_readme_is_that_of_the_record(bench):
+    record = json.loads((EXPERIMENTS / "results" / "bench-inference.json").read_text())
+    readme = (EXPERIMENTS.parent / "README.md").read_text()
+    there = [line for line in readme.splitlines() if line.startswith(("| plan, ", "| onnxruntime"))]
+    assert len(there) > 6
+    assert set(there) <= set(bench.table(record).splitlines())
