@@ -7,6 +7,7 @@
     encode.py      normalisation, and pixels -> quaternions
     digits.py      scikit-learn's 8x8 digits: no download
     turned.py      patterns of colours, turned by unknown rotations: made, no download
+    spun.py        patterns of quaternions times an unknown one: made, no download
     mnist.py       MNIST, official IDX files
     cifar.py       CIFAR-10 and CIFAR-100, official Python files
     imagenet64.py  ImageNet at 64x64, official files ...
@@ -34,7 +35,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from quatgrad.data import cifar, digits, imagenet64, mnist, natops, turned
+from quatgrad.data import cifar, digits, imagenet64, mnist, natops, spun, turned
 from quatgrad.data.batches import batches, num_batches, test_batches
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
@@ -56,6 +57,8 @@ _MADE: dict[str, tuple[Callable[..., Dataset], str]] = {
     "turned": (lambda data_dir, encoder: turned.load(encoder), "zero_real"),
     # trained with turns of up to 45 degrees, tested with larger ones
     "turned-far": (lambda data_dir, encoder: turned.load(encoder, 45.0, 180.0), "zero_real"),
+    "spun": (lambda data_dir, encoder: spun.load(encoder), "channels"),
+    "spun-far": (lambda data_dir, encoder: spun.load(encoder, 45.0, 180.0), "channels"),
 }
 _SERIES: dict[str, tuple[Callable[..., Dataset], str]] = {"natops": (natops.load, "vectors")}
 _LOADERS = _GREY | _COLOUR | _MADE | _SERIES

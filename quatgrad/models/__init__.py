@@ -11,6 +11,7 @@ from quatgrad.models.convnet import conv_net
 from quatgrad.models.gcn import GCN
 from quatgrad.models.gpt import GPT
 from quatgrad.models.lenet import lenet
+from quatgrad.models.modulus_net import modulus_net
 from quatgrad.models.own import Function, OwnNetwork, is_file_spec, network_in_file, own_network
 from quatgrad.models.resnet import BasicBlock, Bottleneck, ResNet
 from quatgrad.models.sequences import FCN, RecurrentClassifier
@@ -31,6 +32,7 @@ def _resnet(block: type, *depths: int) -> Builder:
 MODELS: dict[str, tuple[int, Builder]] = {
     "lenet-300-100": (300, partial(lenet, depth=2)),
     "lenet-12": (12, partial(lenet, depth=1)),
+    "modulus-300-100": (300, modulus_net),
     "conv-2": (64, partial(conv_net, depth=2)),
     "conv-4": (64, partial(conv_net, depth=4)),
     "conv-6": (64, partial(conv_net, depth=6)),

@@ -127,12 +127,12 @@ class Layers:
             layer(P, Q, size, stride, padding, bias, rng=self.rng, init=self.init)
         )
 
-    def linear(self, P: int, Q: int) -> Linear:
+    def linear(self, P: int, Q: int, bias: bool = True) -> Linear:
         """A linear layer from P to Q real features."""
         layer: Any = {"real": Linear, "quaternion": QLinear}.get(
             self.algebra, partial(ShamLinear, algebra=self.algebra)
         )
-        return self._with_bias(layer(P, Q, rng=self.rng, init=self.init))
+        return self._with_bias(layer(P, Q, bias, rng=self.rng, init=self.init))
 
     def head(self, P: int, classes: int) -> Module:
         """The last layer: quaternion where 4 divides the classes (100, 1000), else real (10).
@@ -149,6 +149,10 @@ class Layers:
     def _head(self, P: int, classes: int) -> Linear:
         if classes % 4 == 0 and not self.real_head:
             return self.linear(P, classes)
+        return self.real_linear(P, classes)
+
+    def real_linear(self, P: int, classes: int) -> Linear:
+        """A real last layer."""
         start = fan_in_uniform if self.init_name == "predecessor" else xavier
         return self._with_bias(Linear(P, classes, rng=self.rng, init=start))
 

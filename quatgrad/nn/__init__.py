@@ -3,7 +3,7 @@
 linear       Linear QLinear RotationLinear
 conv         Conv2d QConv2d ConvTranspose2d QConvTranspose2d RotationConv2d
 norm         BatchNorm2d QVarianceNorm2d QBatchNorm2d
-activation   ReLU GELU ModReLU Dropout QDropout
+activation   ReLU GELU ModReLU Modulus Dropout QDropout
 pool         MaxPool2d QMaxPool2d AvgPool2d GlobalAvgPool2d
 conv_norm_act  convolution, norm, residual and activation in one step
 conv1d       Conv1d QConv1d: over time
@@ -16,7 +16,7 @@ convert      to_quaternion to_real: a network over the other algebra
 """
 
 from quatgrad.nn import convert, init
-from quatgrad.nn.activation import GELU, Dropout, ModReLU, QDropout, ReLU
+from quatgrad.nn.activation import GELU, Dropout, ModReLU, Modulus, QDropout, ReLU
 from quatgrad.nn.attention import SelfAttention
 from quatgrad.nn.conv import Conv2d, ConvTranspose2d, QConv2d, QConvTranspose2d, RotationConv2d
 from quatgrad.nn.conv1d import Conv1d, QConv1d

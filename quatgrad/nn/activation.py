@@ -47,6 +47,20 @@ class ModReLU(Module):
         return str(4 * self.bias.size)
 
 
+class Modulus(Module):
+    """y_q = |x_q|: x (..., 4Q) in component blocks -> y (..., Q). |u x| = |x| = |x u| for |u| = 1.
+
+    The gradient is 0 where x = 0.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The length of every quaternion."""
+        (Q,) = quaternions("Modulus", x.shape[-1] if x.ndim else 0)
+        axes = *range(x.ndim - 1), x.ndim, x.ndim - 1
+        # (..., 4Q) -> (..., 4, Q) -> (..., Q, 4) -> (..., Q)
+        return ops.algebra.norm(x.reshape(*x.shape[:-1], 4, Q).transpose(*axes))
+
+
 class Dropout(Module):
     """y = x m / (1 - p) in training, m = 0 with probability p, else 1; y = x in evaluation.
 
