@@ -1,16 +1,20 @@
 """Convolutions straight from the map: no patches are written.
 
 The windows of a row of the output, stretched out, are the rows of a matrix that already lies in
-memory: window j of row h starts at x[n, h, j s] and goes on for V pixels. They overlap, which a
-product of matrices does not mind, so for every row i of the output and every row u of the window
+memory: window j of row h starts at x[n, h, j s], and its U rows of V pixels are a row of the map
+apart. They overlap, which a product of matrices does not mind, so for every row i of the output
 
-    y[n, i] (J, Q) += windows of x[n, i s + u] (J, V P)  times  w[u] (V P, Q)
+    y[n, i] (J, Q) = windows of x[n, i s] (J, U V P)  times  w (U V P, Q)
 
-The gradients are the same products with another factor on the left side. A map is copied once,
-with its border of zeros, image by image, so that it stays in cache.
+dw is the same product with the windows transposed, summed over all rows i. dx is a convolution of g
+with the mirrored w^T; of stride s it falls apart into s x s of stride 1, its *phases*: the pixels
+dx[n, s i + a, s j + b] see only each s-th row and column of w. A map is copied with its border of
+zeros, image by image, so that it stays in cache.
 """
 
 import math
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 from numba import prange
@@ -18,87 +22,134 @@ from numba import prange
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.machine.cache import L2
-from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
+from quatgrad.kernels.numba_cpu.simd.microkernel import multiply_runs
 from quatgrad.kernels.numba_cpu.simd.partial_sums import how_many, total
-from quatgrad.kernels.numba_cpu.simd.vector import scratch
+from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, prefetch_share, scratch, store
 from quatgrad.kernels.reference.conv import Shape
 from quatgrad.kernels.reference.patches import Pair, out_size
 
 #: Numbers of a bordered map that a task copies: they stay in a core's cache beside the weight.
 STRIP = L2 // 16
-#: Pixels of a row that are enough for a product of its own in the weight gradient.
-LONG_ROW = 16
+#: Pixels of g that a product of the weight gradient sums over.
+PIXELS = 128
 
 
 @serial
-def _bordered(x, n, top, rows, padding, width):
-    """Rows top .. top + rows of image n of x (N, H, W, P), flat, with zeros beyond the map."""
+def _bordered(x, n, top, left, rows, width):
+    """Rows from `top` on and columns from `left` on of image n of x, flat; 0 beyond the map."""
     _, H, W, P = x.shape
-    flat = scratch(rows * width * P)
-    flat[:] = 0
-    X = flat.reshape(rows, width, P)
-    for r in range(max(0, -top), min(rows, H - top)):
-        to, row = X[r, padding : padding + W], x[n, top + r]
-        for j in range(min(W, width - padding)):
-            for p in range(P):
-                to[j, p] = row[j, p]
+    flat, of, line = scratch(rows * width * P), x.reshape(-1), width * P
+    first, last = P * max(0, -left), P * max(0, min(width, W - left))
+    for r in range(rows):
+        to, at = r * line, ((n * H + top + r) * W + left) * P
+        inside = 0 <= top + r < H and first < last
+        start, end = (first, last) if inside else (line, line)
+        for k in range(start):
+            flat[to + k] = 0
+        for k in range(start, end, LANES):
+            count = min(LANES, end - k)
+            store(load(of, at + k, count), flat, to + k, count)
+        for k in range(end, line):
+            flat[to + k] = 0
     return flat
 
 
+# ---------------------------------------------------------------------------------- y and dx
+
+
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
-    """y[n, i] = sum_u windows of x[n, i s + u - pad] times w[u]."""
-    N, H, W, P = x.shape
-    I, J = out_size((H, W), w.shape[:2], stride, padding)
-    y = empty((N, I, J, w.shape[3]), x.dtype)
-    strip = max(1, min(I, STRIP // ((W + 2 * padding[1]) * P * stride[0])))
-    _conv2d(read_only(x), read_only(w), y, stride, padding, strip)
+    """y[n, i] = windows of x[n, i s - pad] times w."""
+    U, V = w.shape[:2]
+    y = empty((len(x), *out_size(x.shape[1:3], (U, V), stride, padding), w.shape[3]), x.dtype)
+    whole = np.array([[0, 0, -padding[0], -padding[1], U, V, 0]])
+    _convolve(read_only(x), read_only(w).reshape(-1), y, whole, stride, (1, 1), STRIP)
     return y
 
 
-@parallel
-def _conv2d(x, w, y, stride, padding, strip):
-    P, (U, V, _, Q), (N, I, J, _) = x.shape[3], w.shape, y.shape
-    width = x.shape[2] + 2 * padding[1]
-    strips = (I + strip - 1) // strip
-    flat_w, flat_y = w.reshape(-1), y.reshape(-1)
-    for task in prange(N * strips):
-        n, s = divmod(np.int64(task), strips)
-        first, end = s * strip, min(I, (s + 1) * strip)
-        rows = (end - 1 - first) * stride[0] + U
-        X = _bordered(x, n, first * stride[0] - padding[0], rows, padding[1], width)
-        for i in range(first, end):
-            for u in range(U):
-                to, at = (n * I + i) * J * Q, ((i - first) * stride[0] + u) * width * P
-                row, step = u * V * P * Q, stride[1] * P
-                multiply(flat_y, to, Q, X, at, step, 1, flat_w, row, Q, J, V * P, Q, u > 0)
-
-
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
-    """dx[n, i s + u - pad, j s + v - pad] += g[n, i, j] times w[u, v]^T, pixels j side by side."""
-    dx = empty(shape, g.dtype)
-    _conv2d_dx(read_only(g), read_only(w.swapaxes(2, 3)), dx, stride, padding)
+    """dx[n, i s + u - pad, j s + v - pad] += g[n, i, j] times w[u, v]^T, phase by phase."""
+    dx, phases, weights, start = empty(shape, g.dtype), [], [], 0
+    rows, columns = (_phases(*of) for of in zip(w.shape[:2], stride, padding, strict=True))
+    for (a, u, top, U), (b, v, left, V) in product(rows, columns):
+        phases.append((a, b, top, left, U, V, start))
+        mirrored = w[u :: stride[0], v :: stride[1]][::-1, ::-1]
+        weights.append(mirrored.swapaxes(2, 3).reshape(-1))  # (U, V, P, Q) -> (U, V, Q, P)
+        start += len(weights[-1])
+    weight = read_only(np.concatenate(weights))
+    _convolve(read_only(g), weight, dx, np.array(phases), (1, 1), stride, STRIP)
     return dx
 
 
+def _phases(size: int, stride: int, padding: int) -> Iterator[tuple[int, int, int, int]]:
+    """(a, u, top, U): dx[a + s i] is the sum of w[u] g[top + i + U - 1], .., U windows upwards."""
+    for a in range(stride):
+        last, u = divmod(a + padding, stride)
+        U = len(range(u, size, stride))
+        yield a, u, last - U + 1, U
+
+
+@serial
+def _window_of_all(phases):
+    """(top, left, U, V) of the window that spans those of all phases."""
+    top, left = phases[:, 2].min(), phases[:, 3].min()
+    bottom, right = (phases[:, 2] + phases[:, 4]).max(), (phases[:, 3] + phases[:, 5]).max()
+    return top, left, bottom - top, right - left
+
+
 @parallel
-def _conv2d_dx(g, w, dx, stride, padding):
-    (N, I, J, Q), (U, V, _, P), (_, H, W, _) = g.shape, w.shape, dx.shape
-    height, width = H + 2 * padding[0], W + 2 * padding[1]
-    flat_g, flat_w = g.reshape(-1), w.reshape(-1)
-    for n in prange(N):
-        D = scratch(height * width * P)
-        D[:] = 0
-        for i in range(I):
-            for u in range(U):
-                for v in range(V):
-                    to, step = ((i * stride[0] + u) * width + v) * P, stride[1] * P
-                    at, row = (np.int64(n) * I + i) * J * Q, (u * V + v) * Q * P
-                    multiply(D, to, step, flat_g, at, Q, 1, flat_w, row, P, J, Q, P, True)
-        inside = D.reshape(height, width, P)[padding[0] :, padding[1] :]
-        for h in range(H):
-            for j in range(W):
-                for p in range(P):
-                    dx[n, h, j, p] = inside[h, j, p]
+def _convolve(x, w, y, phases, stride, apart, strip):
+    """Each phase (a, b, top, left, U, V, start) of y: y[n, a + t i, b + t j], from w[start:].
+
+    Its windows start at x[n, top + s i, left + s j]; s is the stride, t how far they are `apart`.
+    """
+    (_, H, W, P), (N, I, J, _) = x.shape, y.shape
+    I, J = (I + apart[0] - 1) // apart[0], (J + apart[1] - 1) // apart[1]  # of the first phase
+    top, left, U, V = _window_of_all(phases)
+    height, width = (I - 1) * stride[0] + U, (J - 1) * stride[1] + V
+    whole = top >= 0 and left >= 0 and top + height <= H and left + width <= W
+    strip = max(1, min(I, strip // (width * P * stride[0])))
+    strips = (I + strip - 1) // strip
+    flat = x.reshape(-1)
+    for task in prange(N * strips):
+        n, s = divmod(np.int64(task), strips)
+        i, end = s * strip, min(I, (s + 1) * strip)
+        row, last = top + i * stride[0], top + (end - 1) * stride[0] + U
+        ahead = n * H + (last if s + 1 < strips else H)
+        ahead = flat, ahead * W * P, (ahead + last - row) * W * P
+        if whole:
+            at = ((n * H + row) * W + left) * P
+            _strip(flat, at, W, ahead, w, y, n, i, end, phases, top, left, stride, apart, P)
+        else:
+            X = _bordered(x, n, row, left, last - row, width)
+            _strip(X, 0, width, ahead, w, y, n, i, end, phases, top, left, stride, apart, P)
+
+
+@serial
+def _strip(X, at, width, ahead, w, y, n, first, end, phases, top, left, stride, apart, P):
+    """Rows first .. end of every phase of y[n], from the rows of X (.., width, P) from X[at] on.
+
+    Meanwhile a[k:m] of (a, k, m) = `ahead` is asked for.
+    """
+    _, I, J, Q = y.shape
+    flat_y, far, step, line = y.reshape(-1), width * P, stride[1] * P, apart[1] * Q
+    for i in range(first, end):
+        prefetch_share(*ahead, i - first, end - first)
+        row = n * I + i * apart[0]
+        prefetch_share(flat_y, (row + apart[0]) * J * Q, (row + 2 * apart[0]) * J * Q, 0, 1)
+        for p in range(len(phases)):
+            a, b, up, side, U, V, start = phases[p]
+            row = a + i * apart[0]
+            if row >= I or b >= J:
+                continue
+            if U * V == 0:
+                y[n, row, b :: apart[1]] = 0
+                continue
+            to, of = ((n * I + row) * J + b) * Q, (i - first) * stride[0] + up - top
+            of, count, K = at + (of * width + side - left) * P, (J - b - 1) // apart[1] + 1, V * P
+            multiply_runs(flat_y, to, line, X, of, step, 1, w, start, Q, count, K, Q, False, U, far)
+
+
+# ---------------------------------------------------------------------------------------- dw
 
 
 def conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
@@ -110,39 +161,38 @@ def conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> 
 
 @parallel
 def _conv2d_dw(x, g, dw, stride, padding):
-    (N, I, J, Q), (parts, U, V, P, _) = g.shape, dw.shape
-    K = V * P  # numbers of a row of a window
-    height, width = x.shape[1] + 2 * padding[0], x.shape[2] + 2 * padding[1]
-    flat_g, flat_dw = g.reshape(-1), dw.reshape(-1)
+    (N, I, J, Q), (parts, U, V, P, _), (_, H, W, _) = g.shape, dw.shape, x.shape
+    height, width = (I - 1) * stride[0] + U, (J - 1) * stride[1] + V
+    whole = max(padding) == 0  # all windows are inside of the map
+    sizes = I, J, Q, U, V, P
+    flat, flat_g, flat_dw = x.reshape(-1), g.reshape(-1), dw.reshape(-1)
     for k in prange(parts):
         part = np.int64(k)
-        start = part * N // parts
+        start, to = part * N // parts, part * U * V * P * Q
         for n in range(start, (part + 1) * N // parts):
-            X = _bordered(x, n, -padding[0], height, padding[1], width)
-            if J < LONG_ROW:
-                for u in range(U):
-                    windows = _windows(X, u, width * P, stride, I, J, K, P)
-                    to, at = (part * U + u) * K * Q, n * I * J * Q
-                    add = n > start
-                    multiply(flat_dw, to, Q, windows, 0, 1, K, flat_g, at, Q, K, I * J, Q, add)
-                continue
-            for i in range(I):
-                for u in range(U):
-                    to, at = (part * U + u) * K * Q, (n * I + i) * J * Q
-                    row, step = (i * stride[0] + u) * width * P, stride[1] * P
-                    add = n > start or i > 0
-                    multiply(flat_dw, to, Q, X, row, 1, step, flat_g, at, Q, K, J, Q, add)
+            at, image, add = n * H * W * P, H * W * P, n > start
+            ahead = flat, at + image, at + 2 * image
+            if whole:
+                _add_image(flat, at, W, ahead, flat_g, n, flat_dw, to, sizes, stride, add)
+            else:
+                X = _bordered(x, n, -padding[0], -padding[1], height, width)
+                _add_image(X, 0, width, ahead, flat_g, n, flat_dw, to, sizes, stride, add)
 
 
 @serial
-def _windows(X, u, row, stride, I, J, length, P):
-    """The windows of offset u of all rows of X after all, (I J, V P), flat: short sums are slow."""
-    flat = scratch(I * J * length)
-    windows = flat.reshape(I, J, length)
-    for i in range(I):
-        for j in range(J):
-            start = (i * stride[0] + u) * row + j * stride[1] * P
-            to, a = windows[i, j], X[start : start + length]
-            for k in range(length):
-                to[k] = a[k]
-    return flat
+def _add_image(X, at, width, ahead, g, n, dw, to, sizes, stride, add):
+    """dw[to:] (+)= the sum over image n of g, from the rows of X (.., width, P) from X[at] on.
+
+    Meanwhile a[k:m] of (a, k, m) = `ahead` is asked for, and the next image of g.
+    """
+    I, J, Q, U, V, P = sizes
+    K, step, far, image = V * P, stride[1] * P, stride[0] * width * P, I * J * Q
+    rows = max(1, PIXELS // J)
+    for i in range(0, I, rows):
+        runs, right = min(rows, I - i), n * image + i * J * Q
+        prefetch_share(*ahead, i // rows, (I - 1) // rows + 1)
+        prefetch_share(g, (n + 1) * image, (n + 2) * image, i // rows, (I - 1) // rows + 1)
+        for u in range(U):
+            of, row = at + i * far + u * width * P, to + u * K * Q
+            more = add or i > 0
+            multiply_runs(dw, row, Q, X, of, 1, step, g, right, Q, K, J, Q, more, runs, far)

@@ -66,7 +66,7 @@ def _cut(M: int, N: int, threads: int) -> tuple[int, int]:
         return max(1, -(-n // (parts * unit))) * unit
 
     across = [wide for wide in range(1, threads + 1) if threads % wide == 0]
-    sizes = [(part(M, threads // wide, ROWS), part(N, wide, LANES)) for wide in across]
+    sizes = [(part(M, threads // wide, ROWS[0]), part(N, wide, LANES)) for wide in across]
     return min(sizes, key=lambda size: (size[0] + SPLITS) * (size[1] + SPLITS))
 
 

@@ -36,22 +36,36 @@ from quatgrad.kernels.numba_cpu.conv.winograd_tiles import (
     weight_square,
     weight_square_adjoint,
 )
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.machine.cache import L2
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
 from quatgrad.kernels.numba_cpu.simd.partial_sums import how_many, total
-from quatgrad.kernels.numba_cpu.simd.vector import LANES, scratch
+from quatgrad.kernels.numba_cpu.simd.vector import LANES, prefetch_share, scratch
 from quatgrad.kernels.reference.conv import Shape
 from quatgrad.kernels.reference.patches import Pair, out_size
 
 #: Numbers of a block of tiles, at all points, before and after the products: they stay in a core's
 #: cache together with the weight. If the weight alone is too large, a block is longer, to use the
 #: weight more often. It is a multiple of the rows that `multiply` takes at once if Q is small.
-CACHE, LONG_BLOCK, ROWS = 9 * L2 // 16, 64, 8
+CACHE, LONG_BLOCK, ROWS = 9 * L2 // 32, 64, 8
+#: Tiles of a block in the weight gradient: so many products for each number of a sum that is moved.
+SUM_BLOCK = 32
 # Each plane is padded by LANES numbers. Planes that start a power of 2 bytes from one another would
 # compete for the same lines of the cache: a tile writes 36 or 288 rows, one in each plane.
 #: The weight gradient is summed in parts if a part has at most so many numbers.
 PART = L2
+
+
+@serial
+def _rows_of_tiles(x, first, count, I, J, tile):
+    """(flat x, start, end): the rows of a map in which these tiles lie, to be asked for in time.
+
+    The caches look ahead by themselves, but in long runs, and a tile is a few short ones.
+    """
+    flat, H, W, C = x
+    n, i, _ = tile_origin(first, I, J, tile)
+    m, k, _ = tile_origin(first + count, I, J, tile)
+    return flat, (n * H + i) * W * C, (m * H + k) * W * C
 
 
 @parallel
@@ -73,7 +87,11 @@ def _convolve(x, U, y, padding, block, components, tile):
             n, i, j = tile_origin(first + t, I, J, tile)
             top, left = i - padding[0], j - padding[1]
             input_tile(X, n, top, left, E, V, t * P, step_V, components, 1, tile)
+        ahead = _rows_of_tiles(X, first + count, block, I, J, tile)
+        own = _rows_of_tiles(Y, first, count, I, J, tile)
         for z in range(planes):
+            prefetch_share(*ahead, z, planes)
+            prefetch_share(*own, z, planes)
             w = paired_plane(z, components) * step_U
             multiply(M, z * step_M, Q, V, z * step_V, P, 1, flat_U, w, Q, count, P, Q, False)
         for t in range(count):
@@ -101,7 +119,11 @@ def _sum_in_parts(x, g, U, padding, block, components, tile):
                 top, left = i - padding[0], j - padding[1]
                 input_tile(X, n, top, left, E, V, t * P, step_V, components, -1, tile)
                 gradient_tile(G, n, i, j, E, Z, t * Q, step_Z, components, tile)
+            ahead_x = _rows_of_tiles(X, first + count, block, I, J, tile)
+            ahead_g = _rows_of_tiles(G, first + count, block, I, J, tile)
             for z in range(planes):
+                prefetch_share(*ahead_x, z, planes)
+                prefetch_share(*ahead_g, z, planes)
                 u, right = (part * planes + z) * step_U, paired_plane(z, components) * step_Z
                 add = first > start
                 multiply(flat_U, u, Q, V, z * step_V, 1, P, Z, right, Q, P, count, Q, add)
@@ -203,8 +225,7 @@ def conv2d_dw(x: Array, g: Array, shape: Shape, padding: Pair, tile: int) -> Arr
     x, g, tiles = read_only(x), read_only(g), count_tiles(g.shape[0], g.shape[1], g.shape[2], tile)
     if planes * P * Q <= PART:
         parts = empty((min(how_many(planes * P * Q), tiles), planes, P * Q + LANES), x.dtype)
-        block = min(tiles, max(1, _block(planes, P, Q) // 2))
-        _sum_in_parts(x, g, parts, padding, block, components, tile)
+        _sum_in_parts(x, g, parts, padding, min(tiles, SUM_BLOCK), components, tile)
         U = total(parts)
     else:
         U = _by_planes(x, g, tiles, padding, components, tile)

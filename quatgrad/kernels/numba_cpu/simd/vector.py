@@ -139,6 +139,30 @@ def store(typing_context, x, a, i, width):
 
 
 @intrinsic
+def prefetch(typing_context, a, i):
+    """Ask for the line of memory with a[i], and do not wait for it."""
+    signature = types.void(a, types.int64)
+
+    def generate(target, builder, signature, arguments):
+        p = pointer(target, builder, signature.args[0], *arguments)
+        p = builder.bitcast(p, ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [p.type, _I32, _I32, _I32])
+        f = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(f, [p, _I32(0), _I32(2), _I32(1)])
+        return target.get_dummy_value()
+
+    return signature, generate
+
+
+@serial
+def prefetch_share(a, start, end, share, shares):
+    """Ask for share number `share` of a[start:end], while what is at hand is computed."""
+    length = max(0, min(end, len(a)) - start)
+    for i in range(share * length // shares, (share + 1) * length // shares, LINE // 4):
+        prefetch(a, start + i)
+
+
+@intrinsic
 def transpose(typing_context, a, i, step, rows, width, b, j, row):
     """b[j + row q + p] = a[i + step p + q] for p, q < LANES; 0 for p >= rows or q >= width.
 
