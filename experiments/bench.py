@@ -132,6 +132,8 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "add": lambda x, y, P, c, eps: (x, 1 - x),
     "add bias": lambda x, y, P, c, eps: (x, c),
     "relu_dx": lambda x, y, P, c, eps: (1 - x, x),
+    "bias_relu": lambda x, y, P, c, eps: (x.copy(), c),
+    "bias_relu_dx": lambda x, y, P, c, eps: (1 - x, x),
     "gelu": lambda x, y, P, c, eps: (x,),
     "gelu_dx": lambda x, y, P, c, eps: (1 - x, x),
     "layer_norm": lambda x, y, P, c, eps: (rows(x), c, c, 1, eps),
@@ -154,6 +156,10 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
         *(np.full(32, 100), False),
     ),
     "sgd": lambda x, y, P, c, eps: (x.copy(), 1 - x, 0 * x, LR, 0.9, True, 5e-4),
+    "sgd_all": lambda x, y, P, c, eps: (
+        *([a.copy() for a in 20 * [c, P[0, 0]]] for _ in range(3)),
+        *(LR, 0.9, True, 5e-4),
+    ),
     "adam": lambda x, y, P, c, eps: (
         *(x.copy(), 1 - x, 0 * x, 0 * x, 1, LR, AdamRule((0.9, 0.999), 1e-8, 5e-4, False)),
     ),

@@ -266,8 +266,7 @@ class Parameter(Tensor):
 
 def _fitting(value: Any, like: Tensor, what: str) -> Array:
     """`value` as an array of like's shape and dtype on like's backend, or one clear error."""
-    value = value.data if isinstance(value, Tensor) else value
-    array = new_array(value, like.dtype)
+    array = new_array(value.data if isinstance(value, Tensor) else value, like.dtype)
     if array.shape != like.shape or array.dtype != like.dtype:
         raise (DTypeError if array.shape == like.shape else ShapeError)(
             f"{what} must be {like.dtype} of shape {like.shape}; "
@@ -335,7 +334,11 @@ class Function:
         out.requires_grad = any(self.needs_input_grad)
         out._node = self if out.requires_grad else None
         if out.requires_grad:
-            self._link(tensors)
+            self.parents: tuple[Function | Tensor | None, ...] | None = tuple(
+                (t._node or t) if need else None
+                for t, need in zip(tensors, self.needs_input_grad, strict=True)
+            )
+            self.versions = [(t, t._version) for t in tensors if t._node is None]
         return out
 
     def _check_result(self, y: Array, arrays: list[Array]) -> Array:
@@ -345,20 +348,13 @@ class Function:
         if self._dtype_of(y) != self.dtype:
             raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
         xp = array_module(arrays[0])
-        if any(self.needs_input_grad):
-            return xp.asarray(y)  # NumPy's sums over all axes are scalars
-        shared = any(xp.may_share_memory(y, a) for a in arrays)
-        return xp.asarray(upcast(y)).copy() if shared else xp.asarray(upcast(y))
+        if not any(self.needs_input_grad):
+            y = upcast(y)
+            y = y.copy() if any(xp.may_share_memory(y, a) for a in arrays) else y
+        return xp.asarray(y)  # NumPy's sums over all axes are scalars
 
     def _dtype_of(self, a: Array) -> Any:
         return dtype_of(a) if self.accepts_bfloat16 else a.dtype
-
-    def _link(self, tensors: list[Tensor]) -> None:
-        self.parents: tuple[Function | Tensor | None, ...] | None = tuple(
-            (t._node or t) if need else None
-            for t, need in zip(tensors, self.needs_input_grad, strict=True)
-        )
-        self.versions = [(t, t._version) for t in tensors if t._node is None]
 
     def gradients(self, g: Array) -> tuple[Array | None, ...]:
         """`backward(g)`, checked: one gradient for each input, of its shape and dtype."""
@@ -400,11 +396,13 @@ class Function:
 
 def as_tensors(op: Function | str, *inputs: Any) -> list[Tensor]:
     """Tensors of one dtype: numbers and lists take the dtype of the tensors they meet."""
+    dtypes = {x._array.dtype if isinstance(x, Tensor) else None for x in inputs}
+    if len(dtypes) == 1 and None not in dtypes:
+        return list(inputs)
     dtype = next((x.dtype for x in inputs if isinstance(x, Tensor)), None)
     out = []
     for x in inputs:
-        if not isinstance(x, Tensor):
-            x = Tensor(new_array(x, dtype or np.float32))
+        x = x if isinstance(x, Tensor) else Tensor(new_array(x, dtype or np.float32))
         dtype = dtype or x.dtype
         if x.dtype != dtype:
             raise DTypeError(

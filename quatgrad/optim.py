@@ -12,7 +12,7 @@ entries is 0 too.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from reprlib import repr as shown
 from typing import Any
@@ -50,11 +50,16 @@ class Optimizer:
     def step(self, lr: float | Array) -> None:
         """One update of every parameter that has a gradient."""
         lr = self.check_step(lr)
+        for p, g, state in self.moving():
+            p.update(partial(self.rule, g=g, state=state, lr=lr))
+
+    def moving(self) -> Iterator[tuple[Parameter, Array, dict[str, Any]]]:
+        """The parameters that have a gradient, with it and with what is remembered of each."""
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is not None:
                 if not state:
                     state.update(self.initial_state(p.data))
-                p.update(partial(self.rule, g=p.grad, state=state, lr=lr))
+                yield p, p.grad, state
 
     def check_step(self, lr: float | Array) -> float | Array:
         """The learning rate as a number; raises unless every gradient and state fits.
@@ -171,23 +176,25 @@ class SGD(Optimizer):
         self.flat: FlatParameters | None = None
 
     def step(self, lr: float | Array) -> None:
-        """One update; on a GPU, where each launch takes its time, of all parameters at once."""
-        if get_backend() != "cupy" or not is_possible(self.parameters):
-            super().step(lr)
+        """One update of all parameters at once; on a GPU, side by side in memory."""
+        numbers = self.check_step(lr), self.momentum, self.nesterov, self.weight_decay
+        if get_backend() == "cupy" and is_possible(self.parameters):
+            if self.flat is None or not self.flat.is_valid(self.parameters, self.state):
+                self.flat = FlatParameters(self.parameters, self.state)
+            self.flat.step(self.parameters, *numbers)
             return
-        lr = self.check_step(lr)
-        if self.flat is None or not self.flat.is_valid(self.parameters, self.state):
-            self.flat = FlatParameters(self.parameters, self.state)
-        self.flat.step(self.parameters, lr, self.momentum, self.nesterov, self.weight_decay)
+        moving, ws = list(self.moving()), list[Array]()
+        for p, _, _ in moving:
+            p.update(ws.append)
+        gs, vs = [g for _, g, _ in moving], [state["velocity"] for _, _, state in moving]
+        kernel("sgd_all")(ws, gs, vs, *numbers)
+        for (p, _, _), w in zip(moving, ws, strict=True):
+            if p.constraint:
+                p.constraint(w)
 
     def initial_state(self, w: Array) -> dict[str, Any]:
         """v = 0."""
         return {"velocity": array_module(w).zeros(w.shape, w.dtype)}
-
-    def rule(self, w: Array, g: Array, state: dict[str, Any], lr: float | Array) -> None:
-        """The formulas of the class, in one pass over memory."""
-        # d = g + decay w;  v = momentum v + d;  w -= lr (d + momentum v if nesterov else v)
-        kernel("sgd")(w, g, state["velocity"], lr, self.momentum, self.nesterov, self.weight_decay)
 
 
 class Adam(Optimizer):

@@ -154,6 +154,6 @@ def test_a_profile_accounts_for_the_whole_step(bench, monkeypatch, tmp_path):
     rows = {row["name"]: row for row in result["functions"]}
     assert abs(sum(row["share"] for row in rows.values()) - 1) < 1e-9
     assert rows[profile.REST]["ms"] > 0
-    assert rows["activation.relu"]["calls"] == 2
-    assert rows["activation.relu"]["megabytes"] == 2 * 4 * 10 * (300 + 100) / 1e6
-    assert rows["optimizer.sgd"]["calls"] == 6
+    assert rows["activation.bias_relu"]["calls"] == 2
+    assert rows["activation.bias_relu"]["megabytes"] == 4 * (10 + 1) * (300 + 100) / 1e6
+    assert rows["optimizer.sgd_all"]["calls"] == 1

@@ -206,7 +206,7 @@ SEQUENCES = (
     "models/gcn.py models/equal.py"
 )
 #: Of code; a quarter of them error messages.
-LINES = {"autograd.py": 280, CORE: 4370, SEQUENCES: 900}
+LINES = {"autograd.py": 280, CORE: 4430, SEQUENCES: 900}
 
 
 def files_of(names):

@@ -78,7 +78,11 @@ class Conv2d(Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of x with w, plus b."""
-        return ops.conv2d(x, self.weight, self.bias, *self.window.options)
+        return self.product(x, self.bias)
+
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """With this bias, or none."""
+        return ops.conv2d(x, self.weight, bias, *self.window.options)
 
 
 class QConv2d(Conv2d):
@@ -91,9 +95,9 @@ class QConv2d(Conv2d):
     components = 4
     default_init = staticmethod(init.xavier_components)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """The quaternion convolution of x with w, plus b."""
-        return ops.hamilton_conv2d(x, self.weight, self.bias, *self.window.options)
+        return ops.hamilton_conv2d(x, self.weight, bias, *self.window.options)
 
 
 class ConvTranspose2d(Convolution):

@@ -1,13 +1,18 @@
 """Layers made of layers, and the one that lays maps out as vectors."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from quatgrad import ops
 from quatgrad.autograd import Tensor
+from quatgrad.backend import get_backend
 from quatgrad.errors import ShapeError
+from quatgrad.nn.activation import ReLU
 from quatgrad.nn.conv import Conv2d
+from quatgrad.nn.linear import Linear
 from quatgrad.nn.module import Module
 from quatgrad.nn.norm import BatchNorm2d
+from quatgrad.ops.operands import add_bias
+from quatgrad.ops.shape import Vectors
 from quatgrad.random import Source
 
 
@@ -22,10 +27,23 @@ class Sequential(Module):
         return ((name.removeprefix("modules."), member) for name, member in super().members())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each module on the output of the one before."""
-        for module in self.modules:
-            x = module(x)
+        """Each module on the output of the one before; a layer with the rectifier after it."""
+        rest = self.modules[::-1]
+        while rest:
+            layer: Any = rest.pop()
+            if rest and type(rest[-1]) is ReLU and _takes_relu(layer, x):
+                rest.pop()
+                x = add_bias(type(layer).__name__, layer.product(x, None), layer.bias, relu=True)
+            else:
+                x = layer(x)
         return x
+
+
+def _takes_relu(layer: Any, x: Any) -> bool:
+    """Is there a gain? In evaluation, who reads the graph finds a node for each module."""
+    if type(layer).forward not in (Linear.forward, Conv2d.forward) or get_backend() != "numba":
+        return False
+    return isinstance(x, Tensor) and layer.training and layer.bias is not None
 
 
 class LearnedEncoder(Sequential):
@@ -47,7 +65,4 @@ class Flatten(Module):
         """Component a of quaternion (h, w, q) goes to entry (a, h, w, q)."""
         if x.ndim != 4:
             raise ShapeError(f"Flatten: takes maps (N, H, W, C); got shape {x.shape}")
-        N, H, W, C = x.shape
-        components = 4 if C % 4 == 0 else 1
-        x = x.reshape(N, H, W, components, C // components)  # (N, H, W, 4Q) -> (N, H, W, 4, Q)
-        return ops.flatten(x.transpose(0, 3, 1, 2, 4))  # (N, 4, H, W, Q) -> (N, 4 H W Q)
+        return Vectors(1 if x.shape[3] % 4 else 4)(x)

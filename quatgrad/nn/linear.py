@@ -34,7 +34,11 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x w + b."""
-        return ops.linear(x, self.weight, self.bias)
+        return self.product(x, self.bias)
+
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """With this bias, or none."""
+        return ops.linear(x, self.weight, bias)
 
     def extra_repr(self) -> str:
         """Features and bias."""
@@ -52,9 +56,9 @@ class QLinear(Linear):
     components = 4
     default_init = staticmethod(init.xavier_components)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """w x + b, weight on the left."""
-        return ops.hamilton_linear(x, self.weight, self.bias)
+        return ops.hamilton_linear(x, self.weight, bias)
 
 
 class RotationLinear(QLinear):

@@ -29,6 +29,22 @@ class ReLU(FromOutput):
         return kernel("relu_dx")(g, y)
 
 
+class BiasReLU(Function):
+    """y = max(x + b, 0); dx = g where y > 0, else 0, db = sum dx. y takes the memory of x."""
+
+    owns_grads = True
+
+    def forward(self, x, b):
+        if b.shape != x.shape[-1:]:
+            raise ShapeError(f"{self}: a bias (C,) for x (..., C); got {b.shape} and {x.shape}")
+        y = kernel("bias_relu")(x, b)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, g):
+        return kernel("bias_relu_dx")(g, *self.saved)
+
+
 class LeakyReLU(Function):
     """y = x for x > 0, else slope x."""
 

@@ -1,6 +1,7 @@
 """A convolution, batch norm, and perhaps a residual and an activation, as one operation."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import OptionError, ShapeError
@@ -11,6 +12,8 @@ from quatgrad.ops.conv_shapes import ConvWindow, check_channels, check_weight, w
 from quatgrad.ops.norm import count_rows, update_running_stats
 from quatgrad.ops.operands import Shape, check_operands
 from quatgrad.scalars import number
+
+_window = cache(ConvWindow)  # whose checks take longer than a small step may
 
 
 class ConvNormAct(Function):
@@ -61,7 +64,7 @@ def conv_norm_act(
     components = 4 if w.ndim == 5 else 1
     check_weight("conv_norm_act", w, 5 if components == 4 else 4, components)
     check_channels("conv_norm_act", x, w, components=components)
-    window = ConvWindow("conv_norm_act", window_of(w), stride, padding)
+    window = _window("conv_norm_act", window_of(w), stride, padding)
     shape = len(x), *window.out_size(x.shape), components * w.shape[-1]
     M, norm = count_rows("batch_norm", shape), (scale, shift, running_mean, running_var)
     _check(x, shape, norm, residual, relu)

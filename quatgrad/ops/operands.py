@@ -2,6 +2,7 @@
 
 from quatgrad.autograd import Tensor, as_tensors
 from quatgrad.errors import DTypeError, ShapeError
+from quatgrad.ops.activation import BiasReLU
 
 Shape = tuple[int, ...]
 
@@ -17,12 +18,15 @@ def check_operands(op: str, x: Tensor, **operands: tuple[Tensor, Shape]) -> None
             raise DTypeError(f"{op}: an input of {x.dtype} and {name} of {t.dtype} do not mix")
 
 
-def add_bias(op: str, y: Tensor, b: Tensor | None) -> Tensor:
-    """y + b for y (..., Q), b (Q,), or y if there is no b."""
+def add_bias(op: str, y: Tensor, b: Tensor | None, relu: bool = False) -> Tensor:
+    """y + b for y (..., Q), b (Q,), or y if there is no b; with `relu`, max(y + b, 0).
+
+    The rectifier writes over y, which nobody else may hold or have saved.
+    """
     if b is None:
-        return y
+        return y.relu() if relu else y
     if not isinstance(b, Tensor):
         y, b = as_tensors(op, y, b)
     if b.shape != y.shape[-1:]:
         raise ShapeError(f"{op}: the bias has shape {y.shape[-1:]}; got shape {b.shape}")
-    return y + b
+    return BiasReLU()(y, b) if relu else y + b

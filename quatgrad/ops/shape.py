@@ -51,6 +51,23 @@ class Transpose(Function):
         return g.transpose(inverse)
 
 
+class Vectors(Function):
+    """y[n, (a, h, w, q)] = x[n, h, w, (a, q)]: maps as vectors, components outermost."""
+
+    def __init__(self, components: int):
+        self.components = components
+
+    def forward(self, x):
+        N, H, W, C = x.shape
+        A = self.components
+        # (N, H, W, A Q) -> (N, A, H W, Q) -> (N, A H W Q)
+        return x.reshape(N, H * W, A, C // A).swapaxes(1, 2).reshape(N, H * W * C)
+
+    def backward(self, g):
+        (N, H, W, C), A = self.shapes[0], self.components
+        return g.reshape(N, A, H * W, C // A).swapaxes(1, 2).reshape(N, H, W, C)
+
+
 class BroadcastTo(Function):
     """y[..., i] = x[i] for every value of the new axes."""
 

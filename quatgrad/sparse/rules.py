@@ -396,6 +396,7 @@ def _reduce(f: Follower, node: Any, inputs: list[Any]) -> Value:
 @rule(
     moves.Reshape,
     moves.Transpose,
+    moves.Vectors,
     moves.BroadcastTo,
     moves.PadMode,
     moves.GetItem,

@@ -16,7 +16,8 @@ from quatgrad.kernels.registry import kernels_of
 
 RUNGS = ("gemm", "numba_cpu")
 ELSEWHERE = {  # are these tested
-    "accumulate_metrics", "adam", "sgd", "sgd_masked", "upcast", "update_running_stats",
+    "accumulate_metrics", "adam", "bias_relu", "sgd", "sgd_all", "sgd_masked", "upcast",
+    "update_running_stats",
 }  # fmt: skip
 
 
@@ -394,6 +395,7 @@ ARGUMENTS = {
     "lstm": lambda d: _recurrence(d, "lstm"),
     "lstm_dx": lambda d: _recurrence(d, "lstm_dx"),
     "relu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
+    "bias_relu_dx": lambda d: (d.x(), d.x()),
     "conv_norm_act": _conv_norm_act,
     "conv_norm_act_dx": _conv_norm_act_dx,
     "cross_entropy": _logits,

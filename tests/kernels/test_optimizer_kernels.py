@@ -48,6 +48,21 @@ def test_sgd(shape, dtype, how, numbers):
     check("sgd", [w, g, v], *numbers)
 
 
+@pytest.mark.parametrize("shapes", [SIZES[:3], [*SIZES, (0,), (2 * SHARE - 1,)]], ids=str)
+@pytest.mark.parametrize("dtypes", [[np.float32], [np.float64], [np.float32, np.float64]])
+def test_sgd_of_all_at_once_has_the_bits_of_one_by_one(shapes, dtypes):
+    layouts = ("plain", "strided", "read-only")
+    drawn = [draw(shape, dtypes[i % len(dtypes)], layouts[i % 3]) for i, shape in enumerate(shapes)]
+    apart = [(w.copy(), g, v.copy()) for w, g, v, _ in drawn]
+    for _ in range(2):
+        numba_cpu.sgd_all(*zip(*(arrays[:3] for arrays in drawn), strict=True), *SGD[2])
+        for arrays in apart:
+            numba_cpu.sgd(*arrays, *SGD[2])
+    for (w, _, v, _), (x, _, y) in zip(drawn, apart, strict=True):
+        np.testing.assert_array_equal(w, x)
+        np.testing.assert_array_equal(v, y)
+
+
 @pytest.mark.parametrize("how", ["plain", "strided", "read-only"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", SIZES, ids=str)

@@ -149,3 +149,35 @@ def test_dropout_gives_the_gradient_to_what_it_kept():
     y = nn.Dropout(0.5, rng=generator(0))(ones)
     y.sum().backward()
     np.testing.assert_array_equal(ones.grad, y.data)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda r: nn.Linear(8, 12, rng=r),
+        lambda r: nn.QLinear(8, 12, rng=r),
+        lambda r: nn.Conv2d(8, 12, 3, 2, 1, rng=r),
+        lambda r: nn.QConv2d(8, 12, 3, padding=1, dilation=2, rng=r),
+    ],
+)
+def test_a_rectifier_after_a_layer_is_one_operation_in_training_with_the_same_bits(layer):
+    net = nn.Sequential(layer(generator(0, "layer")), nn.ReLU())
+    net.modules[0].bias.data = generator(1, "bias").standard_normal(12, np.float32)
+    shape = (3, 6, 6, 8) if isinstance(net.modules[0], nn.Conv2d) else (5, 8)
+    results = []
+    for mode in (True, False):
+        v = Tensor(generator(2, "x").standard_normal(shape, np.float32), requires_grad=True)
+        y = net.train(mode)(v)
+        assert str(y._node) == ("BiasReLU" if mode else "ReLU")
+        (y * y).sum().backward()
+        results.append([y.numpy(), v.grad, *(p.grad for p in net.parameters())])
+        net.zero_grad()
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_bias_of_another_length_is_refused_before_the_kernel():
+    net = nn.Sequential(nn.Linear(8, 12, rng=generator(0)), nn.ReLU())
+    net.modules[0].bias = nn.Linear(8, 4, rng=generator(0)).bias
+    with pytest.raises(ShapeError, match="bias"):
+        net(x(2, 8))

@@ -11,7 +11,17 @@ import pytest
 from quatgrad import Tensor, ops, use_backend, use_kernels
 from quatgrad.autograd import Function
 from quatgrad.ops import algebra
-from quatgrad.ops.activation import GELU, Dropout, LeakyReLU, ModReLU, ReLU, Sigmoid, Softmax, Tanh
+from quatgrad.ops.activation import (
+    GELU,
+    BiasReLU,
+    Dropout,
+    LeakyReLU,
+    ModReLU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from quatgrad.ops.arithmetic import (
     Abs,
     Add,
@@ -44,7 +54,16 @@ from quatgrad.ops.recurrent import GRU, LSTM, GateWeight, Recurrence
 from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
 from quatgrad.ops.rotation import RotationWeight
 from quatgrad.ops.sequence import MeanOverTime
-from quatgrad.ops.shape import BroadcastTo, Concatenate, GetItem, Pad, PadMode, Reshape, Transpose
+from quatgrad.ops.shape import (
+    BroadcastTo,
+    Concatenate,
+    GetItem,
+    Pad,
+    PadMode,
+    Reshape,
+    Transpose,
+    Vectors,
+)
 from quatgrad.ops.table_weight import TableWeight, table_conv2d, table_linear, table_weight
 from quatgrad.testing import check_gradients, taylor_rate
 
@@ -259,6 +278,10 @@ CASES = {
         (ops.linear, normal(4), normal(4, 5), normal(5)),
     ],
     ReLU: [(ops.relu, off_zero(3, 4)), (ops.relu, off_zero())],
+    BiasReLU: [  # which writes over its input
+        (lambda x, b: BiasReLU()(x * 1, b), off_zero(3, 4), 0.1 * normal(4)),
+        (lambda x, b: BiasReLU()(x * 1, b), off_zero(2, 3, 3, 2), 0.1 * normal(2)),
+    ],
     LeakyReLU: [(ops.leaky_relu, off_zero(3, 4)), (lambda x: ops.leaky_relu(x, 0.3), off_zero(5))],
     GELU: [(ops.gelu, 2 * normal(3, 4)), (ops.gelu, normal())],
     Sigmoid: [(ops.sigmoid, 3 * normal(3, 4)), (ops.sigmoid, normal())],
@@ -446,6 +469,10 @@ CASES = {
         (lambda x: x.transpose(1, 2, 0), normal(2, 3, 4)),
         (lambda x: x.transpose(-1, 0, -2), normal(2, 3, 4)),
         (lambda x: x.T, normal(3)),
+    ],
+    Vectors: [
+        (lambda x: Vectors(1)(x), normal(2, 3, 2, 3)),
+        (lambda x: Vectors(4)(x), normal(2, 3, 1, 8)),
     ],
     BroadcastTo: [
         (lambda x: ops.broadcast_to(x, 2, 3, 4), normal(3, 1)),

@@ -3,6 +3,7 @@
 import math
 
 from quatgrad.arrays import BFLOAT16_BITS, Array, array_module, special
+from quatgrad.kernels.reference.sums import sum_over
 from quatgrad.kernels.registry import register
 
 
@@ -28,6 +29,20 @@ def relu(x: Array) -> Array:
 def relu_dx(g: Array, y: Array) -> Array:
     """dx = g where y > 0, else 0."""
     return array_module(g).where(y > 0, g, g.dtype.type(0))
+
+
+@register
+def bias_relu(x: Array, b: Array) -> Array:
+    """y = max(x + b, 0), x (..., C), b (C,); y takes the memory of x."""
+    x += b
+    return array_module(x).maximum(x, 0, out=x)
+
+
+@register
+def bias_relu_dx(g: Array, y: Array) -> tuple[Array, Array]:
+    """dx = g where y > 0, else 0; db, its sum over all axes but the last."""
+    dx = relu_dx(g, y)
+    return dx, sum_over(dx, tuple(range(dx.ndim - 1)))
 
 
 @register

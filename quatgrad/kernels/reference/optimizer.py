@@ -4,10 +4,13 @@ Only these kernels, and the running statistics and metrics, write to their argum
 w and to what the optimizer remembers of it. g is only read.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.registry import register
+
+Arrays = Sequence[Array]
 
 
 class AdamRule(NamedTuple):
@@ -27,6 +30,15 @@ def sgd(
     d = g + decay * w
     v[...] = momentum * v + d
     w -= lr * (d + momentum * v if nesterov else v)
+
+
+@register
+def sgd_all(
+    ws: Arrays, gs: Arrays, vs: Arrays, lr: float, momentum: float, nesterov: bool, decay: float
+) -> None:
+    """`sgd` of each parameter of a list."""
+    for w, g, v in zip(ws, gs, vs, strict=True):
+        sgd(w, g, v, lr, momentum, nesterov, decay)
 
 
 @register

@@ -13,7 +13,7 @@ from numba import get_num_threads, prange
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.conv.winograd_tiles import merged, paired_plane, split
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
-from quatgrad.kernels.numba_cpu.simd.matmul import WIDTH
+from quatgrad.kernels.numba_cpu.simd.matmul import WIDTH, cut
 from quatgrad.kernels.numba_cpu.simd.microkernel import ROWS, multiply
 from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
 
@@ -56,18 +56,7 @@ def _product(
 ) -> None:
     """C (M, N) = A (M, K) B (K, N): matrices of quaternions, each with its layout."""
     A, B, C = (X.reshape(-1) for X in (read_only(A), read_only(B), C))
-    _parts(A, a, B, b, C, c, M, K, N, *_cut(M, N, get_num_threads()))
-
-
-def _cut(M: int, N: int, threads: int) -> tuple[int, int]:
-    """Rows and columns of C for each thread, chosen so that few numbers are split twice."""
-
-    def part(n: int, parts: int, unit: int) -> int:
-        return max(1, -(-n // (parts * unit))) * unit
-
-    across = [wide for wide in range(1, threads + 1) if threads % wide == 0]
-    sizes = [(part(M, threads // wide, ROWS[0]), part(N, wide, LANES)) for wide in across]
-    return min(sizes, key=lambda size: (size[0] + SPLITS) * (size[1] + SPLITS))
+    _parts(A, a, B, b, C, c, M, K, N, *cut(M, N, get_num_threads(), ROWS[0], SPLITS))
 
 
 @serial

@@ -1,16 +1,21 @@
-"""The rectifier, GELU and the sum of two maps, each in one pass over memory."""
+"""The rectifier, alone and after a bias, GELU, and the sum of two maps, in one pass each."""
+
+import math
 
 import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.exponential import normal_cdf, normal_density
 from quatgrad.kernels.reference import arithmetic
+from quatgrad.kernels.reference.sums import BLOCK, MOST
 from quatgrad.kernels.registry import register
 
 #: Fewer numbers are added before a second thread has started.
 ALONE = 1 << 16
+#: Columns whose sums are the task of a thread.
+COLUMNS = 256
 
 
 @register
@@ -39,6 +44,81 @@ def relu_dx(g: Array, y: Array) -> Array:
 def _relu_dx(g, y, dx):
     for k in prange(len(g)):
         dx[k] = g[k] if y[k] > 0 else 0
+
+
+@register
+def bias_relu(x: Array, b: Array) -> Array:
+    """`reference.bias_relu`."""
+    if not x.flags.c_contiguous or not x.size:
+        return arithmetic.bias_relu(x, b)
+    run = _bias_relu if x.size < ALONE else _bias_relu_shared
+    run(x.reshape(-1, len(b)), read_only(b))
+    return x
+
+
+@serial
+def _bias_relu(x, b):
+    for m in range(len(x)):
+        for c in range(len(b)):
+            y = x[m, c] + b[c]
+            x[m, c] = 0 if y <= 0 else y
+
+
+@parallel
+def _bias_relu_shared(x, b):
+    for m in prange(len(x)):
+        for c in range(len(b)):
+            y = x[m, c] + b[c]
+            x[m, c] = 0 if y <= 0 else y
+
+
+@register
+def bias_relu_dx(g: Array, y: Array) -> tuple[Array, Array]:
+    """`reference.bias_relu_dx`; numbers are added in the order in which `sum_over` adds them."""
+    L, C = _added_first(g), g.shape[-1]
+    if not L:
+        return arithmetic.bias_relu_dx(g, y)
+    dx, total = empty(g.shape, g.dtype), np.empty(g.size // L, g.dtype)
+    run = _masked_sums if g.size < ALONE else _masked_sums_shared
+    run(read_only(g).reshape(L, -1), read_only(y).reshape(L, -1), dx.reshape(L, -1), total)
+    if len(total) > C:
+        total = total.reshape(-1, C).sum(axis=0, dtype=np.float64).astype(g.dtype)
+    return dx, total
+
+
+def _added_first(g: Array) -> int:
+    """How many numbers `sum_over` adds one by one: all rows, those of a pixel, or others (0)."""
+    M = math.prod(g.shape[:-1])
+    if not g.size or g.shape[-1] == 1:
+        return 0
+    if M <= MOST or g.size <= MOST or g.dtype != np.float32:
+        return M
+    return len(g) if max(g.shape[:-1]) == len(g) <= BLOCK else 0
+
+
+@serial
+def _columns(g, y, dx, total, first, end):
+    """dx, and its sums over the rows, of some columns."""
+    for k in range(first, end):
+        dx[0, k] = g[0, k] if y[0, k] > 0 else 0
+        total[k] = dx[0, k]
+    for m in range(1, len(g)):
+        for k in range(first, end):
+            d = g[m, k] if y[m, k] > 0 else g.dtype.type(0)
+            dx[m, k] = d
+            total[k] += d
+
+
+@serial
+def _masked_sums(g, y, dx, total):
+    _columns(g, y, dx, total, 0, len(total))
+
+
+@parallel
+def _masked_sums_shared(g, y, dx, total):
+    for task in prange((len(total) + COLUMNS - 1) // COLUMNS):
+        first = task * COLUMNS
+        _columns(g, y, dx, total, first, min(first + COLUMNS, len(total)))
 
 
 @register

@@ -5,7 +5,8 @@ while y is written. The gradient computes again from x where the rectifier was a
 residual it looks at y.
 
 The rows of x are cut into chunks. Their number depends on the shape, not on the number of threads:
-each chunk is summed in a fixed order, NumPy adds the chunks, and the bits are always the same.
+each chunk is summed in a fixed order, the chunks are added in order, and the bits are always the
+same.
 """
 
 import math
@@ -15,7 +16,7 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
 from quatgrad.kernels.registry import register
 
 # A chunk is long enough to pay for a thread and short enough to share out and to sum accurately.
@@ -55,11 +56,8 @@ def batch_norm_act(
     starts = _chunk_starts(*rows.shape)
     means, squares = np.empty((2, len(starts) - 1, rows.shape[1]))
     _chunk_statistics(rows, starts, means, squares)
-    # Squared deviations: inside the chunks, and of the chunks' means from the mean of all.
-    count = np.diff(starts)[:, None]
-    mean = (count * means).sum(axis=0) / len(rows)
-    var = (squares + count * (means - mean) ** 2).sum(axis=0) / len(rows)
-    mean, var = mean.astype(x.dtype), var.astype(x.dtype)
+    mean, var = np.empty((2, rows.shape[1]), x.dtype)
+    _merge(starts, means, squares, mean, var)
     return normalized(x, (mean, var, scale, shift), eps, relu, residual), mean, var
 
 
@@ -85,6 +83,29 @@ def _chunk_statistics(x, starts, means, squares):
             squares[k, c] = square[c] - total[c] * total[c] / n
 
 
+@serial
+def _merge(starts, means, squares, mean, var):
+    """Mean and variance of all rows from those of the chunks.
+
+    Squared deviations: inside the chunks, and of the chunks' means from the mean of all.
+    """
+    K, C = means.shape
+    for c in range(C):
+        total, square = 0.0, 0.0
+        for k in range(K):
+            total += (starts[k + 1] - starts[k]) * means[k, c]
+        center = total / starts[K]
+        for k in range(K):
+            d = means[k, c] - center
+            square += squares[k, c] + (starts[k + 1] - starts[k]) * (d * d)
+        mean[c], var[c] = center, square / starts[K]
+
+
+@serial
+def _factor(scale, var, eps):
+    return scale / np.sqrt(var + eps)
+
+
 @register
 def batch_norm_eval(
     x: Array, mean: Array, var: Array, scale: Array, shift: Array, eps: float
@@ -98,8 +119,8 @@ def normalized(
 ) -> Array:
     """(x - mean) scale / sqrt(var + eps) + shift, + residual, and perhaps a rectifier."""
     y, (mean, var, scale, shift) = empty(x.shape, x.dtype), channels
-    factor, rows = scale / np.sqrt(var + eps), y.reshape(-1, len(scale))
-    numbers = _rows(x), read_only(mean), factor, read_only(shift)
+    factor = _factor(read_only(scale), read_only(var), x.dtype.type(eps))
+    numbers, rows = (_rows(x), read_only(mean), factor, read_only(shift)), y.reshape(-1, len(scale))
     if residual is None:
         _normalize(*numbers, relu, rows)
     else:
@@ -146,8 +167,9 @@ def batch_norm_act_dx(
     mean, var, scale, shift = channels
     rows_g, rows_x, mean, shift = _rows(g), _rows(x), read_only(mean), read_only(shift)
     M, C = rows_x.shape
-    starts = _chunk_starts(M, C)
-    sums, factor = np.empty((2, len(starts) - 1, C)), scale / np.sqrt(var + eps)
+    starts, var = _chunk_starts(M, C), read_only(var)
+    sums, eps = np.empty((2, len(starts) - 1, C)), x.dtype.type(eps)
+    factor = _factor(read_only(scale), var, eps)
     passed = None
     if y is None:
         _chunk_gradients(rows_g, rows_x, mean, factor, shift, relu, starts, sums)
@@ -156,13 +178,12 @@ def batch_norm_act_dx(
         rows_passed = passed.reshape(M, C)
         _chunk_gradients_passed(rows_g, rows_x, _rows(y), mean, starts, rows_passed, sums)
         rows_g = read_only(rows_passed)
-    inv = 1 / np.sqrt(var + eps)
-    dshift, dscale = sums.sum(axis=1) * (np.ones(C), inv)
-    mean_g, slope = (dshift / M).astype(g.dtype), (dscale * inv / M).astype(g.dtype)
+    dscale, dshift, mean_g, slope = np.empty((4, C), g.dtype)
+    _slopes(sums, var, eps, M, dscale, dshift, mean_g, slope)
     dx = empty(x.shape, g.dtype)
     rows = dx.reshape(M, C)
     _normalize_dx(rows_g, rows_x, mean, factor, shift, relu, mean_g, slope, rows)
-    return dx, dscale.astype(g.dtype), dshift.astype(g.dtype), passed
+    return dx, dscale, dshift, passed
 
 
 @parallel
@@ -195,6 +216,19 @@ def _chunk_gradients_passed(g, x, y, mean, starts, passed, sums):
                 sum_gx[c] += np.float64(share) * np.float64(x[m, c] - mean[c])
         for c in range(C):
             sums[0, k, c], sums[1, k, c] = sum_g[c], sum_gx[c]
+
+
+@serial
+def _slopes(sums, var, eps, M, dscale, dshift, mean_g, slope):
+    """The gradients of scale and shift, and what `_normalize_dx` needs of them."""
+    for c in range(len(var)):
+        total, product = 0.0, 0.0
+        for k in range(sums.shape[1]):
+            total += sums[0, k, c]
+            product += sums[1, k, c]
+        inv = var.dtype.type(1) / np.sqrt(var[c] + eps)
+        dshift[c], mean_g[c] = total, total / M
+        dscale[c], slope[c] = product * inv, product * inv * inv / M
 
 
 @parallel

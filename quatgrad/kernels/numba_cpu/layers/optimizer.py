@@ -6,11 +6,12 @@ Numbers that are the same for all entries come as the dtype of the parameter, as
 import math
 
 import numpy as np
-from numba import prange
+from numba import carray, prange, types
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import parallel, read_only, serial_nogil
-from quatgrad.kernels.reference.optimizer import AdamRule
+from quatgrad.kernels.numba_cpu.jit import address, parallel, read_only, serial_nogil
+from quatgrad.kernels.numba_cpu.simd.vector import intrinsic
+from quatgrad.kernels.reference.optimizer import AdamRule, Arrays
 from quatgrad.kernels.registry import register
 
 #: Entries in a thread's share; fewer than two shares are not worth waking a thread.
@@ -25,6 +26,23 @@ def sgd(
     f = w.dtype.type
     step = _sgd if w.size < 2 * SHARE else _sgd_shared
     step(_flat(w), read_only(g).reshape(-1), _flat(v), f(lr), f(momentum), nesterov, f(decay))
+
+
+@register
+def sgd_all(
+    ws: Arrays, gs: Arrays, vs: Arrays, lr: float, momentum: float, nesterov: bool, decay: float
+) -> None:
+    """`reference.sgd_all` in one compiled call, which finds the arrays by their addresses."""
+    gs = [np.ascontiguousarray(g) for g in gs]
+    dtypes = {a.dtype for arrays in (ws, gs, vs) for a in arrays}
+    if len(dtypes) != 1:
+        for w, g, v in zip(ws, gs, vs, strict=True):
+            sgd(w, g, v, lr, momentum, nesterov, decay)
+        return
+    places = np.array([[address(_flat(a)) for a in arrays] for arrays in (ws, gs, vs)])
+    sizes, (dtype,) = np.array([w.size for w in ws]), dtypes
+    step = _sgd_all if sizes.sum() < 2 * SHARE else _sgd_all_shared
+    step(places, sizes, *map(dtype.type, (lr, momentum)), nesterov, dtype.type(decay))
 
 
 @register
@@ -61,6 +79,42 @@ def _sgd_shared(w, g, v, lr, momentum, nesterov, decay):
     for k in prange((len(w) + SHARE - 1) // SHARE):
         n = slice(k * SHARE, (k + 1) * SHARE)
         _sgd(w[n], g[n], v[n], lr, momentum, nesterov, decay)
+
+
+@intrinsic
+def _at(typing_context, address, like):
+    """The address as a pointer to numbers like `like`."""
+
+    def generate(target, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], target.get_value_type(signature.return_type))
+
+    return types.CPointer(like)(address, like), generate
+
+
+@serial_nogil
+def _sgd_part(places, sizes, first, end, lr, momentum, nesterov, decay):
+    """The entries from `first` to `end` of all parameters in a row."""
+    for k in range(len(sizes)):
+        size, n = sizes[k], slice(max(first, 0), min(end, sizes[k]))
+        if n.start < n.stop:
+            w, g = carray(_at(places[0, k], lr), size), carray(_at(places[1, k], lr), size)
+            v = carray(_at(places[2, k], lr), size)
+            _sgd(w[n], g[n], v[n], lr, momentum, nesterov, decay)
+        first, end = first - size, end - size
+
+
+@serial_nogil
+def _sgd_all(places, sizes, lr, momentum, nesterov, decay):
+    _sgd_part(places, sizes, 0, sizes.sum(), lr, momentum, nesterov, decay)
+
+
+@parallel
+def _sgd_all_shared(places, sizes, lr, momentum, nesterov, decay):
+    total = sizes.sum()
+    for share in prange((total + SHARE - 1) // SHARE):
+        first = share * SHARE
+        end = min(first + SHARE, total)
+        _sgd_part(places, sizes, first, end, lr, momentum, nesterov, decay)
 
 
 @serial_nogil

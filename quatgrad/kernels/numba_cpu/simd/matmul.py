@@ -6,22 +6,25 @@ turned as it is copied. Other dtypes and shapes go to the BLAS.
 """
 
 import numpy as np
-from numba import prange
+from numba import get_num_threads, prange
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
-from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
+from quatgrad.kernels.numba_cpu.simd.microkernel import BROAD, multiply
 from quatgrad.kernels.numba_cpu.simd.partial_sums import sum_of_parts
 from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
 from quatgrad.kernels.reference import arithmetic
+from quatgrad.kernels.reference.sums import MOST
 from quatgrad.kernels.registry import register
 
 #: Rows of a panel of B, and columns, as many as a block of `multiply`: it stays in the L1 cache.
 DEPTH, WIDTH = 128, 4 * LANES
-#: Rows and columns of the block of C that is a task of its own.
-HEIGHT, COLUMNS = 256, 128
+#: Rows and columns of C, at most, that are made while a block of A, and they, stay in the cache.
+HEIGHT, COLUMNS = 256, 256
 #: Numbers of a copied block of A, either way round, with a vector between its lines.
 BLOCK = max(HEIGHT * (DEPTH + LANES), DEPTH * (HEIGHT + LANES))
+#: Multiplications that take as long as copying a number of a panel.
+COPIES = 32
 #: Multiplications below which a single thread is done before a second one has started.
 ALONE = 1 << 20
 
@@ -35,6 +38,8 @@ def matmul(a: Array, b: Array) -> Array:
     K = a.shape[-1]
     if b.shape[-2] != K:
         return arithmetic.matmul(a, b)  # which says what is wrong
+    if K <= 2 * MOST:
+        return _matmul(a, b)
     return sum_of_parts(lambda k: _matmul(a[..., k], b[..., k, :]), K)
 
 
@@ -42,15 +47,35 @@ def _matmul(a: Array, b: Array) -> Array:
     *lead, M, K = a.shape
     N = b.shape[-1]
     c = empty((*lead, M, N), a.dtype)
-    run = _blocks if c.size * K >= ALONE else _one
-    run(c.reshape(-1), *_as_it_lies(a), *_as_it_lies(b), c.size // (M * N), M, K, N)
+    S = c.size // (M * N)
+    operands = c.reshape(-1), *_as_it_lies(a), *_as_it_lies(b), S, M, K, N
+    if c.size * K < ALONE:
+        _one(*operands)
+    else:
+        threads = get_num_threads()
+        share = threads if 4 * threads > S else 1  # of a product
+        _blocks(*operands, *cut(M, N, share, BROAD[0], COPIES))
     return c
+
+
+def cut(M: int, N: int, threads: int, unit: int, cost: int) -> tuple[int, int]:
+    """Rows and columns of C (M, N) for each thread, all alike.
+
+    Rows come in units. The more rows a thread has, the fewer columns, and the less is copied of B:
+    a number costs as much as so many rows.
+    """
+
+    def part(n: int, parts: int, unit: int) -> int:
+        return max(1, -(-n // (parts * unit))) * unit
+
+    across = [wide for wide in range(1, threads + 1) if threads % wide == 0]
+    sizes = [(part(M, threads // wide, unit), part(N, wide, LANES)) for wide in across]
+    return min(sizes, key=lambda size: (size[0] + cost) * (size[1] + cost))
 
 
 def _as_it_lies(a: Array) -> tuple[Array, int, int]:
     """Stacked matrices, flat, with the distances of their rows and columns; one of them is 1."""
-    turned = a.swapaxes(-1, -2)
-    if turned.flags.c_contiguous and not a.flags.c_contiguous:
+    if not a.flags.c_contiguous and (turned := a.swapaxes(-1, -2)).flags.c_contiguous:
         return read_only(turned).reshape(-1), 1, a.shape[-2]
     return read_only(a).reshape(-1), a.shape[-1], 1
 
@@ -108,20 +133,27 @@ def _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns):
 
 
 @serial
+def _part(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, top, left, bottom, right):
+    """The rows of product s of the stack from `top`, and the columns from `left`."""
+    for m in range(top, bottom, HEIGHT):
+        rows = min(HEIGHT, bottom - m)
+        for n in range(left, right, COLUMNS):
+            columns = min(COLUMNS, right - n)
+            _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns)
+
+
+@serial
 def _one(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
     for s in range(S):
-        for m in range(0, M, HEIGHT):
-            rows = min(HEIGHT, M - m)
-            _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, 0, N)
+        _part(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, 0, 0, M, N)
 
 
 @parallel
-def _blocks(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
-    width = COLUMNS if _copied(rs, cs) else WIDTH
-    high, wide = (M + HEIGHT - 1) // HEIGHT, (N + width - 1) // width
+def _blocks(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N, height, width):
+    high, wide = (M + height - 1) // height, (N + width - 1) // width
     for task in prange(S * high * wide):
         s, place = divmod(np.int64(task), high * wide)
         i, j = divmod(place, wide)
-        m, n = i * HEIGHT, j * width
-        rows, columns = min(HEIGHT, M - m), min(width, N - n)
-        _product(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, rows, n, columns)
+        m, n = i * height, j * width
+        bottom, right = min(M, m + height), min(N, n + width)
+        _part(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, m, n, bottom, right)
