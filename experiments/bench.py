@@ -4,6 +4,7 @@
     python experiments/bench.py --suite layers --record    to experiments/results/bench-layers.json
     python experiments/bench.py --suite inference --quick  plans against onnxruntime
     python experiments/bench.py --suite steps --profile    where the time of a step goes
+    python experiments/bench.py --suite steps --rivals     PyTorch in bfloat16 and compiled, too
     python experiments/bench.py --explain                  how each convolution is computed
 
 A machine is never quiet, so nothing is measured by itself: in every round each contestant has a
@@ -18,6 +19,7 @@ each other 50 times slower. The parent computes nothing, it only hands out turns
 
 import argparse
 import json
+import math
 import os
 import platform
 import re
@@ -45,20 +47,23 @@ from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.reference.optimizer import AdamRule
-from quatgrad.models import create
+from quatgrad.models import create, resnet
 from quatgrad.models.algebra import Layers
-from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
+from quatgrad.train import TrainStep
 
 SCRIPT = Path(__file__).resolve()
 RESULTS = Path(__file__).parent / "results"
 OURS = "numba"  # the ratios are theirs / ours
 ENGINES = {"kernels": ["numpy", OURS], "layers": ["numpy", OURS, "torch"], "steps": [OURS, "torch"]}
 APART = ("algebra", "inference", "sequences")  # suites that are files of their own
+#: What `--rivals` adds: PyTorch in bfloat16, where the processor has it, and compiled.
+STEP_RIVALS = ("torch-bf16", "torch-compile")
 RIVALS = ("torch", "onnxruntime", "numpy-quaternion", "quaternionic")
 ROUNDS, QUICK_ROUNDS = 25, 3
 TURN = 0.02  # s: a shorter call is repeated for that long
 WARM_UP = 0.3  # s
+PATIENCE = 300  # s: a rival that has not answered by then is left out
 LR = 1e-4  # learning rate, so small that thousands of steps on one batch stay finite
 REST = 0.2  # s: OpenBLAS's idle threads spin for 0.1 s, in which others run at half their speed
 
@@ -234,29 +239,46 @@ def layer_call(engine: str, algebra: str, sizes: Sequence[int]) -> Call:
 
 
 def step_call(engine: str, batch: int, image_size: Sequence[int], **net: Any) -> Call:
-    """A whole training step on random images; returns the loss."""
+    """A whole training step on random images, with the sums of losses and of right answers that
+    an epoch reports; returns the loss. Ours is the `TrainStep` of every training.
+    """
     model = create(image_size=tuple(image_size), **net)
     x = normal(batch, *image_size, 4)
     labels = generator(0, "labels").integers(0, net["num_classes"], batch)
     options = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
-    if engine == "torch":
-        import torch
-
-        f, leaves = torch_twin(model)
-        x, labels = torch_maps(x), torch.tensor(labels)
-        loss_of = torch.nn.functional.cross_entropy
-        optimizer = torch.optim.SGD(leaves, lr=LR, **options)
-        step: Callable[[], Any] = optimizer.step
-    else:
-        f, x, loss_of = model, Tensor(x), cross_entropy
-        optimizer = SGD(model.parameters(), **options)
-        step = partial(optimizer.step, LR)
+    if engine.startswith("torch"):
+        return torch_step(engine, model, x, labels, options)
+    step = TrainStep(model, SGD(model.parameters(), **options))
 
     def call() -> Any:
-        loss = loss_of(f(x), labels)
+        step.sums[:] = 0
+        step(x, labels, LR)
+        return step.sums[0] / batch
+
+    return call
+
+
+def torch_step(engine: str, model: nn.Module, x: Any, labels: Any, options: Case) -> Call:
+    """PyTorch's loop: in float32, or as "torch-bf16" or "torch-compile" says."""
+    import torch
+
+    f, leaves = torch_twin(model)
+    if engine == "torch-compile":
+        resnet.relu = torch.relu  # for good: the compiler does not follow torch_twin's patch
+        f = torch.compile(model.forward)
+    x, labels, sums = torch_maps(x), torch.tensor(labels), torch.zeros(2, dtype=torch.float64)
+    optimizer = torch.optim.SGD(leaves, lr=LR, **options)
+
+    def call() -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=engine == "torch-bf16"):
+            logits = f(x)
+            loss = torch.nn.functional.cross_entropy(logits, labels)
         optimizer.zero_grad()
         loss.backward()
-        step()
+        optimizer.step()
+        with torch.no_grad():
+            sums[0] += loss * len(labels)
+            sums[1] += (logits.argmax(1) == labels).sum()
         return loss
 
     return call
@@ -360,7 +382,7 @@ def prepare(request: str) -> Call:
 def turn(request: str) -> float:
     """Seconds of a call: the median over `TURN` s, after one call to fill the caches."""
     engine, times = json.loads(request)[1], []
-    with nullcontext() if engine == "torch" else use_backend(engine):
+    with nullcontext() if engine.startswith("torch") else use_backend(engine):
         call = prepare(request)
         call()
         while sum(times) < TURN:
@@ -370,11 +392,36 @@ def turn(request: str) -> float:
     return float(np.median(times))
 
 
+_gave_up: set[str] = set()
+
+
+def turn_or_nothing(request: str) -> float:
+    """`turn`; NaN, at once from then on, where the rival cannot, or not within `PATIENCE`."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"no answer within {PATIENCE} s")
+
+    if request in _gave_up:
+        return math.nan
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(PATIENCE)
+    try:
+        return turn(request)
+    except Exception as error:
+        print(f"bench.py: {request.strip()}: {error}"[:500], file=sys.stderr)
+        _gave_up.add(request)
+        return math.nan
+    finally:
+        signal.alarm(0)
+
+
 def serve() -> int:
     """The life of a worker: a request on every line in; its seconds, our peak memory out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends our input
     for request in sys.stdin:
-        seconds = turn(request)
+        seconds = (
+            turn_or_nothing(request) if json.loads(request)[1] in STEP_RIVALS else turn(request)
+        )
         print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
     return 0
 
@@ -411,7 +458,11 @@ def measure(
                 time.sleep(REST)
             last, request = engine, json.dumps([suite, engine, group[name]])
             times[engine, name].append(ask(workers[engine], request)[0])
-    return [result(suite, n, group[n], {e: times[e, n] for e in workers}) for n in group]
+    known = {key: t for key, t in times.items() if not np.isnan(t).any()}
+    return [
+        result(suite, n, group[n], {e: known[e, n] for e in workers if (e, n) in known})
+        for n in group
+    ]
 
 
 def peak_memory(engine: str, case: Case, threads: int | None) -> float:
@@ -443,11 +494,11 @@ def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
     if suite == "steps":
         columns += [(f"{e} img/s", "images_per_second", e, 1, ",.0f") for e in ENGINES[suite]]
         columns += [(f"{e} MB", "peak_mb", e, 1, ",.0f") for e in ENGINES[suite]]
-    cells = (
-        title if row is None else format(row[key][e] * unit, form) if e in row[key] else "-"
-        for title, key, e, unit, form in columns
-    )
-    return f"{row['name'] if row else suite:<44}" + "".join(f"{cell:>13}" for cell in cells)
+    line = f"{row['name'] if row else suite:<44}"
+    for title, key, e, unit, form in columns:
+        cell = title if row is None else format(row[key][e] * unit, form) if e in row[key] else "-"
+        line += cell.rjust(max(13, len(title) + 2))
+    return line
 
 
 @context("quatgrad.style")
@@ -513,6 +564,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
                    help=f"{', '.join(APART)}: by itself (default: all others)")  # fmt: skip
     p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
     p.add_argument("--full", action="store_true", help="steps: resnet18 and resnet50 too (minutes)")
+    p.add_argument("--rivals", action="store_true",
+                   help=f"steps: {', '.join(STEP_RIVALS)} too, where they work")  # fmt: skip
     p.add_argument("--threads", type=int, metavar="N", help="of every engine (default: its own)")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
     p.add_argument("--record", action="store_true", help="write experiments/results/bench-*.json")
@@ -542,14 +595,17 @@ def run(suites: list[str], full: bool, rounds: int, threads: int | None) -> Iter
     with ExitStack() as stack:
         workers = dict.fromkeys(("numpy", OURS), stack.enter_context(start_worker(threads)))
         if find_spec("torch") and suites != ["kernels"]:
-            workers["torch"] = stack.enter_context(start_worker(threads))
+            for engine in {e for s in suites for e in ENGINES[s] if e.startswith("torch")}:
+                workers[engine] = stack.enter_context(start_worker(threads))
         for suite in suites:
             print(f"\n{table_line(suite)}")
             there = {e: workers[e] for e in ENGINES[suite] if e in workers}
             for group in groups(suite, full):
                 for row in measure(suite, group, there, rounds):
                     if suite == "steps":
-                        row["peak_mb"] = {e: peak_memory(e, row["case"], threads) for e in there}
+                        row["peak_mb"] = {
+                            e: peak_memory(e, row["case"], threads) for e in row["seconds"]
+                        }
                     print(table_line(suite, row), flush=True)
                     yield row
     print(f"\nMedians of {rounds} rounds; a ratio above 1: {OURS} is so many times as fast.")
@@ -570,6 +626,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         own += ["--full"] * (options.full and options.profile)
         script = RESULTS.with_name(f"bench_{'profile' if options.profile else options.suite}.py")
         return subprocess.call([sys.executable, str(script), *own])
+    if options.rivals:
+        flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+        has_bf16 = re.search("avx512_bf16|amx_bf16", flags) is not None
+        ENGINES["steps"] += STEP_RIVALS[not has_bf16 :]
     record = about(QUICK_ROUNDS if options.quick else ROUNDS, options.threads)
     print(*record["machine"].values(), *(f"{n} {v}" for n, v in record["versions"].items() if v))
     suites = list(CALLS) if options.suite == "all" else [options.suite]

@@ -74,6 +74,26 @@ def test_medians_ratios_and_images_without_torch(bench, suite):
     assert " -" in bench.table_line(suite, row)  # torch's column
 
 
+def test_a_rival_that_cannot_is_left_out_and_asked_once(bench, monkeypatch, capsys):
+    asked = []
+
+    def turn(request):
+        asked.append(request)
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(bench, "turn", turn)
+    request = json.dumps(["steps", "torch-compile", {"name": "x"}])
+    answers = [bench.turn_or_nothing(request) for _ in range(2)]
+    assert np.isnan(answers).all()
+    assert asked == [request]
+    assert "no compiler" in capsys.readouterr().err
+    seconds = {"numba": 1.0, "torch": 2.0, "torch-compile": answers[0]}
+    monkeypatch.setattr(bench, "REST", 0)
+    monkeypatch.setattr(bench, "ask", lambda worker, request: (seconds[worker], 1))
+    (row,) = bench.measure("steps", {"x": {"batch": 4}}, {e: e for e in seconds}, 3)
+    assert row["ratios"] == {"torch": 2.0}
+
+
 @pytest.mark.parametrize("suite", ["kernels", "layers", "steps"])
 def test_names_are_unique_and_cases_fit_for_the_pipe(bench, suite):
     cases = [case for group in bench.groups(suite, full=True) for case in group.items()]
@@ -122,6 +142,10 @@ def test_pytorch_does_the_same_work(bench, algebra, monkeypatch):
             ours, theirs = (bench.step_call(e, 4, (8, 8), **net) for e in ("numpy", "torch"))
             for _ in range(3):  # the later losses see the earlier steps
                 assert ours().item() == pytest.approx(theirs().item(), rel=1e-3), name
+            rival = bench.step_call("torch-bf16", 4, (8, 8), **net)
+            assert rival().item() == pytest.approx(
+                bench.step_call("torch", 4, (8, 8), **net)().item(), rel=0.1
+            )
 
 
 def test_what_cannot_be_done_is_said_before_measuring(bench, monkeypatch, tmp_path, capsys):

@@ -105,7 +105,8 @@ def _sgd_part(places, sizes, first, end, lr, momentum, nesterov, decay):
 
 @serial_nogil
 def _sgd_all(places, sizes, lr, momentum, nesterov, decay):
-    _sgd_part(places, sizes, 0, sizes.sum(), lr, momentum, nesterov, decay)
+    first = np.int64(0)  # not 0, for which Numba would compile another form
+    _sgd_part(places, sizes, first, sizes.sum(), lr, momentum, nesterov, decay)
 
 
 @parallel

@@ -152,8 +152,8 @@ def _distances(p, a, q, b, rotation, chordal, out, ok):
         pw, px, py, pz = _load(p, a * m)
         w, x, y, z = _load(q, b * m)
         p2, q2 = pw * pw + px * px + py * py + pz * pz, w * w + x * x + y * y + z * z
-        r, s = math.sqrt(p2), math.sqrt(q2)
-        pw, px, py, pz, w, x, y, z = pw / r, px / r, py / r, pz / r, w / s, x / s, y / s, z / s
+        r, s = 1 / math.sqrt(p2), 1 / math.sqrt(q2)
+        pw, px, py, pz, w, x, y, z = pw * r, px * r, py * r, pz * r, w * s, x * s, y * s, z * s
         near, far = _size(pw - w, px - x, py - y, pz - z), _size(pw + w, px + x, py + y, pz + z)
         if rotation:
             near, far = min(near, far), max(near, far)

@@ -145,7 +145,8 @@ def _part(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, top, left, bottom, right):
 @serial
 def _one(c, a, rs, cs, b, b_rs, b_cs, S, M, K, N):
     for s in range(S):
-        _part(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, 0, 0, M, N)
+        start = np.int64(0)  # not 0, for which Numba would compile another form
+        _part(c, a, rs, cs, b, b_rs, b_cs, s, M, K, N, start, start, M, N)
 
 
 @parallel
