@@ -10,12 +10,14 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, serial
 from quatgrad.kernels.numba_cpu.machine.cache import L1
 from quatgrad.kernels.reference.sums import MOST
 
 #: Numbers that a thread adds at a time: in cache.
-CHUNK = L1 // 2
+CHUNK = L1 // 4
+#: Numbers that are added before a second thread has started.
+ALONE = 1 << 18
 #: Parts of a sum of few numbers, and of one of more than SMALL.
 MANY, FEW, SMALL = 16, 8, 1 << 15
 
@@ -30,18 +32,33 @@ def total(parts: Array) -> Array:
     if not len(parts):
         return np.zeros(parts.shape[1:], parts.dtype)
     y = empty(parts.shape[1:], parts.dtype)
-    _total(parts.reshape(len(parts), -1), y.reshape(-1))
+    run = _by_all if parts.size >= ALONE else _by_one
+    run(parts.reshape(len(parts), -1), y.reshape(-1))
     return y
 
 
 @parallel
-def _total(parts, y):
+def _by_all(parts, y):
     for chunk in prange((len(y) + CHUNK - 1) // CHUNK):
-        start, end = chunk * CHUNK, min(len(y), (chunk + 1) * CHUNK)
-        y[start:end] = parts[0, start:end]
-        for k in range(1, len(parts)):
-            for n in range(start, end):
-                y[n] += parts[k, n]
+        _add(parts, y, np.int64(chunk) * CHUNK)
+
+
+@serial
+def _by_one(parts, y):
+    for start in range(0, len(y), CHUNK):
+        _add(parts, y, start)
+
+
+@serial
+def _add(parts, y, start):
+    """The CHUNK of y from `start` on. Loops that count from 0 become vectors."""
+    end = min(len(y), start + CHUNK)
+    share = y[start:end]
+    share[:] = parts[0, start:end]
+    for k in range(1, len(parts)):
+        part = parts[k, start:end]
+        for n in range(len(share)):
+            share[n] += part[n]
 
 
 def sum_of_parts(f: Callable[[slice], Array], n: int, most: int = 2 * MOST) -> Array:
