@@ -99,14 +99,16 @@ def _added_first(g: Array) -> int:
 @serial
 def _columns(g, y, dx, total, first, end):
     """dx, and its sums over the rows, of some columns."""
-    for k in range(first, end):
-        dx[0, k] = g[0, k] if y[0, k] > 0 else 0
-        total[k] = dx[0, k]
-    for m in range(1, len(g)):
-        for k in range(first, end):
-            d = g[m, k] if y[m, k] > 0 else g.dtype.type(0)
-            dx[m, k] = d
-            total[k] += d
+    share = total[first:end]  # loops that count from 0 become vectors
+    for m in range(len(g)):
+        a, b, c = g[m, first:end], y[m, first:end], dx[m, first:end]
+        if m == 0:
+            for k in range(len(share)):
+                share[k] = c[k] = a[k] if b[k] > 0 else 0
+        else:
+            for k in range(len(share)):
+                c[k] = a[k] if b[k] > 0 else 0
+                share[k] += c[k]
 
 
 @serial
