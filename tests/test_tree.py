@@ -29,7 +29,7 @@ FLOORS = {
         "sham",
         "models flat_parameters costs interop",
         "optim",
-        "data step_graphs",
+        "compile_ahead data step_graphs",
         "train network",
         "sparse",
         "lth",

@@ -5,10 +5,14 @@ of 174 to 183. Source: E. Alpaydin and C. Kaynak, "Optical recognition of handwr
 Machine Learning Repository (1998).
 """
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 
 from quatgrad.data.dataset import Dataset, Split, stratified
 from quatgrad.data.encode import Encoding
+from quatgrad.errors import DataError
 from quatgrad.random import generator
 
 TEST_IMAGES = 360  # 36 of each class; 1437 are left to train on
@@ -23,11 +27,9 @@ def load(encoder: str = "blocks") -> Dataset:
 
     Raises `OptionError` for an encoder that does not take grey images.
     """
-    from sklearn.datasets import load_digits  # slow to import, and only needed here
-
-    raw = load_digits()
-    images = raw.images.astype(np.uint8)[..., None]
-    labels = raw.target.astype(np.int64)
+    rows = np.loadtxt(_file(), delimiter=",")  # 64 pixels and a label
+    images = rows[:, :64].reshape(-1, 8, 8, 1).astype(np.uint8)
+    labels = rows[:, 64].astype(np.int64)
 
     is_test = np.zeros(len(labels), dtype=bool)
     is_test[stratified(labels, TEST_IMAGES, generator(0, "digits", "test"))] = True
@@ -37,3 +39,14 @@ def load(encoder: str = "blocks") -> Dataset:
     mean, std = float(images[~is_test].mean()), float(images[~is_test].std())
     encode = Encoding(encoder, (8, 8, 1), (mean,), (std,))
     return Dataset("digits", train, test, tuple("0123456789"), encode)
+
+
+def _file() -> Path:
+    """Where scikit-learn keeps the digits: found without importing it, which takes a second."""
+    spec = find_spec("sklearn")
+    places = spec.submodule_search_locations if spec else None
+    for place in places or ():
+        path = Path(place, "datasets", "data", "digits.csv.gz")
+        if path.exists():
+            return path
+    raise DataError("the digits come with scikit-learn, which is not installed: pip install .")

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from quatgrad import data, models
+from quatgrad import compile_ahead, data, models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
 from quatgrad.files import lock
@@ -73,6 +73,9 @@ def run(options: Options, tell: Callable[[str], None] = silent) -> tuple[Path, l
     what is to be shown on the way: a line for each level, tables, where the pictures are.
     """
     datasets = prepare(options)
+    name, images = next(iter(datasets.items()))
+    first = create(options, name, images, options.run.seed)
+    compile_ahead.start(first, images.input_shape, options.recipe.batch_size)
     dataset = datasets[options.model.networks[0]]
     directory = open_directory(options, dataset)
     held_out = f"{len(dataset.validation):,} validation, " if dataset.validation else ""

@@ -87,6 +87,12 @@ class KernelCache(FunctionCache):
         return folder / f"{name}-{hashlib.sha256(str(key).encode()).hexdigest()[:16]}"
 
 
+def keeps_fewer_than(number: int) -> bool:
+    """Are there so few compiled kernels on the disk, and a folder for more?"""
+    folder = _folder()
+    return folder is not None and sum(1 for _ in folder.iterdir()) < number
+
+
 def _write(path: Path, data: bytes) -> None:
     """The file, whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent)
