@@ -1,7 +1,7 @@
 """What a network costs: weights, multiply-adds, memory, bytes; and a table of its layers."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,13 +43,16 @@ class Costs:
 
 
 def costs(
-    model: Module, input_shape: tuple[int, ...], masks: Mapping[str, np.ndarray] | None = None
+    model: Module,
+    input_shape: tuple[int, ...] | Callable[[Module], Tensor],
+    masks: Mapping[str, np.ndarray] | None = None,
 ) -> Costs:
     """`Costs` of the model on an image of `input_shape` (H, W, C), of weights alive in `masks`.
 
-    Without masks all weights count, zeros too. One image goes through the model in evaluation
-    mode, and the graph that it leaves is read; the model is as before. Multiply-adds count
-    linear layers, convolutions and recurrent layers, with the zeros of their padding.
+    For what is no image, a function that calls the model takes the place of the shape. Without
+    masks all weights count, zeros too. One image goes through the model in evaluation mode, and
+    the graph that it leaves is read; the model is as before. Multiply-adds count linear layers,
+    convolutions and recurrent layers, with the zeros of their padding.
     Errors: `GraphError` inside `no_grad()`; `OptionError` for layers that cannot be counted.
     """
     return _count(model, list(_graph(_evaluate(model, input_shape))), masks)
@@ -131,11 +134,13 @@ def _stored(w: Tensor, alive: int) -> int:
     return min(alive * w.dtype.itemsize + math.ceil(w.size / 8), w.data.nbytes)
 
 
-def _evaluate(model: Module, input_shape: tuple[int, ...]) -> Tensor:
-    """The output for a black image in evaluation mode, with its graph."""
-    image = Tensor(np.zeros((1, *input_shape), model.parameters()[0].dtype))
+def _evaluate(model: Module, example: tuple[int, ...] | Callable[[Module], Tensor]) -> Tensor:
+    """The output for a black image, or of a call, in evaluation mode, with its graph."""
     with evaluation_mode(model):
-        y = model(image)
+        if callable(example):
+            y = example(model)
+        else:
+            y = model(Tensor(np.zeros((1, *example), model.parameters()[0].dtype)))
     if not y.requires_grad:
         raise GraphError("costs() reads the graph of a forward pass: call it outside no_grad()")
     return y

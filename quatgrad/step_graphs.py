@@ -40,7 +40,7 @@ class StepGraphs:
             step(images, labels, lr)
             return
         # The rate is an array also where the step is eager: the same kernels then.
-        arrays = images, labels, asarray(np.asarray(lr, images.dtype))
+        arrays = images, labels, asarray(np.asarray(lr, self.optimizer.parameters[0].dtype))
         self._forget_if_moved()
         known = images.shape in self.recorded and self.eager_steps > 1
         if known and not self.recorded[images.shape]:

@@ -16,17 +16,16 @@ import numpy as np
 from tqdm import tqdm
 
 from quatgrad.arrays import Array, asarray, to_numpy
-from quatgrad.autograd import Parameter, Tensor, no_grad
+from quatgrad.autograd import Parameter, no_grad
 from quatgrad.backend import get_backend
 from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
 from quatgrad.errors import DivergedError, OptionError
-from quatgrad.kernels.registry import kernel
 from quatgrad.nn import Buffer, Module
 from quatgrad.nn.module import evaluation_mode
-from quatgrad.ops import cross_entropy
-from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer, SideBySide
+from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer, SideBySide, clip_grad_norm
 from quatgrad.option_fields import check_values, option
 from quatgrad.step_graphs import StepGraphs
+from quatgrad.task import CLASSES, Task
 
 
 @dataclass(frozen=True)
@@ -58,24 +57,24 @@ class Recipe:
     label_smoothing: float = option(
         "share of the target that is spread over all classes, arXiv:1512.00567", 0.0
     )
+    beta1: float = option("share of adam's mean of gradients that a step keeps", 0.9)
+    beta2: float = option("the same of its mean of squares", 0.999)
+    clip: float = option("greatest length of all gradients as one vector; 0: any", 0.0)
 
     def __post_init__(self) -> None:
         check_values(self)
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise OptionError(f"`lr`, the learning rate, is a number above 0; got {self.lr}")
-        if not 0 <= self.momentum < 1:
-            raise OptionError(f"`momentum` is at least 0 and below 1; got {self.momentum}")
-        for name in ("warmup", "weight_decay", "quaternion_lr", "quaternion_decay"):
+        for name in ("momentum", "label_smoothing", "beta1", "beta2"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise OptionError(f"`{name}` is at least 0 and below 1; got {value}")
+        for name in ("warmup", "weight_decay", "quaternion_lr", "quaternion_decay", "clip"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise OptionError(f"`{name}` is a number, at least 0; got {value}")
         if self.warmup > self.epochs:
             raise OptionError(
                 f"a `warmup` of {self.warmup:g} epochs is longer than the training of {self.epochs}"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise OptionError(
-                f"`label_smoothing` is at least 0 and below 1; got {self.label_smoothing}"
             )
 
     def make_optimizer(self, model: Module) -> Optimizer:
@@ -100,7 +99,8 @@ class Recipe:
     def _optimizer(self, parameters: list[Parameter], decay: float) -> Optimizer:
         if self.optimizer == "sgd":
             return SGD(parameters, self.momentum, self.momentum > 0, decay)
-        return Adam(parameters, weight_decay=decay, decoupled=self.optimizer == "adamw")
+        betas = self.beta1, self.beta2
+        return Adam(parameters, betas, weight_decay=decay, decoupled=self.optimizer == "adamw")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Epoch:
 class TrainState:
     """Where a training stands: after the epochs of `history`, and `batch` batches of the next.
 
-    `sums` are the sum of the losses and the number of right answers of those batches, on the
+    `sums` are the sums of the losses and scores (right answers) of those batches, on the
     device: the next step writes into the same array. `seconds` is the time that they took.
     """
 
@@ -146,7 +146,7 @@ class TrainState:
 
 
 class TrainStep:
-    """One step of training, for one model and one optimizer.
+    """One step of training, for one model and one optimizer; the task says what the loss is.
 
         step = TrainStep(model, optimizer)
         for images, labels in batches:
@@ -156,8 +156,16 @@ class TrainStep:
     The sums of losses and right answers stay on the device: reading them means waiting for it.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, label_smoothing: float = 0.0):
-        self.model, self.optimizer, self.label_smoothing = model, optimizer, label_smoothing
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        recipe: Recipe | None = None,
+        task: Task = CLASSES,
+    ):
+        self.model, self.optimizer, self.task = model, optimizer, task
+        self.label_smoothing = recipe.label_smoothing if recipe else 0.0
+        self.clip = recipe.clip if recipe else 0.0
         self.sums = asarray(np.zeros(2))  # of losses and of right answers
         self.graphs = StepGraphs(optimizer)
 
@@ -168,23 +176,23 @@ class TrainStep:
             self.graphs.run(self.eager, images, labels, lr)
         except MemoryError as error:
             error.__traceback__ = None  # which holds all arrays of the step
-            advice = _batch_that_fits(self.model, images, labels)
+            advice = _batch_that_fits(self.task, self.model, images, labels)
             raise MemoryError(f"{error} {advice}") from error
 
     def eager(self, images: Array, labels: Array, lr: float | Array) -> None:
         """Forward, loss, backward, update."""
-        logits = self.model(Tensor(images))  # (N, H, W, C) -> (N, K)
-        loss = cross_entropy(logits, labels, self.label_smoothing)
+        loss = self.task.step(self.model, images, labels, self.sums, self.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
+        if self.clip:
+            clip_grad_norm(self.optimizer.parameters, self.clip)
         self.optimizer.step(lr)
-        kernel("accumulate_metrics")(self.sums, logits.data, labels, loss.data)
 
-    def take(self) -> tuple[float, int]:
+    def take(self) -> tuple[float, float]:
         """(sum of losses, right answers) of all images since the last call."""
         loss, correct = to_numpy(self.sums).tolist()
         self.sums[...] = 0
-        return loss, round(correct)
+        return loss, correct
 
 
 def train_steps(
@@ -209,7 +217,7 @@ def train_steps(
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
     steps, count = recipe.epochs * per_epoch, state.epoch * per_epoch + state.batch
     lr = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
-    step, (order, augment) = TrainStep(model, optimizer, recipe.label_smoothing), seeds
+    step, (order, augment) = TrainStep(model, optimizer, recipe, dataset.task), seeds
     step.sums[...] = asarray(np.asarray(state.sums))
     hidden = True if label is None else None  # None: hidden in a log file
     with (
@@ -244,7 +252,7 @@ def _measure(
     dataset: Dataset,
     batch_size: int,
     total: float,
-    correct: int,
+    correct: float,
     when: str,
     start: float,
 ) -> Epoch:
@@ -253,7 +261,8 @@ def _measure(
     name, split = dataset.eval_split
     loss, accuracy = evaluate(model, split, dataset, _evaluated_at_once(batch_size))
     _check_finite(loss, when)
-    n, measured = len(dataset.train), {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+    n = dataset.task.answers(len(dataset.train))
+    measured = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
     return Epoch(total / n, correct / n, seconds=time.perf_counter() - start, **measured)
 
 
@@ -272,16 +281,16 @@ def evaluate(
 ) -> tuple[float, float]:
     """(mean loss, accuracy) of the model, in evaluation mode, on every image of the split.
 
+    Of another task than classes, its score.
+
     The model does not change: afterwards each module is in the same mode as before.
     """
     sums = asarray(np.zeros(2))  # read once: reading waits for the device
     with no_grad(), evaluation_mode(model):
         for images, labels in test_batches(split, dataset.encode, batch_size):
-            logits = model(Tensor(images))
-            loss = cross_entropy(logits, labels)
-            kernel("accumulate_metrics")(sums, logits.data, asarray(labels), loss.data)
-    total, correct = to_numpy(sums).tolist()
-    return total / len(split), correct / len(split)
+            dataset.task.step(model, asarray(images), asarray(labels), sums)
+    (total, correct), n = to_numpy(sums).tolist(), dataset.task.answers(len(split))
+    return total / n, correct / n
 
 
 def _no_denormals() -> AbstractContextManager[Callable[[], AbstractContextManager[None]]]:
@@ -299,13 +308,13 @@ def _evaluated_at_once(batch_size: int) -> int:
     return max(batch_size, 512) if get_backend() == "cupy" else batch_size
 
 
-def _batch_that_fits(model: Module, images: Array, labels: Array) -> str:
+def _batch_that_fits(task: Task, model: Module, images: Array, labels: Array) -> str:
     """How many of the images fit into memory, found by trying; the model stays as it is."""
     buffers = [(t, t.numpy().copy()) for _, t in model.named_state() if isinstance(t, Buffer)]
     n, fits = len(images) // 2, False
     while n > 1 and not fits:
         try:
-            cross_entropy(model(Tensor(images[:n])), labels[:n]).backward()
+            task.step(model, images[:n], labels[:n], asarray(np.zeros(2))).backward()
             fits = True
         except MemoryError:
             n //= 2

@@ -28,7 +28,7 @@ FLOORS = {
         "nn",
         "sham",
         "models flat_parameters costs interop",
-        "optim",
+        "optim task",
         "compile_ahead data step_graphs",
         "train network",
         "sparse",
@@ -203,10 +203,10 @@ SEQUENCES = (
     "ops/csr.py kernels/reference/segments.py kernels/reference/layer_norm.py "
     "kernels/reference/attention.py kernels/reference/recurrent.py nn/conv1d.py nn/embedding.py "
     "nn/layer_norm.py nn/attention.py nn/recurrent.py models/sequences.py models/gpt.py "
-    "models/gcn.py models/equal.py"
+    "models/gcn.py models/equal.py models/sentences.py task.py"
 )
 #: Of code; a quarter of them error messages.
-LINES = {"autograd.py": 280, CORE: 4430, SEQUENCES: 900}
+LINES = {"autograd.py": 280, CORE: 4450, SEQUENCES: 1050}
 
 
 def files_of(names):

@@ -14,6 +14,8 @@
     convert.py     ... converted once to plain ones
     natops.py      gestures as series of points in space, official files
     text.py        texts, character by character
+    sentences.py   sentences to classify, word by word
+    speech.py      spoken digits as series of spectra
     graph.py       citation graphs
     packed.py      ... whose official files are small, and packed perhaps
     pictures.py    one picture from a file: PNG, JPEG, ...
@@ -33,15 +35,31 @@ From a name to batches of (x, y), x float32 (B, H, W, C) and y int64 (B,):
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
-from quatgrad.data import cifar, digits, imagenet64, mnist, natops, spun, turned
+from quatgrad.data import (
+    cifar,
+    digits,
+    graph,
+    imagenet64,
+    mnist,
+    natops,
+    sentences,
+    speech,
+    spun,
+    text,
+    turned,
+)
 from quatgrad.data.batches import batches, num_batches, test_batches
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
 from quatgrad.data.own import from_arrays
 from quatgrad.data.own_files import Size, from_folder
 from quatgrad.errors import OptionError, brief, unknown
+from quatgrad.random import generator
+
+Directory = str | os.PathLike[str] | None
 
 # name -> (its loader, its default encoder)
 _GREY: dict[str, tuple[Callable[..., Dataset], str]] = {
@@ -61,8 +79,30 @@ _MADE: dict[str, tuple[Callable[..., Dataset], str]] = {
     "spun-far": (lambda data_dir, encoder: spun.load(encoder, 45.0, 180.0), "channels"),
 }
 _SERIES: dict[str, tuple[Callable[..., Dataset], str]] = {"natops": (natops.load, "vectors")}
+
+
+def _graph(data_dir: Directory, name: str, share: float | None = None) -> Dataset:
+    found = graph.load(name, data_dir)
+    if share:  # of the nodes in training; half of the rest each for validation and test
+        found = graph.random_split(found, share, (1 - share) / 2, generator(0, "nodes"))
+        found = replace(found, name=f"{name}-{share * 100:.0f}")
+    return graph.as_dataset(found)
+
+
+#: What is no image: it has no encoder.
+_OTHERS: dict[str, Callable[[Directory], Dataset]] = {
+    "citizens": lambda data_dir: text.as_dataset(text.load("citizens")),
+    "shakespeare": lambda data_dir: text.as_dataset(text.load("tinyshakespeare", data_dir)),
+    "sst2": lambda data_dir: sentences.load("sst2", data_dir),
+    "trec": lambda data_dir: sentences.load("trec", data_dir),
+    "fsdd": speech.load,
+    "fsdd-speakers": partial(speech.load, by_speaker=True),
+    "cora": partial(_graph, name="cora"),
+    "cora-80": partial(_graph, name="cora", share=0.8),
+    "citeseer": partial(_graph, name="citeseer"),
+}
 _LOADERS = _GREY | _COLOUR | _MADE | _SERIES
-DATASETS = tuple(_LOADERS)
+DATASETS = (*_LOADERS, *_OTHERS)
 
 #: name -> a dataset of `register`
 _OWN: dict[str, Dataset] = {}
@@ -73,7 +113,7 @@ def register(dataset: Dataset) -> None:
 
     Raises `OptionError` for a name that the package has.
     """
-    if dataset.name in _LOADERS or not dataset.name.strip():
+    if dataset.name in DATASETS or not dataset.name.strip():
         raise OptionError(f"a dataset of one's own has a name of its own; got {dataset.name!r}")
     _OWN[dataset.name] = dataset
 
@@ -82,7 +122,7 @@ def is_like_path(name: str | os.PathLike[str]) -> bool:
     """Is it a path, and no name of a dataset: with / . ~ in it, or of something that is there?"""
     if not isinstance(name, str):
         return isinstance(name, os.PathLike)
-    is_name = name in _LOADERS or name in _OWN
+    is_name = name in DATASETS or name in _OWN
     return not is_name and (any(c in name for c in f"/.~{os.sep}") or os.path.exists(name))
 
 
@@ -121,9 +161,19 @@ def load(
         if encoder is not None or statistics is not None:
             raise OptionError(f"{name} is a dataset of your own, with an encoding of its own")
         return _OWN[name] if subset is None else _OWN[name].subset(subset, seed)
-    if name not in _LOADERS:
+    if name not in DATASETS:
         known = unknown("dataset", name, [*DATASETS, *_OWN])
         raise OptionError(f"{known}; or a path, as ./{brief(name)}")
+    dataset = _load(name, data_dir, encoder, statistics)
+    return dataset if subset is None else dataset.subset(subset, seed)
+
+
+def _load(name: str, data_dir: Directory, encoder: str | None, statistics: str | None) -> Dataset:
+    """One of `DATASETS`, whole."""
+    if name in _OTHERS:
+        if encoder is not None or statistics is not None:
+            raise OptionError(f"{name} is no image: leave out `encoder` and `statistics`")
+        return _OTHERS[name](data_dir)
     loader, default = _LOADERS[name]
     options = {} if statistics is None else {"statistics": statistics}
     if options and name not in _COLOUR:
@@ -132,5 +182,4 @@ def load(
             f"{'is grey' if name in _GREY else 'has its own'}: leave them out, or choose one of "
             f"{', '.join(_COLOUR)}"
         )
-    dataset = loader(data_dir, default if encoder is None else encoder, **options)
-    return dataset if subset is None else dataset.subset(subset, seed)
+    return loader(data_dir, default if encoder is None else encoder, **options)

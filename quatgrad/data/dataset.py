@@ -11,6 +11,7 @@ import numpy as np
 from quatgrad.data.disk import ImagesOnDisk
 from quatgrad.errors import DataError, OptionError
 from quatgrad.random import generator
+from quatgrad.task import CLASSES, Classes, Task
 
 Encode = Callable[[np.ndarray], np.ndarray]
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -19,6 +20,9 @@ Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 @dataclass(frozen=True, eq=False)
 class Split:
     """Raw images and their classes: `images` uint8 (N, H, W, C), `labels` int64 (N,).
+
+    Images may be float32 too; what a task has in their place, words for instance, is int64 (N,) or
+    (N, T). Labels of a task of one's own may be float32 of any shape (N, ...).
 
     Images stay bytes until a batch is made: a quarter of the memory of float32, in which images of
     one's own may be. Images that still do not fit in memory are `ImagesOnDisk`, which are read by
@@ -30,8 +34,10 @@ class Split:
     labels: np.ndarray
 
     def __post_init__(self) -> None:
-        _check("images", self.images, (np.uint8, np.float32), "N H W C")
-        _check("labels", self.labels, (np.int64,), "N")
+        if self.images.dtype != np.int64 or self.images.ndim not in (1, 2):
+            _check("images", self.images, (np.uint8, np.float32), "N H W C")
+        if self.labels.dtype != np.float32:
+            _check("labels", self.labels, (np.int64,), "N")
         if len(self.images) != len(self.labels):
             raise DataError(
                 f"a split has {len(self.images)} images and {len(self.labels)} labels: "
@@ -56,6 +62,7 @@ class Dataset:
     encode      raw images (N, H, W, C) -> float32 (N, H', W', C'), what the network sees
     augment     (raw images, generator) -> raw images, only in training; None: no augmentation
     validation  images to choose epochs by, see `split_validation`; None: there are none
+    task        what is learned of them: loss and score
 
     Raises `DataError` for a label outside `range(num_classes)`.
     """
@@ -67,10 +74,18 @@ class Dataset:
     encode: Encode
     augment: Augment | None = None
     validation: Split | None = None
+    task: Task = CLASSES
 
     def __post_init__(self) -> None:
         for which, split in zip(("training", "test", "validation"), self.splits, strict=False):
             labels = split.labels
+            if labels.dtype != np.int64:
+                if isinstance(self.task, Classes):
+                    raise DataError(
+                        f"{self.name}: {which} labels are {labels.dtype}, and classes are numbers "
+                        "int64; give a `task` of your own for others"
+                    )
+                continue
             wrong = labels[(labels < 0) | (labels >= self.num_classes)]
             if wrong.size:
                 raise DataError(
@@ -82,7 +97,7 @@ class Dataset:
         sizes = [f"{len(split):,} {which}" for which, split in
                  zip(("training", "test", "validation"), self.splits, strict=False)]  # fmt: skip
         shape = " x ".join(map(str, self.train.images.shape[1:]))
-        text = f"{', '.join(sizes)} images of {shape}, {self.num_classes} classes"
+        text = f"{', '.join(sizes)} {self.task.what} of {shape}, {self.num_classes} classes"
         return f"Dataset({self.name}: {text})"
 
     @property
@@ -103,8 +118,12 @@ class Dataset:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(H', W', C') of one encoded image: what the first layer has to accept."""
-        height, width, channels = self.encode(self.test.images[:1]).shape[1:]
-        return height, width, channels
+        return self.task.input_shape(self.encode(self.test.images[:1]).shape[1:])
+
+    @property
+    def strata(self) -> np.ndarray:
+        """The classes of the training examples, (N,); zeros, where they have none."""
+        return self.train.labels if self.task.by_class else np.zeros(len(self.train), np.int64)
 
     def fingerprint(self) -> str:
         """16 hex digits of SHA-256 over the images and labels of all splits, in order.
@@ -119,6 +138,7 @@ class Dataset:
             for piece in _pieces(split.images):
                 sha.update(piece.tobytes())
             sha.update(split.labels.tobytes())
+        sha.update(self.task.fingerprint())
         return sha.hexdigest()[:16]
 
     def subset(self, n: int, seed: int) -> Dataset:
@@ -129,12 +149,13 @@ class Dataset:
 
         Raises `OptionError` if `n` is below the number of classes or above the number of images.
         """
-        if not self.num_classes <= n <= len(self.train):
+        least = self.num_classes if self.task.by_class else 1
+        if not least <= n <= len(self.train):
             raise OptionError(
-                f"{self.name} has no subset of {n} training images: choose "
-                f"{self.num_classes} (one for each class) to {len(self.train)} (all there are)"
+                f"{self.name} has no subset of {n} training {self.task.what}: choose "
+                f"{least} (one for each class) to {len(self.train)} (all there are)"
             )
-        chosen = stratified(self.train.labels, n, generator(seed, "subset"))
+        chosen = stratified(self.strata, n, generator(seed, "subset"))
         return replace(self, train=self.train.take(chosen))
 
     def split_validation(self, share: float, seed: int) -> Dataset:
@@ -145,16 +166,16 @@ class Dataset:
 
         Raises `OptionError` if one of the two parts would have less than one image of each class.
         """
-        N = len(self.train)
+        N, least = len(self.train), self.num_classes if self.task.by_class else 1
         n = round(share * N)
-        if not self.num_classes <= n <= N - self.num_classes:
+        if not least <= n <= N - least:
             raise OptionError(
-                f"a share of {share:g} held out for validation is {n} of the {N} training images "
-                f"of {self.name}: choose one that holds out, and leaves, {self.num_classes} or "
-                "more (one for each class)"
+                f"a share of {share:g} held out for validation is {n} of the {N} training "
+                f"{self.task.what} of {self.name}: choose one that holds out, and leaves, {least} "
+                "or more (one for each class)"
             )
         held_out = np.zeros(N, dtype=bool)
-        held_out[stratified(self.train.labels, n, generator(seed, "validation"))] = True
+        held_out[stratified(self.strata, n, generator(seed, "validation"))] = True
         train, validation = (self.train.take(np.flatnonzero(w)) for w in (~held_out, held_out))
         return replace(self, train=train, validation=validation)
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.packed import read_files
 from quatgrad.errors import DataError, OptionError, unknown
+from quatgrad.task import Nodes
 
 SUMS = {
     "cora": "682f9bfd8c219b4e4946daa3171d0d925610b0eaa52972420f64350b18dcab16",
@@ -108,3 +110,16 @@ def random_split(graph: Graph, train: float, validation: float, rng: np.random.G
         raise OptionError(f"shares {train:g} and {validation:g} leave a part without nodes")
     parts = (np.sort(part) for part in np.split(nodes, [a, b]))
     return Graph(graph.name, graph.features, graph.labels, graph.edges, *parts)
+
+
+def as_dataset(graph: Graph) -> Dataset:
+    """Nodes to classify: numbers of nodes in the place of images, the graph in the task."""
+    splits = graph.train, graph.test, graph.validation
+    train, test, held = (Split(nodes.astype(np.int64), graph.labels[nodes]) for nodes in splits)
+    names, task = tuple(map(str, range(graph.num_classes))), Nodes(graph.features, graph.edges)
+    return Dataset(graph.name, train, test, names, numbers, None, held if len(held) else None, task)
+
+
+def numbers(nodes: np.ndarray) -> np.ndarray:
+    """The nodes themselves."""
+    return nodes

@@ -29,7 +29,7 @@ _copies: WeakKeyDictionary[Split, Array | None] = WeakKeyDictionary()
 def is_possible(split: Split, encode: Encode, augment: Augment | None = None) -> bool:
     """Is there a GPU with enough memory, and can the kernel do this augmentation and encoding?"""
     known = isinstance(encode, Encoding) and augment in (None, pad_crop_flip)
-    few_bytes = split.images.dtype == np.uint8 and split.images.shape[3] <= CHANNELS
+    few_bytes = split.images.dtype == np.uint8 and split.images.shape[-1] <= CHANNELS
     if get_backend() != "cupy" or not known or not few_bytes:
         return False
     return _images(split) is not None

@@ -1,6 +1,7 @@
 """Texts, character by character: what comes next?
 
-text = load("citizens")                         comes with the package
+dataset = as_dataset(load("citizens"))          windows of a text that comes with the package
+text = load("citizens")                         or by hand:
 for tokens, following in text.batches(size=12, steps=64, count=2000, rng=0): ...
 """
 
@@ -12,11 +13,14 @@ from importlib.resources import files
 
 import numpy as np
 
+from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.packed import read_files
 from quatgrad.errors import DataError, OptionError, brief, unknown
 from quatgrad.random import Source, as_generator
+from quatgrad.task import Text as Task
 
 TRAIN = 0.9  # share of a text; the rest is for validation
+STEPS, STRIDE = 64, 4  # characters of a window; so many windows begin in a piece of the text
 FILES = {"input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"}
 ADVICE = (
     "get input.txt of github.com/karpathy/char-rnn, data/tinyshakespeare, into DIR/tinyshakespeare "
@@ -120,3 +124,47 @@ def load(name: str = "citizens", data_dir: str | os.PathLike[str] | None = None)
     if name not in TEXTS:
         raise OptionError(unknown("text", name, TEXTS))
     return Text(name, TEXTS[name](data_dir))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A window of T + 1 characters of each piece (N, 5 T), at a random place; each is as likely."""
+
+    steps: int
+
+    def __call__(self, pieces: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(N, T + 1)."""
+        first = rng.integers(0, pieces.shape[1] - self.steps, len(pieces))[:, None]
+        return pieces[np.arange(len(pieces))[:, None], first + np.arange(self.steps + 1)]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Windows of T + 1 characters as they are; of a piece (N, 5 T) one that no other piece has."""
+
+    steps: int
+
+    def __call__(self, pieces: np.ndarray) -> np.ndarray:
+        """(N, T + 1)."""
+        first = self.steps if pieces.shape[1] > self.steps + 1 else 0
+        return pieces[:, first : first + self.steps + 1]
+
+
+def as_dataset(text: Text, steps: int = STEPS) -> Dataset:
+    """Windows of a text: what is learned is the next character.
+
+    An epoch sees one window, drawn anew, of each piece of 4 T characters of the first nine tenths
+    (pieces have the first T of the next, so that all places are as likely). For testing are all
+    windows of the last tenth, side by side. Raises `DataError` for a text that is too short.
+    """
+    T, train, last = steps, text.train, text.validation
+    count, tests = (len(train) - T) // (STRIDE * T), (len(last) - 1) // T
+    if T < 1 or count < 2 or tests < 2:
+        raise DataError(
+            f"{text.name}: a text of {len(text.text):,} characters is too short for windows of {T}"
+        )
+    pieces = train[np.arange(count)[:, None] * STRIDE * T + np.arange((STRIDE + 1) * T)]
+    windows = last[np.arange(tests)[:, None] * T + np.arange(T + 1)]
+    trained, tested = (Split(a, np.zeros(len(a), np.int64)) for a in (pieces, windows))
+    how = tuple(text.characters), Window(T), Cut(T), None, Task(T)
+    return Dataset(text.name, trained, tested, *how)

@@ -14,6 +14,7 @@ from quatgrad.models.lenet import lenet
 from quatgrad.models.modulus_net import modulus_net
 from quatgrad.models.own import Function, OwnNetwork, is_file_spec, network_in_file, own_network
 from quatgrad.models.resnet import BasicBlock, Bottleneck, ResNet
+from quatgrad.models.sentences import SentenceTransformer
 from quatgrad.models.sequences import FCN, RecurrentClassifier
 from quatgrad.nn import LearnedEncoder, Module, Sequential
 from quatgrad.random import generator
@@ -50,14 +51,15 @@ MODELS: dict[str, tuple[int, Builder]] = {
     "resnet152": (64, _resnet(Bottleneck, 3, 8, 36, 3)),
 }
 
-#: The same for what is no image. Series have image_size (T, 1), tokens too, and then `num_classes`
-#: is how many there are; nodes of a graph have in_channels features.
+#: The same for what is no image. Series have image_size (T, 1), tokens too: of a text `num_classes`
+#: is how many there are, of sentences in_channels; nodes of a graph have in_channels features.
 SEQUENCES: dict[str, tuple[int, Builder]] = {
     "fcn": (128, FCN),
     "gru": (128, partial(RecurrentClassifier, kind="gru")),
     "lstm": (128, partial(RecurrentClassifier, kind="lstm")),
     "bilstm": (128, partial(RecurrentClassifier, kind="lstm", bidirectional=True)),
     "gpt": (128, GPT),
+    "transformer": (128, SentenceTransformer),
     "gcn": (128, GCN),
 }
 NAMED = MODELS | SEQUENCES

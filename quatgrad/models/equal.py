@@ -1,20 +1,28 @@
 """The control of every comparison: a real network with as many weights as a quaternion one."""
 
+from functools import cache
 from typing import Any
 
 from quatgrad import models
+from quatgrad.models.gpt import HEADS
 
 
 def count_weights(name: str, algebra: str, **options: Any) -> int:
     """Entries of all `weight_parameters` of a network of `models.create`."""
-    return sum(w.size for _, w in models.create(name, algebra, **options).weight_parameters())
+    return _counted(name, algebra, tuple(sorted(options.items())))
 
 
-def equal_width(name: str, width: int, step: int = 1, **options: Any) -> int:
+@cache
+def _counted(name: str, algebra: str, options: tuple[tuple[str, Any], ...]) -> int:
+    return sum(w.size for _, w in models.create(name, algebra, **dict(options)).weight_parameters())
+
+
+def equal_width(name: str, width: int, step: int | None = None, **options: Any) -> int:
     """The width of the real network whose weights are nearest to the quaternion one's at `width`.
 
     Widths are multiples of `step`: a transformer's of its heads. A tie goes to the narrower one.
     """
+    step = step or (HEADS if name in ("gpt", "transformer") else 1)
     target = count_weights(name, "quaternion", width=width, **options)
     low, high = 1, -(-width // step)  # in steps; real networks of `width` have more weights
 

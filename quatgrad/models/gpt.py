@@ -22,20 +22,20 @@ class Block(Module):
     What is added starts smaller the deeper the net, by 1 / sqrt(2 depth). GPT-2 (Radford 2019).
     """
 
-    def __init__(self, layers: Layers, width: int, depth: int):
+    def __init__(self, layers: Layers, width: int, depth: int, causal: bool = True):
         qkv, out, ff = (layers.of(part) for part in ("qkv", "out", "ff"))
         self.norm1, self.norm2 = layer_norm(layers, width), layer_norm(layers, width)
         query, key, value = (qkv.linear(width, width) for _ in range(3))
         self.attention = SelfAttention(
-            query, key, value, _smaller(out.linear(width, width), depth), HEADS, causal=True
+            query, key, value, _smaller(out.linear(width, width), depth), HEADS, causal
         )
         self.up = ff.linear(width, 4 * width)
         self.down = _smaller(ff.linear(4 * width, width), depth)
         self.dropout1, self.dropout2 = dropout(layers), dropout(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
         """(N, T, C) -> (N, T, C)."""
-        x = x + self.dropout1(self.attention(self.norm1(x)))
+        x = x + self.dropout1(self.attention(self.norm1(x), lengths))
         return x + self.dropout2(self.down(ops.gelu(self.up(self.norm2(x)))))
 
 

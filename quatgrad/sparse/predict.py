@@ -10,6 +10,7 @@ from quatgrad.errors import OptionError
 from quatgrad.network import Network
 from quatgrad.nn import Module
 from quatgrad.sparse.plan import Plan, prepare
+from quatgrad.task import NOT_OF_IMAGES
 
 #: Below this share of the weights a plan computes batches faster than the network itself does. With
 #: ResNet-18, ResNet-8 and LeNet-300-100 it was 2.5 to 7 times as fast at 10 %, 0.7 to 3.4 at 24 %.
@@ -62,5 +63,10 @@ def image_shape(network: Network) -> tuple[int, ...]:
         raise OptionError(
             "nothing says which images this network takes: use sparse.prepare(network.model, "
             "input_shape, network.masks)"
+        )
+    if architecture["model"] in NOT_OF_IMAGES:
+        raise OptionError(
+            f"{architecture['model']} takes no images, and nothing but networks of images is "
+            "deployed, exported or planned yet: use it from Python, as network.model"
         )
     return (*architecture["image_size"], architecture["in_channels"])

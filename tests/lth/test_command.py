@@ -208,7 +208,8 @@ CHANGES = [
     ("--image-size", "9"), ("--test-share", "0.3"),
     ("--decay-of", "weights"), ("--quaternion-lr", "0.5"), ("--quaternion-decay", "0.5"),
     ("--label-smoothing", "0.1"), ("--real-parts", "layer1"), ("--norm", "variance"),
-    ("--activation", "gelu"), ("--dropout", "0.1"),
+    ("--activation", "gelu"), ("--dropout", "0.1"), ("--beta1", "0.8"), ("--beta2", "0.99"),
+    ("--clip", "1"),
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from quatgrad.errors import RunError
+from quatgrad.errors import OptionError, RunError
 from quatgrad.lth.analysis import mask_stats, plots
 from quatgrad.lth.analysis.connectivity import Line
 from quatgrad.lth.analysis.overlap import Overlap, expanded, overlap
@@ -95,10 +95,19 @@ def analyse(
     return found
 
 
+def _connected(network: Network, masks: Masks) -> Masks | None:
+    """The weights alive on a path; None for layers through which paths are not followed."""
+    try:
+        return connected(*network, masks)
+    except OptionError:
+        return None
+
+
 def describe(level: int, masks: Masks, network: Network | None = None) -> dict[str, Any]:
     """One ticket in numbers.
 
-    effective     weights alive on a path from a pixel to a class; None without the network
+    effective     weights alive on a path from a pixel to a class; None without the network, and for
+                  layers that have none, such as recurrent ones
     cut           no such path is left: the network is a constant
     empty         weights of which nothing is left
     densities     of the component tensors of each weight
@@ -107,7 +116,7 @@ def describe(level: int, masks: Masks, network: Network | None = None) -> dict[s
     togetherness  of their components: `mask_stats.co_survival`
     """
     ticket = Ticket(masks, {})
-    alive = connected(*network, masks) if network else None
+    alive = _connected(network, masks) if network else None
     effective = Ticket(alive, {}).weights_left if alive else None
     return {
         "level": level,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quatgrad.autograd import Tensor, no_grad
+from quatgrad.arrays import asarray
+from quatgrad.autograd import no_grad
 from quatgrad.data import Dataset, test_batches
 from quatgrad.errors import OptionError
 from quatgrad.lth.ticket.rewind import rewind
@@ -111,7 +112,7 @@ def estimate_statistics(model: Module, dataset: Dataset, batch_size: int = 256) 
             for b, (images, _) in enumerate(parts, 1):
                 for norm in norms:
                     norm.momentum = 1 / b
-                model(Tensor(images))
+                dataset.task.output(model, asarray(images))
     finally:
         model.train(training)
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -21,6 +21,7 @@ from quatgrad.lth.store.stage import Stage, read_record
 from quatgrad.network import restore
 from quatgrad.nn import Module
 from quatgrad.option_fields import replaced
+from quatgrad.task import NOT_OF_IMAGES
 from quatgrad.train import Epoch
 
 
@@ -48,14 +49,16 @@ def report(
                 f"the images that were found are not those that {run.path} was trained "
                 "on: say where they are with `data_dir`"
             )
-    networks = {}
+    nets, networks = dict[str, Module](), dict[str, Network]()
     for name in names:
         kind = name.partition("-")[0]
         dataset = seen[kind]
-        networks[name] = (create(options, kind, dataset, options.run.seed), dataset.input_shape)
+        nets[name] = create(options, kind, dataset, options.run.seed)
+        if options.model.model not in NOT_OF_IMAGES:
+            networks[name] = (nets[name], dataset.input_shape)
     lines = {
         f"{name}, level {level}": two_orders(
-            options, run.search_path(0, name), level, networks[name][0], seen[name]
+            options, run.search_path(0, name), level, nets[name], seen[name]
         )
         for level in connectivity
         for name in names
@@ -71,7 +74,9 @@ def networks_on_record(run: Run) -> dict[str, Network]:
         dense = Stage.load(files.level_path(run.search_path(0, name), 0).resolve())
         known = read_record(dense.path).network
         architecture = known and known.architecture
-        if known and architecture and models.is_known(architecture["model"]):
+        if not known or not architecture or architecture["model"] in NOT_OF_IMAGES:
+            continue
+        if models.is_known(architecture["model"]):
             H, W = architecture["image_size"]
             model = restore(known, dense.end().state, {}, dense.path).model
             found[name] = (model, (H, W, architecture["in_channels"]))

@@ -16,7 +16,7 @@ from quatgrad import compile_ahead, data, models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
 from quatgrad.files import lock
-from quatgrad.lth.experiment.options import Options, label, overrides, with_preset
+from quatgrad.lth.experiment.options import REAL, Options, label, overrides, with_preset
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.search.search import ControlOf, Search
@@ -24,6 +24,7 @@ from quatgrad.lth.store import epoch_log, files
 from quatgrad.lth.store.records import Config, FirstRun, Record, parse
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED, FROM_SCRATCH, Control
 from quatgrad.lth.ticket.ticket import Ticket
+from quatgrad.models.equal import equal_width
 from quatgrad.nn import Module
 from quatgrad.option_fields import from_disk, nested
 from quatgrad.random import generator
@@ -62,6 +63,15 @@ def check_trials_differ(options: Options, augmented: bool) -> None:
         )
 
 
+def counted(options: Options, datasets: dict[str, data.Dataset]) -> str:
+    """How many weights there are with equal ones, and how wide that network is."""
+    dataset = datasets["equal"]
+    equal, quaternion = (create(options, n, dataset, 0) for n in ("equal", "quaternion"))
+    a, b = (sum(w.size for _, w in net.weight_parameters()) for net in (equal, quaternion))
+    width = (equal.architecture or {})["width"]
+    return f"equal: a real network {width} wide with {a:,} weights; the quaternion one has {b:,}"
+
+
 def silent(text: str) -> None:
     """Tell nobody."""
 
@@ -75,14 +85,17 @@ def run(options: Options, tell: Callable[[str], None] = silent) -> tuple[Path, l
     datasets = prepare(options)
     name, images = next(iter(datasets.items()))
     first = create(options, name, images, options.run.seed)
-    compile_ahead.start(first, images.input_shape, options.recipe.batch_size)
+    if not images.task.networks:  # those of images
+        compile_ahead.start(first, images.input_shape, options.recipe.batch_size)
     dataset = datasets[options.model.networks[0]]
     directory = open_directory(options, dataset)
     held_out = f"{len(dataset.validation):,} validation, " if dataset.validation else ""
     tell(
         f"{dataset.name}: {len(dataset.train):,} training, {held_out}{len(dataset.test):,} test "
-        f"images; {options.model.model}, {options.protocol.levels} levels, {directory}"
+        f"{dataset.task.what}; {options.model.model}, {options.protocol.levels} levels, {directory}"
     )
+    if "equal" in options.model.networks:
+        tell(counted(options, datasets))
     if options.recipe.batch_size > len(dataset.train):
         tell(f"A batch of {options.recipe.batch_size} takes them all: an epoch is one step.")
     clock = Clock(options, tell)
@@ -212,14 +225,24 @@ def load(options: Options, network: str) -> data.Dataset:
 
 
 def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> Module:
-    """A network for the dataset; "half" is a real one of half the width."""
-    H, W, C = dataset.input_shape
-    algebra = "real" if network == "half" else network
-    return models.create(
-        options.model.model, algebra, dataset.num_classes, C, options.model.width_of(network),
-        image_size=(H, W), init=options.model.init, real_head=options.model.real_head,
-        learned_encoder=options.data.encoder == "learned", seed=seed, **options.style(network),
-    )  # fmt: skip
+    """A network for the dataset; "half" is a real one of half the width, "equal" of equal weights.
+
+    Raises `OptionError` for a network that does not fit the task.
+    """
+    name, (H, W, C) = options.model.model, dataset.input_shape
+    dataset.task.check_network(name)
+    how = {
+        "num_classes": dataset.num_classes, "in_channels": C, "image_size": (H, W),
+        "init": options.model.init, "real_head": options.model.real_head,
+        "learned_encoder": options.data.encoder == "learned", **options.style(network),
+    }  # fmt: skip
+    width = options.model.width_of(network)
+    if network == "equal":
+        assert width is not None  # of a network of the package
+        width = equal_width(name, width, **how)
+        how.pop("real_parts", None)
+    algebra = "real" if network in REAL else network
+    return models.create(name, algebra, width=width, seed=seed, **how)
 
 
 def run_path(options: Options, dataset: data.Dataset) -> Path:

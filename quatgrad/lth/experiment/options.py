@@ -24,21 +24,33 @@ PRESETS = tuple(sorted(p.name[:-5] for p in PRESET_FOLDER.iterdir() if p.name.en
 
 #: What `--algebra` may be -> the networks to run. half: a real one of half the width. Between
 #: layers that are both halved it has a quarter of the weights, as the quaternion network has.
+#: equal: a real one of the width that brings its weights nearest to the quaternion one's.
 #: A sham algebra shares weights as quaternions do, without their product: a control.
 NETWORKS = {
     "real": ("real",),
     "quaternion": ("quaternion",),
     "half": ("half",),
+    "equal": ("equal",),
     "both": ("real", "quaternion"),
     "all": ("real", "quaternion", "half"),
+    "with-equal": ("real", "quaternion", "equal"),
     **{name: (name,) for name in SHAMS},
     "shams": ("quaternion", *SHAMS),
 }
+#: What runs real layers.
+REAL = ("real", "half", "equal")
 #: Options of the recipe that the first version had, and named in every run.
 RECIPE = (
     "epochs", "batch_size", "lr", "optimizer", "schedule", "warmup", "momentum", "weight_decay",
 )  # fmt: skip
 ENCODERS = (*data.ENCODERS, "learned")
+#: dataset -> its preset; of others, digits
+DEFAULT_PRESETS = {
+    "cifar10": "cifar", "cifar100": "cifar", "mnist": "predecessor", "natops": "natops",
+    "citizens": "shakespeare", "shakespeare": "shakespeare",
+    "sst2": "sst2", "trec": "trec", "fsdd": "spoken-digits", "fsdd-speakers": "spoken-digits",
+    "cora": "cora", "cora-80": "cora", "citeseer": "cora",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,12 +105,8 @@ class DataOptions:
 
     def encoder_of(self, network: str) -> str | None:
         """The encoder of the images that a network sees."""
-        real = self.real_encoder if network in ("real", "half") else None
+        real = self.real_encoder if network in REAL else None
         return real or ("rgb" if self.encoder == "learned" else self.encoder)
-
-
-#: Networks of series, which come as images one pixel wide.
-SERIES = ("fcn", "gru", "lstm", "bilstm")
 
 
 @dataclass(frozen=True)
@@ -106,13 +114,15 @@ class ModelOptions:
     """Which networks."""
 
     model: str = option(
-        f"{', '.join(models.MODELS)}; of series {', '.join(SERIES)}; or FILE.py:NAME, a function "
-        "of your own (algebra, "
+        f"of images {', '.join(models.MODELS)}; of series fcn, gru, lstm, bilstm; of texts gpt; of "
+        "sentences transformer; of graphs gcn; or FILE.py:NAME, a function of your own (algebra, "
         "num_classes, input_shape, rng) -> Module"
     )
     width: int | None = option("channels of the first stage", None, bounds=(1, 2**14))
     algebra: str = option(
         "real, quaternion, or both; half: a real network of half the width; all: these three; "
+        "equal: a real network as wide as gives it the quaternion one's weights; with-equal: real, "
+        "quaternion and that; "
         "shams: quaternion, and controls that share weights by another product",
         "both",
         choices=NETWORKS,
@@ -128,9 +138,9 @@ class ModelOptions:
     def __post_init__(self) -> None:
         check_values(self)
         models.check_name(self.model)
-        if "half" in self.networks and self.own:
+        if {"half", "equal"} & {*self.networks} and self.own:
             raise OptionError(
-                f"`algebra` {self.algebra} asks for half the width of {self.model}, and only that "
+                f"`algebra` {self.algebra} asks for another width of {self.model}, and only that "
                 "network of yours knows its width: choose real, quaternion or both"
             )
 
@@ -249,10 +259,14 @@ class Options:
         return known | {name: value for name, value in optional.items() if value}
 
     def style(self, network: str) -> dict[str, Any]:
-        """What is not usual in the style of a network; what is of quaternions is not of others."""
+        """What is not usual in the style of a network; what is of quaternions is not of others.
+
+        Which parts are quaternion decides how wide "equal" is.
+        """
         style = non_default(self.model.style)
-        if network in ("real", "half"):
-            style.pop("real_parts", None)
+        if network in REAL:
+            if network != "equal":
+                style.pop("real_parts", None)
             style.pop("norm", None)
             if style.get("activation") == "modrelu":
                 del style["activation"]
@@ -284,7 +298,7 @@ def resolve(given: dict[str, Any]) -> Options:
 def with_preset(given: dict[str, Any]) -> dict[str, Any]:
     """Options given, by name, and below them those of their preset.
 
-    Without a preset, it is the dataset's: `digits`, or `cifar` for CIFAR-10 and CIFAR-100. A
+    Without a preset, it is that of `DEFAULT_PRESETS`. A
     preset may say more for one network, in a table [models.NAME] or [algebras.NAME]. A method, one
     of `METHODS`, stands between the two.
     """
@@ -337,4 +351,4 @@ def overrides(options: Options) -> dict[str, Any]:
 
 
 def _default_preset(dataset: str) -> str:
-    return {"cifar10": "cifar", "cifar100": "cifar", "mnist": "predecessor"}.get(dataset, "digits")
+    return DEFAULT_PRESETS.get(dataset, "digits")

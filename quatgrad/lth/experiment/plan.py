@@ -75,7 +75,7 @@ def stage_bytes(model: Module, level: int, options: Options) -> int:
 
 def seconds_per_epoch(model: Module, dataset: Dataset, recipe: Recipe) -> float:
     """Seconds that an epoch will take; trains the model for a few steps."""
-    step = TrainStep(model, recipe.make_optimizer(model))
+    step = TrainStep(model, recipe.make_optimizer(model), recipe, dataset.task)
     model.train()
     times = []
     for _, batch in zip(range(STEPS + 1), batches(dataset, recipe.batch_size, 0, 0), strict=False):

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from quatgrad.arrays import to_numpy
-from quatgrad.autograd import Parameter, Tensor, no_grad
+from quatgrad.autograd import Parameter, no_grad
 from quatgrad.backend import use_backend
 from quatgrad.data import Dataset
 from quatgrad.errors import DTypeError, RunError
@@ -22,7 +22,6 @@ from quatgrad.lth.store.records import NetworkFile
 from quatgrad.lth.store.stage import Stage, read_start
 from quatgrad.lth.ticket.ticket import State
 from quatgrad.nn import Buffer, Module
-from quatgrad.ops import cross_entropy
 from quatgrad.random import generator
 from quatgrad.tensor_file import digest
 
@@ -35,11 +34,10 @@ PARTS = 10**6
 def identity(model: Module, dataset: Dataset, state: State) -> dict[str, str]:
     """Digests of the state, of images as they are encoded and moved, and of the function."""
     found = {"start": digest(state), "encoded": _encoded(dataset)}
-    shape, classes = dataset.input_shape, dataset.num_classes
     try:
-        numbers = probe(model, state, shape, classes, np.float64)
+        numbers = probe(model, state, dataset, np.float64)
     except DTypeError:  # a layer of somebody's own has constants in float32
-        numbers = probe(model, state, shape, classes, np.float32)
+        numbers = probe(model, state, dataset, np.float32)
     found["computes"] = digest({name: _rounded(arrays) for name, arrays in numbers.items()})
     return {name: text[:16] for name, text in found.items()}
 
@@ -74,25 +72,35 @@ def _encoded(dataset: Dataset) -> str:
     return digest(arrays)
 
 
-def probe(
-    model: Module, state: State, shape: tuple[int, ...], classes: int, dtype: Any
-) -> dict[str, list[np.ndarray]]:
+def probe(model: Module, state: State, dataset: Dataset, dtype: Any) -> dict[str, list[np.ndarray]]:
     """What a step of training and an evaluation of a copy with that state compute, of noise.
+
+    Of words, which cannot be noise, the first ones of the test.
 
     Gradients, the state after it, loss and logits: so layers that differ only in training count.
     """
     with use_backend("numpy"):
         twin = _copy(model, state, dtype)
-        images = generator(0, "probe").standard_normal((PROBES, *shape)).astype(dtype)
+        task, x, y = dataset.task, *_examples(dataset, dtype)
         twin.train()
-        loss = cross_entropy(twin(Tensor(images)), np.arange(PROBES) % classes)
+        loss = task.step(twin, x, y, np.zeros(2))
         loss.backward()
         gradients = [to_numpy(p.grad) for p in twin.parameters() if p.grad is not None]
         trained = [*twin.state_dict().values()]
         twin.eval()
         with no_grad():
-            logits = [loss.numpy(), twin(Tensor(images)).numpy()]
+            logits = [loss.numpy(), task.output(twin, x).numpy()]
         return {"gradients": gradients, "state": trained, "logits": logits}
+
+
+def _examples(dataset: Dataset, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A batch of `PROBES`."""
+    x, y = to_numpy(dataset.encode(dataset.test.images[:PROBES])), dataset.test.labels[:PROBES]
+    if x.dtype.kind == "f":
+        x = generator(0, "probe").standard_normal((PROBES, *dataset.input_shape)).astype(dtype)
+    if y.dtype == np.int64 and x.dtype.kind == "f":
+        y = np.arange(PROBES) % dataset.num_classes
+    return x, y
 
 
 def _copy(model: Module, state: State, dtype: Any) -> Module:

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from quatgrad import __version__
+from quatgrad.arrays import asarray
 from quatgrad.backend import get_backend, get_precision
 from quatgrad.costs import costs
 from quatgrad.data import Dataset
@@ -178,10 +181,18 @@ class Level:
         )
 
 
+def _input(dataset: Dataset) -> Any:
+    """What `costs` lets through a network: an image; where it sees numbers of words, ones."""
+    x = dataset.encode(dataset.test.images[:1])
+    if x.dtype.kind == "f":
+        return dataset.input_shape
+    return lambda model: dataset.task.output(model, asarray(np.ones_like(x)))
+
+
 def _costs(model: Module, dataset: Dataset, ticket: Ticket) -> CostsRecord | None:
     """What the pruned network costs; None for layers whose multiplications nobody counts."""
     try:
-        counted = costs(model, dataset.input_shape, ticket.masks)
+        counted = costs(model, _input(dataset), ticket.masks)
     except OptionError:
         return None
     return msgspec.convert(counted, CostsRecord, from_attributes=True)

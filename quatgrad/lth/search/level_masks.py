@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from quatgrad.arrays import to_numpy
-from quatgrad.autograd import Tensor
+from quatgrad.arrays import asarray, to_numpy
 from quatgrad.data import Dataset
 from quatgrad.data.dataset import stratified
 from quatgrad.lth.prune.counts import between
@@ -18,7 +17,6 @@ from quatgrad.lth.ticket.checks import check_pruning, check_start
 from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.nn import Module
-from quatgrad.ops import cross_entropy
 from quatgrad.random import generator
 
 #: Images of each class whose loss `sensitivity` is the slope of, and how many go through at once.
@@ -71,14 +69,15 @@ def loss_gradients(model: Module, dataset: Dataset, seed: int) -> dict[str, np.n
     up to `AT_ONCE` of them, as in training: before training there are no others.
     """
     n = min(IMAGES_OF_A_CLASS * dataset.num_classes, len(dataset.train))
-    rows = stratified(dataset.train.labels, n, generator(seed, "sensitivity"))
+    rows = stratified(dataset.strata, n, generator(seed, "sensitivity"))
     state, training = model.state_dict(), model.training
     model.train()
     for p in model.parameters():
         p.grad = None
     for part in np.array_split(rows, math.ceil(n / AT_ONCE)):
         x, y = dataset.encode(dataset.train.images[part]), dataset.train.labels[part]
-        (cross_entropy(model(Tensor(x)), y) * (len(part) / n)).backward()
+        loss = dataset.task.step(model, asarray(x), asarray(y), asarray(np.zeros(2)))
+        (loss * (len(part) / n)).backward()
     slopes = {
         name: np.zeros(w.shape) if w.grad is None else to_numpy(w.grad).copy()
         for name, w in model.weight_parameters()

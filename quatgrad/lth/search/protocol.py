@@ -37,7 +37,8 @@ METHODS: dict[str, dict[str, Any]] = {
 class Protocol:
     """Prune `levels` times by `rule`; what the other choices mean:
 
-    stop_accuracy    the search ends a few levels after the accuracy fell below it
+    stop_accuracy    the search ends a few levels after the accuracy fell below it; below this share
+                     of the dense one, where the task is not classes (`Task.relative`)
     score_from       the network whose weights are ranked. last: what the level before ended with,
                      among the weights left there. dense: what level 0 ended with, all levels at
                      once (one-shot). start: what training starts from, before it is trained, all
@@ -65,7 +66,11 @@ class Protocol:
         "prune so many times, after the dense network is trained", bounds=(0, 10**5), names=False
     )
     stop_accuracy: float = option(
-        "stop 2 levels after the accuracy fell below X", 0.2, key="stop_below", names=False
+        "stop 2 levels after the accuracy fell below X; of texts, and tasks of your own, below "
+        "the share X of the dense one",
+        0.2,
+        key="stop_below",
+        names=False,
     )
     score_from: str = option(
         "rank the network of the level before; or, at once, the dense one or its first weights",

@@ -270,6 +270,8 @@ class Search:
     def _why_end(self, records: list[Record], stages: list[Stage]) -> str:
         """Why no further level is taken up; "" where nothing speaks against it."""
         level, floor = len(records), self.protocol.stop_accuracy
+        if self.dataset.task.relative and records:
+            floor *= records[0].steering_accuracy
         above = [record.steering_accuracy >= floor for record in records]
         below = above[above.index(True) if any(above) else 0 :].count(False)
         if any(above) and below > LEVELS_BELOW_FLOOR:

@@ -1,0 +1,202 @@
+"""What is learned: what a network computes of a batch, its loss, and its score in [0, 1].
+
+Classes    of images, series or tables: cross-entropy and accuracy
+Padded     the same of series of different lengths, which end in steps of zeros
+Sentences  the same of words, the number 0 after their end
+Text       at each character the next one
+Nodes      of one graph: the batch says which of them count
+
+A task of one's own is a `Task` with a `loss`; its dataset has it as `task`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from quatgrad import ops
+from quatgrad.arrays import Array, asarray, to_numpy
+from quatgrad.autograd import Tensor
+from quatgrad.errors import DataError, OptionError
+from quatgrad.kernels.registry import kernel
+from quatgrad.models import NAMED
+from quatgrad.models.gcn import propagation
+from quatgrad.nn import Module
+from quatgrad.ops import cross_entropy
+from quatgrad.tensor_file import digest
+
+#: Networks of the package that take no images; a series is an image one pixel wide.
+NOT_OF_IMAGES = ("gpt", "transformer", "gcn")
+
+
+class Task:
+    """A loss to minimise and a score, higher is better; x and y are what a dataset's batches are.
+
+    what      what one example is called
+    networks  those of the package that do it; empty: all that take images
+    relative  is `stop_accuracy` a share of the dense score? Else it is a score.
+    by_class  are labels classes of the examples, over which a subset is spread evenly?
+    """
+
+    what = "images"
+    networks: tuple[str, ...] = ()
+    relative, by_class = True, False
+
+    def output(self, model: Module, x: Array) -> Any:
+        """What the model computes of a batch x."""
+        return model(Tensor(x))
+
+    def loss(self, output: Any, y: Array) -> tuple[Tensor, Any]:
+        """(loss, score) of a batch with the labels y, means over it; the score is from 0 to 1."""
+        raise TypeError(f"{type(self).__name__} does not define loss(self, output, y)")
+
+    def step(
+        self, model: Module, x: Array, y: Array, sums: Array, smoothing: float = 0.0
+    ) -> Tensor:
+        """The mean loss of a batch; sums (2,) += sums of its losses and of its scores."""
+        if smoothing:
+            raise OptionError("`label_smoothing` is of classes; the loss of this task has none")
+        loss, score = self.loss(self.output(model, x), y)
+        sums[0] += loss.data.astype(np.float64) * len(y)
+        sums[1] += score * len(y)
+        return loss
+
+    def answers(self, count: int) -> int:
+        """Of how many answers the losses of so many examples are added."""
+        return count
+
+    def input_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """(H, W, C) of which a network is made, for encoded examples of that shape."""
+        H, W, C = (*shape, 1, 1)[: max(3, len(shape))]
+        return H, W, C
+
+    def fingerprint(self) -> bytes:
+        """Of what all batches share, if there is anything."""
+        return b""
+
+    def check_network(self, name: str) -> None:
+        """Raise `OptionError` for a network of the package that does something else."""
+        fits = name in self.networks if self.networks else name not in NOT_OF_IMAGES
+        if name in NAMED and not fits:
+            good = self.networks or [n for n in NAMED if n not in NOT_OF_IMAGES]
+            raise OptionError(
+                f"`model` {name} is not for {self.what}; choose one of {', '.join(good)}"
+            )
+
+
+class Classes(Task):
+    """Cross-entropy of logits (N, K) and labels (N,); accuracy."""
+
+    relative, by_class = False, True
+
+    def targets(self, x: Array, y: Array) -> Array:
+        """The class of each row of logits."""
+        return y
+
+    def step(
+        self, model: Module, x: Array, y: Array, sums: Array, smoothing: float = 0.0
+    ) -> Tensor:
+        """As of `Task`; the sums stay on the device."""
+        logits, y = self.output(model, x), asarray(self.targets(x, y))
+        loss = cross_entropy(logits, y, smoothing)
+        kernel("accumulate_metrics")(sums, logits.data, y, loss.data)
+        return loss
+
+
+#: What a dataset has, if nothing else is said.
+CLASSES = Classes()
+
+
+class Padded(Classes):
+    """Classes of series (N, T, 1, C) of different lengths: after its end, one has zeros only."""
+
+    what = "series"
+    networks = ("gru", "lstm", "bilstm")
+
+    def output(self, model: Module, x: Array) -> Tensor:
+        """Logits; steps after the end of a series do not count, and none comes after the last."""
+        empty = np.abs(to_numpy(x)).max(axis=(2, 3)) == 0  # (N, T)
+        lengths = np.maximum(x.shape[1] - np.argmin(empty[:, ::-1], axis=1), 1)
+        return model(Tensor(x[:, : lengths.max()]), lengths)
+
+
+class Sentences(Classes):
+    """Classes of sentences (N, T) of word numbers below `words`, 0 after their end."""
+
+    what = "sentences"
+    networks = ("transformer",)
+
+    def __init__(self, words: int):
+        self.words = words
+
+    def output(self, model: Module, x: Array) -> Tensor:
+        """Logits; places after the end of a sentence do not count."""
+        lengths = np.maximum((to_numpy(x) != 0).sum(axis=1), 1)
+        return model(x[:, : lengths.max()], lengths)
+
+    def input_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """(T, 1, words)."""
+        return shape[0], 1, self.words
+
+
+class Text(Classes):
+    """What comes next? Windows (N, T + 1): logits of their first T characters, the last T to tell.
+
+    The labels of its dataset say nothing.
+    """
+
+    what = "windows"
+    networks = ("gpt",)
+    relative, by_class = True, False
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def output(self, model: Module, x: Array) -> Tensor:
+        """Logits (N T, K)."""
+        logits = model(x[:, :-1])
+        return logits.reshape(-1, logits.shape[2])
+
+    def targets(self, x: Array, y: Array) -> Array:
+        """What follows, (N T,)."""
+        return x[:, 1:].reshape(-1)
+
+    def answers(self, count: int) -> int:
+        """T of each window."""
+        return count * self.steps
+
+    def input_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """(T, 1, 1)."""
+        return self.steps, 1, 1
+
+
+class Nodes(Classes):
+    """Classes of the nodes x (N,) of one graph, which the network sees as a whole.
+
+    features (all nodes, C), edges (E, 2) undirected. `DataError` where they do not fit.
+    """
+
+    what = "nodes"
+    networks = ("gcn",)
+
+    def __init__(self, features: np.ndarray, edges: np.ndarray):
+        if features.ndim != 2 or features.dtype != np.float32:
+            raise DataError(
+                "features of a graph are float32 (nodes, C); "
+                f"got {features.dtype} of shape {features.shape}"
+            )
+        self.features, self.edges = features, edges
+        self.A = propagation(edges, len(features))
+
+    def output(self, model: Module, x: Array) -> Tensor:
+        """Logits of the nodes x."""
+        dtype = model.parameters()[0].dtype
+        logits = model(Tensor(self.features.astype(dtype, copy=False)), self.A)
+        return ops.embedding(logits, x)
+
+    def input_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """(1, 1, C)."""
+        return 1, 1, self.features.shape[1]
+
+    def fingerprint(self) -> bytes:
+        """Of features and edges."""
+        return digest({"features": self.features, "edges": self.edges}).encode()
