@@ -20,7 +20,7 @@ BFLOAT16_BITS = np.dtype("uint16")
 def array_module(*arrays: Any) -> Any:
     """The library, numpy or cupy, that the arrays belong to."""
     for a in arrays:
-        if type(a).__module__.partition(".")[0] == "cupy":
+        if type(a) is not np.ndarray and type(a).__module__.partition(".")[0] == "cupy":
             return sys.modules["cupy"]
     return np
 

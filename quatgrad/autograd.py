@@ -319,8 +319,8 @@ class Function:
             raise GraphError(f"{self} was called before: make a new one for each call")
         tensors = as_tensors(self, *inputs)
         arrays = [t._array if self.accepts_bfloat16 else upcast(t._array) for t in tensors]
-        self.needs_input_grad = tuple(recording.get() and t.requires_grad for t in tensors)
-        self.shapes = tuple(a.shape for a in arrays)
+        self.needs_input_grad = tuple([recording.get() and t.requires_grad for t in tensors])
+        self.shapes = tuple([a.shape for a in arrays])
         try:
             y = self.forward(*arrays)
         except ValueError as error:

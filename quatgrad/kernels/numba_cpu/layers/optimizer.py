@@ -39,9 +39,9 @@ def sgd_all(
         for w, g, v in zip(ws, gs, vs, strict=True):
             sgd(w, g, v, lr, momentum, nesterov, decay)
         return
-    places = np.array([[address(_flat(a)) for a in arrays] for arrays in (ws, gs, vs)])
+    places = np.array([[address(a) for a in arrays] for arrays in (ws, gs, vs)])
     sizes, (dtype,) = np.array([w.size for w in ws]), dtypes
-    step = _sgd_all if sizes.sum() < 2 * SHARE else _sgd_all_shared
+    step = _sgd_all if sizes.sum() < 4 * SHARE else _sgd_all_shared
     step(places, sizes, *map(dtype.type, (lr, momentum)), nesterov, dtype.type(decay))
 
 
