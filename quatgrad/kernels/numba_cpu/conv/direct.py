@@ -31,7 +31,7 @@ from quatgrad.kernels.reference.patches import Pair, out_size
 #: Numbers of a bordered map that a task copies: they stay in a core's cache beside the weight.
 STRIP = L2 // 16
 #: Pixels of g that a product of the weight gradient sums over.
-PIXELS = 128
+PIXELS = 64
 
 
 @serial
@@ -188,11 +188,12 @@ def _add_image(X, at, width, ahead, g, n, dw, to, sizes, stride, add):
     I, J, Q, U, V, P = sizes
     K, step, far, image = V * P, stride[1] * P, stride[0] * width * P, I * J * Q
     rows = max(1, PIXELS // J)
+    shares = U * ((I - 1) // rows + 1)
     for i in range(0, I, rows):
         runs, right = min(rows, I - i), n * image + i * J * Q
-        prefetch_share(*ahead, i // rows, (I - 1) // rows + 1)
-        prefetch_share(g, (n + 1) * image, (n + 2) * image, i // rows, (I - 1) // rows + 1)
         for u in range(U):
-            of, row = at + i * far + u * width * P, to + u * K * Q
-            more = add or i > 0
+            share = U * (i // rows) + u
+            prefetch_share(*ahead, share, shares)
+            prefetch_share(g, (n + 1) * image, (n + 2) * image, share, shares)
+            of, row, more = at + i * far + u * width * P, to + u * K * Q, add or i > 0
             multiply_runs(dw, row, Q, X, of, 1, step, g, right, Q, K, J, Q, more, runs, far)
