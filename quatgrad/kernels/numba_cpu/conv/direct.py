@@ -9,7 +9,7 @@ apart. They overlap, which a product of matrices does not mind, so for every row
 dw is the same product with the windows transposed, summed over all rows i. dx is a convolution of g
 with the mirrored w^T; of stride s it falls apart into s x s of stride 1, its *phases*: the pixels
 dx[n, s i + a, s j + b] see only each s-th row and column of w. A map is copied with its border of
-zeros, image by image, so that it stays in cache.
+zeros, image by image, so that it stays in cache; and the next is asked for in time.
 """
 
 import math
@@ -62,7 +62,7 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     U, V = w.shape[:2]
     y = empty((len(x), *out_size(x.shape[1:3], (U, V), stride, padding), w.shape[3]), x.dtype)
     whole = np.array([[0, 0, -padding[0], -padding[1], U, V, 0]])
-    _convolve(read_only(x), read_only(w).reshape(-1), y, whole, stride, (1, 1), STRIP)
+    _convolve(read_only(x), read_only(w).reshape(-1), y, whole, stride, (1, 1), False, STRIP)
     return y
 
 
@@ -72,11 +72,11 @@ def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> 
     rows, columns = (_phases(*of) for of in zip(w.shape[:2], stride, padding, strict=True))
     for (a, u, top, U), (b, v, left, V) in product(rows, columns):
         phases.append((a, b, top, left, U, V, start))
-        mirrored = w[u :: stride[0], v :: stride[1]][::-1, ::-1]
-        weights.append(mirrored.swapaxes(2, 3).reshape(-1))  # (U, V, P, Q) -> (U, V, Q, P)
+        upwards = w[u :: stride[0], v :: stride[1]][::-1]
+        weights.append(upwards.swapaxes(2, 3).reshape(-1))  # (U, V, P, Q) -> (U, V, Q, P)
         start += len(weights[-1])
     weight = read_only(np.concatenate(weights))
-    _convolve(read_only(g), weight, dx, np.array(phases), (1, 1), stride, STRIP)
+    _convolve(read_only(g), weight, dx, np.array(phases), (1, 1), stride, True, STRIP)
     return dx
 
 
@@ -97,10 +97,12 @@ def _window_of_all(phases):
 
 
 @parallel
-def _convolve(x, w, y, phases, stride, apart, strip):
+def _convolve(x, w, y, phases, stride, apart, leftwards, strip):
     """Each phase (a, b, top, left, U, V, start) of y: y[n, a + t i, b + t j], from w[start:].
 
     Its windows start at x[n, top + s i, left + s j]; s is the stride, t how far they are `apart`.
+    The pixels of a row of a window come in the order of w's, or if that runs `leftwards`, from the
+    last to the first.
     """
     (_, H, W, P), (N, I, J, _) = x.shape, y.shape
     I, J = (I + apart[0] - 1) // apart[0], (J + apart[1] - 1) // apart[1]  # of the first phase
@@ -118,14 +120,20 @@ def _convolve(x, w, y, phases, stride, apart, strip):
         ahead = flat, ahead * W * P, (ahead + last - row) * W * P
         if whole:
             at = ((n * H + row) * W + left) * P
-            _strip(flat, at, W, ahead, w, y, n, i, end, phases, top, left, stride, apart, P)
+            _strip(
+                flat, at, W, ahead, w, y, n, i, end, phases, top, left, stride, apart, leftwards, P
+            )
         else:
             X = _bordered(x, n, row, left, last - row, width)
-            _strip(X, 0, width, ahead, w, y, n, i, end, phases, top, left, stride, apart, P)
+            _strip(
+                X, 0, width, ahead, w, y, n, i, end, phases, top, left, stride, apart, leftwards, P
+            )
 
 
 @serial
-def _strip(X, at, width, ahead, w, y, n, first, end, phases, top, left, stride, apart, P):
+def _strip(
+    X, at, width, ahead, w, y, n, first, end, phases, top, left, stride, apart, leftwards, P
+):
     """Rows first .. end of every phase of y[n], from the rows of X (.., width, P) from X[at] on.
 
     Meanwhile a[k:m] of (a, k, m) = `ahead` is asked for.
@@ -146,7 +154,16 @@ def _strip(X, at, width, ahead, w, y, n, first, end, phases, top, left, stride, 
                 continue
             to, of = ((n * I + row) * J + b) * Q, (i - first) * stride[0] + up - top
             of, count, K = at + (of * width + side - left) * P, (J - b - 1) // apart[1] + 1, V * P
-            multiply_runs(flat_y, to, line, X, of, step, 1, w, start, Q, count, K, Q, False, U, far)
+            if not leftwards:
+                multiply_runs(
+                    flat_y, to, line, X, of, step, 1, w, start, Q, count, K, Q, False, U, far
+                )
+                continue
+            for u in range(U):
+                last, row = of + u * far + K - P, start + u * K * Q
+                multiply_runs(
+                    flat_y, to, line, X, last, step, 1, w, row, Q, count, P, Q, u > 0, V, -P
+                )
 
 
 # ---------------------------------------------------------------------------------------- dw
