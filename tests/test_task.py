@@ -1,6 +1,8 @@
 """Tasks: what is learned of texts, sentences, series, graphs, and by a loss of one's own."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,6 +189,19 @@ def test_labels_of_ones_own_need_a_task_and_no_smoothing():
 def test_a_network_that_does_something_else(dataset, model, message, tmp_path):
     with pytest.raises(OptionError, match=message):
         lth.run(dataset=dataset, model=model, levels=0, out=str(tmp_path))
+
+
+def test_the_task_in_the_readme_runs_and_is_learned(tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    section = readme.partition("## Beyond images")[2].partition("\n## ")[0]
+    (code,) = re.findall("```python\n(.*?)```", section, re.S)
+    assert len(code.splitlines()) <= 40
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    score = {(network, level): float(accuracy) for network, level, _, accuracy in rows}
+    assert score["real", "0"] > 0.6
+    assert score["quaternion", "0"] > 0.4
 
 
 # --------------------------------------------------------------------- tickets of all that

@@ -80,6 +80,16 @@ OTHERS = {
     "its points are judged by reproduce.py verify",
 }
 
+#: Presets of tasks that are in no paper of ours: what is learned, by which network.
+BEYOND = {
+    "shakespeare": "the next character of a text: gpt",
+    "sst2": "good and bad reviews of films: transformer",
+    "trec": "what a question asks for: transformer",
+    "spoken-digits": "digits of speakers apart: gru",
+    "natops": "gestures, joints in space: fcn",
+    "cora": "papers of a citation graph: gcn",
+}
+
 
 def experiment(name: str) -> Experiment:
     """An experiment by name; `OptionError` for an unknown one."""
@@ -120,7 +130,9 @@ def listing() -> list[str]:
         lines.append(f"{e.name:24}{e.shows}")
         if len(e.panels) == 1:
             lines += [f"    {scale:6}{cost(*e.panels[0], scale)}" for scale in SCALES]
-    return lines + [f"{name:24}{why}" for name, why in OTHERS.items()]
+    lines += [f"{name:24}{why}" for name, why in OTHERS.items()]
+    lines.append("Beyond images, of no paper: quatgrad-lth --algebra with-equal --preset")
+    return lines + [f"    {name:20}{what}" for name, what in BEYOND.items()]
 
 
 def _full(dataset: str, model: str) -> dict[str, Any]:

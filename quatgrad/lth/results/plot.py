@@ -22,7 +22,7 @@ STYLE: dict[str, dict[str, Any]] = {
     "real": {"color": "#0072B2", "marker": "o", "label": "real"},
     "quaternion": {"color": "#D55E00", "marker": "s", "label": "quaternion"},
     "half": {"color": "#009E73", "marker": "^", "label": "real, half width"},
-    "equal": {"color": "#7B3294", "marker": "d", "label": "real, equal weights"},
+    "equal": {"color": "#CC79A7", "marker": "d", "label": "real, equal weights"},
 }
 
 #: Sham algebras, which are controls of whole networks.
