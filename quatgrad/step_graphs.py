@@ -6,6 +6,7 @@ As a graph they are one launch.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from quatgrad.arrays import Array, asarray
 from quatgrad.backend import get_backend, notice
 from quatgrad.optim import SGD, Optimizer
 
-Step = Callable[[Array, Array, "float | Array"], None]  # of images, labels and learning rate
+Step = Callable[..., None]  # of images, labels and learning rate
 
 
 class StepGraphs:
@@ -29,23 +30,23 @@ class StepGraphs:
 
     def __init__(self, optimizer: Optimizer):
         self.optimizer = optimizer
-        self.recorded: dict[tuple[int, ...], _Recorded | None] = {}
+        self.recorded: dict[Any, _Recorded | None] = {}
         self.eager_steps = 0
         # Adam's update counts its steps on the host, and a graph would count no further.
         self.enabled = get_backend() == "cupy" and isinstance(optimizer, SGD)
 
-    def run(self, step: Step, images: Array, labels: Array, lr: float) -> None:
-        """Call `step(images, labels, lr)`, or launch its graph."""
+    def run(self, step: Step, images: Array, labels: Array, lr: float, *how: Any) -> None:
+        """Call `step(images, labels, lr, *how)`, or launch its graph."""
         if not self.enabled:
-            step(images, labels, lr)
+            step(images, labels, lr, *how)
             return
         # The rate is an array also where the step is eager: the same kernels then.
         arrays = images, labels, asarray(np.asarray(lr, self.optimizer.parameters[0].dtype))
         self._forget_if_moved()
-        known = images.shape in self.recorded and self.eager_steps > 1
-        if known and not self.recorded[images.shape]:
-            self._record(step, *arrays)
-        graph = self.recorded.setdefault(images.shape)
+        key, step = (*images.shape, *map(str, how)), lambda *a, step=step: step(*a, *how)
+        if key in self.recorded and self.eager_steps > 1 and not self.recorded[key]:
+            self._record(key, step, *arrays)
+        graph = self.recorded.setdefault(key)
         self.eager_steps += graph is None
         (graph or step)(*arrays)
 
@@ -54,9 +55,9 @@ class StepGraphs:
         if flat and not flat.is_valid(self.optimizer.parameters, self.optimizer.state):
             self.recorded.clear()
 
-    def _record(self, step: Step, *arrays: Array) -> None:
+    def _record(self, key: Any, step: Step, *arrays: Array) -> None:
         try:
-            self.recorded[arrays[0].shape] = _Recorded(step, *arrays)
+            self.recorded[key] = _Recorded(step, *arrays)
         except (RuntimeError, MemoryError) as error:  # CuPy's, and `BackendError`
             self.enabled = False
             self.recorded.clear()  # a graph holds memory of its own

@@ -7,7 +7,7 @@ train          all steps at once
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -18,12 +18,13 @@ from tqdm import tqdm
 from quatgrad.arrays import Array, asarray, to_numpy
 from quatgrad.autograd import Parameter, no_grad
 from quatgrad.backend import get_backend
-from quatgrad.data import Dataset, Split, batches, num_batches, test_batches
+from quatgrad.data import Dataset, Split, batch_sizes, batches, num_batches, test_batches
 from quatgrad.errors import DivergedError, OptionError
 from quatgrad.nn import Buffer, Module
 from quatgrad.nn.module import evaluation_mode
 from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer, SideBySide, clip_grad_norm
 from quatgrad.option_fields import check_values, option
+from quatgrad.parallel import ALONE, WHOLE, Processes, Share, processes
 from quatgrad.step_graphs import StepGraphs
 from quatgrad.task import CLASSES, Task
 
@@ -154,6 +155,7 @@ class TrainStep:
         loss, correct = step.take()
 
     The sums of losses and right answers stay on the device: reading them means waiting for it.
+    Where several processes train, each gives the images of its share of the batch.
     """
 
     def __init__(
@@ -166,27 +168,32 @@ class TrainStep:
         self.model, self.optimizer, self.task = model, optimizer, task
         self.label_smoothing = recipe.label_smoothing if recipe else 0.0
         self.clip = recipe.clip if recipe else 0.0
+        self.group = processes()
         self.sums = asarray(np.zeros(2))  # of losses and of right answers
         self.graphs = StepGraphs(optimizer)
 
-    def __call__(self, images: Array, labels: Array, lr: float) -> None:
+    def __call__(self, images: Array, labels: Array, lr: float, share: Share = WHOLE) -> None:
         """One step on images (N, H, W, C) and labels (N,); on a GPU, as a recorded graph."""
         images, labels = asarray(images), asarray(labels)
         try:
-            self.graphs.run(self.eager, images, labels, lr)
+            self.graphs.run(self.eager, images, labels, lr, *([] if share is WHOLE else [share]))
         except MemoryError as error:
             error.__traceback__ = None  # which holds all arrays of the step
             advice = _batch_that_fits(self.task, self.model, images, labels)
             raise MemoryError(f"{error} {advice}") from error
 
-    def eager(self, images: Array, labels: Array, lr: float | Array) -> None:
+    def eager(self, images: Array, labels: Array, lr: float | Array, share: Share = WHOLE) -> None:
         """Forward, loss, backward, update."""
-        loss = self.task.step(self.model, images, labels, self.sums, self.label_smoothing)
+        mine = self.group.fresh(self.sums)
+        with self.group.norms(share):
+            loss = self.task.step(self.model, images, labels, mine, self.label_smoothing)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward(self.group.slope(loss.data, share))
+        self.group.sum_gradients(self.optimizer.parameters, self.model, share)
         if self.clip:
             clip_grad_norm(self.optimizer.parameters, self.clip)
         self.optimizer.step(lr)
+        self.group.add(self.sums, mine, share)
 
     def take(self) -> tuple[float, float]:
         """(sum of losses, right answers) of all images since the last call."""
@@ -217,22 +224,21 @@ def train_steps(
     per_epoch = num_batches(len(dataset.train), recipe.batch_size)
     steps, count = recipe.epochs * per_epoch, state.epoch * per_epoch + state.batch
     lr = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
-    step, (order, augment) = TrainStep(model, optimizer, recipe, dataset.task), seeds
+    step = TrainStep(model, optimizer, recipe, dataset.task)
     step.sums[...] = asarray(np.asarray(state.sums))
-    hidden = True if label is None else None  # None: hidden in a log file
     with (
         _no_denormals() as as_before,
         np.errstate(over="ignore", invalid="ignore"),
-        tqdm(
-            desc=label, total=steps, initial=count, unit="batch", leave=False, disable=hidden
-        ) as bar,
+        step.group.training(model, dataset, recipe, optimizer, seeds, state),
+        _bar(label, steps, count) as bar,
     ):
         for epoch in range(state.epoch, recipe.epochs):
             start = time.perf_counter() - state.seconds
             model.train()
-            cut = batches(dataset, recipe.batch_size, order, epoch, augment)
-            for images, labels in islice(cut, state.batch, None):
-                step(images, labels, lr(count))
+            cut = _shares(dataset, recipe.batch_size, seeds, epoch, step.group)
+            for (images, labels), share in islice(cut, state.batch, None):
+                step.group.go_on()
+                step(images, labels, lr(count), share)
                 count += 1
                 bar.update()
                 seconds = time.perf_counter() - start
@@ -240,26 +246,35 @@ def train_steps(
                 with as_before():
                     yield state
             when = f"in epoch {epoch + 1}, by step {count}"
-            measured = _measure(model, dataset, recipe.batch_size, *step.take(), when, start)
+            measured = _measure(step, dataset, recipe.batch_size, when, start)
             bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, {measured}")
             state = TrainState((*state.history, measured))
             with as_before():
                 yield state
+        step.group.go_on()
 
 
-def _measure(
-    model: Module,
-    dataset: Dataset,
-    batch_size: int,
-    total: float,
-    correct: float,
-    when: str,
-    start: float,
-) -> Epoch:
+def _bar(label: str | None, steps: int, done: int) -> tqdm:
+    hidden = True if label is None else None  # None: hidden in a log file
+    return tqdm(desc=label, total=steps, initial=done, unit="batch", leave=False, disable=hidden)
+
+
+def _shares(
+    dataset: Dataset, batch_size: int, seeds: tuple[int, int], epoch: int, group: Processes
+) -> Iterator[tuple[tuple[Array, Array], Share]]:
+    """The batches of an epoch, of each what this process takes."""
+    (order, augment), sizes = seeds, batch_sizes(len(dataset.train), batch_size)
+    cut = batches(dataset, batch_size, order, epoch, augment, lambda n: group.share(n).rows)
+    return zip(cut, map(group.share, sizes), strict=True)
+
+
+def _measure(step: TrainStep, dataset: Dataset, batch_size: int, when: str, start: float) -> Epoch:
     """An epoch from the sums of its steps since `start`, and from images not trained on."""
+    total, correct = step.take()
     _check_finite(total, when)
     name, split = dataset.eval_split
-    loss, accuracy = evaluate(model, split, dataset, _evaluated_at_once(batch_size))
+    at_once = _evaluated_at_once(batch_size)
+    loss, accuracy = evaluate(step.model, split, dataset, at_once, step.group)
     _check_finite(loss, when)
     n = dataset.task.answers(len(dataset.train))
     measured = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
@@ -277,19 +292,22 @@ def train(
 
 
 def evaluate(
-    model: Module, split: Split, dataset: Dataset, batch_size: int = 256
+    model: Module, split: Split, dataset: Dataset, batch_size: int = 256, group: Processes = ALONE
 ) -> tuple[float, float]:
     """(mean loss, accuracy) of the model, in evaluation mode, on every image of the split.
 
-    Of another task than classes, its score.
+    Of another task than classes, its score. Each process of `group` takes its share.
 
     The model does not change: afterwards each module is in the same mode as before.
     """
     sums = asarray(np.zeros(2))  # read once: reading waits for the device
+    share = group.share(len(split))
+    rows = range(len(split))[share.rows]
     with no_grad(), evaluation_mode(model):
-        for images, labels in test_batches(split, dataset.encode, batch_size):
+        for images, labels in test_batches(split, dataset.encode, batch_size, rows):
             dataset.task.step(model, asarray(images), asarray(labels), sums)
-    (total, correct), n = to_numpy(sums).tolist(), dataset.task.answers(len(split))
+    total, correct = to_numpy(group.sum_metrics(sums, share)).tolist()
+    n = dataset.task.answers(len(split))
     return total / n, correct / n
 
 

@@ -29,14 +29,14 @@ FLOORS = {
         "sham",
         "models flat_parameters costs interop",
         "optim task",
-        "compile_ahead data step_graphs",
+        "compile_ahead data step_graphs parallel",
         "train network",
         "sparse",
         "lth",
         "paper",
         "__main__",
     ),
-    "kernels": ("registry", "reference", "gemm", "numba_cpu cupy_gpu"),
+    "kernels": ("registry parts", "reference", "gemm", "numba_cpu cupy_gpu"),
     "kernels/numba_cpu": ("machine", "jit", "simd", "conv quaternion", "layers"),
     "lth": (
         "prune",
@@ -206,7 +206,7 @@ SEQUENCES = (
     "models/gcn.py models/equal.py models/sentences.py task.py"
 )
 #: Of code; a quarter of them error messages.
-LINES = {"autograd.py": 280, CORE: 4450, SEQUENCES: 1050}
+LINES = {"autograd.py": 280, CORE: 4470, SEQUENCES: 1050}
 
 
 def files_of(names):

@@ -51,7 +51,7 @@ from quatgrad.data import (
     text,
     turned,
 )
-from quatgrad.data.batches import batches, num_batches, test_batches
+from quatgrad.data.batches import batch_sizes, batches, num_batches, test_batches
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
 from quatgrad.data.own import from_arrays

@@ -30,8 +30,12 @@ def pad_crop_flip(images: np.ndarray, generator: np.random.Generator, pad: int =
     Source: Lee et al., "Deeply-supervised nets" (2015); since He et al., "Deep residual learning
     for image recognition" (2016), section 4.2, the usual augmentation for CIFAR.
     """
+    return move(images, draw_moves(len(images), generator, pad), pad)
+
+
+def move(images: np.ndarray, moves: np.ndarray, pad: int = PAD) -> np.ndarray:
+    """`pad_crop_flip` with given `moves` (N, 3), as of `draw_moves`."""
     N, H, W, _ = images.shape
-    moves = draw_moves(N, generator, pad)
     (r, s), mirrored = moves[:, :2].T + pad, moves[:, 2] == 1
 
     framed = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))

@@ -9,7 +9,7 @@ batches itself, if all images fit in its memory: see on_device.py.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
@@ -17,19 +17,25 @@ import numpy as np
 
 from quatgrad.arrays import Array
 from quatgrad.data import on_device
-from quatgrad.data.augment import draw_moves
+from quatgrad.data.augment import draw_moves, move, pad_crop_flip
 from quatgrad.data.dataset import Dataset, Encode, Split
 from quatgrad.errors import OptionError
 from quatgrad.random import generator
 
 Batch = tuple[Array, Array]
+Part = Callable[[int], slice]  # of a batch of so many images, which rows are wanted
 
 PREFETCHED = 2  # batches that are prepared while another is in use
 LARGE = 1 << 20  # bytes of an encoded batch: for a smaller one the thread costs more than it saves
 
 
 def batches(
-    dataset: Dataset, size: int, seed: int, epoch: int, augment_seed: int | None = None
+    dataset: Dataset,
+    size: int,
+    seed: int,
+    epoch: int,
+    augment_seed: int | None = None,
+    part: Part = lambda n: slice(None),
 ) -> Iterator[Batch]:
     """Every training image once, in the random order of this epoch: (x, y) batch by batch.
 
@@ -39,7 +45,8 @@ def batches(
     of CuPy on a GPU.
 
     The order is drawn from `generator(seed, "order", epoch)`, the augmentation from
-    `generator(augment_seed, "augment", epoch)`; `augment_seed` is `seed` if not given. Raises
+    `generator(augment_seed, "augment", epoch)`; `augment_seed` is `seed` if not given. Of a batch
+    of n only the rows `part(n)` are read and given: what each is does not depend on that. Raises
     `OptionError` for a size below 1.
     """
     order = generator(seed, "order", epoch).permutation(len(dataset.train))
@@ -47,24 +54,38 @@ def batches(
     cuts = _cuts(len(order), size)
     if on_device.is_possible(dataset.train, dataset.encode, dataset.augment):
         moves = draw_moves(len(order), draws) if dataset.augment else None
-        return on_device.batches(dataset.train, dataset.encode, order, moves, cuts)
+        return on_device.batches(dataset.train, dataset.encode, order, moves, cuts, part)
 
     def batch(rows: np.ndarray) -> Batch:
-        images = dataset.train.images[rows]
-        if dataset.augment is not None:
-            images = dataset.augment(images, draws)
-        return dataset.encode(images), dataset.train.labels[rows]
+        mine, augment, train = part(len(rows)), dataset.augment, dataset.train
+        if augment is pad_crop_flip:  # whose draws are made apart
+            images = move(train.images[rows[mine]], draw_moves(len(rows), draws)[mine])
+        elif augment is not None:
+            images = augment(train.images[rows], draws)[mine]
+        else:
+            images = train.images[rows[mine]]
+        return dataset.encode(images), train.labels[rows[mine]]
 
     made = (batch(rows) for rows in np.split(order, cuts))
     return _prepared(made, size, dataset.train, dataset.encode)
 
 
-def test_batches(split: Split, encode: Encode, size: int) -> Iterator[Batch]:
-    """Every image of the split once, in order and not augmented: (x, y) as in `batches`."""
-    cuts = _cuts(len(split), size)
+def test_batches(
+    split: Split,
+    encode: Encode,
+    size: int,
+    rows: range | None = None,  # noqa: PT028  (not a test for pytest)
+) -> Iterator[Batch]:
+    """Every image of the split once, in order and not augmented: (x, y) as in `batches`.
+
+    With `rows`, which follow each other, only these.
+    """
+    rows = range(len(split)) if rows is None else rows
+    cuts = _cuts(len(rows), size)
     if on_device.is_possible(split, encode):
-        return on_device.batches(split, encode, np.arange(len(split)), None, cuts)
-    pieces = (slice(*ends) for ends in pairwise([0, *cuts, len(split)]))
+        return on_device.batches(split, encode, np.arange(rows.start, rows.stop), None, cuts)
+    ends = [rows.start, *(rows.start + cut for cut in cuts), rows.stop]
+    pieces = (slice(*ends) for ends in pairwise(ends))
     made = ((encode(split.images[piece]), split.labels[piece]) for piece in pieces)
     return _prepared(made, size, split, encode)
 
@@ -75,6 +96,11 @@ test_batches.__test__ = False  # type: ignore[attr-defined]  # not a test for py
 def num_batches(n: int, size: int) -> int:
     """ceil(n / size), less one if the last batch would be a single image (see `batches`)."""
     return len(_cuts(n, size)) + 1
+
+
+def batch_sizes(n: int, size: int) -> list[int]:
+    """How many of `n` images are in each batch."""
+    return [stop - start for start, stop in pairwise([0, *_cuts(n, size), n])]
 
 
 def _cuts(n: int, size: int) -> range:

@@ -36,9 +36,14 @@ def is_possible(split: Split, encode: Encode, augment: Augment | None = None) ->
 
 
 def batches(
-    split: Split, encode: Any, order: np.ndarray, moves: np.ndarray | None, cuts: Sequence[int]
+    split: Split,
+    encode: Any,
+    order: np.ndarray,
+    moves: np.ndarray | None,
+    cuts: Sequence[int],
+    part: Callable[[int], slice] = lambda n: slice(None),
 ) -> Iterator[tuple[Array, Array]]:
-    """(x, y) of the images `order`, in batches that end at `cuts`.
+    """(x, y) of the images `order`, in batches that end at `cuts`; of each the rows `part(n)`.
 
     moves: int (N, 3) from `draw_moves`; None: the images do not move.
     """
@@ -46,8 +51,9 @@ def batches(
     moves = np.zeros((len(order), 3)) if moves is None else moves
     rows, shifts = asarray(order), asarray(moves.astype(np.int32))
     *constants, finish = _split_encoding(split.images.shape[3], encode)
-    for ends in pairwise((0, *cuts, len(order))):
-        batch = slice(*ends)
+    for start, stop in pairwise((0, *cuts, len(order))):
+        rows_of = range(start, stop)[part(stop - start)]
+        batch = slice(rows_of.start, rows_of.stop)
         x = kernel("augment")(images, rows[batch], shifts[batch], *constants)  # (B, H, W, C')
         yield finish(x), labels[batch]
 

@@ -100,6 +100,7 @@ def _run(path: Path, spec: str) -> ModuleType:
     assert found is not None  # it ends with .py
     assert found.loader is not None
     module = module_from_spec(found)
+    sys.modules[module.__name__] = module  # where pickle looks for its classes
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         found.loader.exec_module(module)

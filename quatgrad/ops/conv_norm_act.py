@@ -5,6 +5,7 @@ from functools import cache
 
 from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import OptionError, ShapeError
+from quatgrad.kernels.parts import parts
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.registry import kernel
@@ -27,7 +28,7 @@ class ConvNormAct(Function):
     accepts_bfloat16 = True
 
     def __init__(self, stride: Pair, padding: Pair, eps: float, relu: bool):
-        self.block = Block(stride, padding, eps, relu)
+        self.block = Block(stride, padding, eps, relu, parts()[0])
 
     def forward(self, x, w, scale, shift, residual=None):
         y, saved = kernel("conv_norm_act")(x, w, scale, shift, residual, self.block)

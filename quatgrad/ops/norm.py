@@ -5,6 +5,7 @@ import math
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import ShapeError
+from quatgrad.kernels.parts import parts
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.operands import check_operands
 from quatgrad.scalars import number
@@ -19,15 +20,15 @@ class BatchNorm(Function):
     owns_grads = True
 
     def __init__(self, eps: float):
-        self.eps = eps
+        self.how = eps, parts()[0]
 
     def forward(self, x, scale, shift):
-        y, *self.statistics = kernel("batch_norm")(x, scale, shift, self.eps)
+        y, *self.statistics = kernel("batch_norm")(x, scale, shift, *self.how)
         self.save_for_backward(x, *self.statistics, scale)
         return y
 
     def backward(self, g):
-        return kernel("batch_norm_dx")(g, *self.saved, self.eps)
+        return kernel("batch_norm_dx")(g, *self.saved, *self.how)
 
 
 class BatchNormEval(Function):
@@ -87,7 +88,7 @@ def batch_norm(
 
 
 def count_rows(op: str, shape: tuple[int, ...]) -> int:
-    """Values for each channel of x (..., C); `ShapeError` unless there are two or more."""
+    """Values for each channel of x (..., C), in all parts; `ShapeError` unless two or more."""
     M = math.prod(shape[:-1])
     if shape[-1] == 0:
         raise ShapeError(f"{op}: there are no channels (input {shape})")
@@ -96,7 +97,7 @@ def count_rows(op: str, shape: tuple[int, ...]) -> int:
             f"{op}: {'one value' if M else 'no value'} for each channel has no variance (input "
             f"{shape}): train with more images or pixels in a batch, or call .eval() first"
         )
-    return M
+    return round(M / parts()[1])
 
 
 def update_running_stats(

@@ -9,6 +9,7 @@ from typing import Any
 from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import ShapeError
+from quatgrad.kernels.parts import check_whole
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.norm import count_rows, update_running_stats
 from quatgrad.ops.operands import check_operands
@@ -97,6 +98,7 @@ def whitening_norm(
     if not training:
         mean, cov = running_mean.data.reshape(4, -1).copy(), running_cov.data.astype("float64")
         return Whiten(eps, mean, cov)(x, gamma, shift)
+    check_whole("whitening_norm")
     M = count_rows("whitening_norm", x.shape)
     op = Whiten(eps)
     y = op(x, gamma, shift)
@@ -127,6 +129,7 @@ def variance_norm(
         running_mean=(running_mean, (4 * Q,)), running_var=(running_var, (Q,)),
     )  # fmt: skip
     if training:
+        check_whole("variance_norm")
         M, rows = count_rows("variance_norm", x.shape), tuple(range(x.ndim - 1))
         mean = x.mean(rows)  # (..., 4Q) -> (4Q,)
         centred = x - mean

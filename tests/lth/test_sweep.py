@@ -150,9 +150,8 @@ def test_a_worker_takes_one_gpu(monkeypatch):
     sweep._take_gpu.cache_clear()
 
 
-OPTIONS = ["--levels", "2", "--epochs", "60", "--control", "shuffled"]
-VARY = ["--vary", "seed=0,1", "--vary", "algebra=real,quaternion", "--vary",
-        "score=magnitude,random"]  # fmt: skip
+OPTIONS = ["--levels", "2", "--epochs", "20"]
+VARY = ["--vary", "seed=0,1", "--vary", "algebra=real,quaternion"]
 
 
 def searches(out):
@@ -165,7 +164,7 @@ def searches(out):
 
 
 @needs_dask
-def test_eight_runs_on_two_workers_of_which_one_dies(tmp_path, capsys):
+def test_four_runs_on_two_workers_of_which_one_dies(tmp_path, capsys):
     """Dask starts another worker, and the run goes on there; the ends are those of single runs."""
     killed = []
 
@@ -186,13 +185,13 @@ def test_eight_runs_on_two_workers_of_which_one_dies(tmp_path, capsys):
     assert code == 0, err
     assert len(killed) == 1
     found = json.loads(printed)
-    assert len(found) == 8
+    assert len(found) == 4
     assert all("run" in f for f in found)
     for choice in sweep.combinations(VARY[1::2]):
         arguments = ["--preset", "smoke", "--quiet", *OPTIONS, *choice]
         assert main([*arguments, "--out", str(tmp_path / "single")]) == 0
     assert searches(tmp_path / "swept") == searches(tmp_path / "single")
-    assert len(searches(tmp_path / "single")) == 2 * 2 * 2 * 2
+    assert len(searches(tmp_path / "single")) == 2 * 2
     assert main(["verify", *(f["run"] for f in found), "--out", str(tmp_path / "swept")]) == 0
 
 

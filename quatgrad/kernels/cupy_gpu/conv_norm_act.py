@@ -23,7 +23,8 @@ def conv_norm_act(
     packed = conv.pack_weight(w, BFLOAT16_BITS) if x.dtype == BFLOAT16_BITS else None
     c = conv.convolve(x, w, block.stride, block.padding, packed)
     residual = _like(c, residual)
-    y, mean, var = batch_norm_act(c, scale, shift, block.eps, block.relu, residual)
+    options = block.eps, block.relu, residual, block.gather
+    y, mean, var = batch_norm_act(c, scale, shift, *options)
     return y, Saved(x, c, None if residual is None else y, mean, var, packed)
 
 
@@ -34,7 +35,8 @@ def conv_norm_act_dx(
     """`reference.conv_norm_act_dx`."""
     x, c, y, mean, var, packed = saved
     g, y, channels = _like(c, g), _like(c, y), (mean, var, scale, shift)
-    dc, dscale, dshift, dresidual = batch_norm_act_dx(g, c, y, channels, block.eps, block.relu)
+    options = block.eps, block.relu, block.gather
+    dc, dscale, dshift, dresidual = batch_norm_act_dx(g, c, y, channels, *options)
     window = block.stride, block.padding
     dx = conv.convolve_dx(dc, w, x.shape, *window, packed) if needs_dx else None
     return dx, conv.conv2d_dw(x, dc, w.shape, *window), dscale, dshift, dresidual

@@ -7,6 +7,7 @@ import numpy as np
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.kernels.cupy_gpu.cuda import contiguous, launch, launch_for_each, pack
+from quatgrad.kernels.parts import Gather, mean_gradients, merged_statistics
 from quatgrad.kernels.registry import register
 
 LANES = 16  # threads side by side, at most: they read neighbouring channels, a line of memory
@@ -19,9 +20,11 @@ Channels = tuple[Array, Array, Array, Array]  # mean, var, scale, shift: (C,) ea
 
 
 @register
-def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
+def batch_norm(
+    x: Array, scale: Array, shift: Array, eps: float, gather: Gather = None
+) -> tuple[Array, Array, Array]:
     """`reference.batch_norm`."""
-    return batch_norm_act(x, scale, shift, eps, relu=False)
+    return batch_norm_act(x, scale, shift, eps, relu=False, gather=gather)
 
 
 @register
@@ -34,19 +37,31 @@ def batch_norm_eval(
 
 @register
 def batch_norm_dx(
-    g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
+    g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float, gather: Gather = None
 ) -> tuple[Array, Array, Array]:
     """`reference.batch_norm_dx`; each pass computes z again, which is never stored."""
-    return batch_norm_act_dx(g, x, None, (mean, var, scale, scale), eps, relu=False)[:3]
+    channels = mean, var, scale, scale
+    return batch_norm_act_dx(g, x, None, channels, eps, relu=False, gather=gather)[:3]
 
 
 def batch_norm_act(
-    x: Array, scale: Array, shift: Array, eps: float, relu: bool, residual: Array | None = None
+    x: Array,
+    scale: Array,
+    shift: Array,
+    eps: float,
+    relu: bool,
+    residual: Array | None = None,
+    gather: Gather = None,
 ) -> tuple[Array, Array, Array]:
     """`batch_norm`, + residual, and the rectifier after it. Maps are all numbers, or all bits."""
     (x,) = contiguous(x)
     mean, var = array_module(x).empty((2, x.shape[-1]), scale.dtype)
     _sum(x, "moments", (x,), (mean, var))
+    if gather:
+        merged = merged_statistics(
+            mean.astype(np.float64), var.astype(np.float64), x.size // x.shape[-1], gather
+        )
+        mean, var = (a.astype(scale.dtype) for a in merged)
     return _normalized(x, (mean, var, scale, shift), eps, relu, residual), mean, var
 
 
@@ -61,7 +76,13 @@ def _normalized(
 
 
 def batch_norm_act_dx(
-    g: Array, x: Array, y: Array | None, channels: Channels, eps: float, relu: bool
+    g: Array,
+    x: Array,
+    y: Array | None,
+    channels: Channels,
+    eps: float,
+    relu: bool,
+    gather: Gather = None,
 ) -> tuple[Array, Array, Array, Array | None]:
     """dx, dscale, dshift, and dresidual where y is given. Maps are all numbers, or all bits.
 
@@ -75,8 +96,13 @@ def batch_norm_act_dx(
     passed = xp.empty(x.shape, x.dtype) if gate == WHERE_Y else x
     _sum(x, "gradient_moments", (g, x, y, *numbers, passed), (dscale, dshift), *options)
     dx = xp.empty(x.shape, x.dtype)
-    share = passed if gate == WHERE_Y else g
-    _write(x, "normalize_dx", share, x, *numbers, dscale, dshift, dx, *options)
+    share, sums = passed if gate == WHERE_Y else g, (dscale, dshift)
+    if gather:  # the kernel divides by the rows of this part
+        rows = x.size // x.shape[-1]
+        sum_g, sum_gz = dshift.astype(np.float64), dscale.astype(np.float64)
+        mean_g, mean_gz = mean_gradients(sum_g, sum_gz, rows, gather)
+        sums = (mean_gz * rows).astype(dtype), (mean_g * rows).astype(dtype)
+    _write(x, "normalize_dx", share, x, *numbers, *sums, dx, *options)
     return dx, dscale, dshift, passed if gate == WHERE_Y else None
 
 

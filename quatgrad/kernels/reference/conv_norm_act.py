@@ -6,6 +6,7 @@ A rung that stores the maps between them in fewer bits moves less memory.
 from typing import NamedTuple
 
 from quatgrad.arrays import Array
+from quatgrad.kernels.parts import Gather
 from quatgrad.kernels.reference.arithmetic import relu, relu_dx, upcast
 from quatgrad.kernels.reference.conv import conv2d, conv2d_dw, conv2d_dx
 from quatgrad.kernels.reference.norm import batch_norm, batch_norm_dx, batch_norm_eval
@@ -20,6 +21,7 @@ class Block(NamedTuple):
     padding: Pair
     eps: float
     relu: bool
+    gather: Gather = None  # see `batch_norm`
 
 
 class Saved(NamedTuple):
@@ -43,7 +45,7 @@ def conv_norm_act(
     """
     x = upcast(x)
     c = conv2d(x, w, block.stride, block.padding)
-    y, mean, var = batch_norm(c, scale, shift, block.eps)
+    y, mean, var = batch_norm(c, scale, shift, block.eps, block.gather)
     y = y if residual is None else y + upcast(residual)
     y = relu(y) if block.relu else y
     return y, Saved(x, c, None if residual is None else y, mean, var)
@@ -58,12 +60,12 @@ def conv_norm_act_dx(
     dresidual is returned where there was a residual and a rectifier.
     """
     g, x, c = map(upcast, (g, saved.x, saved.c))  # a faster rung may have stored bfloat16
-    stride, padding, eps, _ = block
+    stride, padding, eps, _, gather = block
     if saved.y is not None:
         g = relu_dx(g, upcast(saved.y))
     elif block.relu:
         g = relu_dx(g, batch_norm_eval(c, saved.mean, saved.var, scale, shift, eps))
-    dc, dscale, dshift = batch_norm_dx(g, c, saved.mean, saved.var, scale, eps)
+    dc, dscale, dshift = batch_norm_dx(g, c, saved.mean, saved.var, scale, eps, gather)
     dx = conv2d_dx(dc, w, x.shape, stride, padding) if needs_dx else None
     dw = conv2d_dw(x, dc, w.shape, stride, padding)
     return dx, dw, dscale, dshift, None if saved.y is None else g

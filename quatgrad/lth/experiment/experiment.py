@@ -16,6 +16,7 @@ from quatgrad import compile_ahead, data, models
 from quatgrad.backend import set_backend, set_precision
 from quatgrad.errors import OptionError, RunError
 from quatgrad.files import lock
+from quatgrad.lth.experiment import several
 from quatgrad.lth.experiment.options import REAL, Options, label, overrides, with_preset
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.run import Run
@@ -82,11 +83,27 @@ def run(options: Options, tell: Callable[[str], None] = silent) -> tuple[Path, l
     Returns its directory, and for each trial the records of each network. `tell` is called with
     what is to be shown on the way: a line for each level, tables, where the pictures are.
     """
-    datasets = prepare(options)
-    name, images = next(iter(datasets.items()))
-    first = create(options, name, images, options.run.seed)
-    if not images.task.networks:  # those of images
-        compile_ahead.start(first, images.input_shape, options.recipe.batch_size)
+    if options.run.parallel is None:
+        several.check_alone(options)
+        datasets = prepare(options)
+        name, images = next(iter(datasets.items()))
+        first = create(options, name, images, options.run.seed)
+        if not images.task.networks:  # those of images
+            compile_ahead.start(first, images.input_shape, options.recipe.batch_size)
+        return _run(options, datasets, tell)
+    datasets = {}
+
+    def load_all() -> list[data.Dataset]:
+        datasets.update(prepare(options))
+        return [*datasets.values()]
+
+    options, group = several.start(options)
+    return several.lead(group, options, load_all, partial(_run, options, datasets, tell))
+
+
+def _run(
+    options: Options, datasets: dict[str, data.Dataset], tell: Callable[[str], None]
+) -> tuple[Path, list[compare.Trial]]:
     dataset = datasets[options.model.networks[0]]
     directory = open_directory(options, dataset)
     held_out = f"{len(dataset.validation):,} validation, " if dataset.validation else ""
@@ -120,10 +137,11 @@ def searches(
     def search(trial: int, network: str, kind: str = "", **others: Any) -> Search:
         name, seed = f"{network}-{kind}" if kind else network, options.run.seed + trial
         label = f"{name}, trial {trial}" if options.run.trials > 1 else name
+        model = create(options, network, datasets[network], own.get("init", seed))
         return Search(
-            create(options, network, datasets[network], own.get("init", seed)), datasets[network],
-            recipe, Run(directory).search_path(trial, name), plan, seed, label,
-            partial(clock.report, label), not options.run.quiet, what=options.what(network),
+            model, datasets[network], recipe, Run(directory).search_path(trial, name), plan, seed,
+            label, partial(clock.report, label), not options.run.quiet,
+            what=options.what(network),
             stages=Path(options.run.out) / "stages", seeds=own,
             watch=partial(log, options.run.log, directory), **others,
         )  # fmt: skip

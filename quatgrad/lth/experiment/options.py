@@ -16,6 +16,7 @@ from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED
 from quatgrad.models.algebra import Style
 from quatgrad.nn.init import INITIALISERS
 from quatgrad.option_fields import build, check_values, non_default, on_disk, option
+from quatgrad.parallel.start import KINDS
 from quatgrad.sham import SHAMS
 from quatgrad.train import Recipe
 
@@ -109,6 +110,10 @@ class DataOptions:
         return real or ("rgb" if self.encoder == "learned" else self.encoder)
 
 
+#: Networks that have no batch norms: with them, several processes compute what one computes.
+WITHOUT_NORMS = ("lenet-300-100", "lenet-12", "conv-2", "conv-4", "conv-6", "gru", "lstm", "bilstm")
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """Which networks."""
@@ -191,6 +196,25 @@ class RunOptions:
     )
     backend: str = option("what computes", "numba", choices=BACKENDS, names=False)
     precision: str = option("of products on a GPU with cuDNN", "float32", choices=PRECISIONS)
+    parallel: str | None = option(
+        "the processes that mpirun has started train each network together: over MPI on CPUs, "
+        "over NCCL with a GPU for each",
+        None,
+        choices=KINDS,
+        names=False,
+    )
+    sync_norm: bool = option(
+        "batch norms have the statistics of the whole batch; otherwise of the share of each "
+        "process by itself",
+        False,
+        names=False,
+    )
+    processes: int = option(
+        "how many processes share a batch: for plan; a run knows by itself",
+        1,
+        metavar="N",
+        bounds=(1, 2**16),
+    )
     out: str = option("where runs are stored", "runs", metavar="DIR", names=False)
     plot: str | None = option(
         "write the picture here too (.png or .svg)", None, metavar="FILE", names=False
@@ -211,6 +235,13 @@ class RunOptions:
                 raise OptionError(
                     f"`control` {control} takes the masks of another trial: give `trials` 2 or more"
                 )
+        if self.sync_norm and not (self.parallel or self.processes > 1):
+            raise OptionError("`sync_norm` is for several processes: give `parallel` too")
+        if (self.parallel == "nccl") != (self.parallel is not None and self.backend == "cupy"):
+            raise OptionError(
+                f"`parallel` {self.parallel} with the `backend` {self.backend}: nccl is for cupy, "
+                "and mpi for numba and numpy"
+            )
         if "tensorboard" in self.log:
             epoch_log.check_tensorboard()
         if self.plot is not None:
@@ -249,6 +280,7 @@ class Options:
             "real_head": self.model.real_head,
             "init": self.model.init if self.model.init != "he" else None,
             "source": models.source(self.model.model),
+            "processes": self.norm_shares,
         } | self.style(network)
         known = {
             "dataset": self.data.dataset,
@@ -257,6 +289,12 @@ class Options:
             "width": self.model.width_of(network) or 0,
         }
         return known | {name: value for name, value in optional.items() if value}
+
+    @property
+    def norm_shares(self) -> int:
+        """How many processes have norms of their own, which changes more than rounding; else 0."""
+        alike = self.run.sync_norm or self.model.model in WITHOUT_NORMS or self.run.processes == 1
+        return 0 if alike else self.run.processes
 
     def style(self, network: str) -> dict[str, Any]:
         """What is not usual in the style of a network; what is of quaternions is not of others.
@@ -281,7 +319,10 @@ class Options:
         """
         recipe = on_disk(self.recipe)
         named = {name: recipe[name] for name in RECIPE}
-        return non_default(self) | named | {"data": images}
+        known = non_default(self) | named | {"data": images}
+        if not self.norm_shares:  # the numbers are those of one process, up to rounding
+            known.pop("processes", None)
+        return known
 
 
 def label(name: str) -> str:

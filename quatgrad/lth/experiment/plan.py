@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from quatgrad.lth.experiment.options import Options
 from quatgrad.lth.search.search import Search
 from quatgrad.lth.store.stage import Stage
 from quatgrad.nn import Module
+from quatgrad.parallel import cost
 from quatgrad.train import Recipe, TrainStep, evaluate
 
 #: Steps that are timed; the one before them, which compiles, is not.
@@ -37,13 +39,35 @@ def plan(options: Options) -> dict[str, Any]:
         first_pass = search.first_pass.plan() if search.first_pass else []
         for stage in [*first_pass, *search.plan()]:
             if network not in measured and not stage.done:
-                measured[network] = seconds_per_epoch(search.model, search.dataset, options.recipe)
+                measured[network] = of_many(options, search)
             where = {"trial": trial, "network": search.directory.name}
             expected = _expected(stage, search, measured.get(network, 0.0), options)
             stages.setdefault(stage.name, where | expected)
     to_go = [s for s in stages.values() if not s["done"]]
     total = {"stages": len(to_go)} | {k: sum(s[k] for s in to_go) for k in ("hours", "bytes")}
-    return {"run": str(directory), "stages": stages, "to go": total, "how": HOW}
+    how = HOW
+    if options.run.processes > 1:
+        how += (
+            f"; {options.run.processes} processes: each as fast as this one here, on its share, "
+            f"and the sum of gradients on paper, over {link_name(options)}"
+        )
+    return {"run": str(directory), "stages": stages, "to go": total, "how": how}
+
+
+def link_name(options: Options) -> str:
+    """What lies between the processes: a node has eight GPUs."""
+    gpus, nodes, cores = cost.LINKS
+    return cores if options.run.backend != "cupy" else gpus if options.run.processes <= 8 else nodes
+
+
+def of_many(options: Options, search: Search) -> float:
+    """Seconds of an epoch of all processes together, one of which is measured here."""
+    recipe, n = options.recipe, options.run.processes
+    mine = replace(recipe, batch_size=max(recipe.batch_size // n, 2))
+    alone = seconds_per_epoch(search.model, search.dataset, mine) / n
+    nbytes = sum(p.data.nbytes for p in search.model.parameters())
+    steps = num_batches(len(search.dataset.train), recipe.batch_size)
+    return alone + steps * cost.sum_seconds(nbytes, n, cost.LINKS[link_name(options)])
 
 
 def _expected(stage: Stage, search: Search, epoch: float, options: Options) -> dict[str, Any]:

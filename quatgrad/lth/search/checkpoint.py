@@ -18,6 +18,7 @@ from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket, strip_prefix
 from quatgrad.nn import Module
 from quatgrad.optim import Optimizer
+from quatgrad.parallel import processes
 from quatgrad.tensor_file import digest
 from quatgrad.train import TrainState
 
@@ -59,6 +60,7 @@ class Checkpoint:
             checks=dict(checks),
             backend=get_backend(),
             precision=get_precision(),
+            processes=processes().size,
         )
         text = np.frombuffer(msgspec.json.encode(progress), np.uint8)
         states = {f"kept/{n}/{k}": a for n, arrays in snapshots.items() for k, a in arrays.items()}
@@ -99,10 +101,12 @@ class Checkpoint:
     def _made_here(self, progress: Progress) -> bool:
         """Is it of this backend and precision? Old checkpoints do not say, and count as such."""
         made, here = (progress.backend, progress.precision), (get_backend(), get_precision())
-        if not progress.backend or made == here:
+        before, now = progress.processes, processes().size
+        if (not progress.backend or made == here) and before == now:
             return True
+        counts = (f", {before} processes", f", {now} processes") if before != now else ("", "")
         notice(
-            f"{self.path.parent.name} was begun by {' in '.join(made)} and is trained anew by "
-            f"{' in '.join(here)}"
+            f"{self.path.parent.name} was begun by {' in '.join(made)}{counts[0]} and is trained "
+            f"anew by {' in '.join(here)}{counts[1]}"
         )
         return False

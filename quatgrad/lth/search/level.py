@@ -30,6 +30,7 @@ from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.network import about
 from quatgrad.nn import Buffer, Module
 from quatgrad.optim import Optimizer
+from quatgrad.parallel import processes
 from quatgrad.tensor_file import digest
 from quatgrad.train import Epoch, Recipe, TrainState, train_steps
 
@@ -146,6 +147,7 @@ class Level:
     def record(self, history: Sequence[Epoch], end: Ticket, seconds: float) -> Record:
         """What was measured, and the digests of what it was measured on."""
         model, last, dense = self.model, history[-1], not self.stage.parents
+        group = processes()
         weights, state, selected = model.weight_parameters(), model.named_state(), None
         accuracy, loss = last.test_accuracy or 0.0, last.test_loss or 0.0
         if self.dataset.validation:
@@ -167,6 +169,8 @@ class Level:
             train_loss=last.train_loss,
             backend=get_backend(),
             precision=get_precision(),
+            processes=group.size,
+            sync_norm=group.sync_norm,
             version=__version__,
             ticket=self.checkpoint.start,
             trained=digest(end.state),

@@ -151,6 +151,7 @@ class Record(File, frozen=True, kw_only=True):
     trained to, and of that with its masks. made_from: the digests of what its parents ended with.
     components and statistics: of the dense network, c of each weight, and what is a `Buffer`.
     network: of the dense network, what it is and what it sees; earlier versions did not say.
+    processes: how many trained it together; sync_norm: with norms over the whole batch.
     checks: what was asserted, in that order. Accuracy and loss are of the test images.
     """
 
@@ -167,6 +168,8 @@ class Record(File, frozen=True, kw_only=True):
     train_loss: float
     backend: str
     precision: str
+    processes: Positive = 1
+    sync_norm: bool = False
     version: str
     ticket: str
     trained: str
@@ -241,3 +244,4 @@ class Progress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     checks: dict[str, Count]
     backend: str = ""
     precision: str = ""
+    processes: Positive = 1

@@ -13,7 +13,8 @@ def conv_norm_act(
 ) -> tuple[Array, Saved]:
     """`reference.conv_norm_act`."""
     c = conv2d(x, w, block.stride, block.padding)
-    y, mean, var = batch_norm_act(c, scale, shift, block.eps, block.relu, residual)
+    options = block.eps, block.relu, residual, block.gather
+    y, mean, var = batch_norm_act(c, scale, shift, *options)
     return y, Saved(x, c, None if residual is None else y, mean, var)
 
 
@@ -24,6 +25,7 @@ def conv_norm_act_dx(
     """`reference.conv_norm_act_dx`."""
     x, c, y, mean, var, _ = saved
     window, channels = (block.stride, block.padding), (mean, var, scale, shift)
-    dc, dscale, dshift, dresidual = batch_norm_act_dx(g, c, y, channels, block.eps, block.relu)
+    options = block.eps, block.relu, block.gather
+    dc, dscale, dshift, dresidual = batch_norm_act_dx(g, c, y, channels, *options)
     dx = conv2d_dx(dc, w, x.shape, *window) if needs_dx else None
     return dx, conv2d_dw(x, dc, w.shape, *window), dscale, dshift, dresidual

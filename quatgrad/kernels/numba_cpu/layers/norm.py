@@ -17,6 +17,7 @@ from numba import prange
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial, template
+from quatgrad.kernels.parts import Gather, mean_gradients, merged_statistics
 from quatgrad.kernels.registry import register
 
 # A chunk is long enough to pay for a thread and short enough to share out and to sum accurately.
@@ -49,13 +50,21 @@ def _together(first, end, C):
 
 
 @register
-def batch_norm(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
+def batch_norm(
+    x: Array, scale: Array, shift: Array, eps: float, gather: Gather = None
+) -> tuple[Array, Array, Array]:
     """`reference.batch_norm`."""
-    return batch_norm_act(x, scale, shift, eps, False)
+    return batch_norm_act(x, scale, shift, eps, False, gather=gather)
 
 
 def batch_norm_act(
-    x: Array, scale: Array, shift: Array, eps: float, relu: bool, residual: Array | None = None
+    x: Array,
+    scale: Array,
+    shift: Array,
+    eps: float,
+    relu: bool,
+    residual: Array | None = None,
+    gather: Gather = None,
 ) -> tuple[Array, Array, Array]:
     """`batch_norm`, + residual, and perhaps a rectifier; statistics are merged from chunks.
 
@@ -65,8 +74,11 @@ def batch_norm_act(
     starts = _chunk_starts(*rows.shape)
     means, squares = np.empty((2, len(starts) - 1, rows.shape[1]))
     _chunk_statistics(rows, starts, means, squares)
-    mean, var = np.empty((2, rows.shape[1]), x.dtype)
+    mean, var = np.empty((2, rows.shape[1]), np.float64 if gather else x.dtype)
     _merge(starts, means, squares, mean, var)
+    if gather:
+        merged = merged_statistics(mean, var, len(rows), gather)
+        mean, var = (a.astype(x.dtype) for a in merged)
     return normalized(x, (mean, var, scale, shift), eps, relu, residual), mean, var
 
 
@@ -171,14 +183,20 @@ def _normalize_and_add(x, mean, factor, shift, residual, relu, y):
 
 @register
 def batch_norm_dx(
-    g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float
+    g: Array, x: Array, mean: Array, var: Array, scale: Array, eps: float, gather: Gather = None
 ) -> tuple[Array, Array, Array]:
     """`reference.batch_norm_dx`; each pass computes z again, which is never stored."""
-    return batch_norm_act_dx(g, x, None, (mean, var, scale, scale), eps, False)[:3]
+    return batch_norm_act_dx(g, x, None, (mean, var, scale, scale), eps, False, gather)[:3]
 
 
 def batch_norm_act_dx(
-    g: Array, x: Array, y: Array | None, channels: Channels, eps: float, relu: bool
+    g: Array,
+    x: Array,
+    y: Array | None,
+    channels: Channels,
+    eps: float,
+    relu: bool,
+    gather: Gather = None,
 ) -> tuple[Array, Array, Array, Array | None]:
     """dx, dscale, dshift, and dresidual where y is given.
 
@@ -200,6 +218,11 @@ def batch_norm_act_dx(
         rows_g = read_only(rows_passed)
     dscale, dshift, mean_g, slope = np.empty((4, C), g.dtype)
     _slopes(sums, var, eps, M, dscale, dshift, mean_g, slope)
+    if gather:
+        inv = 1 / np.sqrt(var.astype(np.float64) + eps)
+        sum_g, sum_gd = sums.sum(axis=1)
+        mean_g, mean_gz = mean_gradients(sum_g, sum_gd * inv, M, gather)
+        mean_g, slope = mean_g.astype(g.dtype), (mean_gz * inv).astype(g.dtype)
     dx = empty(x.shape, g.dtype)
     rows = dx.reshape(M, C)
     _normalize_dx(rows_g, rows_x, mean, factor, shift, relu, mean_g, slope, rows)

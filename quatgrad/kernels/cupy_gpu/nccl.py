@@ -1,0 +1,54 @@
+"""Bytes between GPUs, by NCCL: what each process has, to all; and to each its part.
+
+NCCL adds up too, in an order of its own; here it only moves, and CuPy adds in the order of the
+processes. All calls go to the current stream, so they can be part of a CUDA graph.
+"""
+
+from typing import Any
+
+from quatgrad.errors import BackendError
+
+
+def _binding() -> Any:
+    """CuPy's binding of NCCL; `BackendError` where NCCL is not installed."""
+    import cupy
+
+    found = getattr(cupy.cuda, "nccl", None)
+    if found is None or not getattr(found, "available", True):
+        raise BackendError(
+            "`parallel` nccl: CuPy finds no NCCL; pip install nvidia-nccl-cu12 (or -cu13, as CuPy)"
+        )
+    return found
+
+
+def unique_id() -> Any:
+    """What process 0 makes and all must know to find each other."""
+    return _binding().get_unique_id()
+
+
+class Wire:
+    """All GPUs, one for each process; made at the same time in all of them."""
+
+    def __init__(self, size: int, rank: int, identity: Any):
+        self.nccl, self.size = _binding(), size
+        self.comm = self.nccl.NcclCommunicator(size, identity, rank)
+
+    def all_gather(self, a: Any, every: Any) -> None:
+        """every (size, ...) <- the contiguous a (...) of all processes."""
+        how = a.nbytes, self.nccl.NCCL_UINT8, self._stream()
+        self.comm.allGather(int(a.data.ptr), int(every.data.ptr), *how)
+
+    def all_to_all(self, flat: Any, parts: Any) -> None:
+        """parts (size, k) <- of each process the k numbers of its flat (size k) meant for this."""
+        part, start, to = parts.nbytes // self.size, int(flat.data.ptr), int(parts.data.ptr)
+        self.nccl.groupStart()
+        for peer in range(self.size):
+            how = part, self.nccl.NCCL_UINT8, peer, self._stream()
+            self.comm.send(start + peer * part, *how)
+            self.comm.recv(to + peer * part, *how)
+        self.nccl.groupEnd()
+
+    def _stream(self) -> int:
+        import cupy
+
+        return cupy.cuda.get_current_stream().ptr

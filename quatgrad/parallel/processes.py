@@ -1,0 +1,308 @@
+"""What one process of several does with a batch, and how their numbers become one.
+
+    process 0                                   process 1, 2, ...
+    leads: reads, prunes, writes, and           help: wait for a training,
+    sends each training to all                  and train along
+
+A step is the same on all of them: forward and backward on the own share of the batch, then a sum of
+gradients, then the same update everywhere. All sums are in the order of the processes, so equal
+numbers of processes give equal bits. One process is the trivial case: `ALONE`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from quatgrad.arrays import Array, array_module, to_numpy
+from quatgrad.autograd import Parameter
+from quatgrad.errors import InvariantError, OptionError
+from quatgrad.kernels.parts import synchronised
+from quatgrad.nn import Buffer, Module
+from quatgrad.tensor_file import digest
+
+
+class Share(NamedTuple):
+    """What a process takes of a batch.
+
+    rows    its images
+    weight  of their mean loss in the mean loss of the batch
+    counts  are its losses and right answers counted?
+    whole   do all processes compute the whole batch, because it is too small to share?
+    """
+
+    rows: slice
+    weight: float
+    counts: bool = True
+    whole: bool = False
+
+
+WHOLE = Share(slice(None), 1.0, whole=True)
+
+
+class Processes:
+    """One process: it takes whole batches, and there is nothing to sum."""
+
+    size, rank, sync_norm = 1, 0, False
+
+    def share(self, n: int) -> Share:
+        """What this process takes of a batch of n."""
+        return WHOLE
+
+    def norms(self, share: Share) -> AbstractContextManager[None]:
+        """Inside, batch norms have the statistics of the whole batch, if they are to."""
+        return nullcontext()
+
+    def slope(self, loss: Array, share: Share) -> Array | None:
+        """dL/dloss, L that of the whole batch; None: 1."""
+        return None
+
+    def sum_gradients(self, parameters: Sequence[Parameter], model: Module, share: Share) -> None:
+        """Make each gradient its sum over all processes."""
+
+    def fresh(self, sums: Array) -> Array:
+        """Where a step adds its losses and scores: for one process to the sums themselves."""
+        return sums
+
+    def add(self, sums: Array, mine: Array, share: Share) -> None:
+        """sums += what all processes have added to `mine`."""
+
+    def sum_metrics(self, sums: Array, share: Share) -> Array:
+        """The sum over all processes, of those whose share counts."""
+        return sums
+
+    def training(
+        self, model: Module, dataset: Any, recipe: Any, optimizer: Any, *how: Any
+    ) -> AbstractContextManager[None]:
+        """Around a training: process 0 has sent it to the others, which train along."""
+        return nullcontext()
+
+    def go_on(self) -> None:
+        """Before each step, and after the last; the others end here if process 0 has stopped."""
+
+
+ALONE = Processes()
+_now: Processes = ALONE
+
+
+def processes() -> Processes:
+    """Those that train together now; `ALONE` where nothing was started."""
+    return _now
+
+
+@contextmanager
+def use_processes(group: Processes) -> Iterator[None]:
+    """Train with these for the length of a `with` block."""
+    global _now
+    before, _now = _now, group
+    try:
+        yield
+    finally:
+        _now = before
+
+
+class Stopped(Exception):  # noqa: N818  (no error: process 0 wants it so)
+    """Process 0 has stopped a training, or ended the work."""
+
+
+class Several(Processes):
+    """Many processes; subclasses say how they talk, by the five functions at the end."""
+
+    def __init__(self, size: int, rank: int, sync_norm: bool):
+        self.size, self.rank, self.sync_norm = size, rank, sync_norm
+        self.datasets: list[Any] = []
+        self.buffer: Array | None = None
+
+    def share(self, n: int) -> Share:
+        """Neighbouring rows, as equal as can be; of fewer than two for each process all rows."""
+        if n < 2 * self.size:
+            return Share(slice(0, n), 1 / self.size, self.rank == 0, whole=True)
+        first, last = n * self.rank // self.size, n * (self.rank + 1) // self.size
+        return Share(slice(first, last), (last - first) / n)
+
+    def norms(self, share: Share) -> AbstractContextManager[None]:
+        """See `Processes.norms`."""
+        if not self.sync_norm or share.whole:
+            return nullcontext()
+        return synchronised(self.gather, share.weight)
+
+    def slope(self, loss: Array, share: Share) -> Array | None:
+        """See `Processes.slope`."""
+        return array_module(loss).ones_like(loss) * share.weight
+
+    def sum_gradients(self, parameters: Sequence[Parameter], model: Module, share: Share) -> None:
+        """Make each gradient its sum over all processes, in their order, in one message.
+
+        Running statistics of norms that each process has by itself become their mean.
+        """
+        grads = [p.grad for p in parameters if p.grad is not None]
+        own = [] if self.sync_norm else running_statistics(model)
+        arrays = [*grads, *(b.data * b.dtype.type(share.weight) for b in own)]
+        xp, dtype = array_module(*arrays), np.result_type(*(a.dtype for a in arrays))
+        total = sum(a.size for a in arrays)
+        length = -(-total // self.size) * self.size
+        if self.buffer is None or self.buffer.size != length or self.buffer.dtype != dtype:
+            self.buffer = xp.zeros(length, dtype)
+        flat, start = self.buffer, 0
+        for a in arrays:
+            flat[start : start + a.size] = a.reshape(-1)
+            start += a.size
+        self._sum_in_order(flat)
+        start = 0
+        for g in grads:
+            g[...] = flat[start : start + g.size].reshape(g.shape)
+            start += g.size
+        for b in own:
+            mean = flat[start : start + b.size].reshape(b.shape)
+            b.update(partial(_copy_to, mean))
+            start += b.size
+
+    def _sum_in_order(self, flat: Array) -> None:
+        """flat <- its sum over all processes: each adds up a part, in order; then all get all."""
+        parts = self.exchange(flat)
+        mine = parts[0]
+        for other in parts[1:]:
+            mine += other
+        self.join(mine, flat)
+
+    def fresh(self, sums: Array) -> Array:
+        """See `Processes.fresh`."""
+        return array_module(sums).zeros_like(sums)
+
+    def add(self, sums: Array, mine: Array, share: Share) -> None:
+        """See `Processes.add`."""
+        sums += self.sum_metrics(mine, share)
+
+    def sum_metrics(self, sums: Array, share: Share) -> Array:
+        """The sum over all processes, in their order."""
+        every = self.gather(sums if share.counts else array_module(sums).zeros_like(sums))
+        total = every[0].copy()
+        for other in every[1:]:
+            total += other
+        return total
+
+    # ------------------------------------------------------------------ who leads, who helps
+
+    @contextmanager
+    def training(
+        self, model: Module, dataset: Any, recipe: Any, optimizer: Any, *how: Any
+    ) -> Iterator[None]:
+        """Process 0 sends the training; all compare what they start from, and what they end with.
+
+        `how`: what else is sent along, as `help` gets it.
+        """
+        if self.rank == 0:
+            self._check_size(recipe.batch_size)
+            number, memory = self._number(dataset), optimizer.state_dict()
+            self.send(_packed((model, number, recipe, memory, how)))
+        self.compare(model)
+        try:
+            yield
+        except GeneratorExit:
+            if self.rank == 0:
+                self.send(b"")  # in place of the order to go on
+            raise
+        self.compare(model)
+
+    def _check_size(self, batch: int) -> None:
+        if batch < 2 * self.size:
+            raise OptionError(
+                f"a `batch_size` of {batch} is too small for {self.size} processes: two images for "
+                f"each are the least; give {2 * self.size} or more, or start fewer processes"
+            )
+
+    def _number(self, dataset: Any) -> int:
+        found = [i for i, known in enumerate(self.datasets) if known is dataset]
+        if not found:
+            raise OptionError(
+                f"the images of {dataset.name} are not those that the processes were started with"
+            )
+        return found[0]
+
+    def compare(self, model: Module) -> None:
+        """Raise `InvariantError` unless all processes have the same network and masks."""
+        held = {name: to_numpy(t.data) for name, t in model.named_state()}
+        for name, p in model.named_parameters():
+            if p.constraint is not None:
+                alive = np.ones(p.shape, p.dtype)
+                alive_there = array_module(p.data).asarray(alive)
+                p.constraint(alive_there)
+                held[f"mask of {name}"] = to_numpy(alive_there)
+        mine = np.frombuffer(bytes.fromhex(digest(held)), np.uint8).astype(np.float64)
+        every = self.gather(array_module(*(p.data for p in model.parameters())).asarray(mine))
+        differs = [r for r in range(self.size) if (to_numpy(every[r]) != to_numpy(every[0])).any()]
+        if differs:
+            raise InvariantError(
+                f"process {differs[0]} of {self.size} has another network than process 0: weights, "
+                "masks or statistics differ; look for memory that is damaged, or another program"
+            )
+
+    def go_on(self) -> None:
+        """See `Processes.go_on`."""
+        if self.rank == 0:
+            self.send(b"on")
+        elif self.receive() != b"on":
+            raise Stopped
+
+    def help(self, train: Callable[..., Any], datasets: Sequence[Any]) -> None:
+        """What the others do: train along with process 0, until it ends.
+
+        train(model, dataset, recipe, state of the optimizer, *how) is one training.
+        """
+        while message := self.receive():
+            model, number, recipe, memory, how = pickle.loads(message)
+            with suppress(Stopped):
+                train(model, datasets[number], recipe, memory, *how)
+
+    def end(self) -> None:
+        """Process 0 lets the others go."""
+        self.send(b"")
+
+    def farewell(self) -> None:
+        """A process has said what is wrong, and ends: the others are not to say it again."""
+
+    # --------------------------------------------------------------------- how they talk
+
+    def gather(self, a: Array) -> Array:
+        """(K,) of each process -> (size, K) on all."""
+        raise NotImplementedError
+
+    def exchange(self, flat: Array) -> Array:
+        """(size k,) of each -> (size, k): the part of this process from each."""
+        raise NotImplementedError
+
+    def join(self, part: Array, flat: Array) -> None:
+        """flat (size k,) <- the parts (k,) of all processes."""
+        raise NotImplementedError
+
+    def send(self, message: bytes) -> None:
+        """Process 0: to all others."""
+        raise NotImplementedError
+
+    def receive(self) -> bytes:
+        """The others: what process 0 sends."""
+        raise NotImplementedError
+
+
+def _copy_to(values: Array, array: Array) -> None:
+    array[...] = values
+
+
+def running_statistics(model: Module) -> list[Buffer]:
+    """The running statistics of norms."""
+    return [t for _, t in model.named_state() if isinstance(t, Buffer) and t.dtype.kind == "f"]
+
+
+def _packed(job: Any) -> bytes:
+    try:
+        return pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise OptionError(
+            f"this network cannot be sent to other processes ({error}): let its parts be classes "
+            "and functions of a file, not made inside of functions"
+        ) from error

