@@ -47,6 +47,7 @@ from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.reference.optimizer import AdamRule
+from quatgrad.lth.results.drawing import set_title
 from quatgrad.models import create, resnet
 from quatgrad.models.algebra import Layers
 from quatgrad.optim import SGD
@@ -501,26 +502,44 @@ def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
     return line
 
 
+def measured_on(record: dict[str, Any]) -> str:
+    """The machine, and how often it was measured."""
+    machine, versions = record["machine"], record["versions"]
+    text = f"{machine['cpu']}, {machine['cores']} cores; {record['rounds']} interleaved rounds"
+    return text + (f"; PyTorch {versions['torch']}" if versions.get("torch") else "")
+
+
 @context("quatgrad.style")
-def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """A bar for each ratio of a layer or step to PyTorch, or of a kernel to the rung below."""
+def draw(record: dict[str, Any], path: Path) -> None:
+    """A bar for each ratio of a layer or step to PyTorch, or of a kernel to the rung below.
+
+    The lines on a bar are of the quartiles of the rival's times: how much they scatter.
+    """
     import matplotlib  # here: gpu_check.py takes of this file what needs nothing
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     bars = {}
-    for row in results:
+    for row in record["results"]:
         for rival in ("torch", "numpy"):
             if rival in row["ratios"]:
-                bars[f"{row['name']}, {rival}"] = row["ratios"][rival], rival
+                ratio, seconds = row["ratios"][rival], row["seconds"][rival]
+                spread = [abs(ratio * q / seconds - ratio) for q in row["quartiles"][rival]]
+                bars[f"{row['name']}, {rival}"] = ratio, spread, rival
                 break
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.22 * len(bars)))
-    colours = ["C0" if rival == "torch" else "0.6" for _, rival in bars.values()]
-    axes.barh(list(bars), [ratio for ratio, _ in bars.values()], color=colours)
+    figure, axes = pyplot.subplots(figsize=(8, 1.6 + 0.22 * len(bars)))
+    ratios, spreads, rivals = zip(*bars.values(), strict=True)
+    colours = ["C0" if rival == "torch" else "0.6" for rival in rivals]
+    axes.barh(
+        list(bars), ratios, color=colours, xerr=np.transpose(spreads), error_kw={"elinewidth": 0.7}
+    )
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set_xlabel(f"time of the rival / time of {OURS}")
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_xlabel(f"time of the rival / time of {OURS}: longer is better for {OURS}")
+    bar = "bars: medians of the ratio; lines: quartiles of the rival's time"
+    set_title(axes, f"{OURS} beside its rivals", f"{measured_on(record)}; {bar}")
     figure.savefig(path)
     pyplot.close(figure)
 
@@ -641,7 +660,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out:
         options.out.write_text(json.dumps(record, indent=1) + "\n")
         picture = options.out.with_suffix(".png")
-        draw(record["results"], picture)
+        draw(record, picture)
         print(f"Written: {options.out} and {picture}")
     return 0
 

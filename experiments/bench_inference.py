@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import REST, RESULTS, Worker, about, start_worker, torch_maps, torch_twin
+from bench import REST, RESULTS, Worker, about, measured_on, start_worker, torch_maps, torch_twin
 from matplotlib.style import context
 
 from quatgrad import Tensor, generator, models, no_grad, sparse
+from quatgrad.lth.results.drawing import CAPTION, percent
 from quatgrad.nn import Module
 
 ROUNDS, QUICK_ROUNDS = 15, 3
@@ -328,8 +329,9 @@ def heading(setting: Case) -> str:
 
 
 @context("quatgrad.style")
-def draw(results: list[Case], path: Path) -> None:
+def draw(record: dict[str, Any], path: Path) -> None:
     """Milliseconds against the share of weights that is left, one thread, hot caches."""
+    results: list[Case] = record["results"]
     import matplotlib
 
     matplotlib.use("Agg")
@@ -358,16 +360,24 @@ def draw(results: list[Case], path: Path) -> None:
         ax.set(
             xscale="log", yscale="log", title=f"{net}, {'1 image' if images == 1 else '64 images'}"
         )
-        ax.set_xticks([100, 10, 5, 2, 1], ["100", "10", "5", "2", "1"])
+        ax.set_xticks([100, 10, 5, 2, 1], [percent(x) for x in (100, 10, 5, 2, 1)])
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         ax.minorticks_off()
         ax.xaxis.set_inverted(True)
     for ax in axes[-1]:
-        ax.set_xlabel("% of the weights")
+        ax.set_xlabel("weights remaining")
     for ax in axes[:, 0]:
-        ax.set_ylabel("ms, one thread")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        ax.set_ylabel("ms, one thread: lower is better")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=4,
+        title_fontsize=CAPTION,
+        title=f"{measured_on(record)}; medians of a call",
+    )
     fig.savefig(path)
     pyplot.close(fig)
 
@@ -440,7 +450,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\nMedians of {record['rounds']} rounds; ratios above 1: it is so many times as fast.")
     if options.out:
         options.out.write_text(json.dumps(record, indent=1) + "\n")
-        draw(record["results"], options.out.with_suffix(".png"))
+        draw(record, options.out.with_suffix(".png"))
         print(f"Written: {options.out} and {options.out.with_suffix('.png')}")
     return 0
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from quatgrad.lth.results.compare import t_interval
+from quatgrad.lth.results.drawing import Percent, band, legend_below
 from quatgrad.lth.results.plot import save, style
 from quatgrad.lth.store import files
 
@@ -96,7 +97,7 @@ def figure(rows, title):
             x, y = [r["rate"] for r in own], np.array([r["validation_accuracy"] for r in own])
             half = np.array([r["interval"] or 0 for r in own])
             column[0].plot(x, y, **style(network) | {"markersize": 3})
-            column[0].fill_between(x, y - half, y + half, alpha=0.2, color=style(network)["color"])
+            band(column[0], x, y, half, style(network)["color"])
             own = [r for r in own if r["train_loss"] != ""]
             losses = [r["train_loss"] for r in own]
             column[1].plot([r["rate"] for r in own], losses, **style(network) | {"markersize": 3})
@@ -107,8 +108,9 @@ def figure(rows, title):
     low = statistics.median(r["validation_accuracy"] for r in rows) - 0.12
     axes[0, 0].set_ylim(low, 1)
     axes[0, 0].set_ylabel("validation accuracy")
+    axes[0, 0].yaxis.set_major_formatter(Percent())
     axes[1, 0].set_ylabel("training loss")
-    axes[0, 0].legend(loc="lower center")
+    legend_below(fig, axes[0, 0].lines)
     fig.suptitle(title)
     return fig
 
@@ -124,7 +126,8 @@ def main():
     rows = table(seeds)
     files.write_csv(given.to / "rates.csv", rows)
     name = json.loads((given.studies[0] / "study.json").read_text())["name"]
-    save(figure(rows, f"{name}, {len(seeds)} seeds"), given.to / "rates.png")
+    band_is = "bands: 95 % interval of the mean"
+    save(figure(rows, f"{name}, {len(seeds)} seeds; {band_is}"), given.to / "rates.png")
     shifts = {}
     for one, other in PAIRS:
         found = [s for seed in seeds if (s := shift(seed, one, other)) is not None]

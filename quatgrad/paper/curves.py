@@ -49,6 +49,8 @@ class Curve:
     label      the figure, or the run and its preset
     scaled     what is smaller than in the published training, "width 8 for 64"; "" for nothing
     synthetic  its images are generated, not photographed
+    setting    width, images and epochs of ours, in words; "" for published
+    chance     % that a guess gets right, if not that of the dataset: some classes may be absent
     """
 
     dataset: str
@@ -59,6 +61,8 @@ class Curve:
     points: tuple[Point, ...]
     scaled: str = ""
     synthetic: bool = False
+    setting: str = ""
+    chance: float | None = None
 
     @property
     def key(self) -> Key:

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.style import context
-from matplotlib.ticker import PercentFormatter
 
-from quatgrad.lth.results.plot import STYLE, log_axis
+from quatgrad.lth.results.drawing import CAPTION, Percent, band, draw_reference, log_axis, percent
+from quatgrad.lth.results.plot import STYLE
 from quatgrad.paper.curves import Curve
 from quatgrad.paper.published import CHANCE
 
@@ -87,13 +87,31 @@ def _finished(fig: Figure, grid: Any, curves: Sequence[Curve]) -> Figure:
     return fig
 
 
+def _about(curves: Sequence[Curve]) -> str:
+    """Below the panels: how large our training was, how many trials there are, what bands are."""
+    lines = []
+    for source in ("ours", "published"):
+        members = [c for c in curves if c.source == source]
+        counts = sorted({p.trials for c in members for p in c.points})
+        if not members:
+            continue
+        trials = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)]))
+        settings = {c.setting for c in members} - {""}
+        words = [*settings] if len(settings) == 1 else []
+        words.append(f"mean of {trials} trials" if counts != [1] else "1 trial")
+        if source == "ours" and any(p.half_width is not None for c in members for p in c.points):
+            words.append("bands: 95 % interval of the mean")
+        lines.append(f"{source}: {', '.join(words)}")
+    return "\n".join(lines)
+
+
 def _panel(ax: Axes, curves: Sequence[Curve], axis: str) -> None:
     for curve in sorted(curves, key=lambda c: c.source == "ours"):
         _draw(ax, curve, axis)
-    if curves:
-        ax.axhline(CHANCE[curves[0].dataset], color="0.6", linewidth=0.8, linestyle=":")
-    log_axis(ax, 30, (1, 3), "{:g} %".format if axis == "x" else _count)
-    ax.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
+    for chance in {_chance(c) for c in curves}:
+        draw_reference(ax, chance, "chance")
+    log_axis(ax, 30, (1, 3), percent if axis == "x" else _count)
+    ax.yaxis.set_major_formatter(Percent(100))
     ax.tick_params(labelsize=8)
 
 
@@ -105,9 +123,12 @@ def _draw(ax: Axes, curve: Curve, axis: str) -> None:
         ax.plot(x, y, linewidth=0.9, markersize=3, alpha=0.6, markerfacecolor="white", **look)
         return
     ax.plot(x, y, linewidth=2, markersize=4.5, **look)
-    half = [p.half_width or 0.0 for p in curve.points]
-    low, high = ([a + sign * h for a, h in zip(y, half, strict=True)] for sign in (-1, 1))
-    ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    band(ax, x, y, [p.half_width for p in curve.points], look["color"], whole=100)
+
+
+def _chance(curve: Curve) -> float:
+    """% that a guess gets right."""
+    return CHANCE[curve.dataset] if curve.chance is None else curve.chance
 
 
 def _legend(fig: Figure, curves: Sequence[Curve]) -> None:
@@ -123,6 +144,8 @@ def _legend(fig: Figure, curves: Sequence[Curve]) -> None:
     fig.legend(
         handles=[handles[place] for place in sorted(handles)],
         loc="outside lower center",
+        title=_about(curves),
+        title_fontsize=CAPTION,
         ncols=len({network for network, _ in handles}),
         fontsize=9,
     )

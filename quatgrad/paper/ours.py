@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def read_run(directory: Path) -> list[Curve]:
         points = tuple(_point(model, levels, dense) for levels in zip(*trials, strict=False))
         key = str(config["dataset"]), model, network
         if points:
-            curves.append(Curve(*key, "ours", label, points, scaled, synthetic))
+            made = Curve(*key, "ours", label, points, scaled, synthetic)
+            curves.append(replace(made, setting=run.setting, chance=100 * run.config.chance))
     return curves
 
 

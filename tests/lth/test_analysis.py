@@ -309,8 +309,8 @@ def test_pictures_draw_the_numbers():
     assert image.get_array()[0, 1] == pytest.approx(masks["stem.weight"].mean())
     ends = connectivity.Line([0, 0.5, 1], [0.1, 0.4, 0.2], [1.0, 2.0, 1.0])
     lines = drawn(plots.line({"epoch 0": ends}))
-    assert [*lines] == ["epoch 0: barrier 25.0%"]
-    np.testing.assert_allclose(lines["epoch 0: barrier 25.0%"][:, 1], ends.errors)
+    assert [*lines] == ["epoch 0: barrier 25.0 %"]
+    np.testing.assert_allclose(lines["epoch 0: barrier 25.0 %"][:, 1], ends.errors)
 
 
 def test_the_picture_of_matching_levels_has_a_star_there():
@@ -318,7 +318,7 @@ def test_the_picture_of_matching_levels_has_a_star_there():
     curve = {"matching": [asdict(m) for m in matching([one])], "tolerance": 0.01, "area": 0.9,
              "sparsest": asdict(sparsest(matching([one])))}  # fmt: skip
     lines = drawn(plots.matching({"real": curve}, {"real": [one]}))
-    np.testing.assert_allclose(lines["real, mean 90.0%"][:, 0], [100, 50, 25, 12])
+    np.testing.assert_allclose(lines["real, mean 90.0 %"][:, 0], [100, 50, 25, 12])
     stars = [xy for label, xy in lines.items() if len(xy) == 1]
     np.testing.assert_allclose(stars, [[(25, -0.005)]])
 

@@ -157,7 +157,7 @@ def test_fewer_weights_are_to_the_right_and_chance_is_drawn():
     assert "% of the dense real network" in ax.get_xlabel()
     assert ax.get_title(loc="left") == "title"
     assert any(list(line.get_ydata()) == [0.1, 0.1] for line in ax.lines)
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["real", "quaternion"]
+    assert [t.get_text() for t in ax.figure.legends[0].get_texts()] == ["real", "quaternion"]
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
@@ -184,7 +184,7 @@ def test_the_files_are_a_png_and_an_svg(tmp_path):
     plot.save(figure, tmp_path / "a.PNG")
     plot.save(figure, tmp_path / "a.svg")
     height, width, _ = imread(tmp_path / "a.PNG", format="png").shape
-    assert (height, width) == (704, 1120)
+    assert (height, width) == (736, 1120)
     assert ET.parse(tmp_path / "a.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 

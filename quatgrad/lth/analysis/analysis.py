@@ -88,8 +88,9 @@ def analyse(
     folder = run.path / "analysis"
     files.prepare_directory(folder)
     files.write_json(folder / "analysis.json", found)
-    drawn = {"lines": plots.line(lines)} if lines else {}
-    for name, figure in (pictures(found, trials) | drawn).items():
+    about = run.about if files.exists(run.path / "config.json") else run.path.name
+    drawn = {"lines": plots.line(lines, about)} if lines else {}
+    for name, figure in (pictures(found, trials, about) | drawn).items():
         save(figure, folder / f"{name}.png")
         save(figure, folder / f"{name}.svg")
     return found
@@ -213,24 +214,31 @@ def curves(trials: Sequence[Mapping[str, Levels]], tolerance: float) -> dict[str
     return found
 
 
-def pictures(found: Mapping[str, Any], trials: Sequence[Mapping[str, Levels]]) -> dict[str, Figure]:
-    """Every picture that the numbers allow, by name."""
+def pictures(
+    found: Mapping[str, Any], trials: Sequence[Mapping[str, Levels]], about: str = ""
+) -> dict[str, Figure]:
+    """Every picture that the numbers allow, by name; `about` says what was run."""
+    count = len(trials)
+    first = f"{about}; " + (f"first of {count} seeds" if count > 1 else "1 seed")
     shown = {
-        f"densities-{n}": plots.densities(n, levels)
+        f"densities-{n}": plots.densities(n, levels, first)
         for n, levels in found["levels"].items()
         if "-" not in n
     }
     shown |= {
-        f"quaternions-{n}": plots.quaternions(n, levels)
+        f"quaternions-{n}": plots.quaternions(n, levels, first)
         for n, levels in found["levels"].items()
         if any(level["togetherness"] is not None for level in levels)
     }
     if any(level["effective"] is not None for ls in found["levels"].values() for level in ls):
-        shown["effective"] = plots.effective(found["levels"])
+        shown["effective"] = plots.effective(found["levels"], first)
     if any(row["corrected"] is not None for rows in found["overlaps"].values() for row in rows):
-        shown["overlaps"] = plots.overlaps(found["overlaps"], found["levels"])
+        shown["overlaps"] = plots.overlaps(
+            found["overlaps"], found["levels"], f"{about}; means over pairs of tickets"
+        )
     accuracies = {
         n: [[r for r, _ in runs[n]] for runs in trials if n in runs] for n in found["levels"]
     }
-    shown["matching"] = plots.matching(found["curves"], accuracies)
+    seeds = f"{count} seeds, band: paired 95 % interval of the mean" if count > 1 else "1 seed"
+    shown["matching"] = plots.matching(found["curves"], accuracies, f"{about}; {seeds}")
     return shown

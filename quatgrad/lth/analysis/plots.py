@@ -8,17 +8,27 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.style import context
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from quatgrad.lth.analysis.connectivity import Line
-from quatgrad.lth.results.plot import draw_reference, log_axis, style
+from quatgrad.lth.results.drawing import (
+    Percent,
+    band,
+    draw_reference,
+    legend_below,
+    log_axis,
+    percent,
+    set_title,
+    whole_numbers,
+)
+from quatgrad.lth.results.plot import style
 from quatgrad.lth.store.records import Record
 
 Levels = Sequence[Mapping[str, Any]]
 
 
 @context("quatgrad.style")
-def densities(name: str, levels: Levels) -> Figure:
+def densities(name: str, levels: Levels, caption: str = "") -> Figure:
     """The share alive of every weight at every level; and the components' shares of all that is."""
     names = list(levels[0]["densities"])
     share = np.array([[np.mean(level["densities"][n]) for level in levels] for n in names])
@@ -32,12 +42,15 @@ def densities(name: str, levels: Levels) -> Figure:
     left.set_facecolor("black")  # where nothing is left
     left.set_yticks(range(len(names)), [n.removesuffix(".weight") for n in names], fontsize=8)
     left.set_xlabel("level")
-    left.set_title(f"{name}: share of each weight alive")
+    whole_numbers(left.xaxis)
+    set_title(left, f"{name}: share of each weight alive (black: none)", caption)
     left.grid(visible=False)
-    bar = fig.colorbar(colours, ax=left, format=FuncFormatter(_percent))
+    shares = FuncFormatter(lambda x, _: percent(100 * x))
+    bar = fig.colorbar(colours, ax=left, format=shares, label="alive")
     bar.minorticks_off()
     if wide:
         _components(others[0], levels)
+        legend_below(fig, others[0].lines, "right: components", columns=4)
     return fig
 
 
@@ -50,11 +63,12 @@ def _components(ax: Axes, levels: Levels) -> None:
     ax.axhline(0.25, color="0.6", linewidth=0.8, linestyle=":")
     ax.set_ylim(0, max(0.5, ax.get_ylim()[1]))
     _log_percent(ax)
-    _describe(ax, "components, of those alive", fontsize=8, ncols=4)
+    ax.yaxis.set_major_formatter(Percent())
+    ax.set_title("components, of those alive")
 
 
 @context("quatgrad.style")
-def quaternions(name: str, levels: Levels) -> Figure:
+def quaternions(name: str, levels: Levels, caption: str = "") -> Figure:
     """How many components of a quaternion are alive against chance, and whether together."""
     fig = Figure(figsize=(9.5, 3.6))
     left, right = fig.subplots(1, 2, width_ratios=[3, 2])
@@ -70,7 +84,7 @@ def quaternions(name: str, levels: Levels) -> Figure:
     )
     expected[0].set_label("by chance")
     title = f"{name}: components of a quaternion that are alive"
-    _describe(left, title, "share of the quaternions", fontsize=8)
+    _describe(left, title, "share of the quaternions", caption)
     together = [
         (100 * level["density"], level["togetherness"])
         for level in levels
@@ -83,11 +97,12 @@ def quaternions(name: str, levels: Levels) -> Figure:
     right.set_title("togetherness")
     for ax in (left, right):
         _log_percent(ax)
+    legend_below(fig, left.lines)
     return fig
 
 
 @context("quatgrad.style")
-def effective(levels: Mapping[str, Levels]) -> Figure:
+def effective(levels: Mapping[str, Levels], caption: str = "") -> Figure:
     """The share of the weights alive that compute anything."""
     fig = Figure()
     ax = fig.add_subplot()
@@ -98,12 +113,15 @@ def effective(levels: Mapping[str, Levels]) -> Figure:
     _log_percent(ax)
     ax.set_ylim(-0.03, 1.05)
     title = "Weights alive that lie on a path from a pixel to a class"
-    _describe(ax, title, "of these, on a path")
+    _describe(ax, title, "of these, on a path", caption)
+    legend_below(fig, ax.lines)
     return fig
 
 
 @context("quatgrad.style")
-def overlaps(found: Mapping[str, Levels], levels: Mapping[str, Levels]) -> Figure:
+def overlaps(
+    found: Mapping[str, Levels], levels: Mapping[str, Levels], caption: str = ""
+) -> Figure:
     """Overlap beyond chance, level by level."""
     fig = Figure()
     ax = fig.add_subplot()
@@ -125,14 +143,16 @@ def overlaps(found: Mapping[str, Levels], levels: Mapping[str, Levels]) -> Figur
     ax.set_ylim(min(low, -0.05), max(high, 0.1))
     _log_percent(ax)
     ax.set_ylabel("overlap: 0 by chance, 1 equal")
-    ax.set_title("What two tickets share beyond chance")
-    ax.legend()
+    set_title(ax, "What two tickets share beyond chance", caption)
+    legend_below(fig, ax.lines, columns=2)
     return fig
 
 
 @context("quatgrad.style")
 def matching(
-    curves: Mapping[str, Any], accuracies: Mapping[str, Sequence[Sequence[Record]]]
+    curves: Mapping[str, Any],
+    accuracies: Mapping[str, Sequence[Sequence[Record]]],
+    caption: str = "",
 ) -> Figure:
     """Accuracy less that of the dense network; a star at the sparsest level that matches it.
 
@@ -143,13 +163,13 @@ def matching(
     for name, trials in accuracies.items():
         curve, full = curves[name], trials[0][0].weights_total
         x = [100 * m["weights_left"] / full for m in curve["matching"]]
-        y = np.array([m["difference"] for m in curve["matching"]])
-        half = np.array([m["interval"] or 0.0 for m in curve["matching"]])
+        y = [m["difference"] for m in curve["matching"]]
         look = style(name)
         if curve["area"] is not None:
-            look = look | {"label": f"{look['label']}, mean {curve['area']:.1%}"}
+            look = look | {"label": f"{look['label']}, mean {100 * curve['area']:.1f} %"}
         ax.plot(x, y, **look)
-        ax.fill_between(x, y - half, y + half, color=look["color"], alpha=0.2, linewidth=0)
+        half = [m["interval"] for m in curve["matching"]]
+        band(ax, x, y, half, look["color"], lowest=-1)
         best = curve["sparsest"]
         at = 100 * best["weights_left"] / full, best["difference"]
         ax.plot(*at, "*", markersize=15, color=look["color"], markeredgecolor="white")
@@ -158,38 +178,36 @@ def matching(
     gaps = [m["difference"] for curve in curves.values() for m in curve["matching"]]
     ax.set_ylim(min(gaps) - 0.05, max(gaps) + 0.05)  # the interval of two trials reaches far beyond
     _log_percent(ax)
-    text = f"Star: the sparsest level no more than {_percent(tolerance)} below the dense one"
-    _describe(ax, text, "accuracy - dense accuracy", title="mean accuracy over log(weights)")
+    text = f"Star: the sparsest level no more than {percent(100 * tolerance)} below the dense one"
+    _describe(ax, text, "accuracy - dense accuracy", caption)
+    legend_below(fig, ax.lines, "mean accuracy over log(weights)", columns=2)
     return fig
 
 
 @context("quatgrad.style")
-def line(lines: Mapping[str, Line]) -> Figure:
+def line(lines: Mapping[str, Line], caption: str = "") -> Figure:
     """Errors along lines between two networks, by name."""
     fig = Figure()
     ax = fig.add_subplot()
     for name, found in lines.items():
-        ax.plot(found.shares, found.errors, "o-", label=f"{name}: barrier {found.barrier:.1%}")
+        label = f"{name}: barrier {100 * found.barrier:.1f} %"
+        ax.plot(found.shares, found.errors, "o-", label=label)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("share of the second network")
     title = "Between two trainings that differ in the order of the images"
-    _describe(ax, title, "test error")
+    _describe(ax, title, "test error", caption)
+    legend_below(fig, ax.lines, columns=2)
     return fig
 
 
-def _describe(ax: Axes, text: str, ylabel: str = "", **legend: Any) -> None:
-    """Title, legend, and a vertical axis in %."""
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+def _describe(ax: Axes, text: str, ylabel: str, caption: str) -> None:
+    """Title with what was run, and a vertical axis in %."""
+    ax.yaxis.set_major_formatter(Percent())
     ax.set_ylabel(ylabel)
-    ax.set_title(text)
-    ax.legend(**legend)
+    set_title(ax, text, caption)
 
 
 def _log_percent(ax: Axes) -> None:
     """The axis of weights remaining."""
     log_axis(ax, 300)
     ax.set_xlabel("weights remaining")
-
-
-def _percent(share: float, _: Any = None) -> str:
-    return f"{100 * share:.3g} %"

@@ -31,6 +31,8 @@ def deploy(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     for name in ("kb", "ms"):
         if not given.get(name, 1) > 0:
             raise OptionError(f"`{name}` is a number above 0; got {given[name]:g}")
+    if "plot" in given:
+        plot.check_path(Path(given["plot"]))
     set_backend("numba")
     there = [runs.find(run, given["out"]) for run in given["runs"]]
     datasets = {str(run.config.options.get("dataset")): run.path.name for run in there}
@@ -43,7 +45,8 @@ def deploy(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     found = offers(there, given.get("trial", 0), given.get("model"))
     names = runs.numbered(there) if len(there) > 1 else []
     if "plot" in given:
-        title = "\n".join(names) or there[0].path.name
+        about = f"{there[0].setting}; bars: 95 % interval of the mean"
+        title = "\n".join([*(names or [there[0].path.name]), about])
         plot.save(results.figure(found, title), Path(given["plot"]))
     lines = [*names, *([""] if names else []), results.text(found), "", NOTE]
     told: dict[str, Any] = {"levels": results.plain(found)}

@@ -100,7 +100,7 @@ def undrawn(run: Run, curves: compare.Curves) -> list[str]:
     """The pictures of a run that are not, bit for bit, those that are drawn of the curves now."""
     paths = [p for kind in ("png", "svg") if files.exists(p := run.path / f"accuracy.{kind}")]
     try:
-        figure = plot.figure(curves, run.config.title, 1 / run.config.classes) if paths else None
+        figure = run.picture(curves) if paths else None
         return [p.name for p in paths if figure and plot.render(figure, p) != files.read(p)]
     except (QuatgradError, KeyError):  # of networks that nobody can draw
         return [p.name for p in paths]

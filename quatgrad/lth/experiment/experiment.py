@@ -279,7 +279,7 @@ def open_directory(options: Options, dataset: data.Dataset) -> Path:
     path = directory / "config.json"
     if not path.exists():
         first = FirstRun(options.preset, overrides(options))
-        Config(options=config, first_run=first, classes=dataset.num_classes).write(path)
+        Config.of(config, dataset, first).write(path)
     elif Config.read(path).options != config:
         raise RunError(f"{path} was changed by hand; delete its directory, run again")
     return directory
@@ -333,7 +333,7 @@ def conclude(
     if {"real", "quaternion"} <= runs.keys():
         tell("\n" + compare.verdict(runs))
     files.write_csv(directory / "comparison.csv", compare.rows(runs))
-    figure = plot.figure(runs, Run(directory).config.title, 1 / dataset.num_classes)
+    figure = Run(directory).picture(runs)
     pictures = [directory / "accuracy.png", directory / "accuracy.svg"]
     for path in pictures + ([Path(options.run.plot)] if options.run.plot else []):
         plot.save(figure, path)

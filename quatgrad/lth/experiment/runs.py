@@ -147,7 +147,7 @@ def draw(run: Run, paths: list[Path]) -> Figure:
     """The picture of a run, once more, also into files."""
     if not run.curves:
         raise RunError(f"{run.path}: no level is finished, nothing to draw")
-    figure = plot.figure(run.curves, run.config.title, 1 / run.config.classes)
+    figure = run.picture(run.curves)
     for path in paths:
         plot.save(figure, path)
     return figure

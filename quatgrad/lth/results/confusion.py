@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from quatgrad.errors import DataError
+from quatgrad.lth.results.drawing import Percent, set_title
 from quatgrad.network import Network
 
 AT_ONCE = 1024  # images
@@ -83,8 +84,11 @@ class Confusion:
             ax.text(j, i, self.counts[i, j], ha="center", va="center", color=colour, fontsize=8)
         ax.set_xlabel("taken for")
         ax.set_ylabel("class")
-        ax.set_title(f"{name}{self.accuracy:.2%} right")
-        fig.colorbar(shades, ax=ax, label="share of the class", fraction=0.046)
+        low, high = (100 * share for share in self.interval)
+        right = f"{100 * self.accuracy:.2f} % right"
+        n = f"{self.counts.sum():,} images; 95 % interval: {low:.2f} % to {high:.2f} %"
+        set_title(ax, f"{name}{right}", n)
+        fig.colorbar(shades, ax=ax, label="share of the class", fraction=0.046, format=Percent())
         return fig
 
 

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 from matplotlib.style import context
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from quatgrad.lth.results.compare import table
+from quatgrad.lth.results.drawing import Percent, legend_below
 from quatgrad.lth.results.plot import style
 
 Cost = Literal["kilobytes", "milliseconds"]
@@ -137,7 +138,7 @@ def figure(offers: Sequence[Offer], title: str = "") -> Figure:
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes[0].yaxis.set_major_formatter(Percent())
     low, high = (f(o.accuracy for o in offers) for f in (min, max))
     low = max(low, high - POINTS / 100)
     margin = 0.05 * (high - low) + 0.01
@@ -146,5 +147,5 @@ def figure(offers: Sequence[Offer], title: str = "") -> Figure:
     axes[0].set_xlabel("kB of the ticket, float32")
     axes[1].set_xlabel("ms for one image, one thread")
     fig.suptitle(title, x=0.01, ha="left", fontsize="small")
-    axes[1].legend(fontsize="small")
+    legend_below(fig, [*axes[0].containers, *axes[0].lines[-1:]], columns=2)
     return fig

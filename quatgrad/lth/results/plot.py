@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from quatgrad.errors import OptionError
 from quatgrad.lth.results.compare import Curves, full_size
+from quatgrad.lth.results.drawing import (
+    Percent,
+    band,
+    draw_reference,
+    legend_below,
+    log_axis,
+    set_title,
+)
 from quatgrad.lth.store.files import write_file
 
 #: The first colours of the package's style; a shape each, for grey print.
@@ -55,53 +59,27 @@ def style(name: str) -> dict[str, Any]:
 
 
 @context("quatgrad.style")
-def figure(runs: Curves, title: str, chance: float) -> Figure:
-    """Accuracy against weights left, in % of the dense real network, fewer to the right."""
+def figure(runs: Curves, title: str, chance: float, caption: str = "") -> Figure:
+    """Accuracy against weights left, in % of the dense real network, fewer to the right.
+
+    `caption` says what was run, in small letters: `Run.caption`.
+    """
     full = full_size(runs)
     fig = Figure(figsize=(7, 4.4))
     ax = fig.add_subplot()
     for name, levels in runs.items():
-        x = [100 * level.weights_left / full for level in levels]
-        ax.plot(x, [level.accuracy for level in levels], **style(name))
-        low, high = (
-            [level.accuracy + sign * (level.interval or 0) for level in levels] for sign in (-1, 1)
-        )
-        ax.fill_between(x, low, high, color=style(name)["color"], alpha=0.2, linewidth=0)
+        x, y = [100 * level.weights_left / full for level in levels], [r.accuracy for r in levels]
+        ax.plot(x, y, **style(name))
+        band(ax, x, y, [level.interval for level in levels], style(name)["color"])
     draw_reference(ax, chance, "chance")
     log_axis(ax)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(Percent())
     ax.set_ylim(bottom=0)
     ax.set_xlabel("weights remaining, in % of the dense real network")
     ax.set_ylabel("test accuracy")
-    ax.set_title(title)
-    ax.legend(loc=(0.02, 0.2))
+    set_title(ax, title, caption)
+    legend_below(fig, ax.lines)
     return fig
-
-
-def log_axis(
-    ax: Axes,
-    wide: float = math.inf,
-    coarse: Sequence[int] = (1,),
-    text: Callable[[float], str] = "{:g} %".format,
-) -> None:
-    """What is left of a network, fewer to the right; ticks at 1, 2, 5, 10, ..., written by `text`.
-
-    Where the axis spans more than a factor of `wide`, its ticks are at `coarse` x 1, 10, ...
-    """
-    ax.set_xscale("log")
-    ax.xaxis.set_inverted(True)  # of shared axes too, however often
-    left, right = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=coarse if left > wide * right else (1, 2, 5)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: text(x)))
-
-
-def draw_reference(ax: Axes, y: float, text: str) -> None:
-    """A dotted line across the picture, with a word at its right end."""
-    ax.axhline(y, color="0.6", linewidth=0.8, linestyle=":")
-    look: dict[str, Any] = {"ha": "right", "color": "0.4", "fontsize": 8}
-    where = (1, y), (-4, 3), ("axes fraction", "data"), "offset points"
-    ax.annotate(text, *where, **look)
 
 
 def save(fig: Figure, path: Path) -> None:
@@ -109,11 +87,16 @@ def save(fig: Figure, path: Path) -> None:
     write_file(path, render(fig, path))
 
 
+def check_path(path: Path) -> None:
+    """Raise `OptionError` if no picture can be written there: before what takes time."""
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise OptionError(f"a picture is written as .png or .svg; got {path.name!r}")
+
+
 def render(fig: Figure, path: Path) -> bytes:
     """What `save` writes to a path."""
+    check_path(path)
     kind = path.suffix.lower()
-    if kind not in (".png", ".svg"):
-        raise OptionError(f"a picture is written as .png or .svg; got {path.name!r}")
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == ".svg" else {"Software": None}
     with context("quatgrad.style"):

@@ -7,9 +7,11 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from quatgrad.errors import RunError
 from quatgrad.lth.results.compare import Curves, Trial, mean
-from quatgrad.lth.results.plot import LINES, SHAM_STYLE, STYLE
+from quatgrad.lth.results.plot import LINES, SHAM_STYLE, STYLE, figure
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Config, Record
 from quatgrad.lth.store.stage import read_records
@@ -75,6 +77,32 @@ class Run:
         """The networks, each the mean of its trials."""
         return mean([*self.trials.values()])
 
+    @cached_property
+    def setting(self) -> str:
+        """How large the training was, as far as it is on record: width, images, epochs."""
+        options, images = self.config.options, self.config.images
+        width = options.get("width")
+        for record in self.measured if width is None else ():
+            made = record.network and record.network.architecture
+            if record.level == 0 and made and "width" in made:  # half's is half of the others'
+                width = max(width or 0, made["width"])
+        epochs = options.get("epochs")
+        return ", ".join(
+            [f"width {width}"] * (width is not None)
+            + [f"{images:,} training images"] * (images is not None)
+            + [f"{epochs} epochs a level"] * (epochs is not None)
+        )
+
+    @property
+    def about(self) -> str:
+        """Network, dataset and setting."""
+        return ", ".join(part for part in (self.config.task, self.setting) if part)
+
+    def picture(self, curves: Curves) -> Figure:
+        """Accuracy against weights left, with what was run, n, and what the band is."""
+        caption = "; ".join(part for part in (self.setting, seeds(curves)) if part)
+        return figure(curves, f"{self.config.task}: lottery tickets", self.config.chance, caption)
+
     @property
     def finished_at(self) -> datetime | None:
         """When its last level was finished, by the clock of the disk; None if none is."""
@@ -97,6 +125,14 @@ class Run:
     def unfinished(self) -> list[str]:
         """The names of its stages in training."""
         return [p.resolve().name for p in self.links if not files.is_final(p)]
+
+
+def seeds(curves: Curves) -> str:
+    """ "3 seeds, band: 95 % interval of the mean" """
+    counts = sorted({level.trials for levels in curves.values() for level in levels})
+    text = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)]))
+    several = any(x.interval is not None for levels in curves.values() for x in levels)
+    return f"{text} seed{'s' * (counts != [1])}" + several * ", band: 95 % interval of the mean"
 
 
 def _algebra(dense: Record) -> str:

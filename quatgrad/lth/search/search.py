@@ -116,7 +116,7 @@ class Search:
             **self._other_seeds("init", "order", "augment", "prune"),
         }
         options = known | non_default(self.recipe) | non_default(self.protocol)
-        return Config(options=options, classes=self.dataset.num_classes)
+        return Config.of(options, self.dataset)
 
     def _run(self) -> list[Record]:
         stages, records, why = self.plan(), list[Record](), ""

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
+from quatgrad.data import Dataset
 from quatgrad.lth.store import files
 from quatgrad.network import About
 from quatgrad.train import Epoch
@@ -75,23 +76,43 @@ class FirstRun(Struct, frozen=True, forbid_unknown_fields=True):
 class Config(File, frozen=True, kw_only=True):
     """config.json: what was run. `options` are those that change the numbers.
 
-    A `Search` from Python has no `first_run`: it was no command.
+    A `Search` from Python has no `first_run`: it was no command. `images` are those of training,
+    and `present` the classes that its test images are of; earlier versions did not say.
     """
 
     options: dict[str, Value]
     first_run: FirstRun | None = field(name="first run as", default=None)
     classes: Positive
+    images: Positive | None = None
+    present: Positive | None = None
 
     def __post_init__(self) -> None:
         for name in ("data", "dataset", "model"):
             if not isinstance(self.options.get(name), str):
                 raise ValueError(f"Object missing required field `options.{name}`, a text")
 
+    @classmethod
+    def of(
+        cls, options: dict[str, Value], dataset: Dataset, first_run: FirstRun | None = None
+    ) -> Self:
+        """The options of a run on this dataset."""
+        return cls(
+            options=options,
+            first_run=first_run,
+            classes=dataset.num_classes,
+            images=len(dataset.train),
+            present=len(set(dataset.test.labels.tolist())) or None,
+        )
+
     @property
-    def title(self) -> str:
-        """What its picture is called; of a path, its last part."""
-        model, dataset = (Path(str(self.options[name])).name for name in ("model", "dataset"))
-        return f"{model} on {dataset}: lottery tickets"
+    def task(self) -> str:
+        """Which network on which dataset; of a path, its last part."""
+        return " on ".join(Path(str(self.options[name])).name for name in ("model", "dataset"))
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess: one over the classes that there are images of."""
+        return 1 / (self.present or self.classes)
 
 
 class StageFile(File, frozen=True, kw_only=True):

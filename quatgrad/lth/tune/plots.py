@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from quatgrad.lth.results.drawing import Percent, legend_below, whole_numbers
 from quatgrad.lth.results.plot import save, style
 from quatgrad.lth.tune.space import Range, StudyFile
 
@@ -33,11 +33,11 @@ def best(found: Mapping[str, Any]) -> Figure:
         look = {name: value for name, value in style(network).items() if name != "marker"}
         ax.plot(k, of["best of k"], **look)
         ax.plot(k, of["best so far"], color=look["color"], linestyle=":")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(ax.xaxis)
     ax.set_xlabel("trials k")
     ax.set_title("best of k trials, expected (dotted: so far)")
     _accuracy(ax)
-    ax.legend()
+    legend_below(fig, ax.lines)
     return fig
 
 
@@ -53,7 +53,7 @@ def space(file: StudyFile, table: Sequence[Mapping[str, Any]]) -> Figure:
         _accuracy(ax)
     for ax in [*axes][len(file.space) :]:
         ax.set_axis_off()
-    fig.axes[0].legend()
+    legend_below(fig, fig.axes[0].lines)
     return fig
 
 
@@ -79,5 +79,5 @@ def _panel(
 
 
 def _accuracy(ax: Axes) -> None:
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(Percent())
     ax.set_ylabel("validation accuracy")
