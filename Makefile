@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install lth test lint types bench lessons clean
+.PHONY: help install lth test lint types bench lessons package clean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: install   ## measure the kernels: ARGS=--quick for a minute's run
 
 lessons: install ## run every lesson, blank and solved, and write its notebook
 	@$(BIN)/python lessons/run.py $(ARGS)
+
+package: install ## build sdist and wheel, and try the wheel in a new environment
+	@.ci/package $(BIN)/python
 
 clean:           ## remove the environment, caches and builds (runs/ stays)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

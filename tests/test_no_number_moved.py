@@ -121,7 +121,11 @@ def test_every_run_is_on_record():
 def test_a_run_that_an_earlier_version_interrupted_goes_on(tmp_path):
     """Its dense level is done, level 1 stands in a checkpoint: both are found by their keys."""
     folder = tmp_path / "runs"
-    shutil.copytree(INTERRUPTED, folder, symlinks=True)
+    shutil.copytree(INTERRUPTED, folder)
+    network = next(folder.glob("*/trial0/quaternion"))
+    for stage in folder.glob("stages/*"):  # links are not in an sdist, nor on every system
+        level = "level_00" if stage.name.startswith("dense") else "level_01"
+        (network / level).symlink_to(Path("../../../stages") / stage.name)
     before = {p.parent.name for p in folder.glob("stages/*/stage.json")}
     (unfinished,) = folder.glob("stages/*/checkpoint.npz")
     written = (next(folder.glob("stages/dense-*")) / "done").stat().st_mtime_ns

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import quatgrad
+from quatgrad import lessons
 
 
 def test_dir_names_every_part_and_each_is_there():
@@ -25,3 +26,17 @@ def test_the_package_says_what_it_is():
     assert told.stdout.startswith(f"quatgrad {quatgrad.__version__}, Python")
     for word in ("backend numba: ready", "backend cupy", "quatgrad-lth", "autograd", "interop"):
         assert word in told.stdout
+
+
+def test_lessons_are_copied_and_no_answer_is_written_over(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    assert lessons.command([str(folder), "--no-open"]) == 0
+    assert {"00_slope.ipynb", "checkers", "solutions", "slider.py"} <= {
+        p.name for p in folder.iterdir()
+    }
+    answer = folder / "00_slope.py"
+    answer.write_text("# mine")
+    (folder / "README.md").unlink()
+    assert lessons.command([str(folder), "--no-open"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 files copied")
+    assert answer.read_text() == "# mine"

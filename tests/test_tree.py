@@ -33,7 +33,7 @@ FLOORS = {
         "train network",
         "sparse",
         "lth",
-        "paper",
+        "paper lessons",
         "__main__",
     ),
     "kernels": ("registry parts", "reference", "gemm", "numba_cpu cupy_gpu"),
