@@ -12,7 +12,7 @@ from typing import Any
 from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.analysis.text import text as analysis_text
-from quatgrad.lth.command import deploying, exporting, prediction, report, tuning
+from quatgrad.lth.command import deploying, exporting, page, prediction, report, tuning
 from quatgrad.lth.command.arguments import Parser, current, parser, with_flags
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
@@ -94,6 +94,17 @@ def cmd_plot(arguments: list[str]) -> int:
     runs.draw(run, files)
     told = [str(path) for path in files]
     return _tell(told, "\n".join(told), as_json)
+
+
+def cmd_report(arguments: list[str]) -> int:
+    """report RUN [--to FILE]: all of it as one HTML file."""
+    p = _small("report", "one")
+    p.add_argument("--to", metavar="FILE", help="write it there, not as report.html in the run")
+    p.add_argument("--model", metavar="FILE.py:NAME", help="what makes it, where it is your own")
+    given, as_json = _given(p, arguments)
+    run = runs.find(given["run"], given["out"])
+    path = page.write(run, Path(given.get("to", run.path / "report.html")), given.get("model"))
+    return _tell(str(path), str(path), as_json)
 
 
 def cmd_analyse(arguments: list[str]) -> int:
@@ -237,6 +248,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "show": (cmd_show, "options, table and stages of a run"),
     "compare": (cmd_compare, "the networks of runs side by side"),
     "plot": (cmd_plot, "draw the picture of a run from its record"),
+    "report": (cmd_report, "one HTML file with all of a run: curves, tables, options"),
     "analyse": (cmd_analyse, "tickets of a run in numbers and pictures, in its folder analysis/"),
     "predict": (cmd_predict, "the classes of pictures, by a network of a run"),
     "evaluate": (cmd_evaluate, "a network of a run on the test images of a dataset"),

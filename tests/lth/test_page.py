@@ -1,0 +1,84 @@
+"""The report of a run: one file, all numbers in it, no network, no error in a browser."""
+
+import base64
+import csv
+import io
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from quatgrad import lth
+from quatgrad.errors import RunError
+from quatgrad.lth.command import cli, page
+from quatgrad.lth.results.run import Run
+
+pytest.importorskip("bokeh")
+BROWSERS = "chromium", "chromium-browser", "google-chrome"
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    options = {"subset": 60, "epochs": 2, "width": 24, "levels": 1, "trials": 2}
+    return lth.run(preset="smoke", out=str(out), **options).run
+
+
+@pytest.fixture(scope="module")
+def report(run):
+    assert cli.main(["report", str(run.path)]) == 0
+    return run.path / "report.html"
+
+
+def tables(text):
+    """Name -> rows, of each CSV that can be saved."""
+    links = re.findall(r'download="(\w+).csv" href="data:text/csv;base64,([^"]+)"', text)
+    return {
+        name: list(csv.DictReader(io.StringIO(base64.b64decode(data).decode())))
+        for name, data in links
+    }
+
+
+def test_it_has_every_number_of_the_run(run, report):
+    text = report.read_text()
+    found = tables(text)
+    assert [*found] == ["levels", "epochs", "masks", "about"]
+    levels = [x for curve in run.curves.values() for x in curve]
+    assert [float(row["accuracy %"]) for row in found["levels"]] == [
+        100 * x.accuracy for x in levels
+    ]
+    assert all(float(row["kB"]) > 0 and float(row["ms"]) > 0 for row in found["levels"])
+    assert len(found["epochs"]) == 2 * len(levels)
+    assert {float(r["alive %"]) for r in found["masks"] if r["level"] == "0"} == {100.0}
+    assert {"preset": "smoke", "width": "24"}.items() <= {
+        row["what"]: row["value"] for row in found["about"]
+    }.items()
+    assert "width 24, 60 training images, 2 epochs a level; 2 seeds" in text
+
+
+def test_it_needs_no_network_and_no_script(report):
+    text = report.read_text()
+    page_of_text = re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    assert not re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=.https?:", text)
+    assert '<noscript><img alt="' in page_of_text
+    assert page_of_text.count("<table") == 4
+    assert len(text) < 3e6
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_browser_draws_it_without_an_error(report, tmp_path):
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+               f"--user-data-dir={tmp_path}", "--virtual-time-budget=10000", "--dump-dom",
+               report.as_uri()]  # fmt: skip
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    wrong = [s for s in told.stderr.splitlines() if "CONSOLE" in s and re.search("rror", s)]
+    assert wrong == []
+    assert told.stdout.count('<button type="button">') > 10  # the heads of tables that sort
+    assert told.stdout.count("bk-Figure") == 2
+
+
+def test_without_a_finished_level_there_is_nothing_to_report(tmp_path):
+    with pytest.raises(RunError, match="nothing to report"):
+        page.write(Run(tmp_path), tmp_path / "a.html")
