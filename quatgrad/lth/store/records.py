@@ -96,12 +96,13 @@ class Config(File, frozen=True, kw_only=True):
         cls, options: dict[str, Value], dataset: Dataset, first_run: FirstRun | None = None
     ) -> Self:
         """The options of a run on this dataset."""
+        present = set(dataset.test.labels.tolist()) if dataset.task.by_class else ()
         return cls(
             options=options,
             first_run=first_run,
             classes=dataset.num_classes,
             images=len(dataset.train),
-            present=len(set(dataset.test.labels.tolist())) or None,
+            present=len(present) or None,
         )
 
     @property
