@@ -121,13 +121,19 @@ def level_rows(run: Run, build: str | None) -> tuple[list[Row], str]:
     for name, levels in run.curves.items():
         for x in levels:
             offer = costs.get((name, x.level))
-            rows.append({
-                "network": name, "level": x.level, "weights": x.weights_left,
-                "% left": x.percent_left, "accuracy %": 100 * x.accuracy,
-                "+- (95 %)": None if x.interval is None else 100 * x.interval,
-                "seeds": x.trials, "kB": offer and offer.kilobytes,
-                "ms": offer and offer.milliseconds,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "network": name,
+                    "level": x.level,
+                    "weights": x.weights_left,
+                    "% left": x.percent_left,
+                    "accuracy %": 100 * x.accuracy,
+                    "+- (95 %)": None if x.interval is None else 100 * x.interval,
+                    "seeds": x.trials,
+                    "kB": offer and offer.kilobytes,
+                    "ms": offer and offer.milliseconds,
+                }
+            )
     return rows, note
 
 
@@ -135,25 +141,35 @@ def epoch_rows(run: Run) -> list[Row]:
     """A row for each epoch of every level of the first trial."""
     first = next(iter(run.trials.values()))
     return [
-        {"network": name, "level": r.level, "epoch": n, "training loss": e.train_loss,
-         "training accuracy %": 100 * e.train_accuracy,
-         "validation accuracy %": _percent(e.validation_accuracy),
-         "test accuracy %": _percent(e.test_accuracy), "seconds": e.seconds}
+        {
+            "network": name,
+            "level": r.level,
+            "epoch": n,
+            "training loss": e.train_loss,
+            "training accuracy %": 100 * e.train_accuracy,
+            "validation accuracy %": _percent(e.validation_accuracy),
+            "test accuracy %": _percent(e.test_accuracy),
+            "seconds": e.seconds,
+        }
         for name, records in first.items()
         for r in records
         for n, e in enumerate(r.epochs, 1)
-    ]  # fmt: skip
+    ]
 
 
 def mask_rows(run: Run) -> list[Row]:
     """A row for each layer of every level of the first trial."""
     return [
-        {"network": name, "level": record.level, "layer": layer,
-         "alive %": 100 * sum(shares) / len(shares)}
+        {
+            "network": name,
+            "level": record.level,
+            "layer": layer,
+            "alive %": 100 * sum(shares) / len(shares),
+        }
         for name, levels in read(run)[0].items()
         for record, masks in levels
         for layer, shares in densities(masks).items()
-    ]  # fmt: skip
+    ]
 
 
 def about(run: Run) -> list[Row]:
@@ -227,8 +243,13 @@ def interactive(run: Run, rows: Sequence[Row], epochs: Sequence[Row]) -> tuple[s
         own = [row for row in rows if row["network"] == name]
         _curve(levels, own, keys, ("weights", "accuracy %"), name)
     chance = 100 * run.config.chance
-    levels.line([min(r["weights"] for r in rows), max(r["weights"] for r in rows)], chance,
-                color="#999999", line_dash="dotted", legend_label="chance")  # fmt: skip
+    levels.line(
+        [min(r["weights"] for r in rows), max(r["weights"] for r in rows)],
+        chance,
+        color="#999999",
+        line_dash="dotted",
+        legend_label="chance",
+    )
     training = _figure("epoch", "training loss", log=False)
     for name, level in dict.fromkeys((row["network"], row["level"]) for row in epochs):
         own = [row for row in epochs if (row["network"], row["level"]) == (name, level)]
@@ -276,17 +297,33 @@ def _curve(
     look, keys = style(name), list(keys)
     data = {k: [row[k] for row in rows] for k in keys}
     half, y = [row.get("+- (95 %)") or 0 for row in rows], data[axes[1]]
-    data["low"], data["high"] = ([min(max(a + s * h, 0), 100) for a, h in zip(y, half, strict=True)]
-                                 for s in (-1, 1))  # fmt: skip
+    data["low"], data["high"] = (
+        [min(max(a + s * h, 0), 100) for a, h in zip(y, half, strict=True)] for s in (-1, 1)
+    )
     source = ColumnDataSource(data)
     colour, alpha = look["color"], max(alpha, 0.2)
     dash = "dashed" if "-" in name else "solid"
     if any(half):
-        figure.varea(axes[0], "low", "high", source=source, color=colour, alpha=0.15,
-                     legend_label=look["label"])  # fmt: skip
-    figure.line(*axes, source=source, color=colour, alpha=alpha, line_width=2, line_dash=dash,
-                legend_label=look["label"])  # fmt: skip
-    points = figure.scatter(*axes, source=source, color=colour, alpha=alpha, size=7,
-                            legend_label=look["label"])  # fmt: skip
+        figure.varea(
+            axes[0],
+            "low",
+            "high",
+            source=source,
+            color=colour,
+            alpha=0.15,
+            legend_label=look["label"],
+        )
+    figure.line(
+        *axes,
+        source=source,
+        color=colour,
+        alpha=alpha,
+        line_width=2,
+        line_dash=dash,
+        legend_label=look["label"],
+    )
+    points = figure.scatter(
+        *axes, source=source, color=colour, alpha=alpha, size=7, legend_label=look["label"]
+    )
     tips = [(k, f"@{{{k}}}") for k in keys]
     figure.add_tools(HoverTool(renderers=[points], tooltips=tips, visible=False))
