@@ -89,7 +89,7 @@ class Run:
         epochs = options.get("epochs")
         return ", ".join(
             [f"width {width}"] * (width is not None)
-            + [f"{images:,} training images"] * (images is not None)
+            + ([f"{images:,} training images"] if images else [])
             + [f"{epochs} epochs a level"] * (epochs is not None)
         )
 
