@@ -431,7 +431,8 @@ def start_worker(threads: int | None, script: Path = SCRIPT) -> Worker:
     """A process for one engine, which finds the environment that it would have by itself."""
     pools = [f"{p}_NUM_THREADS" for p in ("OPENBLAS", "OMP", "MKL", "NUMBA")]
     environment = os.environ | dict.fromkeys(pools if threads else (), str(threads))
-    environment.pop("OMP_WAIT_POLICY", None)  # quatgrad sets its own, and PyTorch's is its own
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):  # quatgrad sets its own
+        environment.pop(name, None)
     command = [sys.executable, str(script), "--serve"]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)

@@ -102,6 +102,8 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "sum_over": (g, (0, 1, 2)),
         "relu": (x,),
         "relu_dx": (g, x),
+        "bias_relu": (x, c),
+        "bias_relu_dx": (g, x),
         "batch_norm": (x, c, c, 1e-5),
         "batch_norm_dx": (g, x, c, c2, c, 1e-5),
         "batch_norm_eval": (x, c, c2, c, c, 1e-5),
@@ -119,6 +121,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "accumulate_metrics": (np.zeros(2), dots, labels, one),
         "sgd_masked": (x, g, normal(*x.shape, seed=6), alive, one, *numbers[1:]),
         "sgd": (x, g, normal(*x.shape, seed=6), *numbers),
+        "sgd_all": ((x, c), (g, c2), (normal(*x.shape, seed=6), c), *numbers),
         "adam": (x, g, normal(*x.shape, seed=6), x * x, 3, 1e-3, rule),
         "quaternion_divide": (p, q),
         "quaternion_rotate": (p, q[:, 1:]),
@@ -175,8 +178,8 @@ def sequences(N: int, T: int, C: int) -> dict[str, tuple[Any, ...]]:
 
 
 IN_PLACE = {  # the arguments that are the result
-    "sgd": (0, 2), "sgd_masked": (0, 2), "adam": (0, 2, 3), "update_running_stats": (0,),
-    "accumulate_metrics": (0,),
+    "sgd": (0, 2), "sgd_all": (0, 2), "sgd_masked": (0, 2), "adam": (0, 2, 3),
+    "update_running_stats": (0,), "accumulate_metrics": (0,),
 }  # fmt: skip
 
 
@@ -214,9 +217,11 @@ def results(
 
 
 def moved(a: Any, move: Callable[[Any], Any]) -> Any:
-    """An argument whose arrays are moved: those of `Saved` too."""
+    """An argument whose arrays are moved: those of `Saved` and of tuples too."""
     if isinstance(a, Saved):
         return Saved(*(moved(b, move) for b in a))
+    if type(a) is tuple:
+        return tuple(moved(b, move) for b in a)
     return move(a) if isinstance(a, np.ndarray) else a
 
 

@@ -33,7 +33,6 @@ def _resnet(block: type, *depths: int) -> Builder:
 MODELS: dict[str, tuple[int, Builder]] = {
     "lenet-300-100": (300, partial(lenet, depth=2)),
     "lenet-12": (12, partial(lenet, depth=1)),
-    "modulus-300-100": (300, modulus_net),
     "conv-2": (64, partial(conv_net, depth=2)),
     "conv-4": (64, partial(conv_net, depth=4)),
     "conv-6": (64, partial(conv_net, depth=6)),
@@ -62,7 +61,9 @@ SEQUENCES: dict[str, tuple[int, Builder]] = {
     "transformer": (128, SentenceTransformer),
     "gcn": (128, GCN),
 }
-NAMED = MODELS | SEQUENCES
+#: What has no use but to check a comparison.
+CONTROLS: dict[str, tuple[int, Builder]] = {"modulus-300-100": (300, modulus_net)}
+NAMED = MODELS | SEQUENCES | CONTROLS
 
 #: name -> a network of `register`
 _OWN: dict[str, OwnNetwork] = {}

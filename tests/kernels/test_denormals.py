@@ -90,7 +90,7 @@ def test_training_flushes_them(monkeypatch):
         seen.append(Tensor([SMALL]).numpy() * np.float32(0.5))
         return ops.cross_entropy(*inputs)
 
-    monkeypatch.setattr("quatgrad.train.cross_entropy", spy)
+    monkeypatch.setattr("quatgrad.task.cross_entropy", spy)
     net = models.create("lenet-300-100", "real", 3, 4, 12, image_size=(4, 4))
     train(net, blobs(), Recipe(1, 16, 0.1), progress=False)
     assert not np.any(seen)

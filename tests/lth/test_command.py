@@ -192,7 +192,9 @@ OTHERS = [
     ("--dataset", "digits"), ("--data-dir", "x"), ("--algebra", "real"), ("--levels", "1"),
     ("--stop-accuracy", "0.3"), ("--backend", "numba"), ("--plot", "x.png"), ("--quiet",),
     ("--trials", "3"), ("--control", "signs"), ("--scope", "layer"),
-    ("--method", "lth"), ("--log", "csv"),
+    ("--method", "lth"), ("--log", "csv"), ("--sync-norm", "--processes", "2"),
+    ("--processes", "2"),
+    ("--parallel", "mpi"),
 ]  # fmt: skip
 CHANGES = [
     ("--subset", "100"), ("--encoder", "blocks"), ("--model", "conv-2"), ("--width", "24"),

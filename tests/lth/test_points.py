@@ -72,9 +72,9 @@ def test_points_are_what_training_by_hand_finds(tmp_path):
 def test_test_images_are_looked_at_when_all_is_chosen_and_once_a_point(tmp_path, monkeypatch):
     seen, honest = [], evaluate
 
-    def watched(model, split, data, batch_size):
+    def watched(model, split, data, *how):
         seen.append("test" if len(split) == len(data.test) else "validation")
-        return honest(model, split, data, batch_size)
+        return honest(model, split, data, *how)
 
     monkeypatch.setattr(loop, "evaluate", watched)
     monkeypatch.setattr(selection, "evaluate", watched)

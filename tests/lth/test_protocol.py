@@ -292,10 +292,10 @@ def trainings(monkeypatch):
         recipes.append(self)
         return honest(self, model)
 
-    def ordered(dataset, size, seed, epoch, augment_seed):
+    def ordered(dataset, size, seed, epoch, augment_seed, rows):
         seeds.append(seed)
         assert augment_seed == seed  # they move together
-        return batches(dataset, size, seed, epoch, augment_seed)
+        return batches(dataset, size, seed, epoch, augment_seed, rows)
 
     monkeypatch.setattr(Recipe, "make_optimizer", make_optimizer)
     monkeypatch.setattr("quatgrad.train.batches", ordered)

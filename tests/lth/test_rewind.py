@@ -8,13 +8,14 @@ from tiny_runs import RECIPE, dataset, dense_ticket, lenet, network, random_mask
 
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.errors import InvariantError
+from quatgrad.kernels.registry import kernel
 from quatgrad.lth import Ticket, check_pruned, check_start, rewind
 from quatgrad.lth.prune.rule import Rule
 from quatgrad.lth.store import files
 from quatgrad.lth.ticket.checks import check_pruning, check_unchanged
 from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
 from quatgrad.ops import cross_entropy
-from quatgrad.optim import SGD, Adam
+from quatgrad.optim import SGD, Adam, Optimizer
 from quatgrad.train import train
 
 SEARCH = import_module("quatgrad.lth.search.search")  # quatgrad.lth.search is the function
@@ -121,6 +122,13 @@ def caught(match):
 def around_the_door(monkeypatch):
     """Writes that do not know of masks, as in every optimizer that was not written for pruning."""
     monkeypatch.setattr(Parameter, "update", Tensor.update)
+    monkeypatch.setattr(SGD, "step", Optimizer.step)
+    monkeypatch.setattr(SGD, "rule", plain_rule, raising=False)
+
+
+def plain_rule(self, w, g, state, lr):
+    v = state["velocity"]
+    kernel("sgd")(w, g, v, lr, self.momentum, self.nesterov, self.weight_decay)
 
 
 def test_momentum_of_the_level_before_revives_pruned_weights(model, ticket, monkeypatch):

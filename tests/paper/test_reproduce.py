@@ -12,6 +12,7 @@ from quatgrad.paper import experiments
 from quatgrad.paper.experiments import EXPERIMENTS, IMAGES, SCALES, cost, options
 from quatgrad.paper.published import published
 from quatgrad.paper.reproduce import main
+from quatgrad.task import CLASSES
 
 PANELS = sorted({panel for e in EXPERIMENTS.values() for panel in e.panels})
 CHEAP = [p for p in PANELS if p[1] not in ("resnet34", "resnet50", "resnet101", "resnet152")]
@@ -36,6 +37,8 @@ def test_at_full_scale_an_experiment_is_as_published(panel):
 
 class Images:
     """What `create` asks of a dataset."""
+
+    task = CLASSES
 
     def __init__(self, dataset, channels):
         self.input_shape = (28, 7, 4) if dataset == "mnist" else (32, 32, channels)

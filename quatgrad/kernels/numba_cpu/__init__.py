@@ -6,12 +6,10 @@ of threads. A kernel that is missing here comes from the gemm rung.
 
 import os
 
-# The threads of Numba and of the BLAS take turns on the same cores. By default a thread of OpenMP
-# spins while it waits, and the other library cannot run: on two cores a training step of small
-# layers took 250 ms instead of 4. A short spin, a tenth of a millisecond, costs less than to wake a
-# thread up: a step of LeNet-300-100 is a tenth faster. OpenMP reads both when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+from quatgrad.kernels.numba_cpu.machine.waiting import turns
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads both when Numba loads it
+os.environ.setdefault("GOMP_SPINCOUNT", turns())
 
 from quatgrad.kernels.numba_cpu.jit import announce_compiling
 from quatgrad.kernels.numba_cpu.layers import (
