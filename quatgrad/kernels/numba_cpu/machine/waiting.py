@@ -15,7 +15,7 @@ ALONE, AMONG_OTHERS = "10000", "3000"
 def turns(loads: Path = Path("/proc/loadavg")) -> str:
     """How many. Is this the only thread that runs? Linux says it: "0.1 0.1 0.1 1/200 4711"."""
     try:
-        running = loads.read_text().split()[3].split("/")[0]
+        running = loads.read_text(encoding="ascii").split()[3].split("/")[0]
     except (OSError, IndexError):
         return AMONG_OTHERS
     return ALONE if running == "1" else AMONG_OTHERS
