@@ -1,11 +1,14 @@
 """Spun patterns: exact, seeded; a network of quaternions without biases does not see the spin."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from quatgrad import Tensor, data, models
 from quatgrad.data import spun
 from quatgrad.errors import OptionError, ShapeError
+from quatgrad.lth.experiment.options import resolve
 from quatgrad.quaternion import as_quaternions, from_quaternions, multiply, random_unit
 
 
@@ -80,3 +83,10 @@ def test_a_modulus_net_has_whole_quaternions_alone():
         models.create("modulus-300-100", "real", width=30)
     with pytest.raises(ShapeError, match="multiple of 4; got 0"):
         models.create("modulus-300-100", width=12, in_channels=4).modules[-2](Tensor(1.0))
+
+
+def test_the_tuned_preset_is_complete():
+    results = Path(__file__).parents[2] / "experiments/results/tuned/spun"
+    options = resolve({"preset": str(results / "tuned-spun.toml"), "algebra": "quaternion"})
+    assert (options.model.model, options.model.width) == ("modulus-300-100", 96)
+    assert options.recipe.lr == pytest.approx(0.02975, abs=1e-5)

@@ -347,8 +347,8 @@ def with_preset(given: dict[str, Any]) -> dict[str, Any]:
     of_models, of_algebras = preset.pop("models", {}), preset.pop("algebras", {})
     model = given.get("model", preset["model"])
     of_model, of_algebra = of_models.get(model, {}), {}
-    if model not in models.MODELS:
-        preset.pop("width", None)  # it is of images; a network of the user's knows its own
+    if model not in models.MODELS and model != preset["model"]:
+        preset.pop("width", None)  # it is of images; another network knows its own
     if of_algebras:
         algebra = given.get("algebra", preset["algebra"])
         if algebra not in of_algebras:
