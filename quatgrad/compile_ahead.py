@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,9 @@ MOST = 16
 _helpers: list[subprocess.Popen[bytes]] = []  # one, which ends before this process, or with it
 
 
-def start(model: Module, input_shape: tuple[int, ...], batch_size: int) -> None:
-    """Start the helper if there is work for it: for a network of `models.create`, once."""
-    made = model.architecture
-    if _helpers or not made or "source" in made or get_backend() != "numba":
+def start(make: Callable[[], Module], input_shape: tuple[int, ...], batch_size: int) -> None:
+    """Start the helper, once, if there is work for it: if `make()` is a network of `models`."""
+    if _helpers or get_backend() != "numba":
         return
     # Here, because it loads Numba: half a second.
     from numba import get_num_threads
@@ -43,6 +42,9 @@ def start(model: Module, input_shape: tuple[int, ...], batch_size: int) -> None:
     from quatgrad.kernels.numba_cpu.machine.disk_cache import keeps_fewer_than
 
     if get_num_threads() == 1 or not keeps_fewer_than(FEW):
+        return
+    made = make().architecture
+    if not made or "source" in made:
         return
     work = json.dumps([dict(made), [min(batch_size, MOST), *input_shape]])
     command = [sys.executable, "-c", f"from {__name__} import help_along; help_along()", work]

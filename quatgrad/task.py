@@ -24,9 +24,6 @@ from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.tensor_file import digest
 
-#: Networks of the package that take no images; a series is an image one pixel wide.
-NOT_OF_IMAGES = ("gpt", "transformer", "gcn")
-
 
 class Task:
     """A loss to minimise and a score, higher is better; x and y are what a dataset's batches are.
@@ -200,3 +197,7 @@ class Nodes(Classes):
     def fingerprint(self) -> bytes:
         """Of features and edges."""
         return digest({"features": self.features, "edges": self.edges}).encode()
+
+
+#: Networks of the package that take no images; a series is an image one pixel wide.
+NOT_OF_IMAGES = (*Text.networks, *Sentences.networks, *Nodes.networks)

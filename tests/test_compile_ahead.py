@@ -40,14 +40,14 @@ def test_the_first_run_starts_one_helper_for_its_first_network(started, tmp_path
 
 
 def test_no_helper_where_it_has_no_work(started, monkeypatch):
-    compile_ahead.start(models.create("lenet-12").modules[1], (4, 4, 4), 8)  # not of `create`
+    compile_ahead.start(lambda: models.create("lenet-12").modules[1], (4, 4, 4), 8)  # a layer
     with use_backend("numpy"):
-        compile_ahead.start(network(), (4, 4, 4), 8)
+        compile_ahead.start(network, (4, 4, 4), 8)
     monkeypatch.setattr("numba.get_num_threads", lambda: 1)
-    compile_ahead.start(network(), (4, 4, 4), 8)
+    compile_ahead.start(network, (4, 4, 4), 8)
     monkeypatch.setattr("numba.get_num_threads", lambda: 2)
     monkeypatch.setattr(disk_cache, "keeps_fewer_than", lambda number: False)
-    compile_ahead.start(network(), (4, 4, 4), 8)
+    compile_ahead.start(network, (4, 4, 4), 8)
     assert not started
 
 

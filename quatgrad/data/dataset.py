@@ -17,6 +17,11 @@ Encode = Callable[[np.ndarray], np.ndarray]
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
+def as_it_is(x: np.ndarray) -> np.ndarray:
+    """The encoding of what a network sees as it is stored: series, words, nodes."""
+    return x
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Raw images and their classes: `images` uint8 (N, H, W, C), `labels` int64 (N,).

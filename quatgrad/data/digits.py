@@ -49,4 +49,7 @@ def _file() -> Path:
         path = Path(place, "datasets", "data", "digits.csv.gz")
         if path.exists():
             return path
-    raise DataError("the digits come with scikit-learn, which is not installed: pip install .")
+    raise DataError(
+        "the digits come with scikit-learn, as its file datasets/data/digits.csv.gz, which is not "
+        "there: pip install --force-reinstall scikit-learn"
+    )

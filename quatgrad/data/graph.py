@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quatgrad.data.dataset import Dataset, Split
+from quatgrad.data.dataset import Dataset, Split, as_it_is
 from quatgrad.data.packed import read_files
 from quatgrad.errors import DataError, OptionError, unknown
 from quatgrad.task import Nodes
@@ -117,9 +117,5 @@ def as_dataset(graph: Graph) -> Dataset:
     splits = graph.train, graph.test, graph.validation
     train, test, held = (Split(nodes.astype(np.int64), graph.labels[nodes]) for nodes in splits)
     names, task = tuple(map(str, range(graph.num_classes))), Nodes(graph.features, graph.edges)
-    return Dataset(graph.name, train, test, names, numbers, None, held if len(held) else None, task)
-
-
-def numbers(nodes: np.ndarray) -> np.ndarray:
-    """The nodes themselves."""
-    return nodes
+    how = names, as_it_is, None, held if len(held) else None, task
+    return Dataset(graph.name, train, test, *how)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quatgrad.data.dataset import Dataset, Split
+from quatgrad.data.dataset import Dataset, Split, as_it_is
 from quatgrad.data.packed import read_files
 from quatgrad.errors import DataError, OptionError, brief, unknown
 from quatgrad.task import Sentences as Task
@@ -126,9 +126,4 @@ def as_dataset(name: str, parts: Mapping[str, Part], classes: tuple[str, ...]) -
     train, test = split(parts["train"]), split(parts["test"])
     held = split(parts["validation"]) if "validation" in parts else None
     task = Task(len(number) + UNKNOWN + 1)
-    return Dataset(name, train, test, classes, numbers, None, held, task)
-
-
-def numbers(words: np.ndarray) -> np.ndarray:
-    """The words as they are."""
-    return words
+    return Dataset(name, train, test, classes, as_it_is, None, held, task)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quatgrad.data.dataset import Dataset, Split
+from quatgrad.data.dataset import Dataset, Split, as_it_is
 from quatgrad.data.fetch import data_root
 from quatgrad.data.own import moments
 from quatgrad.data.packed import read_files
@@ -75,12 +75,7 @@ def as_dataset(recordings: Recordings, by_speaker: bool) -> Dataset:
         row[: len(frames), 0] = (frames - mean) / std
     train, test = (Split(x[which], labels[which]) for which in (~tested, tested))
     name = "fsdd-speakers" if by_speaker else "fsdd"
-    return Dataset(name, train, test, tuple("0123456789"), series, task=Padded())
-
-
-def series(x: np.ndarray) -> np.ndarray:
-    """The series as they are."""
-    return x
+    return Dataset(name, train, test, tuple("0123456789"), as_it_is, task=Padded())
 
 
 # ------------------------------------------------------------------------------- features

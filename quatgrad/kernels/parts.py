@@ -42,11 +42,12 @@ def parts() -> tuple[Gather, float]:
 
 
 def merged_statistics(mean: Array, var: Array, rows: int, gather: Gathering) -> tuple[Array, Array]:
-    """Mean and variance of all parts, from those of this one, float64 (C,), of so many rows.
+    """Mean and variance (C,) of all parts, float64, from those of this one, of so many rows.
 
     Source: Chan et al. 1979.
     """
     xp, C = array_module(mean), len(mean)
+    mean, var = mean.astype("float64"), var.astype("float64")
     every = gather(xp.concatenate([xp.zeros(1) + rows, mean, rows * var]))  # (n, 1 + 2C)
     counts, means, squares = every[:, :1], every[:, 1 : 1 + C], every[:, 1 + C :]
     total = counts.sum()

@@ -23,14 +23,12 @@ def nccl(sync_norm: bool) -> Several:
 
 
 class _OnGpu(Several):
-    """Arrays of CuPy go over NCCL, those of NumPy as the other base class says."""
+    """Arrays of CuPy go over NCCL; those of NumPy as a subclass says."""
 
     wire: Any = None
 
     def gather(self, a: Array) -> Array:
         """See `Several.gather`."""
-        if isinstance(a, np.ndarray):
-            return super().gather(a)
         xp = array_module(a)
         a = xp.ascontiguousarray(a)
         every = xp.empty((self.size, *a.shape), a.dtype)
@@ -84,6 +82,10 @@ class Nccl(_OnGpu, Mpi):
         os.environ["CUDA_VISIBLE_DEVICES"] = (
             visible.split(",")[number] if visible and "," in visible else visible or str(number)
         )
+
+    def gather(self, a: Array) -> Array:
+        """See `Several.gather`."""
+        return Mpi.gather(self, a) if isinstance(a, np.ndarray) else super().gather(a)
 
     def tell(self, value: Any) -> Any:
         """See `_OnGpu.tell`."""

@@ -233,6 +233,8 @@ def test_networks_without_norms_are_named():
     for options, named in (
         (many, False), (many | {"model": "resnet8", "width": 8}, True),
         (many | {"model": "resnet8", "width": 8, "sync_norm": True}, False),
+        (many | {"dropout": 0.2}, True),  # each process draws for its share
+        (many | {"model": "resnet8", "width": 8, "sync_norm": True, "dropout": 0.2}, True),
     ):  # fmt: skip
         given = resolve(options)
         assert ("processes" in given.what("real")) == named

@@ -58,9 +58,7 @@ def batch_norm_act(
     mean, var = array_module(x).empty((2, x.shape[-1]), scale.dtype)
     _sum(x, "moments", (x,), (mean, var))
     if gather:
-        merged = merged_statistics(
-            mean.astype(np.float64), var.astype(np.float64), x.size // x.shape[-1], gather
-        )
+        merged = merged_statistics(mean, var, x.size // x.shape[-1], gather)
         mean, var = (a.astype(scale.dtype) for a in merged)
     return _normalized(x, (mean, var, scale, shift), eps, relu, residual), mean, var
 

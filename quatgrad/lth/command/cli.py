@@ -12,7 +12,7 @@ from typing import Any
 from quatgrad.backend import BACKENDS
 from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.analysis.text import text as analysis_text
-from quatgrad.lth.command import deploying, exporting, page, prediction, report, tuning
+from quatgrad.lth.command import analysing, deploying, exporting, prediction, reporting, tuning
 from quatgrad.lth.command.arguments import Parser, current, parser, with_flags
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
@@ -103,7 +103,7 @@ def cmd_report(arguments: list[str]) -> int:
     p.add_argument("--model", metavar="FILE.py:NAME", help="what makes it, where it is your own")
     given, as_json = _given(p, arguments)
     run = runs.find(given["run"], given["out"])
-    path = page.write(run, Path(given.get("to", run.path / "report.html")), given.get("model"))
+    path = reporting.write(run, Path(given.get("to", run.path / "report.html")), given.get("model"))
     return _tell(str(path), str(path), as_json)
 
 
@@ -120,7 +120,7 @@ def cmd_analyse(arguments: list[str]) -> int:
     p.add_argument("--backend", choices=tuple(BACKENDS), help="what computes, if not as in the run")
     given, as_json = _given(p, arguments)
     run = runs.find(given.pop("run"), given.pop("out"))
-    found = report.report(run, **given)
+    found = analysing.report(run, **given)
     return _tell(found, analysis_text(run.path, found), as_json)
 
 

@@ -87,8 +87,8 @@ def run(options: Options, tell: Callable[[str], None] = silent) -> tuple[Path, l
         several.check_alone(options)
         datasets = prepare(options)
         name, images = next(iter(datasets.items()))
-        first = create(options, name, images, options.run.seed)
         if not images.task.networks:  # those of images
+            first = partial(create, options, name, images, options.run.seed)
             compile_ahead.start(first, images.input_shape, options.recipe.batch_size)
         return _run(options, datasets, tell)
     datasets = {}

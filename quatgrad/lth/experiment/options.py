@@ -119,9 +119,9 @@ class ModelOptions:
     """Which networks."""
 
     model: str = option(
-        f"of images {', '.join(models.MODELS)}; of series fcn, gru, lstm, bilstm; of texts gpt; of "
-        "sentences transformer; of graphs gcn; or FILE.py:NAME, a function of your own (algebra, "
-        "num_classes, input_shape, rng) -> Module"
+        f"of images {', '.join(models.MODELS)}; of series, texts, sentences or graphs "
+        f"{', '.join(models.SEQUENCES)}; to check a comparison {', '.join(models.CONTROLS)}; or "
+        "FILE.py:NAME, a function of your own (algebra, num_classes, input_shape, rng) -> Module"
     )
     width: int | None = option("channels of the first stage", None, bounds=(1, 2**14))
     algebra: str = option(
@@ -280,7 +280,7 @@ class Options:
             "real_head": self.model.real_head,
             "init": self.model.init if self.model.init != "he" else None,
             "source": models.source(self.model.model),
-            "processes": self.norm_shares,
+            "processes": self.shares_differ,
         } | self.style(network)
         known = {
             "dataset": self.data.dataset,
@@ -291,10 +291,14 @@ class Options:
         return known | {name: value for name, value in optional.items() if value}
 
     @property
-    def norm_shares(self) -> int:
-        """How many processes have norms of their own, which changes more than rounding; else 0."""
-        alike = self.run.sync_norm or self.model.model in WITHOUT_NORMS or self.run.processes == 1
-        return 0 if alike else self.run.processes
+    def shares_differ(self) -> int:
+        """How many processes there are, if that changes more than rounding; else 0.
+
+        Norms may be of a share by themselves, and dropout always is.
+        """
+        norms = not self.run.sync_norm and self.model.model not in WITHOUT_NORMS
+        differ = self.run.processes > 1 and (norms or self.model.style.dropout > 0)
+        return self.run.processes if differ else 0
 
     def style(self, network: str) -> dict[str, Any]:
         """What is not usual in the style of a network; what is of quaternions is not of others.
@@ -320,7 +324,7 @@ class Options:
         recipe = on_disk(self.recipe)
         named = {name: recipe[name] for name in RECIPE}
         known = non_default(self) | named | {"data": images}
-        if not self.norm_shares:  # the numbers are those of one process, up to rounding
+        if not self.shares_differ:  # the numbers are those of one process, up to rounding
             known.pop("processes", None)
         return known
 

@@ -8,7 +8,7 @@ import pytest
 
 from quatgrad.lth.analysis import text as words
 from quatgrad.lth.analysis.connectivity import Line
-from quatgrad.lth.command import report
+from quatgrad.lth.command import analysing
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment import experiment, runs
 from quatgrad.lth.results.run import Run
@@ -93,11 +93,11 @@ def test_connectivity_trains_each_network_in_two_orders(call, directory):
 def test_the_line_starts_at_the_ticket_that_the_level_was_trained_from(directory, monkeypatch):
     """With the epochs behind it, and on to the end of the recipe."""
     seen = []
-    monkeypatch.setattr(report, "stability", lambda *a, **k: seen.append((*a, k)))
+    monkeypatch.setattr(analysing, "stability", lambda *a, **k: seen.append((*a, k)))
     options = experiment.options_of(Run(directory))
     folder = directory / "trial0" / "real"
     for level in (0, 1):
-        report.two_orders(options, folder, level, None, experiment.load(options, "real"))
+        analysing.two_orders(options, folder, level, None, experiment.load(options, "real"))
         _, ticket, _, recipe, more = seen.pop()
         stage = Stage.load(files.level_path(folder, level).resolve())
         assert ticket.digest() == stage.record().ticket
@@ -125,7 +125,7 @@ def test_what_is_wrong_is_one_clear_line(call, directory, monkeypatch):
         assert (code, printed, err.count("\n")) == (2, "", 1)
         assert text in err
     other = experiment.load(experiment.options_of(Run(directory)), "real").subset(100, 0)
-    monkeypatch.setattr(report, "load", lambda options, network: other)
+    monkeypatch.setattr(analysing, "load", lambda options, network: other)
     assert "--data-dir" in call()[2]
     monkeypatch.undo()
     for path in directory.glob("trial0/*/level_00"):

@@ -11,7 +11,7 @@ import pytest
 
 from quatgrad import lth
 from quatgrad.errors import RunError
-from quatgrad.lth.command import cli, page
+from quatgrad.lth.command import cli, reporting
 from quatgrad.lth.results.run import Run
 
 pytest.importorskip("bokeh")
@@ -81,4 +81,4 @@ def test_a_browser_draws_it_without_an_error(report, tmp_path):
 
 def test_without_a_finished_level_there_is_nothing_to_report(tmp_path):
     with pytest.raises(RunError, match="nothing to report"):
-        page.write(Run(tmp_path), tmp_path / "a.html")
+        reporting.write(Run(tmp_path), tmp_path / "a.html")
