@@ -540,6 +540,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlabel(f"time of the rival / time of {OURS}: longer is better for {OURS}")
     bar = "bars: medians of the ratio; lines: quartiles of the rival's time"
+    figure.draw_without_rendering()  # so that the width of the axes is known
     set_title(axes, f"{OURS} beside its rivals", f"{measured_on(record)}; {bar}")
     figure.savefig(path)
     pyplot.close(figure)

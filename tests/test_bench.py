@@ -181,3 +181,29 @@ def test_a_profile_accounts_for_the_whole_step(bench, monkeypatch, tmp_path):
     assert rows["activation.bias_relu"]["calls"] == 2
     assert rows["activation.bias_relu"]["megabytes"] == 4 * (10 + 1) * (300 + 100) / 1e6
     assert rows["optimizer.sgd_all"]["calls"] == 1
+
+
+STEPS = {
+    "training step of ResNet-18, 32x32": "resnet18",
+    "ResNet-50, 32x32": "resnet50",
+    "ResNet-20, width 16, 32x32": "resnet20",
+    "ResNet-8, width 16, 32x32": "resnet8",
+    "Conv-4, 32x32": "conv-4",
+    "Conv-2, 32x32": "conv-2",
+    "LeNet-300-100, batch 60": "lenet-300-100",
+}
+
+
+@pytest.mark.parametrize(("label", "name"), STEPS.items())
+def test_the_steps_of_the_readme_are_those_of_the_record(label, name):
+    record = json.loads((FILE.parent / "results" / "bench-steps.json").read_text())
+    rows = {row["name"]: row for row in record["results"]}
+    real, quaternion = rows[f"real {name}"], rows[f"quaternion {name}"]
+
+    def milliseconds(engine):
+        times = (1e3 * row["seconds"][engine] for row in (real, quaternion))
+        return " / ".join(f"{t:.{0 if t >= 100 else 1 if t >= 10 else 2}f}" for t in times)
+
+    ratios = f"{real['ratios']['torch']:.2f} / {quaternion['ratios']['torch']:.2f}"
+    line = f"| {label} | {milliseconds('numba')} | {milliseconds('torch')} | {ratios} |"
+    assert line in (FILE.parent.parent / "README.md").read_text().splitlines()
