@@ -393,3 +393,31 @@ def test_a_quaternion_resnet_in_evaluation_and_the_gradient_at_its_input():
     y.backward(g)
     z.backward(torch.tensor(g))
     agree(ours.grad, maps(theirs.grad), 1e-9)
+
+
+# --------------------------------------------------------------------------------- detection
+
+
+@pytest.mark.parametrize("beta", [0.3, 1.0])
+def test_smooth_l1_and_its_gradients(beta):
+    x, y = numbers(4, 5), numbers(4, 5, seed=1)
+    ours, theirs = [[kind(a) for a in (x, y)] for kind in (Parameter, leaf)]
+    loss, twin = ops.smooth_l1_loss(*ours, beta=beta), F.smooth_l1_loss(*theirs, beta=beta)
+    agree(loss, twin)
+    loss.backward()
+    twin.backward()
+    for a, b in zip(ours, theirs, strict=True):
+        agree(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("gamma", [0, 2, 1.5])
+def test_focal_loss_and_its_gradient(gamma):
+    z, t = 4 * numbers(4, 5), np.random.default_rng(1).integers(0, 2, (4, 5)).astype(float)
+    ours, theirs = Parameter(z), leaf(z)
+    loss = ops.focal_loss(ours, t, gamma)
+    entropy = F.binary_cross_entropy_with_logits(theirs, torch.tensor(t), reduction="none")
+    twin = ((1 - torch.exp(-entropy)) ** gamma * entropy).mean()
+    agree(loss, twin)
+    loss.backward()
+    twin.backward()
+    agree(ours.grad, theirs.grad)

@@ -9,6 +9,7 @@
     norm         batch_norm
     conv_norm_act   convolution, batch norm, residual and activation in one
     loss         cross_entropy mse_loss
+    detection    focal_loss smooth_l1_loss
     embedding layer_norm attention    embedding, layer_norm, attention: of transformers
     recurrent    gru lstm: a whole sequence is one operation
     sequence     mean_over_time conv1d
@@ -42,6 +43,7 @@ from quatgrad.ops.attention import attention
 from quatgrad.ops.conv import conv2d, conv_transpose2d, linear
 from quatgrad.ops.conv_norm_act import conv_norm_act
 from quatgrad.ops.csr import CSR, csr_matmul
+from quatgrad.ops.detection import focal_loss, smooth_l1_loss
 from quatgrad.ops.embedding import embedding
 from quatgrad.ops.hamilton import (
     hamilton,

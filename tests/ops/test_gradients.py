@@ -43,6 +43,7 @@ from quatgrad.ops.attention import Attention
 from quatgrad.ops.conv import Conv, ConvTranspose
 from quatgrad.ops.conv_norm_act import ConvNormAct
 from quatgrad.ops.csr import CSR, CSRMatMul
+from quatgrad.ops.detection import Focal, SmoothL1
 from quatgrad.ops.embedding import Embedding
 from quatgrad.ops.hamilton import Hamilton, HamiltonConv, HamiltonConvTranspose, HamiltonLinear
 from quatgrad.ops.layer_norm import LayerNorm
@@ -94,6 +95,8 @@ MASK = _rng.random((3, 4)) < 0.5
 #: 1, a positive number, and quaternions nearly real: where sin t / t must be a series.
 NEAR_ONE = np.array([[1, 0, 0, 0], [2, 0, 0, 0], [1, 1e-3, 0, -1e-3], [0.5, 1e-9, 0, 0]])
 LABELS = np.array([2, 0, 4, 2])
+#: Targets of a focal loss: ones, zeros, and what is near a one.
+HEAT = np.array([[1, 0.3, 0, 0.9], [0, 0, 1, 1], [0.5, 0, 0, 0.01]])
 MEAN, VARIANCE = normal(3), positive(3)
 
 
@@ -416,6 +419,21 @@ CASES = {
     MSE: [
         (ops.mse_loss, normal(3, 4), normal(3, 4)),
         (ops.mse_loss, normal(), normal()),
+    ],
+    SmoothL1: [
+        (ops.smooth_l1_loss, 2 * normal(3, 4), normal(3, 4)),
+        (lambda x, y: ops.smooth_l1_loss(x, y, MASK, 0.3), normal(3, 4), normal(3, 4)),
+        (lambda x, y: ops.smooth_l1_loss(x, y, HEAT[:, 1:], 2.5), 3 * normal(5, 3, 3),
+         normal(5, 3, 3)),
+        (lambda x: ops.smooth_l1_loss(x, HEAT.tolist()), normal(3, 4)),
+        (ops.smooth_l1_loss, normal(), normal()),
+    ],
+    Focal: [
+        (lambda z: ops.focal_loss(z, HEAT), 2 * normal(3, 4)),
+        (lambda z: ops.focal_loss(z, HEAT, 0.5, 1.5), 2 * normal(3, 4)),
+        (lambda z: ops.focal_loss(z, MASK, 0, 0), 2 * normal(3, 4)),
+        (lambda z: ops.focal_loss(z, HEAT[:, 1:, None]), normal(3, 3, 1)),
+        (lambda z: ops.focal_loss(z, 1.0), normal()),
     ],
     BatchNorm: [
         (batch_norm, normal(2, 4, 3, 3), normal(3), normal(3)),

@@ -41,6 +41,8 @@ OPTIONS = {
     "leaky_relu": lambda i, f: ops.leaky_relu(x(5) - 0.7, f(0.1)),
     "dropout": lambda i, f: ops.dropout(x(8, 4), f(0.5), i(3), components=i(4)),
     "cross_entropy": lambda i, f: ops.cross_entropy(x(2, 3), [i(0), i(2)], f(0.1)),
+    "smooth_l1_loss": lambda i, f: ops.smooth_l1_loss(x(3), 0.5 * x(3), beta=f(0.2)),
+    "focal_loss": lambda i, f: ops.focal_loss(x(3), [0, 1, 0.5], f(1.5), f(3)),
     "conv2d": lambda i, f: ops.conv2d(
         x(1, 5, 5, 4), x(3, 3, 2, 4), None, i(2), (i(1), i(0)), i(1), i(2)
     ),
@@ -92,6 +94,8 @@ NO_NUMBER = (None, "1", [1], np.ones(2), 1j, Tensor(1.0, requires_grad=True))
 REALS = {
     "slope": lambda v: ops.leaky_relu(x(3), v),
     "smoothing": lambda v: ops.cross_entropy(x(2, 3), [0, 1], v),
+    "beta": lambda v: ops.smooth_l1_loss(x(3), x(3), beta=v),
+    "gamma": lambda v: ops.focal_loss(x(2), [0, 1], v),
     "p": lambda v: ops.dropout(x(3), v, 0),
     "Dropout": lambda v: nn.Dropout(v, rng=0),
     "momentum": lambda v: nn.BatchNorm2d(3, momentum=v),
@@ -223,6 +227,8 @@ def test_statistics_of_nothing_are_nan_and_silent(rung):
             assert f(x(*shape), axis, keepdims=True).ndim == len(shape)
     for t in (x(0), x(3, 0)):
         assert np.isnan(backward(ops.mse_loss(t, x(*t.shape))).item())
+        assert np.isnan(backward(ops.smooth_l1_loss(t, x(*t.shape))).item())
+        assert np.isnan(backward(ops.focal_loss(t, x(*t.shape))).item())
         assert t.grad.shape == t.shape
     assert np.isnan(backward(ops.cross_entropy(x(0, 3), [])).item())
     for shape, axis, ddof in [((1,), None, 1), ((3, 1), 1, 1), ((2, 2), 0, 3)]:

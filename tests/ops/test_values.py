@@ -12,6 +12,7 @@ from quatgrad.errors import DataError, OptionError, QuatgradError, ShapeError
 
 _rng = np.random.default_rng(2)
 X, Y = _rng.standard_normal((2, 3, 4))
+HEAT = np.array([[1, 0.3, 0, 0.9], [0, 0, 1, 1], [0.5, 0, 0, 0.01]])
 P = _rng.uniform(0.5, 2, (3, 4))
 Z = _rng.standard_normal((2, 3, 5))
 MAP = _rng.standard_normal((2, 5, 4, 8))
@@ -169,6 +170,16 @@ def conv_norm_act(x, w, scale, shift, *residual):
 
 def entropy(z, t):
     return -(t * np.log(np.exp(z) / np.exp(z).sum(1, keepdims=True))).sum() / len(z)
+
+
+def huber(d, beta):
+    return np.where(abs(d) < beta, d**2 / (2 * beta), abs(d) - beta / 2)
+
+
+def focal(z, t, gamma, beta):
+    p = 1 / (1 + np.exp(-z))
+    wrong = (1 - t * 1.0) ** beta * p**gamma * np.log(1 - p)
+    return -np.where(t == 1, (1 - p) ** gamma * np.log(p), wrong).mean()
 
 
 def attend(q, k, v):
@@ -349,6 +360,11 @@ VALUES = {
         lambda x: np.array([[0, X[0, 0], 0], [X[0, 1], 0, X[0, 2]]]) @ x, X,
     ),
     "mse_loss": (ops.mse_loss, lambda x, y: ((x - y) ** 2).mean(), X, Y),
+    "smooth_l1_loss": (lambda x, y: ops.smooth_l1_loss(x, y, [0, 1, 1, 2], 0.5),
+                       lambda x, y: (huber(x - y, 0.5) * [0, 1, 1, 2]).mean(), X, Y),
+    "focal_loss": (lambda z: ops.focal_loss(z, HEAT), lambda z: focal(z, HEAT, 2, 4), X),
+    "focal_loss as cross-entropy": (lambda z: ops.focal_loss(z, HEAT == 1, 0, 0),
+                                    lambda z: focal(z, HEAT == 1, 0, 0), X),
 }  # fmt: skip
 
 
@@ -414,6 +430,25 @@ def test_cross_entropy_at_logits_of_1e4():
         assert loss.item() == 1e4  # (0 + 2e4) / 2
         loss.backward()
         np.testing.assert_allclose(z.grad, [[0, 0], [0.5, -0.5]])
+
+
+def test_a_focal_loss_at_logits_of_1e4():
+    for dtype in (np.float32, np.float64):
+        z = Tensor(np.array([1e4, -1e4, -1e4, 1e4], dtype), requires_grad=True)
+        loss = ops.focal_loss(z, [0, 1, 0, 1])
+        assert loss.item() == 5e3  # two are wrong, and all the more the larger they are
+        loss.backward()
+        np.testing.assert_allclose(z.grad, [0.25, -0.25, 0, 0])
+
+
+def test_a_focal_loss_cares_less_for_what_is_right_and_for_what_is_near_a_one():
+    def slope(z, t):
+        leaf = Tensor([z], requires_grad=True)
+        ops.focal_loss(leaf, [t]).backward()
+        return abs(leaf.grad[0])
+
+    assert slope(-4.0, 0.0) < slope(-2.0, 0.0) / 10
+    assert slope(0.0, 0.8) < slope(0.0, 0.2) / 100
 
 
 @pytest.mark.parametrize("smoothing", [0, 0.1])
@@ -517,6 +552,12 @@ def t(*shape):
         (lambda: ops.cross_entropy(t(4), [0]), ShapeError, r"\(N, classes\); got shape \(4,\)"),
         (lambda: ops.cross_entropy(t(1, 4), [0], 1.0), OptionError, r"in \[0, 1\); got 1.0"),
         (lambda: ops.mse_loss(t(3), t(3, 1)), ShapeError, r"\(3,\) and y of shape \(3, 1\)"),
+        (lambda: ops.smooth_l1_loss(t(3), t(3, 1)), ShapeError, r"\(3,\) and y of .* \(3, 1\)"),
+        (lambda: ops.smooth_l1_loss(t(3), t(3), [1, 1]), ShapeError, r"\(2,\) do not stretch to"),
+        (lambda: ops.smooth_l1_loss(t(3), t(3), beta=0), OptionError, "beta is above 0; got 0.0"),
+        (lambda: ops.focal_loss(t(3), [0, 1]), ShapeError, r"targets of shape \(2,\)"),
+        (lambda: ops.focal_loss(t(2), [0, 1.5]), DataError, r"not in \[0, 1\]"),
+        (lambda: ops.focal_loss(t(2), [0, 1], -1), OptionError, "at least 0; got -1.0 and 4.0"),
         (lambda: ops.linear(t(2, 3), t(4, 5)), ShapeError, r"takes 4 input .* \(2, 3\) has 3"),
         (lambda: ops.conv2d(t(1, 5, 5, 3), t(3, 3, 4, 5)), ShapeError, "takes 4 input .* has 3"),
         (lambda: ops.hamilton_linear(t(2, 4), t(4, 2, 1)), ShapeError,
