@@ -107,6 +107,20 @@ def test_both_ways_to_share_the_weight_gradient(part, monkeypatch):
         compare("conv2d_dw", "winograd", args, 5e-5)
 
 
+@TILED
+@pytest.mark.parametrize("role", ["conv2d", "conv2d_dx"])
+@pytest.mark.parametrize("quaternion", [False, True], ids=["real", "quaternion"])
+def test_a_large_weight_by_columns_gives_the_same_bits(role, quaternion, algorithm, monkeypatch):
+    task = problem(3, quaternion, (2, 9, 13, 37, 3 * winograd.COLUMNS - 5, (3, 3), (1, 1), (1, 1)))
+    args = arguments(role, *task)
+    monkeypatch.setattr(winograd, "PART", 0)
+    monkeypatch.setattr(winograd, "FEW", 0)
+    whole = by(algorithm, role, args)
+    monkeypatch.setattr(winograd, "FEW", 1 << 20)
+    assert whole.tobytes() == by(algorithm, role, args).tobytes()
+    compare(role, algorithm, args, WINOGRAD[algorithm])
+
+
 @pytest.mark.parametrize("algorithm", ["direct", *WINOGRAD])
 def test_bits_do_not_depend_on_the_number_of_threads(algorithm):
     import numba

@@ -33,6 +33,7 @@ from quatgrad.kernels.numba_cpu.conv.winograd_tiles import (
     output_tile,
     paired_plane,
     tile_origin,
+    weight_block,
     weight_square,
     weight_square_adjoint,
 )
@@ -48,6 +49,8 @@ from quatgrad.kernels.reference.patches import Pair, out_size
 #: cache together with the weight. If the weight alone is too large, a block is longer, to use the
 #: weight more often. It is a multiple of the rows that `multiply` takes at once if Q is small.
 CACHE, LONG_BLOCK, ROWS = 9 * L2 // 32, 64, 8
+#: A large weight is used column by column if it meets at most so many tiles for each of them.
+FEW, COLUMNS = 1, 2 * LANES
 #: Tiles of a block in the weight gradient: so many products for each number of a sum that is moved.
 SUM_BLOCK = 32
 # Each plane is padded by LANES numbers. Planes that start a power of 2 bytes from one another would
@@ -96,7 +99,33 @@ def _convolve(x, U, y, padding, block, components, tile):
             multiply(M, z * step_M, Q, V, z * step_V, P, 1, flat_U, w, Q, count, P, Q, False)
         for t in range(count):
             n, i, j = tile_origin(first + t, I, J, tile)
-            output_tile(M, t * Q, step_M, E, Y, n, i, j, components, tile)
+            output_tile(M, t * Q, step_M, E, Y, n, i, j, 0, Q, components, tile)
+
+
+@parallel
+def _convolve_by_columns(V, w, shape, flipped, y, width, tile):
+    """y = A^T [(G w G^T) * V] A for few tiles, `width` columns of all of them at a time.
+
+    So the weight at all points, four times as large as itself, is never in memory.
+    """
+    (planes, step_V), (components, _, _, P, Q), (N, I, J, D) = V.shape, shape, y.shape
+    tiles, flat_V, Y = count_tiles(N, I, J, tile), V.reshape(-1), (y.reshape(-1), I, J, D)
+    for task in prange((Q + width - 1) // width):
+        first = np.int64(task) * width
+        end = min(Q, first + width)
+        columns = end - first
+        step_U, step_M = P * columns + LANES, tiles * columns + LANES
+        U, M = scratch(planes * step_U), scratch(planes * step_M)
+        for p in range(0, P, LANES):
+            rows = U[p * columns :]
+            _weight_to_points(w, shape, flipped, p, first, end, rows, step_U, tile)
+        for z in range(planes):
+            m, v, u = z * step_M, z * step_V, paired_plane(z, components) * step_U
+            multiply(M, m, columns, flat_V, v, P, 1, U, u, columns, tiles, P, columns, False)
+        E = scratch(components * SQUARE)
+        for t in range(tiles):
+            n, i, j = tile_origin(t, I, J, tile)
+            output_tile(M, t * columns, step_M, E, Y, n, i, j, first, end, components, tile)
 
 
 @parallel
@@ -130,19 +159,27 @@ def _sum_in_parts(x, g, U, padding, block, components, tile):
 
 
 @parallel
-def _both_factors(x, g, V, Z, first, count, padding, components, tile):
-    """V = B^T conj(x) B (planes, tiles P) and Z = A g A^T (planes, tiles Q) of `count` tiles."""
+def _maps_to_points(x, V, I, J, first, count, padding, components, sign, tile):
+    """V = B^T x B (planes, tiles P) of `count` tiles; a `sign` of -1 conjugates x."""
     H, W, C = x.shape[1:]
-    I, J, D = g.shape[1:]
-    P, Q = C // components, D // components
-    X, G = (x.reshape(-1), H, W, C), (g.reshape(-1), I, J, D)
-    flat_V, flat_Z = V.reshape(-1), Z.reshape(-1)
+    P, X, flat_V = C // components, (x.reshape(-1), H, W, C), V.reshape(-1)
     for number in prange(count):
         t = np.int64(number)
         E = scratch(components * SQUARE)
         n, i, j = tile_origin(first + t, I, J, tile)
         top, left = i - padding[0], j - padding[1]
-        input_tile(X, n, top, left, E, flat_V, t * P, V.shape[1], components, -1, tile)
+        input_tile(X, n, top, left, E, flat_V, t * P, V.shape[1], components, sign, tile)
+
+
+@parallel
+def _gradients_to_points(g, Z, first, count, components, tile):
+    """Z = A g A^T (planes, tiles Q) of `count` tiles."""
+    I, J, D = g.shape[1:]
+    Q, G, flat_Z = D // components, (g.reshape(-1), I, J, D), Z.reshape(-1)
+    for number in prange(count):
+        t = np.int64(number)
+        E = scratch(components * SQUARE)
+        n, i, j = tile_origin(first + t, I, J, tile)
         gradient_tile(G, n, i, j, E, flat_Z, t * Q, Z.shape[1], components, tile)
 
 
@@ -159,20 +196,29 @@ def _sum_by_planes(V, Z, U, P, Q, count, components, add):
 # ------------------------------------------------------------------------------- weights
 
 
+@serial
+def _weight_to_points(w, shape, flipped, p, first, end, U, step, tile):
+    """LANES rows of the weight from p on, columns `first` to `end`, at all points."""
+    components, _, _, P, _ = shape
+    T, E = scratch(9 * components * LANES * LANES), scratch(components * SQUARE)
+    for q in range(first, end, LANES):
+        weight_block(w, shape, flipped, p, q, T)
+        width, sign = min(LANES, end - q), -1 if flipped else 1
+        for i in range(min(LANES, P - p)):
+            at = i * (end - first) + q - first
+            weight_square(T, i, components, sign, width, E, U, at, step, tile)
+
+
 @parallel
 def _weights_to_points(w, shape, flipped, U, tile):
     """G w G^T for w (components, 3, 3, P, Q), flat -> U (planes, P Q); see `weight_square`."""
-    planes, (components, _, _, P, Q) = len(U), shape
-    for block in prange((P + LANES - 1) // LANES):  # of rows: a transposed w is read in squares too
+    planes, (_, _, _, P, Q) = len(U), shape
+    for block in prange((P + LANES - 1) // LANES):
         first = np.int64(block) * LANES
         end = min(first + LANES, P)
-        E = scratch(components * SQUARE)
         step = LANES * Q + LANES
         rows = scratch(planes * step)  # in cache; memory is quicker in long runs
-        for q in range(0, Q, LANES):
-            for p in range(first, end):
-                at = (p - first) * Q + q
-                weight_square(w, shape, flipped, p, q, E, rows, at, step, tile)
+        _weight_to_points(w, shape, flipped, first, 0, Q, rows, step, tile)
         for z in range(planes):
             U[z, first * Q : end * Q] = rows[z * step : z * step + (end - first) * Q]
 
@@ -183,9 +229,9 @@ def _points_to_weights(U, w, tile):
     P, Q = w.shape[3:]
     flat_U, flat_w = U.reshape(-1), w.reshape(-1)
     for row in prange(P):
-        E = scratch(len(w) * SQUARE)
+        p, E = np.int64(row), scratch(len(w) * SQUARE)
         for q in range(0, Q, LANES):
-            weight_square_adjoint(flat_U, U.shape[1], np.int64(row), q, E, flat_w, w.shape, tile)
+            weight_square_adjoint(flat_U, U.shape[1], p, q, E, flat_w, w.shape, tile)
 
 
 # --------------------------------------------------------------------- the three convolutions
@@ -203,15 +249,21 @@ def conv2d_dx(g: Array, w: Array, shape: Shape, padding: Pair, tile: int) -> Arr
 
 
 def _convolved(x: Array, w: Array, out: Shape, padding: Pair, flipped: bool, tile: int) -> Array:
-    """The convolution of x with w, or `flipped`, as in `weight_square`."""
+    """The convolution of x with w, or `flipped`, as in `weight_block`."""
     components, (P, Q) = 4 if w.ndim == 5 else 1, w.shape[:-3:-1] if flipped else w.shape[-2:]
-    planes = _planes(components, tile)
+    planes, tiles = _planes(components, tile), count_tiles(out[0], out[1], out[2], tile)
+    y, shape = empty((*out, components * Q), x.dtype), (components, 3, 3, P, Q)
+    x, w = read_only(x), read_only(w).reshape(-1)
+    if planes * P * Q > PART and tiles <= FEW * Q:
+        V = scratch(planes * (tiles * P + LANES)).reshape(planes, -1)
+        _maps_to_points(x, V, out[1], out[2], 0, tiles, padding, components, 1, tile)
+        _convolve_by_columns(V, w, shape, flipped, y, COLUMNS, tile)
+        return y
     U = scratch(planes * (P * Q + LANES)).reshape(planes, -1)
-    _weights_to_points(read_only(w).reshape(-1), (components, 3, 3, P, Q), flipped, U, tile)
-    y = empty((*out, components * Q), x.dtype)
-    share = -(-count_tiles(out[0], out[1], out[2], tile) // get_num_threads())
+    _weights_to_points(w, shape, flipped, U, tile)
+    share = -(-tiles // get_num_threads())
     block = max(1, min(_block(planes, P, Q), share))
-    _convolve(read_only(x), U, y, padding, block, components, tile)
+    _convolve(x, U, y, padding, block, components, tile)
     return y
 
 
@@ -243,7 +295,8 @@ def _by_planes(x: Array, g: Array, tiles: int, padding: Pair, components: int, t
     U = empty((planes, P * Q + LANES), x.dtype)
     for first in range(0, tiles, block):
         count = min(block, tiles - first)
-        _both_factors(x, g, V, Z, first, count, padding, components, tile)
+        _maps_to_points(x, V, *g.shape[1:3], first, count, padding, components, -1, tile)
+        _gradients_to_points(g, Z, first, count, components, tile)
         _sum_by_planes(V, Z, U, P, Q, count, components, first > 0)
     return U
 

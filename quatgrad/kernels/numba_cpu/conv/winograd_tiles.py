@@ -11,7 +11,7 @@ length is a function, and is handed to the loops below together with its table.
 """
 
 from quatgrad.kernels.numba_cpu.jit import serial, template
-from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, store
+from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, store, transpose
 
 ROW = 6 * LANES  # numbers of a row of a square
 SQUARE = 6 * ROW
@@ -153,10 +153,11 @@ def map_columns(table, read, x, n, top, left, size, channel, width, E, k):
 
 
 @template
-def square_columns(table, read, E, k, size):
-    """X <- table X for the square X at E[k], of size x size vectors."""
-    for j in range(size):
-        y = table(read(E, k + j * LANES, ROW))
+def window_columns(table, T, of, E, k):
+    """table w for the window w of 3 x 3 vectors in a `weight_block`, to the square at E[k]."""
+    pixel = LANES * LANES
+    for j in range(3):
+        y = table(read3(T, of + j * pixel, 3 * pixel))
         for i in range(len(y)):
             store(y[i], E, k + i * ROW + j * LANES, LANES)
 
@@ -341,11 +342,11 @@ def gradient_tile(g, n, top, left, E, V, at, step, components, tile):
 
 
 @serial
-def output_tile(M, at, step, E, y, n, top, left, components, tile):
-    """A^T M A of all channels of a tile."""
+def output_tile(M, at, step, E, y, n, top, left, first, end, components, tile):
+    """A^T M A of channels `first` to `end` of each component of a tile."""
     Q = y[3] // components
-    for q in range(0, Q, LANES):
-        width, of = min(LANES, Q - q), at + q
+    for q in range(first, end, LANES):
+        width, of = min(LANES, end - q), at + q - first
         if tile == 4:
             planes_to_columns(_output, read6, merged6, M, of, step, E, components, width, 6)
         else:
@@ -362,27 +363,34 @@ def output_tile(M, at, step, E, y, n, top, left, components, tile):
 
 
 @serial
-def weight_square(w, shape, flipped, p, q, E, U, at, step, tile):
-    """G w G^T at row p and columns q .. of w, flat, at U[at + plane step].
+def weight_block(w, shape, flipped, p, q, T):
+    """LANES rows of w from p on, and LANES columns from q on, to T (components, 9, LANES, LANES).
 
-    The shape of w is (components, 3, 3, P, Q); or of its mirrored transpose, if it is `flipped`,
-    and then w is conjugated too.
+    The shape of w, flat, is (components, 3, 3, P, Q); or that of its mirrored transpose, if it is
+    `flipped`. Beyond the last row and column T may hold anything.
     """
     components, _, _, P, Q = shape
-    width, sign = min(LANES, Q - q), -1 if flipped else 1
-    for c in range(components):
-        for pixel in range(9):
-            to = c * SQUARE + pixel // 3 * ROW + pixel % 3 * LANES
-            if flipped:
-                first = (9 * c + 8 - pixel) * P * Q + p
-                for lane in range(width):
-                    E[to + lane] = w[first + (q + lane) * P]
-            else:
-                store(load(w, (9 * c + pixel) * P * Q + p * Q + q, width), E, to, LANES)
-        if tile == 4:
-            square_columns(weight, read3, E, c * SQUARE, 3)
+    rows, width = min(LANES, P - p), min(LANES, Q - q)
+    for window in range(9 * components):
+        to = window * LANES * LANES
+        if flipped:
+            mirrored = window // 9 * 9 + 8 - window % 9
+            transpose(w, (mirrored * Q + q) * P + p, P, width, rows, T, to, LANES)
         else:
-            square_columns(weight2, read3, E, c * SQUARE, 3)
+            for i in range(rows):
+                at = (window * P + p + i) * Q + q
+                store(load(w, at, width), T, to + i * LANES, LANES)
+
+
+@serial
+def weight_square(T, i, components, sign, width, E, U, at, step, tile):
+    """G w G^T of row i of a `weight_block`, at U[at + plane step]; a `sign` of -1 conjugates w."""
+    for c in range(components):
+        of = (9 * c * LANES + i) * LANES
+        if tile == 4:
+            window_columns(weight, T, of, E, c * SQUARE)
+        else:
+            window_columns(weight2, T, of, E, c * SQUARE)
     if tile == 4:
         rows_to_planes(weight, read3, E, U, at, step, components, sign, width, 6)
     else:
