@@ -26,9 +26,10 @@ from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 from quatgrad.recording import no_grad as no_grad
 from quatgrad.recording import recording
 
-#: The sum of two gradients, and the float32 numbers of an array that may hold bfloat16 ones. Both
-#: are plain here, without bfloat16; quatgrad.ops attaches kernels, as it attaches the operators.
-add: Callable[[Array, Array], Array] = operator.add
+#: The sum of two gradients, which may be written to the first; the same if that is borrowed; and
+#: the float32 numbers of an array that may hold bfloat16 ones. All are plain here, without
+#: bfloat16; quatgrad.ops attaches kernels, as it attaches the operators.
+add_to = add = operator.add
 upcast: Callable[[Array], Array] = lambda a: a  # noqa: E731
 
 
@@ -430,7 +431,8 @@ def run_backward(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
                 continue
             key = id(parent)
             first = key not in arrived
-            arrived[key] = share if first else add(arrived[key], share)
+            plus = add_to if key in owned else add
+            arrived[key] = share if first else plus(arrived[key], share)
             if vertex.owns_grads or not first:  # else borrowed: it may be g itself, or a view
                 owned.add(key)
             waiting[key] -= 1

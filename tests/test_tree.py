@@ -206,7 +206,7 @@ SEQUENCES = (
     "models/gcn.py models/equal.py models/sentences.py task.py"
 )
 #: Of code; a quarter of them error messages.
-LINES = {"autograd.py": 280, CORE: 4470, SEQUENCES: 1090}
+LINES = {"autograd.py": 280, CORE: 4480, SEQUENCES: 1090}
 
 
 def files_of(names):

@@ -126,6 +126,10 @@ def _add(a: Array, b: Array) -> Array:
     return registry.kernel("add")(a, b)
 
 
+def _add_to(a: Array, b: Array) -> Array:
+    return registry.kernel("add_to")(a, b)
+
+
 def _upcast(a: Array) -> Array:
     """a, or the float32 numbers that it stands for if it holds bfloat16 ones."""
     return registry.kernel("upcast")(a) if a.dtype == BFLOAT16_BITS else a
@@ -142,5 +146,5 @@ for _module, _names in METHODS.items():
         setattr(Tensor, _name, getattr(_module, _name))
 for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, _name, _comparison(_name))
-autograd.add, autograd.upcast = _add, _upcast
+autograd.add, autograd.add_to, autograd.upcast = _add, _add_to, _upcast
 Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # == compares entries

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatgrad import Function, Parameter, Tensor, nn, no_grad, ops, quaternion
+from quatgrad import Function, Parameter, Tensor, nn, no_grad, ops, quaternion, use_backend
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
 
@@ -80,6 +80,19 @@ def test_the_gradient_given_to_backward_is_not_borrowed():
     x.reshape(2, 1).reshape(2).backward(g)
     x.grad += 1
     np.testing.assert_array_equal(g, [1, 1])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_sum_of_large_gradients_overwrites_none_that_is_borrowed(backend):
+    g = np.ones((300, 400), np.float32)
+    with use_backend(backend):
+        x = Tensor(g.copy(), requires_grad=True)
+        y = x.relu()
+        z = y + y.relu() + y  # shares of y: g itself twice, and one of its own
+        z.backward(g, retain_graph=True)
+        z.backward(g)
+    assert (g == 1).all()
+    assert (x.grad == 6).all()
 
 
 def test_a_gradient_is_a_writable_array_also_without_axes_and_after_broadcasts():

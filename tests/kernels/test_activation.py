@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quatgrad.kernels import reference
-from quatgrad.kernels.numba_cpu.layers.activation import add, bias_relu, bias_relu_dx
+from quatgrad.kernels.numba_cpu.layers.activation import add, add_to, bias_relu, bias_relu_dx
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -15,6 +15,16 @@ def test_adds_large_maps_to_the_bit(dtype):
         z = add(x, y)
         assert z.dtype == dtype
         assert (z == x + y).all()
+        if x.shape == y.shape:
+            before = x.copy()
+            assert (add_to(before, y) == z).all()
+
+
+def test_a_large_sum_is_made_where_the_first_is():
+    a, b = np.ones((2, 300, 301), np.float32)
+    assert add_to(a, b) is a
+    assert (a == 2).all()
+    assert (b == 1).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

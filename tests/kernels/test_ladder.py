@@ -382,6 +382,7 @@ ARGUMENTS = {
     ),
     "relu": lambda d: (_pool_input(d),),
     "add": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
+    "add_to": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "gelu": lambda d: (d.array(d.s["N"], 5 * d.s["P"]),),
     "gelu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "segment_sum": _segments,
