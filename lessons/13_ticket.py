@@ -224,4 +224,4 @@ check.half_width(half_width)
 #
 # **What you have now:** the whole experiment, with its controls and its doubts. A quaternion
 # network has only a quarter of the weights from the start. Does it still contain a ticket? That is
-# the next lesson, and the last.
+# the next lesson.

@@ -281,4 +281,4 @@ for model, size in {"resnet8": (32, 32), "lenet-300-100": (14, 14)}.items():
 #
 # **What you have now:** an engine that differentiates, layers of quaternions, tickets, and a way to
 # run them that leaves out what was pruned. Fifteen lessons ago we began with a slope. Next:
-# `quatgrad-lth --help`, and a question of your own.
+# `quatgrad-lth --help`, and a question of your own; or two more layers, for text and for time.

@@ -15,7 +15,7 @@ quatgrad-lth          lottery tickets: train, prune, rewind, compare; --help say
 quatgrad-predict      the classes of pictures, by a network that was exported
 quatgrad-models       every network and what it costs
 quatgrad-reproduce    the figures and claims of the papers
-quatgrad-lessons      sixteen lessons, copied into a folder and opened
+quatgrad-lessons      eighteen lessons, copied into a folder and opened
 python -c "import quatgrad; help(quatgrad)"
 """
 
