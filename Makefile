@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install lth test lint types bench lessons package clean
+.PHONY: help install lth test lint types bench lessons docs package clean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,17 @@ bench: install   ## measure the kernels: ARGS=--quick for a minute's run
 lessons: install ## run every lesson, blank and solved, and write its notebook
 	@$(BIN)/python lessons/run.py $(ARGS)
 
+docs: install    ## the documentation site, into site/
+	@$(BIN)/python -c "import furo, latex2mathml, myst_nb" 2> /dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@rm -rf site build/docs
+	@$(BIN)/python -m sphinx --quiet -W --keep-going -n -j auto docs build/docs/site
+	@mv build/docs/site site
+	@$(BIN)/python docs/site_links.py site
+
 package: install ## build sdist and wheel, and try the wheel in a new environment
 	@.ci/package $(BIN)/python
 
 clean:           ## remove the environment, caches and builds (runs/ stays)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -32,7 +32,7 @@ command     the command line, its arguments
 """
 
 from quatgrad.lth.experiment.result import Result, run
-from quatgrad.lth.loop import find_tickets
+from quatgrad.lth.loop import Level, find_tickets
 from quatgrad.lth.prune.rule import Rule, full_masks, prune_by_magnitude
 from quatgrad.lth.search.protocol import Protocol
 from quatgrad.lth.search.search import Search
@@ -42,6 +42,7 @@ from quatgrad.lth.ticket.rewind import rewind
 from quatgrad.lth.ticket.ticket import Ticket
 
 __all__ = [
+    "Level",
     "Protocol",
     "Result",
     "Rule",
