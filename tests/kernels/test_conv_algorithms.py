@@ -167,6 +167,8 @@ def test_which_algorithm_is_selected():
     assert set(plain.values()) == {"patches, expanded weight"}
     assert explain((32, 32), (3, 3, 64, 64), (2, 2), (1, 1))["y"] == "direct"
     assert explain((1, 1), (3, 3, 64, 64), *same)["y"] == "direct"  # a tile for one pixel
+    wide = explain((8, 8), (1, 1, 256, 1024), (1, 1), (0, 0))
+    assert wide == {"y": "patches", "dx": "patches", "dw": "direct"}
     wide = explain((4, 4), (4, 3, 3, 128, 128), *same)
     assert set(wide.values()) == {"winograd, eight products"}
 

@@ -11,6 +11,7 @@ from quatgrad.kernels.numba_cpu.simd.matmul import matmul
 # Rows of A, what is summed, columns of B: around DEPTH 128 and twice that, HEIGHT 256, COLUMNS 128,
 # and lines of A that compete for the cache (multiples of 64 numbers apart) and are copied for that.
 SIZES = [(1, 1, 1), (5, 300, 17), (257, 64, 33), (64, 256, 130), (300, 600, 70), (320, 257, 300)]
+SIZES.append((1100, 70, 150))  # so many rows that all panels are made first
 
 
 def laid(a: np.ndarray, turned: bool) -> np.ndarray:

@@ -24,6 +24,8 @@ TILES = {"winograd": 4, "winograd2": 2}
 
 #: Numbers of a weight that stays in a core's cache while maps go by.
 CACHED = L2
+#: Numbers of a weight of single pixels from which on y and dx are plain products of matrices.
+WIDE = L2 // 2
 #: Fewest channels for Winograd: below, its transforms cost more than the products they save.
 MIN_CHANNELS = 16
 #: Fewest quaternions for eight products at Winograd's points: fewer do not fill the vectors.
@@ -39,11 +41,11 @@ class Algorithm(NamedTuple):
 
 @cache
 def select_algorithm(
-    dtype: np.dtype, weight: Shape, stride: Pair, padding: Pair, out: Pair
+    dtype: np.dtype, weight: Shape, stride: Pair, padding: Pair, out: Pair, dw: bool = False
 ) -> Algorithm:
     """The algorithm for a weight of this shape, (U, V, P, Q), or (4, U, V, P, Q) of quaternions.
 
-    `out` is the map that Winograd cuts into tiles: y, dx, or g for dw. Tiles of 4 x 4 were the
+    `out` is the map that Winograd cuts into tiles: y, dx, or g for `dw`. Tiles of 4 x 4 were the
     faster ones on all measured maps that they fill, up to 2.3 times. float64 is for checking
     gradients: it takes the plain way.
     """
@@ -53,7 +55,8 @@ def select_algorithm(
         return Algorithm("patches")
     if tiled := _tiled((U, V), stride, padding, out, min(real)):
         return Algorithm(tiled, bool(four) and min(P, Q) >= MIN_QUATERNIONS)
-    name = "direct" if U * V * real[0] * real[1] <= CACHED else "patches"
+    numbers, wide = U * V * real[0] * real[1], (U, V) == (1, 1) and not dw
+    name = "direct" if numbers <= CACHED and not (wide and numbers >= WIDE) else "patches"
     return Algorithm(name, bool(four) and is_profitable(P, Q, U, V))
 
 
@@ -78,7 +81,8 @@ def explain(
     out = out_size(maps, window_size(weight), stride, padding)
     answer = {}
     for result, tiled in (("y", out), ("dx", maps), ("dw", out)):
-        name, eight = select_algorithm(np.dtype(dtype), tuple(weight), stride, padding, tiled)
+        asked = np.dtype(dtype), tuple(weight), stride, padding, tiled, result == "dw"
+        name, eight = select_algorithm(*asked)
         products = "eight products" if eight else "expanded weight"
         answer[result] = f"{name}, {products}" if len(weight) == 5 else name
     return answer

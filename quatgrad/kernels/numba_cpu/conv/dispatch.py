@@ -35,7 +35,7 @@ def conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> 
 
 
 def _conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
-    algorithm = select_algorithm(x.dtype, shape, stride, padding, g.shape[1:3])
+    algorithm = select_algorithm(x.dtype, shape, stride, padding, g.shape[1:3], dw=True)
     return convolve_dw(algorithm, x, g, shape, stride, padding)
 
 

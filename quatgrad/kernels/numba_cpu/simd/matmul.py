@@ -2,7 +2,8 @@
 
 A panel of B, four vectors wide and DEPTH rows long, is copied to one piece of memory, from the
 start of a line of the cache. It stays in the L1 cache while all rows of A go by. A transposed B is
-turned as it is copied. Other dtypes and shapes go to the BLAS.
+turned as it is copied. If A has very many rows, as a map has pixels, all panels are made before,
+and a few rows of A at a time go through all of them. Other dtypes and shapes go to the BLAS.
 """
 
 import numpy as np
@@ -25,6 +26,8 @@ HEIGHT, COLUMNS = 256, 256
 BLOCK = max(HEIGHT * (DEPTH + LANES), DEPTH * (HEIGHT + LANES))
 #: Multiplications that take as long as copying a number of a panel.
 COPIES = 32
+#: From so many rows of A on, all panels of B are made first; rows that go through them together.
+HIGH, TOGETHER = 1024, 96
 #: Multiplications below which a single thread is done before a second one has started.
 ALONE = 1 << 20
 
@@ -51,6 +54,10 @@ def _matmul(a: Array, b: Array) -> Array:
     operands = c.reshape(-1), *_as_it_lies(a), *_as_it_lies(b), S, M, K, N
     if c.size * K < ALONE:
         _one(*operands)
+    elif S == 1 and M >= HIGH and a.flags.c_contiguous:
+        panels = scratch(-(-N // WIDTH) * WIDTH * (K + LANES)).reshape(-1, (K + LANES) * WIDTH)
+        _pack(*operands[4:7], K, N, panels)
+        _high(operands[0], operands[1], panels, M, K, N)
     else:
         threads = get_num_threads()
         share = threads if 4 * threads > S else 1  # of a product
@@ -102,6 +109,27 @@ def _pack_panel(b, at, rs, cs, K, N, panel):
         for k in range(0, K, LANES):
             width = min(LANES, K - k)
             transpose(b, at + n * cs + k, cs, N - n, width, panel, k * WIDTH + n, WIDTH)
+
+
+@parallel
+def _pack(b, rs, cs, K, N, panels):
+    """All panels of B (K, N), each of all K rows."""
+    for panel in prange(len(panels)):
+        n = np.int64(panel) * WIDTH
+        _pack_panel(b, n * cs, rs, cs, K, min(WIDTH, N - n), panels[panel])
+
+
+@parallel
+def _high(c, a, panels, M, K, N):
+    """C = A B for contiguous A and a packed B."""
+    flat, step = panels.reshape(-1), panels.shape[1]
+    for task in prange((M + TOGETHER - 1) // TOGETHER):
+        m = np.int64(task) * TOGETHER
+        rows = min(TOGETHER, M - m)
+        for panel in range(len(panels)):
+            n, b = panel * WIDTH, panel * step
+            width = min(WIDTH, N - n)
+            multiply(c, m * N + n, N, a, m * K, K, 1, flat, b, WIDTH, rows, K, width, False)
 
 
 @serial
