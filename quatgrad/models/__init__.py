@@ -105,7 +105,7 @@ def create(
         raise OptionError(f"num_classes is at least 1; got {num_classes}")
     if width is not None and width < 1:
         raise OptionError(f"width is the number of channels of the first stage; got {width}")
-    layers = Layers(algebra, generator(seed, "init"), init, real_head, Style(**style))
+    layers = Layers(algebra, generator(seed, "init"), init, real_head, _style(style))
     shape = (*image_size, 4 if learned_encoder else in_channels)
     net, options = network.build(layers, num_classes, shape, width)
     layers.check_parts()
@@ -117,6 +117,13 @@ def create(
         "learned_encoder": learned_encoder, **options, **style,
     }  # fmt: skip
     return net
+
+
+def _style(options: dict[str, Any]) -> Style:
+    known = [*Style.__dataclass_fields__, "num_classes", "in_channels", "image_size"]
+    if wrong := [name for name in options if name not in known]:
+        raise OptionError(f"models.create: {unknown('option', wrong[0], known)}")
+    return Style(**options)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,8 @@ def prepare(
     wanted. The plan has copies: the model may be trained on. Errors: `OptionError` names a layer
     that no plan can have, masks that fit no weight, and unknown kinds.
     """
+    if not (isinstance(input_shape, tuple | list) and all(_is_size(n) for n in input_shape)):
+        raise OptionError(f"prepare: an input shape is (H, W, C), from 1 on; got {input_shape!r}")
     masks = getattr(masks, "masks", masks)
     check_masks("prepare", model, masks or {})
     weights = dict(model.weight_parameters())
@@ -145,6 +147,10 @@ def prepare(
     with use_backend("cupy" if get_backend() == "cupy" else "numpy"):
         steps = follow(model, tuple(input_shape), masks)
     return Plan(compact(steps), tuple(input_shape), dict(kinds or {}))
+
+
+def _is_size(n: Any) -> bool:
+    return isinstance(n, int | np.integer) and int(n) > 0
 
 
 def check_masks(who: str, model: Module, masks: Mapping[str, Array]) -> None:

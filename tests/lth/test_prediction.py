@@ -70,6 +70,15 @@ def test_pictures_of_another_size_or_colour_are_made_to_fit_and_said(run, tmp_pa
     assert len(told(capsys, "predict", str(run), str(tmp_path / "a.png"))["images"]) == 1
 
 
+def test_a_picture_in_other_units_is_said(run, pictures, tmp_path, digits, capsys, caplog):
+    Image.fromarray(digits.test.images[0, :, :, 0] * np.uint8(15)).save(tmp_path / "bright.png")
+    told(capsys, "predict", str(run), *pictures)
+    assert not caplog.records
+    told(capsys, "predict", str(run), str(tmp_path / "bright.png"))
+    assert "pixels up to 2" in caplog.text
+    assert "has it the same units?" in caplog.text
+
+
 def test_a_network_in_a_file_of_its_own(run, pictures, tmp_path, capsys):
     path = str(tmp_path / "net.safetensors")
     saved = told(capsys, "save", str(run), path, "--level", "2", "--network", "real")

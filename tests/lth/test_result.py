@@ -192,7 +192,7 @@ def test_a_network_in_a_file_on_the_command_line(tmp_path, capsys):
 
 def test_what_the_command_would_refuse(tmp_path):
     with pytest.raises(OptionError, match="unknown option 'level': did you mean 'levels'"):
-        lth.run(level=3, out=str(tmp_path))
+        lth.run(level=3, out=tmp_path)
     with pytest.raises(OptionError, match="unknown model 'lenet-300': did you mean"):
         lth.run(model="lenet-300", out=str(tmp_path))
     with pytest.raises(RunError, match="holds no run"):

@@ -235,6 +235,7 @@ def test_a_state_brings_a_net_of_another_seed_to_the_same_outputs(name, algebra)
             OptionError,
             r"unknown model 'zzz': choose one of lenet-300-100, lenet-12",
         ),
+        ({"input_shape": (8, 8, 1)}, OptionError, r"unknown option 'input_shape': choose one of"),
         ({"algebra": "octonion"}, OptionError, r"unknown algebra 'octonion': .*real, quaternion"),
         ({"init": "ones"}, OptionError, r"of quaternion weights 'ones': .*xavier, he, polar"),
         ({"algebra": "real", "init": "polar"}, OptionError, r"of real weights 'polar'"),

@@ -223,6 +223,9 @@ def test_images_and_masks_must_fit():
     for kinds in {"x": "dense"}, {"0.body.0.weight": "fast"}:
         with pytest.raises(OptionError, match=r"prepare: unknown (weight|kind)"):
             sparse.prepare(net, (5, 6, 4), kinds=kinds)
+    for shape in ((-5, 6, 4), (5, 0, 4), (5.0, 6, 4), 64, "image"):
+        with pytest.raises(OptionError, match=r"an input shape is \(H, W, C\)"):
+            sparse.prepare(net, shape)
 
 
 def test_copies_of_a_plan_that_has_run():

@@ -21,6 +21,7 @@ from quatgrad.sparse.predict import image_shape
 
 SUFFIX, TICKET = ".safetensors", ".ticket"
 SHOWN = 3  # classes of an image in the text
+FAR = 12.0  # deviations from the mean of the training images that a pixel hardly ever has
 
 
 def add_network(p: argparse.ArgumentParser) -> None:
@@ -56,6 +57,8 @@ def title(net: Network, given: dict[str, Any]) -> str:
 def predict(net: Network, paths: list[str]) -> list[dict[str, Any]]:
     """For each picture its class, and the probability of every class, most probable first."""
     images = np.stack([_image(net, Path(path)) for path in paths])  # (N, H, W, C)
+    for path, image in zip(paths, images, strict=True):
+        _notice_units(net, path, image)
     probabilities = net.predict(images)
     K = probabilities.shape[1]
     names = net.classes or tuple(map(str, range(K)))
@@ -91,6 +94,18 @@ def _image(net: Network, path: Path) -> np.ndarray:
         notice(f"{path}: resized from {h} x {w} to {H} x {W} pixels (height x width)")
         found = read_picture(path, C, (H, W))
     return found.pixels
+
+
+def _notice_units(net: Network, path: str, image: np.ndarray) -> None:
+    """Say so if an image cannot be in the units of the training images, as 0 to 255 for 0 to 16."""
+    if net.encoding is None:
+        return
+    mean, std = np.asarray(net.encoding.mean), np.asarray(net.encoding.std)
+    if (abs(image - mean) > FAR * std).any():
+        notice(
+            f"{path}: pixels up to {image.max():g}; those of the training images are "
+            f"{mean.max():.3g} on average, give or take {std.max():.2g}: has it the same units?"
+        )
 
 
 def _array(net: Network, path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ def run(tell: Callable[[str], None] = experiment.silent, **options: Any) -> Resu
     dataset a `Dataset`: they get the names that they have. `tell` is called with what the command
     prints, `print` for instance. Raises what the command says in one line.
     """
+    options |= {k: str(v) for k, v in options.items() if isinstance(v, PathLike)}
     model, dataset = options.get("model"), options.get("dataset")
     if model is not None and not isinstance(model, str):
         options["model"] = getattr(model, "__name__", type(model).__name__)
