@@ -26,6 +26,7 @@ import nbclient
 import nbformat
 from nbclient.exceptions import CellExecutionError
 
+from mine import FOLDER
 from slider import STILL
 
 HERE = Path(__file__).parent
@@ -93,9 +94,13 @@ def _is_blank(source: str) -> bool:
     return False
 
 
-def execute(notebook: Any) -> float:
-    """Run a lesson from beginning to end, in place, with neither network nor GPU; -> seconds."""
-    env = {**os.environ, STILL: "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
+def execute(notebook: Any, env: dict[str, str] | None = None) -> float:
+    """Run a lesson from beginning to end, in place, with neither network nor GPU; -> seconds.
+
+    No answer is kept, and none that was kept is used, unless `env` names a folder for them.
+    """
+    still = {STILL: "1", FOLDER: "", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
+    env = {**os.environ, **still, **(env or {})}
     notebook.cells.insert(0, nbformat.v4.new_code_cell(NO_NETWORK))
     client = nbclient.NotebookClient(
         notebook, timeout=4 * BUDGET, kernel_name="python3", coalesce_streams=True

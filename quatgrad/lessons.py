@@ -27,11 +27,15 @@ def source() -> Path:
 
 
 def copy(folder: Path) -> int:
-    """Copy what is not there yet, and count it: no answer of a student is written over."""
+    """Copy what is not there yet, and count it: no answer of a student is written over or given on.
+
+    Answers that passed are in my/.
+    """
     lessons, new = source(), 0
     for path in sorted(lessons.rglob("*")):
         there = folder / path.relative_to(lessons)
-        if path.is_file() and "__pycache__" not in path.parts and not there.exists():
+        apart = {"__pycache__", "my"} & set(path.relative_to(lessons).parts)
+        if path.is_file() and not apart and not there.exists():
             there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, there)
             new += 1

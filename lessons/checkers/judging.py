@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
+
+from mine import keep
 
 
 class Open(Exception):  # noqa: N818 - a verdict, no error
@@ -33,12 +35,19 @@ class Wrong(Exception):  # noqa: N818
 
 
 def exercise(judge: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The checker made of a judge: it prints the verdict on an answer, and never raises."""
+    """The checker made of a judge: it prints the verdict on an answer, and never raises.
+
+    A function that is correct is kept in `my/`. `check.verdict(answer)` is the verdict alone.
+    """
 
     @wraps(judge)
     def check(answer: Any) -> None:
-        print(f"{judge.__name__}: {_verdict(judge, answer)}")
+        verdict = _verdict(judge, answer)
+        print(f"{judge.__name__}: {verdict}")
+        if verdict == "correct" and (kept := keep(judge.__name__, answer)):
+            print(f"    {kept}")
 
+    check.verdict = partial(_verdict, judge)  # type: ignore[attr-defined]
     return check
 
 

@@ -2,6 +2,13 @@
 
 import pytest
 
+import mine
+
+
+@pytest.fixture(autouse=True)
+def no_answer_is_kept(monkeypatch):
+    monkeypatch.setenv(mine.FOLDER, "")
+
 
 @pytest.fixture
 def says(capsys):
