@@ -12,6 +12,7 @@ Resolve = Callable[[str], str | None]
 
 ROW = re.compile(r"(\S+(?: \S+)*) {2,}(\S.*)")  # a name, two spaces at least, what it is
 SPECIAL = re.compile(r"([\\*|_`])")
+STRESSED = re.compile(r"(?<![\w*])\\\*(\w[\w ]*)\\\*(?![\w*])")  # *word*, after SPECIAL
 
 
 def as_rst(docstring: str, resolve: Resolve) -> list[str]:
@@ -73,6 +74,6 @@ def prose(text: str, resolve: Resolve) -> str:
             full = resolve(name)
             parts.append(rf"\ :py:obj:`{name} <{full}>`\ " if full else rf"\ ``{name}``\ ")
         else:
-            parts.append(SPECIAL.sub(r"\\\1", part))
+            parts.append(STRESSED.sub(r"*\1*", SPECIAL.sub(r"\\\1", part)))
     line = "".join(parts)
     return rf"\{line}" if line[:1] in "-+.:=#>" else line  # no list, no directive

@@ -111,7 +111,9 @@ def _entry(name: Name) -> str:
     if home != name:
         same = f"The same as :py:obj:`{home.full}`."
         return f".. py:{name.kind}:: {name.name}\n   :module: {name.room}\n\n   {same}\n\n"
-    return f".. auto{name.kind}:: {name.full}\n\n"
+    derived = name.kind != "function" and name.value.__bases__ != (object,)
+    bases = "   :show-inheritance:\n" if derived else ""
+    return f".. auto{name.kind}:: {name.full}\n{bases}\n"
 
 
 def _comment(name: Name) -> str:
