@@ -171,13 +171,13 @@ def test_docstrings_become_restructured_text():
     from docstrings import as_rst
 
     text = (
-        "y = a*b |q|, the *first* c*d, see `Tensor` and `x`.\n\n"
+        "y = a*b |q|, *the* c*d, see `Tensor` and `x`.\n\n"
         "name        what it is,\n            and more\nother, one  thing\n\n"
         "    code = 1\n"
     )
     known = {"Tensor": "quatgrad.Tensor"}
     assert as_rst(text, known.get) == [
-        r"y = a\*b \|q\|, the *first* c\*d, see \ :py:obj:`Tensor <quatgrad.Tensor>`\  and \ ``x``\ .",
+        r"y = a\*b \|q\|, *the* c\*d, see \ :py:obj:`Tensor <quatgrad.Tensor>`\  and \ ``x``\ .",
         "",
         ".. list-table::",
         "   :class: names",
