@@ -29,6 +29,7 @@ import numpy as np
 from checkers import lesson01 as check
 from quatgrad import Function, Tensor, ops
 from quatgrad.testing import check_gradients
+from view import view
 
 plt.style.use("quatgrad.style")
 
@@ -126,12 +127,15 @@ print("L =", loss.value, " dL/dx, dL/dw, dL/db =", x.slope, w.slope, b.slope)
 
 # %% [markdown]
 # The package does the same with arrays in the place of numbers. Its numbers are called `Tensor`,
-# its slopes `grad`:
+# its slopes `grad`. `view` draws the graph that an expression has left behind, with the operations
+# by their names; try it with your own:
 
 # %%
 tensors = [Tensor(n.value, requires_grad=True) for n in (x, w, b)]
 Y = tensors[0] * tensors[1] + tensors[2]
-(Y * Y).backward()
+L = Y * Y
+view(L, x=tensors[0], w=tensors[1], b=tensors[2])
+L.backward()
 print("the package:", *[t.grad for t in tensors])
 assert [t.grad for t in tensors] == [x.slope, w.slope, b.slope]
 

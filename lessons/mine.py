@@ -8,13 +8,13 @@ QUATGRAD_LESSONS_MY names another folder. Where it is set and empty, nothing is 
 
 from __future__ import annotations
 
-import ast
 import inspect
 import os
 import runpy
+import symtable
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,9 @@ def standalone(answer: Any) -> str:
     bodies: dict[str, str] = {}  # name -> a function's source
     todo = [answer]
     for function in todo:  # grows: each function is put there once
-        bodies[function.__name__] = source = textwrap.dedent(inspect.getsource(function))
-        used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
-        for name in sorted(used & function.__globals__.keys()):
+        bodies[function.__name__] = source = textwrap.dedent(inspect.getsource(function)).rstrip()
+        inside = symtable.symtable(source, function.__name__, "exec").get_children()
+        for name in sorted(_used(inside) & function.__globals__.keys()):
             value = function.__globals__[name]
             if inspect.isfunction(value) and value.__module__ == answer.__module__:
                 if value not in todo:
@@ -89,7 +89,16 @@ def standalone(answer: Any) -> str:
             else:
                 heads[name] = _head(name, value, answer.__module__)
     title = f'"""{answer.__name__}: it passed its checker."""'
-    return "\n\n\n".join([f"{title}\n\n" + "\n".join(heads.values()), *reversed(bodies.values())])
+    return (
+        "\n\n\n".join([f"{title}\n\n" + "\n".join(heads.values()), *reversed(bodies.values())])
+        + "\n"
+    )
+
+
+def _used(tables: Iterable[symtable.SymbolTable]) -> set[str]:
+    """The names that functions take from outside, also within their lambdas and loops."""
+    own = {s.get_name() for table in tables for s in table.get_symbols() if s.is_global()}
+    return own.union(*(_used(table.get_children()) for table in tables))
 
 
 def _head(name: str, value: Any, notebook: str) -> str:

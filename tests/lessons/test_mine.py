@@ -101,6 +101,16 @@ def test_an_answer_that_needs_a_variable_of_its_notebook_is_right_but_not_kept(m
     )
 
 
+def test_a_variable_of_the_notebook_may_have_the_name_of_an_argument_or_attribute(my, capsys):
+    path = my.parent / "notebook.py"
+    path.write_text("def bias_gradient(g):\n    return [sum(row) for row in g.T]\n")
+    space = {"g": object(), "T": object(), "row": object()}
+    exec(compile(path.read_text(), str(path), "exec"), space)
+    lesson03.bias_gradient(space["bias_gradient"])
+    assert "kept as my/bias_gradient.py" in capsys.readouterr().out
+    assert (my / "bias_gradient.py").read_text().count("import") == 0
+
+
 def test_what_an_answer_calls_is_kept_with_it(my):
     (script,) = run.lessons(["12"])
     module = solved_functions(script, my.parent)
