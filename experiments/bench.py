@@ -3,6 +3,7 @@
     python experiments/bench.py --quick                    a minute's look
     python experiments/bench.py --suite layers --record    to experiments/results/bench-layers.json
     python experiments/bench.py --suite inference --quick  plans against onnxruntime
+    python experiments/bench.py --suite parallel --quick   two processes against two threads
     python experiments/bench.py --suite steps --profile    where the time of a step goes
     python experiments/bench.py --suite steps --rivals     PyTorch in bfloat16 and compiled, too
     python experiments/bench.py --explain                  how each convolution is computed
@@ -57,7 +58,7 @@ SCRIPT = Path(__file__).resolve()
 RESULTS = Path(__file__).parent / "results"
 OURS = "numba"  # the ratios are theirs / ours
 ENGINES = {"kernels": ["numpy", OURS], "layers": ["numpy", OURS, "torch"], "steps": [OURS, "torch"]}
-APART = ("algebra", "inference", "sequences")  # suites that are files of their own
+APART = ("algebra", "inference", "parallel", "sequences")  # suites that are files of their own
 #: What `--rivals` adds: PyTorch in bfloat16, where the processor has it, and compiled.
 STEP_RIVALS = ("torch-bf16", "torch-compile")
 RIVALS = ("torch", "onnxruntime", "numpy-quaternion", "quaternionic")

@@ -6,23 +6,31 @@ waits it looks whether those beside it, on the same host, are alive.
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
+import signal
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quatgrad.arrays import Array
-from quatgrad.errors import OptionError, RunError
-from quatgrad.parallel.processes import Several
+from quatgrad.errors import OptionError
+from quatgrad.parallel.processes import Several, lost
 
 HOW = "start them by `mpirun -n 4 python experiments/lth.py ... --parallel mpi`"
 #: What launchers tell the processes that they start.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_NUM_TASKS")
 #: Seconds: how long a process that has a core waits eagerly, how long it sleeps between two looks
-#: afterwards, and how often it looks after the others.
-EAGER, NAP, LOOK = 0.001, 0.00005, 0.001
+#: afterwards (at most LONG, and at most a fiftieth of what it has waited), and how often it looks
+#: whether the others live.
+EAGER, NAP, LONG, LOOK = 0.001, 0.00005, 0.005, 0.001
+#: A process that stands still, by SIGSTOP, at so many looks, a second apart, is ended.
+STILL, SECOND = 5, 1.0
 
 
 def launched() -> bool:
@@ -62,7 +70,9 @@ class Mpi(Several):
             for r, (host, pid) in enumerate(hosts)
             if host == hosts[self.rank][0] and r != self.rank
         }
-
+        self.ended = set[int]()
+        threading.Thread(target=self._watch, daemon=True).start()
+        atexit.register(self._part)
         self.eager = EAGER if self.local_size <= len(os.sched_getaffinity(0)) else 0.0
 
     @property
@@ -114,7 +124,7 @@ class Mpi(Several):
                 self._look_beside()
                 looked = now
             if now - began > self.eager:
-                time.sleep(NAP)
+                time.sleep(min(max(NAP, (now - began) / 50), LONG))
             else:
                 os.sched_yield()
 
@@ -133,10 +143,25 @@ class Mpi(Several):
         if said or self.rank != min({*self.beside, self.rank} - {*dead}):  # another one says it
             time.sleep(GRACE)
             os._exit(1)
-        raise RunError(
-            f"process {dead[0]} of {self.size} has died, and the others end: was it killed, or the "
-            "memory too small? The same command goes on from the last checkpoint"
-        )
+        what = f"stood still for {STILL * SECOND:.0f} s and was ended"
+        raise lost(dead[0], self.size, what if dead[0] in self.ended else "has died")
+
+    def _watch(self) -> None:
+        """End those beside this process that stand still, whatever this one does."""
+        still = 0
+        while True:
+            time.sleep(SECOND)
+            stopped = [r for r, pid in self.beside.items() if _is_stopped(pid)]
+            still = still + 1 if stopped else 0
+            if still == STILL:
+                self.ended.update(stopped)
+                for r in stopped:
+                    with suppress(ProcessLookupError):
+                        os.kill(self.beside[r], signal.SIGKILL)
+
+    def _part(self) -> None:
+        """At the end: MPI's own, which waits for all, would not see who stands still."""
+        self.wait(self.comm.Ibarrier())
 
 
 PIECE = 1 << 28  # bytes of one message: MPI counts in 32 bits
@@ -157,3 +182,11 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_stopped(pid: int) -> bool:
+    """Does it stand still by a signal, as SIGSTOP? Known where there is /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False

@@ -1,16 +1,21 @@
-"""Processes with a GPU each, whose arrays go over NCCL; started by mpirun, or one alone.
+"""Processes with a GPU each, whose arrays go over NCCL.
 
-What is said from process 0 to the others, which is not much, goes over MPI.
+They are started by mpirun; or by the first of them, on one machine; or there is one alone. What
+else process 0 and the others say, which is not much, goes over MPI or pipes.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from quatgrad.arrays import Array, array_module
+from quatgrad.errors import OptionError
+from quatgrad.parallel import pipes
 from quatgrad.parallel.mpi import Mpi, launched, world
 from quatgrad.parallel.processes import Several
 
@@ -20,6 +25,16 @@ def nccl(sync_norm: bool) -> Several:
     if not launched():
         return One(sync_norm)
     return Nccl(world(), sync_norm)
+
+
+def on_node(n: int, sync_norm: bool, work: Callable[..., Any], *args: Any) -> Several:
+    """Process 0 of n on this machine; the others do work(group, *args)."""
+    from quatgrad.kernels.cupy_gpu.nccl import gpus, unique_id
+
+    unique_id()  # is NCCL there?
+    if n > gpus():
+        raise OptionError(f"`processes` {n} need a GPU each, and this machine has {gpus()}")
+    return pipes.start(n, OnNode, sync_norm, work, *args)
 
 
 class _OnGpu(Several):
@@ -77,11 +92,7 @@ class Nccl(_OnGpu, Mpi):
 
     def __init__(self, comm: Any, sync_norm: bool):
         super().__init__(comm, sync_norm)
-        number = sum(r < self.rank for r in self.beside)
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        os.environ["CUDA_VISIBLE_DEVICES"] = (
-            visible.split(",")[number] if visible and "," in visible else visible or str(number)
-        )
+        take_gpu(sum(r < self.rank for r in self.beside))
 
     def gather(self, a: Array) -> Array:
         """See `Several.gather`."""
@@ -90,3 +101,31 @@ class Nccl(_OnGpu, Mpi):
     def tell(self, value: Any) -> Any:
         """See `_OnGpu.tell`."""
         return self.comm.bcast(value)
+
+
+class OnNode(_OnGpu, pipes.Pipes):
+    """Several on one machine, started by the first; each takes the GPU of its number."""
+
+    def __init__(self, size: int, rank: int, sync_norm: bool, ends: list[Any]):
+        pipes.Pipes.__init__(self, size, rank, sync_norm, ends)
+        take_gpu(rank)
+
+    def gather(self, a: Array) -> Array:
+        """See `Several.gather`."""
+        here = isinstance(a, np.ndarray)
+        return pipes.Pipes.gather(self, a) if here else super().gather(a)
+
+    def tell(self, value: Any) -> Any:
+        """See `_OnGpu.tell`."""
+        if self.rank:
+            return pickle.loads(self.receive())
+        self.send(pickle.dumps(value))
+        return value
+
+
+def take_gpu(number: int) -> None:
+    """Of the GPUs that this process may see, see this one from now on."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = (
+        visible.split(",")[number] if visible and "," in visible else visible or str(number)
+    )

@@ -21,7 +21,7 @@ import numpy as np
 
 from quatgrad.arrays import Array, array_module, to_numpy
 from quatgrad.autograd import Parameter
-from quatgrad.errors import InvariantError, OptionError
+from quatgrad.errors import InvariantError, OptionError, RunError
 from quatgrad.kernels.parts import synchronised
 from quatgrad.nn import Buffer, Module
 from quatgrad.tensor_file import digest
@@ -287,6 +287,14 @@ class Several(Processes):
     def receive(self) -> bytes:
         """The others: what process 0 sends."""
         raise NotImplementedError
+
+
+def lost(rank: int, size: int, what: str = "has died") -> RunError:
+    """What to say when a process is not there any more."""
+    return RunError(
+        f"process {rank} of {size} {what}, and the others end: was it killed or stopped, or the "
+        "memory too small? The same command goes on from the last checkpoint"
+    )
 
 
 def _copy_to(values: Array, array: Array) -> None:

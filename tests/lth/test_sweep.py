@@ -45,6 +45,8 @@ def call(capsys, *arguments):
     (["--vary", "keep=0.5,1.5"], "1.5"),
     (["--vary", "seed"], "--vary is NAME=A,B"),
     (["--vary", "colour=red"], "--colour"),
+    (["--vary", "seed=0,1", "--parallel", "mpi"], "leave out --parallel and --processes"),
+    (["--vary", "seed=0,1", "--processes", "2"], "leave out --parallel and --processes"),
     ([], "--vary"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_before_anything_runs(tmp_path, capsys, monkeypatch, arguments, word):

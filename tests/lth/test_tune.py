@@ -126,6 +126,15 @@ def test_a_file_with_a_fault_is_one_clear_line(file, capsys, tmp_path, old, new,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("given", [("--parallel", "mpi"), ("--processes", "2")])
+def test_processes_that_share_a_network_are_refused(file, capsys, tmp_path, given):
+    code, _, err = call(capsys, file(), *given, "--out", tmp_path / "out")
+    assert code == 2
+    assert "tune trains several networks at a time" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("arguments", [
     ["missing.toml"], ["show", "nothing"], ["final", "nothing"], [], ["--algebra", "real"],
 ])  # fmt: skip

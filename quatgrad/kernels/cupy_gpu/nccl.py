@@ -21,6 +21,13 @@ def _binding() -> Any:
     return found
 
 
+def gpus() -> int:
+    """How many there are."""
+    import cupy
+
+    return int(cupy.cuda.runtime.getDeviceCount())
+
+
 def unique_id() -> Any:
     """What process 0 makes and all must know to find each other."""
     return _binding().get_unique_id()

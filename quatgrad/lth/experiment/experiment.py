@@ -28,6 +28,7 @@ from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.models.equal import equal_width
 from quatgrad.nn import Module
 from quatgrad.option_fields import from_disk, nested
+from quatgrad.parallel.processes import Several
 from quatgrad.random import generator
 from quatgrad.train import Epoch
 
@@ -91,13 +92,20 @@ def run(options: Options, tell: Callable[[str], None] = silent) -> tuple[Path, l
             first = partial(create, options, name, images, options.run.seed)
             compile_ahead.start(first, images.input_shape, options.recipe.batch_size)
         return _run(options, datasets, tell)
-    datasets = {}
+    options, group = several.start(options, share)
+    return share(group, options, tell)
+
+
+def share(
+    group: Several, options: Options, tell: Callable[[str], None] = silent
+) -> tuple[Path, list[compare.Trial]]:
+    """`run` with the processes of a group; only process 0 gets to its end."""
+    datasets: dict[str, data.Dataset] = {}
 
     def load_all() -> list[data.Dataset]:
         datasets.update(prepare(options))
         return [*datasets.values()]
 
-    options, group = several.start(options)
     return several.lead(group, options, load_all, partial(_run, options, datasets, tell))
 
 

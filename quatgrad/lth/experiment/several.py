@@ -2,19 +2,22 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 import quatgrad
 from quatgrad import __version__
+from quatgrad.backend import set_backend
 from quatgrad.data import Dataset
 from quatgrad.errors import OptionError
 from quatgrad.lth.experiment.options import Options
 from quatgrad.nn import Module
 from quatgrad.option_fields import on_disk, replaced
 from quatgrad.parallel import start as starting
+from quatgrad.parallel.mpi import launched
 from quatgrad.parallel.processes import Several
 from quatgrad.train import Recipe, TrainState, train_steps
 
@@ -30,15 +33,34 @@ def check_alone(options: Options) -> None:
         )
 
 
-def start(options: Options) -> tuple[Options, Several]:
-    """All processes that were started together, and the options, which say how many they are."""
-    assert options.run.parallel is not None
-    group = starting.group(options.run.parallel, options.run.sync_norm)
-    if options.run.processes not in (1, group.size):
+def check_not_shared(options: Options, what: str) -> None:
+    """Raise `OptionError` for processes that are to share a network, where `what` needs them."""
+    if options.run.parallel or options.run.processes > 1:
         raise OptionError(
-            f"`processes` is {options.run.processes}, and {group.size} were started: leave it out"
+            f"{what} trains several networks at a time, each in a process of its own: leave out "
+            "`parallel` and `processes`, which are for run"
         )
+
+
+def start(options: Options, work: Callable[..., Any]) -> tuple[Options, Several]:
+    """All processes that were started together, and the options, which say how many they are.
+
+    Those of one machine with GPUs are started here: the others do work(group, options).
+    """
+    assert options.run.parallel is not None
+    if options.run.parallel == "nccl" and options.run.processes > 1 and not launched():
+        set_backend(options.run.backend)
+        from quatgrad.parallel.nccl import on_node
+
+        return options, on_node(options.run.processes, options.run.sync_norm, work, options)
+    group = starting.group(options.run.parallel, options.run.sync_norm)
+    starting.alike(group, partial(_check_count, options.run.processes, group.size))
     return replaced(options, processes=group.size), group
+
+
+def _check_count(said: int, started: int) -> None:
+    if said not in (1, started):
+        raise OptionError(f"`processes` is {said}, and {started} were started: leave it out")
 
 
 def lead(

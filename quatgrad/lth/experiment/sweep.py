@@ -22,6 +22,7 @@ from typing import Any
 from quatgrad.errors import OptionError, line
 from quatgrad.lth.experiment import experiment
 from quatgrad.lth.experiment.options import Options
+from quatgrad.lth.experiment.several import check_not_shared
 from quatgrad.lth.store.files import content_key
 from quatgrad.option_fields import check_bounds
 
@@ -106,6 +107,8 @@ def sweep(options: Sequence[Options], how: Namespace) -> Outcomes:
             "installed: pip install 'quatgrad[sweep]'"
         )
     check_bounds("workers", how.workers, 1, 1000)
+    for o in options:
+        check_not_shared(o, "sweep")
     jobs = [{i: Job(options[i]) for i in round_} for round_ in rounds(options)]
     if how.engine == "dask":
         return _on_dask(jobs, how.workers, how.scheduler)

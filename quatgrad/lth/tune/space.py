@@ -29,6 +29,7 @@ import numpy as np
 
 from quatgrad.errors import OptionError
 from quatgrad.lth.experiment.options import Options, with_preset
+from quatgrad.lth.experiment.several import check_not_shared
 from quatgrad.option_fields import build, check_values, leaves, nested, option
 
 #: What a study is about or spends: it is the same in all its trials.
@@ -109,7 +110,9 @@ class StudyFile:
     def options(self, network: str, chosen: Mapping[str, Any]) -> Options:
         """The options of the command for one network with settings of the space."""
         given = {**self.fixed, **chosen, "algebra": network, "quiet": True}
-        return _typed(given)
+        options = _typed(given)
+        check_not_shared(options, "tune")
+        return options
 
     @property
     def grid(self) -> list[dict[str, Any]]:
