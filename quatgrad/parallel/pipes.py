@@ -77,8 +77,9 @@ class Pipes(Several):
         raise lost(i + 1, self.size)
 
 
-def start(n: int, make: Callable[..., Pipes], sync_norm: bool, work: Callable[..., Any],
-          *args: Any) -> Pipes:  # fmt: skip
+def start(
+    n: int, make: Callable[..., Pipes], sync_norm: bool, work: Callable[..., Any], *args: Any
+) -> Pipes:
     """Process 0 of n: the others are started, each with work(make(...), *args).
 
     A watch ends this process when another one dies, and the others when this one does.

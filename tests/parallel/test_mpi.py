@@ -177,6 +177,7 @@ def test_a_signal_saves_and_ends_all(whole, tmp_path):
     (["--sync-norm"], "give --parallel too"),
     (["--parallel", "nccl"], "nccl is for cupy"),
     (["--parallel", "nccl", "--backend", "cupy"], "GPU"),
+    (["--parallel", "nccl", "--backend", "cupy", "--processes", "2"], "GPU"),
 ])  # fmt: skip
 def test_what_is_wrong_is_one_line(tmp_path, capsys, arguments, word):
     assert main([*LTH[1:3], *arguments, "--out", str(tmp_path)]) == 2

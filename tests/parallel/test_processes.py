@@ -31,12 +31,6 @@ class Threads(Several):
         self.board["barrier"].wait(20)
         return np.stack([self.board[r] for r in range(self.size)])
 
-    def exchange(self, flat):
-        return self.gather(flat).reshape(self.size, self.size, -1)[:, self.rank].copy()
-
-    def join(self, part, flat):
-        flat[...] = self.gather(part).reshape(-1)
-
 
 def by_all(n, work, sync_norm=False):
     """work(group) in n threads: what each gives."""

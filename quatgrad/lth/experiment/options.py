@@ -210,7 +210,8 @@ class RunOptions:
         names=False,
     )
     processes: int = option(
-        "how many processes share a batch: for plan; a run knows by itself",
+        "how many processes share a batch: for plan, and for nccl on one machine without mpirun; "
+        "otherwise a run knows by itself",
         1,
         metavar="N",
         bounds=(1, 2**16),
