@@ -23,9 +23,9 @@ from quatgrad.kernels.reference.patches import Pair, out_size
 TILES = {"winograd": 4, "winograd2": 2}
 
 #: Numbers of a weight that stays in a core's cache while maps go by.
-CACHED = L2
+CACHED = 5 * L2 // 4
 #: Numbers of a weight of single pixels from which on y and dx are plain products of matrices.
-WIDE = L2 // 2
+WIDE = L2 // 8
 #: Fewest channels for Winograd: below, its transforms cost more than the products they save.
 MIN_CHANNELS = 16
 #: Fewest quaternions for eight products at Winograd's points: fewer do not fill the vectors.

@@ -8,6 +8,7 @@ from quatgrad.kernels.numba_cpu.conv.algorithm import TILES, Algorithm, select_a
 from quatgrad.kernels.numba_cpu.conv.expand import expand, fold
 from quatgrad.kernels.numba_cpu.conv.pieces import sum_of_pieces
 from quatgrad.kernels.numba_cpu.conv.products import PRODUCTS
+from quatgrad.kernels.numba_cpu.simd.matmul import matmul
 from quatgrad.kernels.reference.conv import Shape, window_size
 from quatgrad.kernels.reference.patches import Pair, out_size
 from quatgrad.kernels.registry import register
@@ -48,12 +49,14 @@ def convolve(algorithm: Algorithm, x: Array, w: Array, stride: Pair, padding: Pa
         w = expand(w)
     if algorithm.name in TILES:
         return winograd.conv2d(x, w, padding, TILES[algorithm.name])
+    if _is_linear(algorithm, w.shape, padding):
+        pixels = _strided(x, stride)
+        rows = pixels.reshape(-1, x.shape[3])
+        four = w.ndim == 5
+        y = eight_products.hamilton_linear(rows, w[:, 0, 0]) if four else matmul(rows, w[0, 0])
+        return y.reshape(*pixels.shape[:3], y.shape[1])
     if w.ndim == 5:
-        if not _is_pointwise(w.shape, padding):
-            return eight_products.conv2d(x, w, stride, padding, conv2d)
-        pixels = _strided(x, stride)  # a linear layer of each
-        y = eight_products.hamilton_linear(pixels.reshape(-1, x.shape[3]), w[:, 0, 0])
-        return y.reshape(*pixels.shape[:3], 4 * w.shape[4])
+        return eight_products.conv2d(x, w, stride, padding, conv2d)
     plain = direct.conv2d if algorithm.name == "direct" else PRODUCTS.conv2d
     return plain(x, w, stride, padding)
 
@@ -66,15 +69,19 @@ def convolve_dx(
         w = expand(w)
     if algorithm.name in TILES:
         return winograd.conv2d_dx(g, w, shape, padding, TILES[algorithm.name])
-    if w.ndim == 5:
-        if not _is_pointwise(w.shape, padding):
-            return eight_products.conv2d_dx(g, w, shape, stride, padding, conv2d_dx)
-        pixels = eight_products.hamilton_linear_dx(g.reshape(-1, g.shape[3]), w[:, 0, 0])
+    if _is_linear(algorithm, w.shape, padding):
+        rows = g.reshape(-1, g.shape[3])
+        if w.ndim == 5:
+            pixels = eight_products.hamilton_linear_dx(rows, w[:, 0, 0])
+        else:
+            pixels = matmul(rows, w[0, 0].T)
         if stride == (1, 1):
             return pixels.reshape(shape)
         dx = np.zeros(shape, g.dtype)
         _strided(dx, stride)[...] = pixels.reshape(*g.shape[:3], shape[3])
         return dx
+    if w.ndim == 5:
+        return eight_products.conv2d_dx(g, w, shape, stride, padding, conv2d_dx)
     plain = direct.conv2d_dx if algorithm.name == "direct" else PRODUCTS.conv2d_dx
     return plain(g, w, shape, stride, padding)
 
@@ -88,19 +95,21 @@ def convolve_dw(
         return fold(convolve_dw(algorithm, x, g, real, stride, padding))
     if algorithm.name in TILES:
         return winograd.conv2d_dw(x, g, shape, padding, TILES[algorithm.name])
+    if _is_linear(algorithm, shape, padding):
+        left, right = _strided(x, stride).reshape(-1, x.shape[3]), g.reshape(-1, g.shape[3])
+        four = len(shape) == 5
+        dw = eight_products.hamilton_linear_dw(left, right) if four else matmul(left.T, right)
+        return dw.reshape(shape)
     if len(shape) == 5:
-        if not _is_pointwise(shape, padding):
-            return eight_products.conv2d_dw(x, g, shape, stride, padding, conv2d_dw)
-        pixels = _strided(x, stride).reshape(-1, x.shape[3])
-        dw = eight_products.hamilton_linear_dw(pixels, g.reshape(-1, g.shape[3]))
-        return dw[:, None, None]
+        return eight_products.conv2d_dw(x, g, shape, stride, padding, conv2d_dw)
     plain = direct.conv2d_dw if algorithm.name == "direct" else PRODUCTS.conv2d_dw
     return plain(x, g, shape, stride, padding)
 
 
-def _is_pointwise(shape: Shape, padding: Pair) -> bool:
-    """Whether the convolution is a linear layer of each pixel."""
-    return window_size(shape) == (1, 1) and padding == (0, 0)
+def _is_linear(algorithm: Algorithm, shape: Shape, padding: Pair) -> bool:
+    """Whether the convolution is computed as a linear layer of each pixel."""
+    pointwise = window_size(shape) == (1, 1) and padding == (0, 0)
+    return pointwise and (len(shape) == 5 or algorithm.name == "patches")
 
 
 def _strided(x: Array, stride: Pair) -> Array:
