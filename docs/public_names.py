@@ -32,6 +32,7 @@ ROOMS = {
     "quatgrad.data": "datasets and batches",
     "quatgrad.data.pictures": "pictures from files",
     "quatgrad.task": "what is learned",
+    "quatgrad.boxes": "boxes on pictures",
     "quatgrad.train": "the training loop",
     "quatgrad.network": "a trained network in a file",
     "quatgrad.interop": "weights of PyTorch",

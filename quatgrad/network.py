@@ -106,7 +106,13 @@ class Network:
             for start in range(0, len(images), AT_ONCE):
                 part = images[start : start + AT_ONCE]
                 x = self.encoding(part) if self.encoding else part
-                logits.append(self.model(Tensor(x)).numpy().astype(np.float64))
+                z = self.model(Tensor(x)).numpy()
+                if z.ndim != 2:
+                    raise OptionError(
+                        f"the network gives numbers of shape {z.shape[1:]} for an image, and no "
+                        "logits of classes: call it from Python, network(x)"
+                    )
+                logits.append(z.astype(np.float64))
         z = np.concatenate(logits) if logits else np.zeros((0, len(self.classes)))  # (N, K)
         e = np.exp(z - z.max(axis=1, keepdims=True, initial=-np.inf))
         return e / e.sum(axis=1, keepdims=True)

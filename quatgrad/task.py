@@ -5,10 +5,12 @@ Padded     the same of series of different lengths, which end in steps of zeros
 Sentences  the same of words, the number 0 after their end
 Text       at each character the next one
 Nodes      of one graph: the batch says which of them count
+Detection  boxes on pictures: where, of which class
 
 A task of one's own is a `Task` with a `loss`; its dataset has it as `task`.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,11 @@ import numpy as np
 from quatgrad import ops
 from quatgrad.arrays import Array, asarray, to_numpy
 from quatgrad.autograd import Tensor
-from quatgrad.errors import DataError, OptionError
+from quatgrad.boxes import STRIDE, decode, mean_average_precision, targets
+from quatgrad.errors import DataError, OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.models import NAMED
+from quatgrad.models.detector import split
 from quatgrad.models.gcn import propagation
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
@@ -32,11 +36,12 @@ class Task:
     networks  those of the package that do it; empty: all that take images
     relative  is `stop_accuracy` a share of the dense score? Else it is a score.
     by_class  are labels classes of the examples, over which a subset is spread evenly?
+    adds_up   is the score of all examples the mean of theirs? Else it is one of `measure`.
     """
 
     what = "images"
     networks: tuple[str, ...] = ()
-    relative, by_class = True, False
+    relative, by_class, adds_up = True, False, True
 
     def output(self, model: Module, x: Array) -> Any:
         """What the model computes of a batch x."""
@@ -56,6 +61,13 @@ class Task:
         sums[0] += loss.data.astype(np.float64) * len(y)
         sums[1] += score * len(y)
         return loss
+
+    def measure(self, model: Module, batches: Iterable[tuple[Array, Array]]) -> Array:
+        """The sums (2,) of losses and of scores over batches."""
+        sums = asarray(np.zeros(2))  # read once: reading waits for the device
+        for x, y in batches:
+            self.step(model, asarray(x), asarray(y), sums)
+        return sums
 
     def answers(self, count: int) -> int:
         """Of how many answers the losses of so many examples are added."""
@@ -199,5 +211,67 @@ class Nodes(Classes):
         return digest({"features": self.features, "edges": self.edges}).encode()
 
 
-#: Networks of the package that take no images; a series is an image one pixel wide.
-NOT_OF_IMAGES = (*Text.networks, *Sentences.networks, *Nodes.networks)
+#: So far off, a number of a box is pulled as hard as any: Ren et al., arXiv:1506.01497.
+BETA = 1 / 9
+
+
+class Detection(Task):
+    """Boxes on pictures: focal loss of scores on one map, smooth L1 of the boxes; mAP.
+
+    Labels as of `quatgrad.boxes`. The loss of a picture is a sum over its map, in parts of
+    `density`, the mean number of boxes of a picture in training. The mAP is of all pictures that
+    are measured; in training it is the mean over the batches of theirs.
+    """
+
+    what = "pictures with boxes"
+    networks = ("detector",)
+    adds_up = False
+
+    def __init__(self, classes: int, density: float):
+        self.classes, self.density = classes, density
+
+    def output(self, model: Module, x: Array) -> Tensor:
+        """A map of cells; `ShapeError` where a network gives anything else."""
+        y = model(Tensor(x))
+        size = (-(-n // STRIDE) for n in x.shape[1:3])
+        expected = (len(x), *size, 4 * (1 + -(-self.classes // 4)))
+        if y.shape != expected:
+            raise ShapeError(
+                f"a detector of {self.classes} classes maps pictures {x.shape} to {expected}: see "
+                f"models/detector.py; this network gives {y.shape}"
+            )
+        return y
+
+    def loss(self, output: Tensor, y: Array) -> tuple[Tensor, float]:
+        """The loss, and the mAP of the batch alone."""
+        labels = to_numpy(y)
+        found = self.found(output)
+        return self.distance(output, labels), mean_average_precision(found, labels, self.classes)
+
+    def distance(self, output: Tensor, labels: np.ndarray) -> Tensor:
+        """The loss."""
+        scores, numbers = split(output, self.classes)
+        heat, at, centres = targets(labels, output.shape[1:3], self.classes)
+        wrong = ops.focal_loss(scores, heat) * heat.size
+        off = ops.smooth_l1_loss(numbers, at.astype(output.dtype), centres, BETA) * at.size
+        return (wrong + off) * (1 / (len(labels) * self.density))
+
+    def found(self, output: Tensor) -> np.ndarray:
+        """The boxes that a network has found, as of `quatgrad.boxes`."""
+        return decode(*split(to_numpy(output.data), self.classes))
+
+    def measure(self, model: Module, batches: Iterable[tuple[Array, Array]]) -> Array:
+        """As of `Task`; the score is one of all pictures."""
+        total, found, truth = 0.0, [], []
+        for x, y in batches:
+            output, labels = self.output(model, asarray(x)), to_numpy(y)
+            total += self.distance(output, labels).item() * len(labels)
+            found.append(self.found(output))
+            truth.append(labels)
+        labels = np.concatenate(truth)
+        score = mean_average_precision(np.concatenate(found), labels, self.classes)
+        return asarray(np.array([total, score * len(labels)]))
+
+
+#: Networks of the package that do not classify images; a series is an image one pixel wide.
+NOT_OF_IMAGES = (*Text.networks, *Sentences.networks, *Nodes.networks, *Detection.networks)

@@ -296,18 +296,17 @@ def evaluate(
 ) -> tuple[float, float]:
     """(mean loss, accuracy) of the model, in evaluation mode, on every image of the split.
 
-    Of another task than classes, its score. Each process of `group` takes its share.
+    Of another task than classes, its score. Each process of `group` takes its share, where scores
+    add up; else each measures all.
 
     The model does not change: afterwards each module is in the same mode as before.
     """
-    sums = asarray(np.zeros(2))  # read once: reading waits for the device
-    share = group.share(len(split))
+    task, n = dataset.task, dataset.task.answers(len(split))
+    share = group.share(len(split)) if task.adds_up else WHOLE
     rows = range(len(split))[share.rows]
     with no_grad(), evaluation_mode(model):
-        for images, labels in test_batches(split, dataset.encode, batch_size, rows):
-            dataset.task.step(model, asarray(images), asarray(labels), sums)
-    total, correct = to_numpy(group.sum_metrics(sums, share)).tolist()
-    n = dataset.task.answers(len(split))
+        sums = task.measure(model, test_batches(split, dataset.encode, batch_size, rows))
+    total, correct = to_numpy(group.sum_metrics(sums, share) if task.adds_up else sums).tolist()
     return total / n, correct / n
 
 

@@ -17,6 +17,10 @@
     sentences.py   sentences to classify, word by word
     speech.py      spoken digits as series of spectra
     graph.py       citation graphs
+    bccd.py        blood cells with boxes: pictures and annotations in the form of ...
+    voc.py         ... Pascal VOC
+    discs.py       discs and squares with boxes: made, no download
+    boxed.py       datasets of pictures with boxes, of your own too
     packed.py      ... whose official files are small, and packed perhaps
     pictures.py    one picture from a file: PNG, JPEG, ...
     own.py         datasets of one's own, from arrays ...
@@ -39,8 +43,10 @@ from dataclasses import replace
 from functools import partial
 
 from quatgrad.data import (
+    bccd,
     cifar,
     digits,
+    discs,
     graph,
     imagenet64,
     mnist,
@@ -52,6 +58,7 @@ from quatgrad.data import (
     turned,
 )
 from quatgrad.data.batches import batch_sizes, batches, num_batches, test_batches
+from quatgrad.data.boxed import from_boxes as from_boxes
 from quatgrad.data.dataset import Dataset, Split
 from quatgrad.data.encode import ENCODERS, STATISTICS
 from quatgrad.data.own import from_arrays
@@ -79,6 +86,10 @@ _MADE: dict[str, tuple[Callable[..., Dataset], str]] = {
     "spun-far": (lambda data_dir, encoder: spun.load(encoder, 45.0, 180.0), "channels"),
 }
 _SERIES: dict[str, tuple[Callable[..., Dataset], str]] = {"natops": (natops.load, "vectors")}
+_BOXED: dict[str, tuple[Callable[..., Dataset], str]] = {
+    "bccd": (bccd.load, "rgb_gray"),
+    "discs": (lambda data_dir, encoder: discs.load(encoder), "rgb_gray"),
+}
 
 
 def _graph(data_dir: Directory, name: str, share: float | None = None) -> Dataset:
@@ -101,7 +112,7 @@ _OTHERS: dict[str, Callable[[Directory], Dataset]] = {
     "cora-80": partial(_graph, name="cora", share=0.8),
     "citeseer": partial(_graph, name="citeseer"),
 }
-_LOADERS = _GREY | _COLOUR | _MADE | _SERIES
+_LOADERS = _GREY | _COLOUR | _MADE | _SERIES | _BOXED
 DATASETS = (*_LOADERS, *_OTHERS)
 
 #: name -> a dataset of `register`

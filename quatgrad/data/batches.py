@@ -58,13 +58,14 @@ def batches(
 
     def batch(rows: np.ndarray) -> Batch:
         mine, augment, train = part(len(rows)), dataset.augment, dataset.train
-        if augment is pad_crop_flip:  # whose draws are made apart
-            images = move(train.images[rows[mine]], draw_moves(len(rows), draws)[mine])
-        elif augment is not None:
-            images = augment(train.images[rows], draws)[mine]
+        if augment is None or augment is pad_crop_flip:  # whose draws are made apart
+            images, labels = train.images[rows[mine]], train.labels[rows[mine]]
+            if augment:
+                images = move(images, draw_moves(len(rows), draws)[mine])
         else:
-            images = train.images[rows[mine]]
-        return dataset.encode(images), train.labels[rows[mine]]
+            both = dataset.augmented(train.images[rows], train.labels[rows], draws)
+            images, labels = (a[mine] for a in both)
+        return dataset.encode(images), labels
 
     made = (batch(rows) for rows in np.split(order, cuts))
     return _prepared(made, size, dataset.train, dataset.encode)

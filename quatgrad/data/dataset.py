@@ -17,6 +17,13 @@ Encode = Callable[[np.ndarray], np.ndarray]
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
+@dataclass(frozen=True)
+class Together:
+    """An augmentation that changes what labels say too: (images, labels, generator) -> both."""
+
+    change: Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
 def as_it_is(x: np.ndarray) -> np.ndarray:
     """The encoding of what a network sees as it is stored: series, words, nodes."""
     return x
@@ -65,7 +72,7 @@ class Dataset:
     """A training and a test split, the names of the classes, and the way to the network.
 
     encode      raw images (N, H, W, C) -> float32 (N, H', W', C'), what the network sees
-    augment     (raw images, generator) -> raw images, only in training; None: no augmentation
+    augment     (raw images, generator) -> raw images, only in training; or `Together`; None: none
     validation  images to choose epochs by, see `split_validation`; None: there are none
     task        what is learned of them: loss and score
 
@@ -77,7 +84,7 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     encode: Encode
-    augment: Augment | None = None
+    augment: Augment | Together | None = None
     validation: Split | None = None
     task: Task = CLASSES
 
@@ -129,6 +136,14 @@ class Dataset:
     def strata(self) -> np.ndarray:
         """The classes of the training examples, (N,); zeros, where they have none."""
         return self.train.labels if self.task.by_class else np.zeros(len(self.train), np.int64)
+
+    def augmented(
+        self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Raw images and labels, changed as in training."""
+        if isinstance(self.augment, Together):
+            return self.augment.change(images, labels, rng)
+        return self.augment(images, rng) if self.augment else images, labels
 
     def fingerprint(self) -> str:
         """16 hex digits of SHA-256 over the images and labels of all splits, in order.

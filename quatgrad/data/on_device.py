@@ -16,7 +16,7 @@ import numpy as np
 from quatgrad.arrays import Array, array_module, asarray
 from quatgrad.backend import get_backend, notice
 from quatgrad.data.augment import pad_crop_flip
-from quatgrad.data.dataset import Augment, Encode, Split
+from quatgrad.data.dataset import Encode, Split
 from quatgrad.data.encode import ENCODERS, PIXELWISE, Encoding
 from quatgrad.kernels.registry import kernel
 
@@ -26,7 +26,7 @@ CHANNELS = 16  # the kernel multiplies with a matrix: for more it is slow
 _copies: WeakKeyDictionary[Split, Array | None] = WeakKeyDictionary()
 
 
-def is_possible(split: Split, encode: Encode, augment: Augment | None = None) -> bool:
+def is_possible(split: Split, encode: Encode, augment: object = None) -> bool:
     """Is there a GPU with enough memory, and can the kernel do this augmentation and encoding?"""
     known = isinstance(encode, Encoding) and augment in (None, pad_crop_flip)
     few_bytes = split.images.dtype == np.uint8 and split.images.shape[-1] <= CHANNELS

@@ -1,8 +1,8 @@
 """One picture from a file: PNG, JPEG, ... to bytes (H, W, C)."""
 
+import io
 import warnings
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,19 +24,25 @@ class Picture(NamedTuple):
 
 
 def read_picture(
-    path: Path, channels: int | None = None, size: tuple[int, int] | None = None
+    path: object,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    content: bytes | None = None,
 ) -> Picture:
     """The picture in a file: the way up that its camera says, resized to `size` (H, W) if given.
 
     channels  1: grey, 0.299 R + 0.587 G + 0.114 B; 3: colour; None: as it is
+    content   the bytes of the file, where it lies in another one
+
     Of 16 bits the upper 8 are kept; palettes and CMYK become RGB; what is transparent is laid
     over white. Raises `DataError` for what is missing, damaged, no picture, or too large.
     """
+    source: Any = path if content is None else io.BytesIO(content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what it reads all the same
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(source, formats=FORMATS) as image:
                 _check_size(path, *image.size)
                 image.load()
                 return _to_bytes(ImageOps.exif_transpose(image), channels, size)
@@ -71,12 +77,12 @@ def _to_bytes(image: Image.Image, channels: int | None, size: tuple[int, int] | 
     return Picture(pixels.reshape(*pixels.shape[:2], -1), transparent)
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def _check_size(path: object, width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         raise _too_large(path, f" of {width:,} x {height:,} pixels")
 
 
-def _too_large(path: Path, size: str = "") -> DataError:
+def _too_large(path: object, size: str = "") -> DataError:
     return DataError(
         f"{path} is a picture{size}; at most {MOST_PIXELS // 10**6} million pixels are read: "
         "make it smaller, or remove it"

@@ -8,6 +8,7 @@ from typing import Any
 from quatgrad.errors import OptionError, unknown
 from quatgrad.models.algebra import Layers, Style
 from quatgrad.models.convnet import conv_net
+from quatgrad.models.detector import Detector
 from quatgrad.models.gcn import GCN
 from quatgrad.models.gpt import GPT
 from quatgrad.models.lenet import lenet
@@ -50,8 +51,8 @@ MODELS: dict[str, tuple[int, Builder]] = {
     "resnet152": (64, _resnet(Bottleneck, 3, 8, 36, 3)),
 }
 
-#: The same for what is no image. Series have image_size (T, 1), tokens too: of a text `num_classes`
-#: is how many there are, of sentences in_channels; nodes of a graph have in_channels features.
+#: The same for what is no image, and for boxes. Series have image_size (T, 1), tokens too: of text
+#: `num_classes` is how many there are, of sentences in_channels; nodes have in_channels features.
 SEQUENCES: dict[str, tuple[int, Builder]] = {
     "fcn": (128, FCN),
     "gru": (128, partial(RecurrentClassifier, kind="gru")),
@@ -60,6 +61,7 @@ SEQUENCES: dict[str, tuple[int, Builder]] = {
     "gpt": (128, GPT),
     "transformer": (128, SentenceTransformer),
     "gcn": (128, GCN),
+    "detector": (32, Detector),  # of images with boxes
 }
 #: What has no use but to check a comparison.
 CONTROLS: dict[str, tuple[int, Builder]] = {"modulus-300-100": (300, modulus_net)}

@@ -88,6 +88,7 @@ BEYOND = {
     "spoken-digits": "digits of speakers apart: gru",
     "natops": "gestures, joints in space: fcn",
     "cora": "papers of a citation graph: gcn",
+    "bccd": "blood cells and where they are: detector",
 }
 
 

@@ -51,6 +51,7 @@ DEFAULT_PRESETS = {
     "citizens": "shakespeare", "shakespeare": "shakespeare",
     "sst2": "sst2", "trec": "trec", "fsdd": "spoken-digits", "fsdd-speakers": "spoken-digits",
     "cora": "cora", "cora-80": "cora", "citeseer": "cora",
+    "bccd": "bccd", "discs": "bccd",
 }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ class ModelOptions:
     """Which networks."""
 
     model: str = option(
-        f"of images {', '.join(models.MODELS)}; of series, texts, sentences or graphs "
+        f"of images {', '.join(models.MODELS)}; of series, texts, sentences, graphs or boxes "
         f"{', '.join(models.SEQUENCES)}; to check a comparison {', '.join(models.CONTROLS)}; or "
         "FILE.py:NAME, a function of your own (algebra, num_classes, input_shape, rng) -> Module"
     )

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from quatgrad.errors import DataError
+from quatgrad.errors import DataError, OptionError
 from quatgrad.lth.results.drawing import Percent, set_title
 from quatgrad.network import Network
 
@@ -106,6 +106,11 @@ def confusion(net: Network, images: Any, labels: np.ndarray, names: Sequence[str
             f"the network does not know the class {unknown[0]!r}: its classes are "
             f"{', '.join(net.classes[:10])}{', ...' if len(net.classes) > 10 else ''}; "
             "name the classes as they were in training"
+        )
+    if labels.dtype.kind not in "iu":
+        raise OptionError(
+            "the labels of these images are no classes, so none is taken for another: show has "
+            "what their network is worth"
         )
     own = np.array([net.classes.index(name) for name in names])[labels]
     K = len(net.classes)

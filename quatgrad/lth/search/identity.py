@@ -68,7 +68,8 @@ def _encoded(dataset: Dataset) -> str:
         arrays[f"split {number}"] = to_numpy(dataset.encode(split.images[rows]))
         if dataset.augment and not number:
             rng = generator(0, "probe")
-            arrays["augmented"] = to_numpy(dataset.augment(split.images[rows], rng))
+            images, _ = dataset.augmented(split.images[rows], split.labels[rows], rng)
+            arrays["augmented"] = to_numpy(images)
     return digest(arrays)
 
 

@@ -23,6 +23,7 @@ from msgspec import Meta, Struct, field
 from quatgrad.data import Dataset
 from quatgrad.lth.store import files
 from quatgrad.network import About
+from quatgrad.task import Classes
 from quatgrad.train import Epoch
 
 T = TypeVar("T")
@@ -78,6 +79,7 @@ class Config(File, frozen=True, kw_only=True):
 
     A `Search` from Python has no `first_run`: it was no command. `images` are those of training,
     and `present` the classes that its test images are of; earlier versions did not say.
+    Without `guessed` it is of no classes, and a guess gets nothing right.
     """
 
     options: dict[str, Value]
@@ -85,6 +87,7 @@ class Config(File, frozen=True, kw_only=True):
     classes: Positive
     images: Positive | None = None
     present: Positive | None = None
+    guessed: bool = True
 
     def __post_init__(self) -> None:
         for name in ("data", "dataset", "model"):
@@ -103,6 +106,7 @@ class Config(File, frozen=True, kw_only=True):
             classes=dataset.num_classes,
             images=len(dataset.train),
             present=len(present) or None,
+            guessed=isinstance(dataset.task, Classes),
         )
 
     @property
@@ -113,7 +117,7 @@ class Config(File, frozen=True, kw_only=True):
     @property
     def chance(self) -> float:
         """The accuracy of a guess: one over the classes that there are images of."""
-        return 1 / (self.present or self.classes)
+        return 1 / (self.present or self.classes) if self.guessed else 0.0
 
 
 class StageFile(File, frozen=True, kw_only=True):
