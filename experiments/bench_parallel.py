@@ -87,12 +87,13 @@ def calls(net: str, algebra: str) -> dict[str, Call]:
             every = data.batches(dataset, batch, 0, epoch, part=lambda n: group.share(n).rows)
             yield from itertools.islice(every, len(dataset.train) // batch)  # whole ones
 
-    several = given()
+    several, parameters = given(), model.parameters()
+    nbytes = sum(p.data.nbytes for p in parameters)
 
     def sum_gradients() -> int:
         with np.errstate(over="ignore"):  # it doubles what it has doubled
-            group.sum_gradients(model.parameters(), model, share)
-        return sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
+            group.sum_gradients(parameters, model, share)
+        return nbytes
 
     return {"step": lambda: step(*next(several), LR, share), "sum": sum_gradients}
 

@@ -117,6 +117,7 @@ class Several(Processes):
         self.size, self.rank, self.sync_norm = size, rank, sync_norm
         self.datasets: list[Any] = []
         self.buffer: Array | None = None
+        self.averaged: tuple[Module | None, list[Buffer]] = None, []
 
     def share(self, n: int) -> Share:
         """Neighbouring rows, as equal as can be; of fewer than two for each process all rows."""
@@ -141,7 +142,7 @@ class Several(Processes):
         Running statistics of norms that each process has by itself become their mean.
         """
         grads = [p.grad for p in parameters if p.grad is not None]
-        own = [] if self.sync_norm else running_statistics(model)
+        own = [] if self.sync_norm else self._own_statistics(model)
         arrays = [*grads, *(b.data * b.dtype.type(share.weight) for b in own)]
         xp, dtype = array_module(*arrays), np.result_type(*(a.dtype for a in arrays))
         total = sum(a.size for a in arrays)
@@ -161,6 +162,12 @@ class Several(Processes):
             mean = flat[start : start + b.size].reshape(b.shape)
             b.update(partial(_copy_to, mean))
             start += b.size
+
+    def _own_statistics(self, model: Module) -> list[Buffer]:
+        """Those of its norms; a walk through the modules takes longer than many a sum."""
+        if self.averaged[0] is not model:
+            self.averaged = model, running_statistics(model)
+        return self.averaged[1]
 
     def _sum_in_order(self, flat: Array) -> None:
         """flat <- its sum over all processes: each adds up a part, in order; then all get all."""
