@@ -122,15 +122,17 @@ def _merge(starts, means, squares, mean, var):
     Squared deviations: inside the chunks, and of the chunks' means from the mean of all.
     """
     K, C = means.shape
+    center, square = np.zeros(C), np.zeros(C)
+    for k in range(K):
+        for c in range(C):
+            center[c] += (starts[k + 1] - starts[k]) * means[k, c]
+    center /= starts[K]
+    for k in range(K):
+        for c in range(C):
+            d = means[k, c] - center[c]
+            square[c] += squares[k, c] + (starts[k + 1] - starts[k]) * (d * d)
     for c in range(C):
-        total, square = 0.0, 0.0
-        for k in range(K):
-            total += (starts[k + 1] - starts[k]) * means[k, c]
-        center = total / starts[K]
-        for k in range(K):
-            d = means[k, c] - center
-            square += squares[k, c] + (starts[k + 1] - starts[k]) * (d * d)
-        mean[c], var[c] = center, square / starts[K]
+        mean[c], var[c] = center[c], square[c] / starts[K]
 
 
 @serial
@@ -274,14 +276,16 @@ def _chunk_gradients_passed(g, x, y, mean, starts, passed, sums):
 @serial
 def _slopes(sums, var, eps, M, dscale, dshift, mean_g, slope):
     """The gradients of scale and shift, and what `_normalize_dx` needs of them."""
-    for c in range(len(var)):
-        total, product = 0.0, 0.0
-        for k in range(sums.shape[1]):
-            total += sums[0, k, c]
-            product += sums[1, k, c]
+    _, K, C = sums.shape
+    total, product = np.zeros(C), np.zeros(C)
+    for k in range(K):
+        for c in range(C):
+            total[c] += sums[0, k, c]
+            product[c] += sums[1, k, c]
+    for c in range(C):
         inv = var.dtype.type(1) / np.sqrt(var[c] + eps)
-        dshift[c], mean_g[c] = total, total / M
-        dscale[c], slope[c] = product * inv, product * inv * inv / M
+        dshift[c], mean_g[c] = total[c], total[c] / M
+        dscale[c], slope[c] = product[c] * inv, product[c] * inv * inv / M
 
 
 @parallel
