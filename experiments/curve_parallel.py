@@ -3,9 +3,11 @@
     python experiments/curve_parallel.py [--data-dir DIR]
 
 On CIFAR-100, 2,000 images of it, or where it is not there on the digits; with synchronised norms,
-real and quaternion, in batches of 64. Compared are the losses of all steps, and what each epoch
-measured, with those of one process, by float32 rounding; and two runs of two by their last bits.
-Writes experiments/results/curve-parallel.json; exits with 1 if they differ more.
+real and quaternion, in batches of 64. Two runs of two must have the same bits. Two and four differ
+from one by rounding, and a training of a network with norms makes that larger at every step. So
+the loss of the first step is compared by itself, and all 50 beside "nudged": one process whose
+first weights are the next larger numbers of float32. Writes
+experiments/results/curve-parallel.json; exits with 1 if more differs.
 """
 
 import argparse
@@ -33,15 +35,18 @@ from quatgrad.train import Recipe, train_steps
 
 RESULT = Path(__file__).parent / "results" / "curve-parallel.json"
 STEPS, SUBSET, ALGEBRAS = 50, 2000, ("real", "quaternion")
-#: By how much of itself a loss may differ from that of one process.
-NEAR = 1e-5
+#: By how much of itself the first loss may differ from that of one process; and any loss in terms
+#: of the nudged one's farthest, unless it is as near.
+NEAR, TIMES = 1e-6, 10
 
 
-def curve(dataset: data.Dataset, algebra: str, size: int) -> dict[str, Any]:
-    """The loss of every step, what the last epoch measured, and the digest of the end."""
+def curve(dataset: data.Dataset, algebra: str, nudge: bool) -> dict[str, Any]:
+    """The loss of every step, those of the last epoch, and the digest of the end."""
     (H, W, C), classes = dataset.input_shape, dataset.num_classes
     net = models.create("resnet8", algebra, classes, C, 8, image_size=(H, W), seed=0)
-    recipe = Recipe(epochs=4, batch_size=size, lr=0.02, weight_decay=1e-4)
+    for p in net.parameters() if nudge else ():
+        p.data = np.nextafter(p.numpy(), np.float32(np.inf))
+    recipe = Recipe(epochs=4, batch_size=64, lr=0.02, weight_decay=1e-4)
     losses, before = list[float](), 0.0
     args = net, dataset, recipe, recipe.make_optimizer(net), (1, 2)
     with closing(train_steps(*args)) as steps:
@@ -54,7 +59,7 @@ def curve(dataset: data.Dataset, algebra: str, size: int) -> dict[str, Any]:
             if len(losses) == STEPS:
                 break
     last = state.history[-1]
-    told = [last.train_loss, last.test_loss, last.train_accuracy, last.test_accuracy]
+    told = [last.train_loss, last.test_loss]
     return {"losses": losses, "epoch": told, "end": digest(net.state_dict())}
 
 
@@ -67,7 +72,7 @@ def one(given: argparse.Namespace) -> None:
         dataset = data.load("digits")
 
     def work() -> None:
-        told = {"dataset": dataset.name, **curve(dataset, given.algebra, given.batch_size)}
+        told = {"dataset": dataset.name, **curve(dataset, given.algebra, given.nudge)}
         given.one.write_text(json.dumps(told))
 
     if launched():
@@ -89,26 +94,34 @@ def by(n: int, *words: str, start: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def compare(algebra: str, *words: str, start: tuple[str, ...] = ()) -> dict[str, Any]:
-    """How far two and four are from one, and whether two are two."""
+    """How far two and four are from one, beside one that is nudged; and whether two are two."""
     how = "--algebra", algebra, *words
     alone, two, again, four = (by(n, *how, start=start) for n in (1, 2, 2, 4))
+    others = {"2": two, "4": four, "nudged": by(1, *how, "--nudge", start=start)}
 
-    def far(many: dict[str, Any], what: str) -> float:
-        return float(np.max(np.abs(np.divide(many[what], alone[what]) - 1)))
+    def far(what: str, count: int) -> dict[str, float]:
+        one = np.array(alone[what][:count])
+        return {k: float(np.max(np.abs(m[what][:count] / one - 1))) for k, m in others.items()}
 
     return {
         "algebra": algebra, "dataset": alone["dataset"],
         "steps": len(alone["losses"]), "loss": [alone["losses"][0], alone["losses"][-1]],
-        "farthest loss": {"2": far(two, "losses"), "4": far(four, "losses")},
-        "farthest of an epoch": {"2": far(two, "epoch"), "4": far(four, "epoch")},
+        "first step": far("losses", 1),
+        "farthest of all steps": far("losses", STEPS),
+        "farthest of an epoch": far("epoch", 2),
         "two runs of two have the same bits": two == again,
     }  # fmt: skip
 
 
 def is_right(row: dict[str, Any]) -> bool:
     """Is it as it must be?"""
-    far = [*row["farthest loss"].values(), *row["farthest of an epoch"].values()]
-    return row["two runs of two have the same bits"] and max(far) <= NEAR
+    first = row["first step"]
+    later = [row["farthest of all steps"], row["farthest of an epoch"]]
+    return (
+        row["two runs of two have the same bits"]
+        and max(first["2"], first["4"]) <= NEAR
+        and all(far[n] <= max(NEAR, TIMES * far["nudged"]) for far in later for n in ("2", "4"))
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -117,15 +130,15 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--data-dir", help="the folder with cifar-100-python")
     p.add_argument("--result", type=Path, default=RESULT, help="where it is written")
     p.add_argument("--backend", default="numba", choices=("numba", "numpy"))
-    p.add_argument("--batch-size", type=int, default=64)
     p.add_argument("--algebra", default="real", help=argparse.SUPPRESS)
+    p.add_argument("--nudge", action="store_true", help=argparse.SUPPRESS)
     p.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     given = p.parse_args(argv)
     if given.one:
         one(given)
         return 0
     where = ["--data-dir", given.data_dir] if given.data_dir else []
-    words = [*where, "--backend", given.backend, "--batch-size", str(given.batch_size)]
+    words = [*where, "--backend", given.backend]
     record = about(1, None)
     record["versions"] |= mpi_here.versions()
     record["results"] = rows = [compare(algebra, *words) for algebra in ALGEBRAS]

