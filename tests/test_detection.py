@@ -120,6 +120,12 @@ def test_one_picture_with_boxes_of_one_class():
     assert last.train_loss < 0.5
 
 
+def test_a_test_of_one_picture(tmp_path):
+    one = from_boxes("single", ("a", "b"), some(4), some(1))
+    how = {"preset": "bccd", "width": 8, "algebra": "quaternion", "levels": 1, "epochs": 2}
+    assert len(lth.run(dataset=one, model="detector", out=str(tmp_path), **how).table()) == 2
+
+
 def test_training_that_diverges_is_said(dataset):
     recipe = Recipe(3, 16, 1e6, optimizer="sgd")
     with pytest.raises(DivergedError, match="training diverged"):

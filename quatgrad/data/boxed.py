@@ -13,7 +13,7 @@ from quatgrad import boxes
 from quatgrad.data.dataset import Dataset, Split, Together
 from quatgrad.data.encode import Encoding
 from quatgrad.data.own import moments
-from quatgrad.errors import DataError
+from quatgrad.errors import DataError, brief
 from quatgrad.task import Detection
 
 #: Pictures uint8 (N, H, W, C), and the boxes of each.
@@ -34,8 +34,12 @@ def from_boxes(
     `DataError` for boxes that have no size, leave their picture, or are of no class, and where
     there is none to train on, or to test with.
     """
-    shape, parts = train[0].shape[1:], {"training": train, "test": test}
-    parts |= {"validation": validation} if validation else {}
+    given = {"training": train, "test": test} | ({"validation": validation} if validation else {})
+    parts = {
+        which: (np.asarray(pictures), [] if own is None else own)
+        for which, (pictures, own) in given.items()
+    }
+    shape = parts["training"][0].shape[1:]
     splits = {}
     for which, (pictures, own) in parts.items():
         if len(pictures) != len(own):
@@ -50,7 +54,7 @@ def from_boxes(
         if not (labels[..., 0] >= 0).any():
             raise DataError(f"{name}: the {which} pictures have no box, so nothing can be measured")
         splits[which] = Split(pictures, labels)
-    mean, std = moments(train[0])
+    mean, std = moments(parts["training"][0])
     encode = Encoding(encoder, shape, tuple(mean), tuple(std))
     task = Detection(len(classes), sum(map(len, train[1])) / len(train[0]))
     first, held = (splits["training"], splits["test"]), splits.get("validation")
@@ -59,7 +63,10 @@ def from_boxes(
 
 def _labels(own: Sequence[np.ndarray], what: str) -> np.ndarray:
     """As of `boxes.padded`."""
-    arrays = [np.asarray(a, np.float32) for a in own]
+    try:
+        arrays = [np.asarray(a, np.float32) for a in own]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{what}: the boxes of a picture are no array: {brief(error)}") from error
     for n, a in enumerate(arrays):
         if a.size and (a.ndim != 2 or a.shape[1] != 5):
             raise DataError(

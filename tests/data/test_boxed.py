@@ -108,6 +108,13 @@ def test_boxes_that_do_not_fit_their_pictures():
             (pictures, own),
             r"have shape \(1, 4\), not \(M, 5\)",
         ),
+        ((pictures, [[["one", 1, 1, 2, 2]]] * 6), (pictures, own), "the boxes of a picture are no"),
+        (
+            (pictures, [[[0, 1, 1, 2, 2], [0]]] * 6),
+            (pictures, own),
+            "the boxes of a picture are no",
+        ),
+        ((pictures, None), (pictures, own), "6 training pictures have 0 arrays of boxes"),
     ]:
         with pytest.raises(DataError, match=message):
             data.from_boxes("many", ("one",), train, test)

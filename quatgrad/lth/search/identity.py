@@ -98,7 +98,8 @@ def _examples(dataset: Dataset, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """A batch of `PROBES`."""
     x, y = to_numpy(dataset.encode(dataset.test.images[:PROBES])), dataset.test.labels[:PROBES]
     if x.dtype.kind == "f":
-        x = generator(0, "probe").standard_normal((PROBES, *dataset.input_shape)).astype(dtype)
+        N = len(y) if y.dtype == np.float32 else PROBES  # of a small test there may be fewer labels
+        x = generator(0, "probe").standard_normal((N, *dataset.input_shape)).astype(dtype)
     if y.dtype == np.int64 and x.dtype.kind == "f":
         y = np.arange(PROBES) % dataset.num_classes
     return x, y
