@@ -18,9 +18,14 @@ STRESSED = re.compile(r"(?<![\w*])\\\*(\w[\w ]*)\\\*(?![\w*])")  # *word*, after
 def as_rst(docstring: str, resolve: Resolve) -> list[str]:
     """The lines of a docstring without its indent, as lines of reStructuredText."""
     lines: list[str] = []
-    for block in re.split(r"\n\s*\n", docstring.strip("\n")):
-        if block.strip():
-            lines += [*_block(block.split("\n"), resolve), ""]
+    blocks: list[str] = []
+    for block in re.split(r"\n(?:[ ]*\n)+", docstring.strip("\n")):
+        if blocks and block.startswith("    ") and blocks[-1].startswith("    "):
+            blocks[-1] += f"\n\n{block}"  # code with an empty line in it
+        elif block.strip():
+            blocks.append(block)
+    for block in blocks:
+        lines += [*_block(block.split("\n"), resolve), ""]
     return lines
 
 
@@ -50,7 +55,7 @@ def _rows(block: list[str]) -> list[tuple[str, str]]:
             rows[-1] = rows[-1][0], f"{rows[-1][1]} {line.strip()}"
         else:
             return []
-    return rows
+    return [] if any("  " in text for _, text in rows) else rows  # of more columns than two
 
 
 def _table(rows: list[tuple[str, str]], resolve: Resolve) -> list[str]:
@@ -61,8 +66,8 @@ def _table(rows: list[tuple[str, str]], resolve: Resolve) -> list[str]:
 
 
 def _literal(block: list[str]) -> list[str]:
-    indent = min(len(line) - len(line.lstrip()) for line in block)
-    return ["::", "", *(f"   {line[indent:]}" for line in block)]
+    indent = min(len(line) - len(line.lstrip()) for line in block if line)
+    return ["::", "", *(f"   {line[indent:]}".rstrip() for line in block)]
 
 
 def prose(text: str, resolve: Resolve) -> str:

@@ -157,4 +157,5 @@ def resolve(room: str, name: str) -> str | None:
     """The full name of what a docstring of the room calls `name`, or None."""
     documented = {n.full for n in homes().values()}
     near = [f"{room}.{name}", f"quatgrad.{name}"]
-    return next((full for full in near if full in documented), by_short_name().get(name))
+    far = by_short_name().get(name) if name[:1].isupper() else None  # not `source`, a parameter
+    return next((full for full in near if full in documented), far)
