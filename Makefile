@@ -49,6 +49,10 @@ docs: install    ## the documentation site, into site/
 	@mv build/docs/site site
 	@$(BIN)/python docs/site_links.py site
 
+lite: install    ## build/lite/site: lessons 0 to 7 for a browser, without a server
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lite]'
+	@$(BIN)/python lessons/lite.py
+
 package: install ## build sdist and wheel, and try the wheel in a new environment
 	@.ci/package $(BIN)/python
 

@@ -1,7 +1,7 @@
 """The backend in force, and its precision: one choice for the whole process, threads share it.
 
     numpy   NumPy arrays, plain NumPy kernels
-    numba   NumPy arrays, kernels compiled by Numba      (the default)
+    numba   NumPy arrays, kernels compiled by Numba      (the default, where Numba is installed)
     cupy    CuPy arrays, CUDA kernels
 
 Which kernels a backend uses is said in `quatgrad.kernels.registry`.
@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 
 from quatgrad.errors import BackendError, OptionError, unknown
 
@@ -26,7 +27,7 @@ PRECISIONS = {
 #: Raises `BackendError` unless this machine can run a backend; quatgrad.kernels attaches it.
 check: Callable[[str], None] = lambda name: None  # noqa: E731
 
-_backend = "numba"
+_backend = "numba" if find_spec("numba") else "numpy"
 _precision = "float32"
 
 

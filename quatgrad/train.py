@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 
 import numpy as np
@@ -311,8 +312,8 @@ def evaluate(
 
 
 def _no_denormals() -> AbstractContextManager[Callable[[], AbstractContextManager[None]]]:
-    """Inside, denormal numbers are 0. Kernels of CuPy do that by themselves."""
-    if get_backend() == "cupy":
+    """Inside, denormal numbers are 0; without Numba they stay. Kernels of CuPy do it themselves."""
+    if get_backend() == "cupy" or not find_spec("numba"):
         return nullcontext(nullcontext)
     # Here, because it loads Numba: half a second.
     from quatgrad.kernels.numba_cpu.machine.denormals import flush_denormals

@@ -11,6 +11,22 @@ Feature maps are channels-last, (N, H, W, C); a quaternion map has C = 4Q channe
 blocks [1 | i | j | k]. Strides, paddings and window sizes are pairs (rows, columns).
 """
 
-from quatgrad.kernels.registry import kernel, use_kernels
+from importlib import import_module
+from importlib.util import find_spec
+
+from quatgrad import backend
+from quatgrad.errors import BackendError
+from quatgrad.kernels.registry import LADDERS, kernel, use_kernels
 
 __all__ = ["kernel", "use_kernels"]
+
+
+def _check(name: str) -> None:
+    """Raise `BackendError` unless this machine can run a backend: for a GPU, its rung knows."""
+    if name == "numba" and not find_spec("numba"):
+        raise BackendError("backend numba: Numba is not installed; numpy needs nothing else")
+    if name == "cupy":
+        import_module(f"quatgrad.kernels.{LADDERS[name][0]}").require_gpu()
+
+
+backend.check = _check

@@ -1,7 +1,7 @@
 """Which kernel computes: the one on the best rung of the ladder of the current backend.
 
     numpy   NumPy arrays   gemm, reference
-    numba   NumPy arrays   numba_cpu, gemm, reference      (the default)
+    numba   NumPy arrays   numba_cpu, gemm, reference      (the default, if Numba is there)
     cupy    CuPy arrays    cupy_gpu, gemm, reference
 
 If the best rung has no such kernel, the next one down is asked; `reference` has all of them.
@@ -14,7 +14,6 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from quatgrad import backend
 from quatgrad.backend import get_backend
 from quatgrad.errors import BackendError, unknown
 
@@ -44,15 +43,6 @@ def kernels_of(rung: str) -> dict[str, Kernel]:
     """Name -> kernel, all of a rung. Its modules are imported when they are first needed."""
     import_module(f"quatgrad.kernels.{rung}")
     return _kernels[rung]
-
-
-def _check(name: str) -> None:
-    """Raise `BackendError` unless this machine can run a backend: for a GPU, its rung knows."""
-    if name == "cupy":
-        import_module(f"quatgrad.kernels.{LADDERS[name][0]}").require_gpu()
-
-
-backend.check = _check
 
 
 def ladder() -> tuple[str, ...]:
