@@ -47,7 +47,8 @@ from quatgrad.parallel.processes import Several, Stopped
 from quatgrad.train import TrainStep
 
 SCRIPT = Path(__file__).resolve()
-ROUNDS, THREADS = 15, 2
+ROUNDS, THREADS = 9, 2
+SETTLE = 0.1  # s of each turn that are not counted
 IMAGES = 2048
 #: name -> what makes the images, network, width, batch
 NETS: dict[str, tuple[Callable[[], data.Dataset], str, int, int]] = {
@@ -109,7 +110,7 @@ def turn(group: Processes, request: str) -> tuple[float, int]:
         start = time.perf_counter()
         group.go_on()
         answer = call()
-        if times or start - began > WARM_UP or what == "sum":
+        if times or start - began > SETTLE or what == "sum":
             times.append(time.perf_counter() - start)
     if isinstance(group, Several):
         group.send(b"enough")
