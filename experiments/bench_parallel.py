@@ -28,7 +28,6 @@ from bench import (
     REST,
     RESULTS,
     TURN,
-    WARM_UP,
     Call,
     Case,
     Worker,
@@ -133,7 +132,7 @@ def serve() -> int:
     group = start.group("mpi", False) if launched() else ALONE
     with use_processes(group):
         if group.rank == 0:
-            for request in sys.stdin:
+            while (request := sys.stdin.readline()).strip():
                 print(*turn(group, request), flush=True)
         if isinstance(group, Several):
             if group.rank == 0:
@@ -208,6 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 case = {"net": net, "algebra": algebra}
                 rows.append(measure(f"{algebra} {net}", case, workers, rounds))
                 print(line(rows[-1]), flush=True)
+        for worker in workers.values():  # mpirun does not tell its processes that nothing follows
+            print(file=worker.stdin, flush=True)
     print(
         "1 x 2: one process, two threads; 2 x 1: two processes, one each; speed: of two, by one's"
     )
