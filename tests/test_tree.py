@@ -6,6 +6,7 @@ Read from the source with `ast`, so an import inside a function or under TYPE_CH
 import ast
 import io
 import re
+import subprocess
 import tokenize
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -236,3 +237,19 @@ def test_a_function_fits_a_screen():
 
 def test_the_formatter_formats():
     assert sum(path.read_text().count("# fmt: skip") for path in FILES) <= 30
+
+
+#: What stands beside the package. Anything else is a file that a run or a trial has left behind.
+TOP = (
+    "CHANGELOG.md CITATION.cff CONTRIBUTING.md LICENSE Makefile README.md pyproject.toml "
+    "docs experiments lessons quatgrad tests"
+)
+
+
+def test_nothing_else_stands_at_the_top():
+    folder = ROOT.parent
+    if not (folder / ".git").exists():
+        pytest.skip("no clone: git says what belongs here")
+    known = subprocess.run(["git", "ls-files"], cwd=folder, text=True, capture_output=True)
+    names = {line.split("/")[0] for line in known.stdout.splitlines()}
+    assert {name for name in names if not name.startswith(".")} == set(TOP.split())
