@@ -99,6 +99,7 @@ def arguments(N: int, H: int, C: int) -> dict[str, tuple[Any, ...]]:
         "cast_input": (x,),
         "upcast": ((x.view(np.uint32) >> 16).astype(np.uint16),),
         "add": (x, g),
+        "add_to": (x.copy(), g),
         "sum_over": (g, (0, 1, 2)),
         "relu": (x,),
         "relu_dx": (g, x),

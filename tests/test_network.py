@@ -227,7 +227,7 @@ CHANGES = {
     "no encoding": (DataError, "not say what", said(encoding={"encoder": "blocks"})),
     "no such model": (OptionError, "network 'lenet' of your own", asked(model="lenet")),
     "a model that is no name": (OptionError, "of your own", asked(model=[1])),
-    "an unknown option": (DataError, "names no network that can be made", asked(depth=3)),
+    "an unknown option": (OptionError, "unknown option 'depth'", asked(depth=3)),
     "an option of another type": (DataError, "names no network", asked(width="wide")),
     "another width": (ShapeError, "does not fit", asked(width=48)),
     "a weight is gone": (ShapeError, "missing 1.weight", lambda a, about: a.pop("1.weight")),

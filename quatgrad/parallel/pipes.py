@@ -71,10 +71,17 @@ class Pipes(Several):
         """Nobody is at the other end of a pipe: process 0 says so, if that one has not."""
         if self.rank:
             os._exit(1)
-        self.others[i].join(GRACE)
-        if self.others[i].exitcode == SAID:
+        if _exit_code(self.others[i]) == SAID:
             sys.exit(SAID)
         raise lost(i + 1, self.size)
+
+
+def _exit_code(other: Any) -> int | None:
+    """Of a process that ends, within GRACE: the thread that asks second is told a moment later."""
+    end = time.monotonic() + GRACE
+    while other.exitcode is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return other.exitcode
 
 
 def start(
@@ -126,10 +133,9 @@ def _watch_others(others: list[Any]) -> None:
     while left:
         for sentinel in wait([*left]):
             rank, other = left.pop(sentinel)
-            other.join()
-            if other.exitcode:
+            if code := _exit_code(other):
                 time.sleep(GRACE)
-                if other.exitcode != SAID:
+                if code != SAID:
                     told = lost(rank, len(others) + 1)
                     print(f"error: {told}", file=sys.stderr, flush=True)
                 os._exit(SAID)
