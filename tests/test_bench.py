@@ -190,7 +190,7 @@ STEPS = {
     "ResNet-8, width 16, 32x32": "resnet8",
     "Conv-4, 32x32": "conv-4",
     "Conv-2, 32x32": "conv-2",
-    "LeNet-300-100, batch 60": "lenet-300-100",
+    "LeNet-300-100, 14x14": "lenet-300-100",
 }
 
 
