@@ -183,7 +183,14 @@ def test_a_profile_accounts_for_the_whole_step(bench, monkeypatch, tmp_path):
     assert rows["optimizer.sgd_all"]["calls"] == 1
 
 
-STEPS = {
+LAYER_ROWS = {
+    "128 channels, 16x16": "conv 3x3 (64, 16, 16, 128, 128)",
+    "256 channels, 8x8": "conv 3x3 (64, 8, 8, 256, 256)",
+    "512 channels, 4x4": "conv 3x3 (64, 4, 4, 512, 512)",
+    "16 channels, 32x32": "conv 3x3 (64, 32, 32, 16, 16)",
+    "linear layer 2048 -> 1000, batch 256": "linear (256, 2048, 1000)",
+}
+STEP_ROWS = {
     "training step of ResNet-18, 32x32": "resnet18",
     "ResNet-50, 32x32": "resnet50",
     "ResNet-20, width 16, 32x32": "resnet20",
@@ -194,9 +201,10 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(("label", "name"), STEPS.items())
-def test_the_steps_of_the_readme_are_those_of_the_record(label, name):
-    record = json.loads((FILE.parent / "results" / "bench-steps.json").read_text())
+@pytest.mark.parametrize(("label", "name"), (LAYER_ROWS | STEP_ROWS).items())
+def test_the_table_of_the_readme_is_that_of_the_records(label, name):
+    suite = "layers" if label in LAYER_ROWS else "steps"
+    record = json.loads((FILE.parent / "results" / f"bench-{suite}.json").read_text())
     rows = {row["name"]: row for row in record["results"]}
     real, quaternion = rows[f"real {name}"], rows[f"quaternion {name}"]
 
