@@ -505,6 +505,19 @@ def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
     return line
 
 
+def parser_of(suite: str, doc: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that every suite in a file of its own has."""
+    p = argparse.ArgumentParser(
+        prog=f"bench_{suite}.py", description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {rounds}")
+    p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
+    p.add_argument("--record", action="store_true", help="--out experiments/results/...")
+    p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    return p
+
+
 def measured_on(record: dict[str, Any]) -> str:
     """The machine, and how often it was measured."""
     machine, versions = record["machine"], record["versions"]

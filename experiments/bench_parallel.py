@@ -8,7 +8,6 @@ it, by one process, or by two that take half of it each and sum the gradients. "
 alone. Rounds and turns as in bench.py; mpirun starts the two, which talk through memory.
 """
 
-import argparse
 import itertools
 import json
 import subprocess
@@ -33,6 +32,7 @@ from bench import (
     Worker,
     about,
     ask,
+    parser_of,
     start_worker,
 )  # fmt: skip
 
@@ -185,15 +185,7 @@ def line(row: dict[str, Any] | None = None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    p = argparse.ArgumentParser(
-        prog="bench_parallel.py", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
-    p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
-    p.add_argument("--record", action="store_true", help="--out experiments/results/...")
-    p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = p.parse_args(argv)
+    options = parser_of("parallel", __doc__, ROUNDS).parse_args(argv)
     if options.serve:
         return serve()
     rounds = QUICK_ROUNDS if options.quick else ROUNDS

@@ -9,7 +9,6 @@ PyTorch's own `nn.GRU`, or a GPT with its fused attention; of quaternions the sa
 expanded at every call, as published. Rounds and processes as in bench.py.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -185,15 +184,7 @@ bench.CALLS["sequences"], bench.ENGINES["sequences"] = sequence_call, [OURS, "to
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    p = argparse.ArgumentParser(
-        prog="bench_sequences.py", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
-    p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
-    p.add_argument("--record", action="store_true", help="--out experiments/results/...")
-    p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = p.parse_args(argv)
+    options = bench.parser_of("sequences", __doc__, ROUNDS).parse_args(argv)
     if options.serve:
         return bench.serve()
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
