@@ -28,6 +28,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson00 as check
+from pictures import curves
+from pictures import lesson00 as show
 from quatgrad import ops
 from quatgrad.testing import numerical_gradients, taylor_rate
 from slider import slider
@@ -57,16 +59,7 @@ for h in (1, 0.1, 0.01, 0.001):
 # %%
 def secant(h=2.0):
     """Pull h to 0: the secant (orange) becomes the tangent (green)."""
-    x = np.linspace(1.5, 5.2, 50)
-    slope = (f(3 + h) - f(3)) / h
-    _, ax = plt.subplots(figsize=(4.5, 3.2))
-    ax.plot(x, f(x), label="x²")
-    ax.plot(x, 9 + slope * (x - 3), label=f"through two points: slope {slope:.2f}")
-    ax.plot(x, 9 + 6 * (x - 3), "--", label="tangent: slope 6")
-    ax.plot([3, 3 + h], [9, f(3 + h)], "o", color="black")
-    ax.set(xlabel="x", ylim=(0, 27), title=f"h = {h:.2f}")
-    ax.legend()
-    plt.show()
+    show.secant(f, 3, h, slope=(f(3 + h) - f(3)) / h, tangent=6)
 
 
 slider(secant, h=(0.05, 2.0, 0.05))
@@ -100,14 +93,10 @@ steps = 10.0 ** np.arange(-12, 0)
 exact = np.e
 one_side = [abs((np.exp(1 + h) - np.exp(1)) / h - exact) for h in steps]
 both = [abs(float(numerical_gradients(ops.exp, [1.0], 1.0, step=h)[0]) - exact) for h in steps]
-_, ax = plt.subplots(figsize=(5, 3.2))
-ax.loglog(steps, one_side, "o-", label="one side")
-ax.loglog(steps, both, "s-", label="both sides")
-ax.text(3e-12, 1e-9, "rounding", color="0.35")
-ax.text(1e-6, 1e-2, "the curve bends", color="0.35")
-ax.set(xlabel="step h", ylabel="error of the slope", title="smaller is better, until it is worse")
-ax.legend(loc="lower right")
-plt.show()
+words = {"rounding": (3e-12, 1e-9), "the curve bends": (1e-6, 1e-2)}
+curves({"one side": one_side, "both sides": both}, steps, ("o-", "s-"), words, xscale="log",
+       yscale="log", xlabel="step h", ylabel="error of the slope", legend="lower right",
+       title="smaller is better, until it is worse")  # fmt: skip
 
 # %% [markdown]
 # Read the right half of the picture. Ten times smaller `h`, ten times smaller error on one side:
@@ -141,14 +130,13 @@ check.remainder(remainder)
 
 # %%
 steps = 2.0 ** -np.arange(1, 16)
-_, ax = plt.subplots(figsize=(5, 3.4))
-for slope, marker, name in (np.cos(1), "o-", "cos x"), (1.03 * np.cos(1), "s-", "1.03 cos x"):
-    ax.loglog(steps, abs(np.sin(1 + steps) - np.sin(1) - steps * slope), marker, label=name)
-ax.set(xlabel="step h", ylabel="|remainder|", title="sin x: is its derivative ...")
-ax.text(1.6e-3, 3e-9, "slope 2: right", color="C0")
-ax.text(4e-5, 1.5e-4, "slope 1: wrong", color="C1")
-ax.legend()
-plt.show()
+remainders = {
+    name: abs(np.sin(1 + steps) - np.sin(1) - steps * slope)
+    for name, slope in {"cos x": np.cos(1), "1.03 cos x": 1.03 * np.cos(1)}.items()
+}
+words = {"slope 2: right": (1.6e-3, 3e-9, "C0"), "slope 1: wrong": (4e-5, 1.5e-4, "C1")}
+curves(remainders, steps, ("o-", "s-"), words, xscale="log", yscale="log",
+       xlabel="step h", ylabel="|remainder|", title="sin x: is its derivative ...")  # fmt: skip
 
 # %% [markdown]
 # ## The test, built

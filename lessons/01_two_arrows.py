@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson01 as check
+from pictures import lesson01 as show
 from quatgrad import Function, Tensor, ops
 from quatgrad.testing import check_gradients
 from view import view
@@ -67,27 +68,7 @@ nodes = {  # name: where it stands, its value, its slope
 }  # fmt: skip
 links = [("x", "p = x w", "· w"), ("w", "p = x w", "· x"), ("p = x w", "y = p + b", "· 1"),
          ("b", "y = p + b", "· 1"), ("y = p + b", "L = y y", "· 2y")]  # fmt: skip
-_, ax = plt.subplots(figsize=(7.4, 3.4))
-for low, high, local in links:
-    start, end = np.array(nodes[low][:2]), np.array(nodes[high][:2])
-    side = np.array([start[1] - end[1], end[0] - start[0]]) / np.hypot(*(end - start)) * 0.1
-    for tail, tip, colour, shift in ((start, end, "C0", side), (end, start, "C1", -side)):
-        arrow = {
-            "arrowstyle": "->",
-            "color": colour,
-            "linewidth": 1.6,
-            "shrinkA": 26,
-            "shrinkB": 26,
-        }
-        ax.annotate("", tip + shift, tail + shift, arrowprops=arrow)
-    ax.text(*((start + end) / 2 - 3.4 * side), local, color="C1", ha="center", va="center")
-for name, (x, y, value, slope) in nodes.items():
-    ax.text(x, y, name, ha="center", va="center", bbox={"boxstyle": "round", "facecolor": "white"})
-    ax.text(x, y + 0.35, value, ha="center", color="C0", weight="bold")
-    ax.text(x, y - 0.52, slope, ha="center", color="C1", weight="bold")
-ax.set(xlim=(-0.5, 7.3), ylim=(-1.7, 2.6), title="blue: values; orange: slopes, on the way back")
-ax.set_axis_off()
-plt.show()
+show.two_arrows(nodes, links)
 
 # %% [markdown]
 # ## Built

@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson02 as check
+from pictures import lesson02 as show
 from quatgrad import Tensor, autograd
 
 plt.style.use("quatgrad.style")
@@ -126,30 +127,10 @@ print("every path:              ", x.slope)
 # by, and nobody passed it on.
 
 # %%
-spots = {"L": (0, 3), "z": (0.9, 2), "y": (0, 1), "x": (0, 0)}
-formulas = {"L": "y + z", "z": "x · y", "y": "x · x", "x": "2"}
-links = [("L", "y", (-0.1, 0)), ("L", "z", (0.1, 0)), ("z", "y", (-0.06, 0.12)),
-         ("y", "x", (-0.1, 0)), ("z", "x", (0.15, 0))]  # fmt: skip
-plans = {
+show.two_orders({  # in which order they go; what L sends to y and z, z to y, y to x, z to x
     "met first, goes first: x gets 8": ("Lyzx", ["1", "1", "2, late", "4 · 1", "4"]),
     "after all of its users: x gets 16": ("Lzyx", ["1", "1", "2", "4 · (1 + 2)", "4"]),
-}
-_, axes = plt.subplots(1, 2, figsize=(7, 3.8))
-for ax, (title, (turn, shares)) in zip(axes, plans.items(), strict=True):
-    for (top, low, shift), share in zip(links, shares, strict=True):
-        late = "late" in share
-        style = {"arrowstyle": "->", "color": "C1" if late else "C0", "linewidth": 1.8,
-                 "linestyle": "--" if late else "-", "shrinkA": 16, "shrinkB": 16}  # fmt: skip
-        ax.annotate("", spots[low], spots[top], arrowprops=style)
-        at = (np.array(spots[top]) + spots[low]) / 2 + shift
-        ax.text(*at, share, color=style["color"], ha="right" if shift[0] < 0 else "left")
-    for name, spot in spots.items():
-        text = f"{turn.index(name) + 1}.  {name} = {formulas[name]}"
-        box = {"boxstyle": "round", "facecolor": "white"}
-        ax.text(*spot, text, ha="center", va="center", bbox=box)
-    ax.set(xlim=(-0.9, 1.5), ylim=(-0.3, 3.3), title=title)
-    ax.set_axis_off()
-plt.show()
+})  # fmt: skip
 
 # %% [markdown]
 # The rule that makes it right: **a node goes on only after all of its users have sent their
@@ -202,16 +183,8 @@ x, y, z, loss = example()
 print(sweep(loss), "visits, slope", x.slope)
 
 # %%
-_, ax = plt.subplots(figsize=(5, 3.2))
-few, many = range(1, 15), range(1, 61)
-ax.semilogy(few, [every_path(diamonds(n, Node(1.0))) for n in few], "o", label="every path")
-ax.semilogy(many, [2.0 ** (n + 1) for n in many], color="C0", linewidth=0.8)
-ax.semilogy(many, [sweep(diamonds(n, Node(1.0))) for n in many], "s", label="the sweep")
-ax.axhline(3.2e13, color="0.6", linewidth=0.8)
-ax.text(1, 5e13, "a year, at a million visits a second", color="0.4")
-ax.set(xlabel="diamonds", ylabel="visits", title="every path, or every node once")
-ax.legend(loc="center right")
-plt.show()
+by_paths = [every_path(diamonds(n, Node(1.0))) for n in range(1, 15)]
+show.visits(by_paths, [sweep(diamonds(n, Node(1.0))) for n in range(1, 61)])
 
 # %% [markdown]
 # The package's engine is this loop. What it adds is care with arrays: the first share to arrive is

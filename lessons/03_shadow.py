@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson03 as check
+from pictures import lesson03 as show
 from quatgrad import Tensor
 from quatgrad.ops import arithmetic
 
@@ -51,32 +52,7 @@ print("dL/db =", b.grad)
 # %%
 b = np.array([100.0, 200.0, 300.0, 400.0])
 g = np.array([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 1.0, 1.0], [-1.0, 1.0, -1.0, 1.0]])  # dL/dy
-
-
-def grid(ax, matrix, at, colour):
-    """The matrix as coloured squares with its numbers, its top left corner at `at`."""
-    for (r, c), value in np.ndenumerate(np.atleast_2d(matrix)):
-        spot = (at[0] + c, at[1] - r - 1)
-        ax.add_patch(plt.Rectangle(spot, 1, 1, facecolor=colour, alpha=0.3, edgecolor="white"))
-        ax.text(spot[0] + 0.5, spot[1] + 0.5, f"{value:g}", ha="center", va="center")
-
-
-_, (left, right) = plt.subplots(1, 2, figsize=(7, 3.4))
-grid(left, b, (0, 5.5), "C0")
-grid(left, np.tile(b, (3, 1)), (0, 3), "C0")
-grid(right, g, (0, 3), "C1")
-grid(right, g.sum(axis=0), (0, 5.5), "C1")
-for ax, tail, tip, name in (left, 4.5, 3.0, "b"), (right, 3.0, 4.5, "dL/db"):
-    for c in range(4):
-        ax.annotate("", (c + 0.5, tip), (c + 0.5, tail), arrowprops={"arrowstyle": "->"})
-    ax.text(-0.2, 5, name, ha="right", va="center")
-    ax.set(xlim=(-1.6, 4.2), ylim=(-0.1, 5.7))
-    ax.set_axis_off()
-left.text(-0.2, 1.5, "added\nto x", ha="right", va="center")
-right.text(-0.2, 1.5, "g", ha="right", va="center")
-left.set_title("forwards: copied")
-right.set_title("backwards: added up")
-plt.show()
+show.copied_and_added(b, g)
 
 # %% [markdown]
 # That is all of this lesson in one picture. **Forwards, broadcasting copies; backwards, the

@@ -26,9 +26,9 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from checkers import lesson04 as check
+from pictures import lesson04 as show
 from quatgrad import quaternion
 from quatgrad.kernels import reference
 from quatgrad.kernels.reference import HAMILTON
@@ -45,22 +45,7 @@ plt.style.use("quatgrad.style")
 # unit `b`.
 
 # %%
-units = "1ijk"
-fig, ax = plt.subplots(figsize=(3.4, 3.4))
-colours = ["#dddddd", "#0072B2", "#D55E00", "#009E73"]
-for a in range(4):
-    for b in range(4):
-        c = int(np.flatnonzero(HAMILTON[a, b])[0])
-        sign = "−" if HAMILTON[a, b, c] < 0 else ""
-        ax.add_patch(plt.Rectangle((b, a), 1, 1, facecolor=colours[c], edgecolor="white"))
-        ink = "black" if c == 0 else "white"
-        ax.text(b + 0.5, a + 0.5, sign + units[c], ha="center", va="center", color=ink, fontsize=15)
-ax.set(xlim=(0, 4), ylim=(4, 0), xlabel="right factor", ylabel="left factor", aspect="equal")
-ax.set_xticks(np.arange(4) + 0.5, units)
-ax.set_yticks(np.arange(4) + 0.5, units)
-ax.set_title("left × right")
-ax.grid(False)
-plt.show()
+show.products_of_units(HAMILTON)
 
 # %% [markdown]
 # Each colour stands once in every row and every column: multiplying by a unit moves the four
@@ -170,27 +155,11 @@ F = [[0, 0], [0, 5], [3, 5], [3, 4], [1, 4], [1, 3], [2, 3], [2, 2], [1, 2], [1,
 letter = np.column_stack([np.array(F) / 5, np.zeros(10)])  # lies flat, in the plane z = 0
 
 
-def show(ax, points, title=""):
-    """A letter in space, the outline of where it began, and the three axes."""
-    ax.add_collection3d(Poly3DCollection([letter], facecolor="none", edgecolor="0.6", ls=":"))
-    for axis, name, colour in zip(np.eye(3), "xyz", colours[1:], strict=True):
-        ax.plot(*np.outer(axis, [0, 1.2]), color=colour, linewidth=1)
-        ax.text(*(1.32 * axis), name, color=colour, ha="center", va="center")
-    ax.add_collection3d(Poly3DCollection([points], facecolor="#E69F00", edgecolor="black"))
-    ax.set(xlim=(-0.8, 1.2), ylim=(-0.8, 1.2), zlim=(-0.8, 1.2), title=title)
-    ax.view_init(25, 22)
-    ax.set_box_aspect((1, 1, 1), zoom=1.2)
-    ax.set_axis_off()
-
-
 def turned(degrees=120):
     """Pull the angle: the letter goes once around the dashed axis."""
-    axis = np.ones(3) / np.sqrt(3)
-    ax = plt.figure(figsize=(3.6, 3.2)).add_subplot(projection="3d")
-    ax.plot(*np.outer(axis, [-0.9, 1.7]), color="0.3", linestyle="--")
-    q = quaternion.from_axis_angle(axis, np.radians(degrees))
-    show(ax, quaternion.rotate(q, letter), f"{degrees}° around (1, 1, 1)")
-    plt.show()
+    axis = np.ones(3)
+    there = quaternion.rotate(quaternion.from_axis_angle(axis, np.radians(degrees)), letter)
+    show.letters_in_space(letter, {f"{degrees}° around (1, 1, 1)": there}, axis)
 
 
 slider(turned, degrees=(0, 360, 10))
@@ -207,14 +176,12 @@ slider(turned, degrees=(0, 360, 10))
 
 # %%
 x_turn, y_turn = np.array([1, 1.0, 0, 0]), np.array([1, 0, 1.0, 0])  # rotate divides by |q|
-fig = plt.figure(figsize=(7.5, 2.9))
-for n, (turns, title) in enumerate([
-    (np.array([1.0, 0, 0, 0]), "the letter"),
-    (product(y_turn, x_turn), "first about x, then y"),
-    (product(x_turn, y_turn), "first about y, then x"),
-]):  # fmt: skip
-    show(fig.add_subplot(1, 3, n + 1, projection="3d"), quaternion.rotate(turns, letter), title)
-plt.show()
+turns = {
+    "the letter": np.array([1.0, 0, 0, 0]),
+    "first about x, then y": product(y_turn, x_turn),
+    "first about y, then x": product(x_turn, y_turn),
+}
+show.letters_in_space(letter, {name: quaternion.rotate(t, letter) for name, t in turns.items()})
 
 # %% [markdown]
 # Take a book and try: the two orders end differently. No numbers that describe turns in space can

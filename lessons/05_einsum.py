@@ -28,6 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson05 as check
+from pictures import lesson05 as show
 from quatgrad import Tensor, ops
 from quatgrad.kernels import reference
 from quatgrad.kernels.reference import HAMILTON
@@ -85,26 +86,7 @@ print("steps =", np.round(steps, 6))
 # comes out of the leg that is free.
 
 # %%
-legs = {"a": (-1.0, 0.75), "b": (-1.0, -0.75), "c": (1.2, 0.0)}
-plugs = {"a": "p", "b": "q", "c": "g"}
-_, axes = plt.subplots(1, 3, figsize=(7.5, 2.2))
-for ax, free, name in zip(axes, "cab", ("y", "dL/dp", "dL/dq"), strict=True):
-    for index, (x_leg, y_leg) in legs.items():
-        colour = "C1" if index == free else "0.3"
-        style = {"arrowstyle": "->" if index == free else "-", "color": colour, "linewidth": 2}
-        ax.annotate("", (x_leg, y_leg), (0, 0), arrowprops=style)
-        ax.text(0.55 * x_leg, 0.55 * y_leg + 0.15, index, color=colour, ha="center")
-        text = name if index == free else plugs[index]
-        ax.text(
-            1.15 * x_leg, 1.15 * y_leg, text, color=colour, weight="bold", ha="center", va="center"
-        )
-    ax.text(
-        0, 0, "H", ha="center", va="center", bbox={"boxstyle": "circle", "facecolor": "#eeeeee"}
-    )
-    summed = ",".join(i for i in "abc" if i != free)
-    ax.set(xlim=(-1.7, 1.9), ylim=(-1.3, 1.3), title=f"abc,{summed}->{free}")
-    ax.set_axis_off()
-plt.show()
+show.free_leg({"c": "y", "a": "dL/dp", "b": "dL/dq"})
 
 # %% [markdown]
 # ## It is a product again

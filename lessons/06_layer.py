@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson06 as check
+from pictures import lesson06 as show
 from quatgrad import Tensor, models
 from quatgrad.costs import costs
 from quatgrad.kernels import gemm, reference
@@ -98,26 +99,7 @@ assert np.array_equal(block_matrix(w), gemm.expand(w))
 # Networks at a Fraction* (turned on its side, since our inputs are rows).
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(7.6, 4.0))
-colours = ["#dddddd", "#56B4E9", "#E69F00", "#009E73"]
-for ax, title in zip(axes, ("real: 64 numbers", "quaternion: 16 numbers"), strict=True):
-    for row in range(8):
-        for column in range(8):
-            (b, p), (c, q) = divmod(row, 2), divmod(column, 2)
-            a = int(np.flatnonzero(HAMILTON[:, b, c])[0])
-            sign = "−" if HAMILTON[a, b, c] < 0 else ""
-            name, colour = f"{sign}{'rijk'[a]}{2 * p + q + 1}", colours[a]
-            if ax is axes[0]:
-                name, colour = f"w{8 * row + column + 1}", plt.cm.cividis(row / 16 + column / 16)
-            ax.add_patch(plt.Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white"))
-            ink = "white" if ax is axes[0] and row + column < 9 else "black"
-            ax.text(column + 0.5, row + 0.5, name, ha="center", va="center", fontsize=8, color=ink)
-    for n in (2, 4, 6):
-        ax.axhline(n, color="black", linewidth=1.2)
-        ax.axvline(n, color="black", linewidth=1.2)
-    ax.set(xlim=(0, 8), ylim=(8, 0), aspect="equal", title=title, xlabel="outputs 1 | i | j | k")
-    ax.set(xticks=[], yticks=[], ylabel="inputs 1 | i | j | k")
-plt.show()
+show.real_and_quaternion_weight(HAMILTON)
 
 # %% [markdown]
 # **That is where they go.** The 48 numbers have not become zeros. They have become copies: each of

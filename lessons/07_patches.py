@@ -39,6 +39,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from checkers import lesson07 as check
+from pictures import lesson07 as show
 from quatgrad import Tensor, data, ops
 from quatgrad.kernels import gemm, reference
 from slider import slider
@@ -88,27 +89,13 @@ print(patches @ edge.ravel(), "<- times the weights")
 digits = data.load("digits").train
 digit = digits.images[digits.labels == 0][0, :, :, 0] / 16.0
 rows, output = sliding_window_view(digit, (3, 3)).reshape(36, 9), slide(digit, edge)
+shown = {"8 × 8 image": digit, "36 patches": rows, "weights": edge.reshape(9, 1),
+         "6 × 6 output": output}  # fmt: skip
 
 
 def places(window=19):
     """The window, its row of the patches, and its output."""
-    _, axes = plt.subplots(1, 4, figsize=(7.5, 3.2), width_ratios=[3, 2, 0.4, 3])
-    pictures = {"8 × 8 image": digit, "36 patches": rows, "weights": edge.reshape(9, 1),
-                "6 × 6 output": output}  # fmt: skip
-    for ax, (title, picture) in zip(axes, pictures.items(), strict=True):
-        if picture.min() < 0:  # minus is black, 0 grey
-            ax.imshow(picture, cmap="gray", vmin=-3, vmax=3)
-        else:  # 0 is white, ink black
-            ax.imshow(picture, cmap="gray_r")
-        ax.set(title=title, xticks=[], yticks=[])
-        ax.spines[:].set_visible(True)
-    axes[1].set_aspect("auto")
-    i, j = divmod(window, 6)
-    boxes = (axes[0], j, i, 3, 3), (axes[1], 0, window, 9, 1), (axes[3], j, i, 1, 1)
-    for ax, x, y, width, height in boxes:
-        corner = x - 0.5, y - 0.5
-        ax.add_patch(plt.Rectangle(corner, width, height, fill=False, color="#D55E00", linewidth=3))
-    plt.show()
+    show.one_window(shown, window)
 
 
 slider(places, window=(0, 35, 1))

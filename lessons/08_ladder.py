@@ -33,6 +33,7 @@ import numpy as np
 from numba import njit
 
 from checkers import lesson08 as check
+from pictures import lesson08 as show
 from quatgrad import arrays, backend, kernels
 from quatgrad.errors import BackendError
 from quatgrad.kernels import gemm, reference
@@ -307,21 +308,9 @@ except BackendError as error:
     print("no CuPy rung here:", error)
 
 # %%
-_, ax = plt.subplots(figsize=(7, 3.2))
-names, times = list(rungs), np.array(list(rungs.values()))
-fewer = ["eight" in name for name in names]
-bars = ax.barh(names, 1e3 * times, color=np.where(fewer, "C1", "C0"), edgecolor="white")
-for bar, hatch in zip(bars, fewer, strict=True):
-    bar.set_hatch("//" if hatch else "")
-for n, t in enumerate(times):
-    ax.text(1.2e3 * t, n, f"{1e3 * t:,.1f} ms" if t < 1 else f"{t:.1f} s", va="center")
-ax.set(
-    xscale="log", xlim=(300 * times.min(), 1e6), xlabel="ms for the layer: times ten at each step"
-)
-ax.set_title("many ways, one sum  (hatched: fewer multiplications)")
-ax.invert_yaxis()
-plt.show()
-print(f"from the first to the fastest: {times[0] / times.min():,.0f} times as fast")
+show.times_of_rungs(rungs, hatched="eight")
+times = list(rungs.values())
+print(f"from the first to the fastest: {times[0] / min(times):,.0f} times as fast")
 
 # %% [markdown]
 # **What you have now:** three ways to be faster: wait less, multiply less, use more of the machine.

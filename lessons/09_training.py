@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson09 as check
+from pictures import curves, panels
 from quatgrad import Tensor, data, models, optim
 from quatgrad.data.fetch import data_root
 from quatgrad.errors import DataError
@@ -163,7 +164,7 @@ def one_batch(forward=lambda net, x: net(x), right=labels, shuffle=False, clear=
 
 
 wrong_labels = np.random.default_rng(1).permutation(labels)
-curves = {
+ways = {
     "as it should be": one_batch(),
     "wrong labels, always the same": one_batch(right=wrong_labels),
     "labels shuffled at each step": one_batch(shuffle=True),
@@ -172,15 +173,10 @@ curves = {
 }
 
 # %%
-_, ax = plt.subplots(figsize=(7.5, 3.6))
-for (name, losses), style in zip(curves.items(), ["-", "--", "-.", ":", "-"], strict=True):
-    ax.plot(losses, style, label=name, linewidth=1 if name.startswith("old") else 2)
-ax.axhline(np.log(10), color="0.5", linewidth=1)
-ax.text(30, 3, "ln 10", color="0.4")
-ax.set(yscale="log", ylim=(1e-4, 100), xlabel="step", ylabel="loss on the batch")
-ax.set_title("fifty images, again and again")
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-plt.show()
+curves(ways, styles=["-", "--", "-.", ":", "-"], words={"ln 10": (30, 3)},
+       levels=[np.log(10)], legend="right", yscale="log", ylim=(1e-4, 100),
+       xlabel="step", ylabel="loss on the batch",
+       title="fifty images, again and again")  # fmt: skip
 
 # %% [markdown]
 # * **Stuck at ln 10**: images and labels do not belong together. Someone shuffled one of the two.
@@ -230,15 +226,11 @@ check.warm_cosine(warm_cosine)
 
 # %%
 steps = 8 * data.num_batches(len(digits.train), 32)
-named = {"constant": 0, "step": 0, "cosine": 45, "cosine-per-batch": 0}
-_, axes = plt.subplots(1, 4, figsize=(7.5, 2), sharey=True)
-for ax, (name, warmup) in zip(axes, named.items(), strict=True):
+rates = {}
+for name, warmup in {"constant": 0, "step": 0, "cosine": 45, "cosine-per-batch": 0}.items():
     rate = optim.SCHEDULES[name](0.1, steps, warmup)
-    ax.plot([rate(step) for step in range(steps)])
-    ax.set_title(name + (", warm-up" if warmup else ""), fontsize=9)
-    ax.set(xlabel="step", ylim=(0, 0.11))
-axes[0].set_ylabel("learning rate")
-plt.show()
+    rates[name + (", warm-up" if warmup else "")] = {"": [rate(step) for step in range(steps)]}
+panels(rates, "learning rate", size=(7.5, 2), xlabel="step", ylim=(0, 0.11))
 
 # %% [markdown]
 # Does it matter? The same network, three seeds each, eight epochs:

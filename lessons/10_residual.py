@@ -34,6 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson10 as check
+from pictures import curves
 from quatgrad import Tensor, data, models
 from quatgrad.backend import set_backend
 from quatgrad.models.algebra import Layers
@@ -112,15 +113,12 @@ def gradient_norms(net):
 
 norms = {"with shortcuts": gradient_norms(resnet(Block)),
          "without": gradient_norms(resnet(Plain))}  # fmt: skip
-_, ax = plt.subplots()
-for (name, lengths), marker in zip(norms.items(), ("o-", "s--"), strict=True):
-    ax.plot(range(1, 56), lengths, marker, markersize=3, label=name)
+for name, lengths in norms.items():
     factor = (lengths[0] / lengths[-1]) ** (1 / 54)
     print(f"{name:15} first / last = {lengths[0] / lengths[-1]:6.1f}, {factor:.3f} for each layer")
-ax.set(yscale="log", xlabel="convolution", ylabel="length of its gradient")
-ax.set_title("ResNet-56, before the first step: the gradient flows to the left")
-ax.legend()
-plt.show()
+curves(norms, range(1, 56), ("o-", "s--"), yscale="log", xlabel="convolution",
+       ylabel="length of its gradient",
+       title="ResNet-56, before the first step: the gradient flows to the left")  # fmt: skip
 
 # %% [markdown]
 # Without shortcuts the gradient grows by 14 % at each layer on its way back: it *explodes*. (ReLU

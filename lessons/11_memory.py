@@ -32,6 +32,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson11 as check
+from pictures import lesson11 as show
 from quatgrad import Function, Tensor, data, models, no_grad, set_backend
 from quatgrad.costs import activation_bytes, costs
 from quatgrad.errors import GraphError
@@ -160,17 +161,7 @@ for name, log in logs.items():
             loss.backward(retain_graph=name == "retain_graph=True")
     del loss
 
-fig, ax = plt.subplots()
-for (name, log), style in zip(logs.items(), ("-", "--", ":"), strict=True):
-    ax.plot(log, style, label=name)
-middle = len(logs["no_grad"])
-ax.axvline(middle, color="0.5", linewidth=1)
-ax.text(middle - 1, 4.4, "forward ", ha="right")
-ax.text(middle + 1, 4.4, " backward")
-ax.set(xlabel="operations done", ylabel="MB in use", ylim=(0, None))
-ax.set_title("A training step of ResNet-20 with 128 images")
-ax.legend()
-plt.show()
+show.memory(logs, turn=len(logs["no_grad"]))
 
 # %% [markdown]
 # **A mountain.** Forwards, each layer puts its map on the pile. Backwards, each takes its own away

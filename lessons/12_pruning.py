@@ -29,6 +29,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson12 as check
+from pictures import panels
 from quatgrad import Parameter, Tensor, data, models
 from quatgrad.errors import InvariantError
 from quatgrad.lth import Ticket, check_pruned, full_masks, prune_by_magnitude, rewind
@@ -178,8 +179,8 @@ def zero_once(net, masks):
 
 # %%
 OPTIMIZERS = {"SGD with momentum": (lambda p: SGD(p, momentum=0.9), 0.05), "Adam": (Adam, 0.003)}
-fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.2))
-for ax, (title, (make, lr)) in zip(axes, OPTIMIZERS.items(), strict=True):
+paths = {}
+for title, (make, lr) in OPTIMIZERS.items():
     net = models.create("lenet-300-100", width=60, image_size=(4, 4))
     optimizer = make(net.parameters())
     list(steps(net, optimizer, lr, epochs=2))
@@ -189,17 +190,15 @@ for ax, (title, (make, lr)) in zip(axes, OPTIMIZERS.items(), strict=True):
     first, dead = next(iter(weights.items()))[1], ~next(iter(masks.values()))
     path = [first.numpy()[dead][:40]]
     path += [first.numpy()[dead][:40] for _ in steps(net, optimizer, lr, 1, masks)]
-    ax.plot(path, color="#D55E00", linewidth=0.8, alpha=0.6)
-    ax.set(
-        title=title, xlabel="steps after pruning", ylabel="pruned weights" if ax is axes[0] else ""
-    )
+    paths[title] = {"": path}
     awake = {name: np.count_nonzero(w.numpy()[~masks[name]]) for name, w in weights.items()}
     accuracy = evaluate(net, digits.test, digits)[1]
     zero_once(net, masks)
     alone = evaluate(net, digits.test, digits)[1]
     print(f"{title:18} {sum(awake.values())} of {sum((~m).sum() for m in masks.values())} awake;",
           f"accuracy {accuracy:.1%}, without them {alone:.1%}")  # fmt: skip
-plt.show()
+forty = {"color": "#D55E00", "linewidth": 0.8, "alpha": 0.6}
+panels(paths, "pruned weights", look=forty, xlabel="steps after pruning")
 
 # %% [markdown]
 # **Every line should be flat.** These are forty weights that we pruned, with a gradient that is

@@ -32,6 +32,7 @@ import numpy as np
 
 from checkers import lesson13 as check
 from mine import mine, whose
+from pictures import lesson13 as show
 from quatgrad import data, models, set_backend
 from quatgrad.kernels.reference import HAMILTON
 from quatgrad.lth import Protocol, Rule, Search, Ticket, find_tickets, rewind
@@ -142,19 +143,9 @@ for seed in range(SEEDS):
         accuracy[:, seed, level] = [own, *others]
 
 # %%
-fig, ax = plt.subplots()
 names = ("ticket", "re-initialised", "random")
-for name, runs, marker in zip(names, 100 * accuracy, "osd", strict=True):
-    (line,) = ax.plot(percent, runs.mean(axis=0), marker=marker, label=name)
-    ax.fill_between(percent, runs.min(axis=0), runs.max(axis=0), alpha=0.2, color=line.get_color())
-ax.axhline(100 * accuracy[0, :, 0].mean(), color="0.4", linestyle=":", label="dense")
-ax.set(xscale="log", xlabel="% of the weights left", ylabel="test accuracy, %", ylim=(0, 100))
-ax.set_xticks(percent, [f"{p:.3g}" for p in percent], minor=False)
-ax.minorticks_off()
-ax.invert_xaxis()
-ax.legend(loc="lower left")
-ax.set_title(f"Fewer weights from left to right; mean and range of {SEEDS} seeds")
-plt.show()
+dense = 100 * accuracy[0, :, 0].mean()
+show.tickets(percent, dict(zip(names, 100 * accuracy, strict=True)), dense)
 
 # %% [markdown]
 # At 60 % all three are equal: there are enough weights. Below 30 % they differ. **The same number

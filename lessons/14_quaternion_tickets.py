@@ -30,6 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson14 as check
+from pictures import lesson14 as show
 from quatgrad import data, models, set_backend
 from quatgrad.costs import costs
 from quatgrad.lth import Rule, find_tickets, full_masks
@@ -107,18 +108,12 @@ assert np.array_equal(whole(layer, dense["1.weight"], 0.25), mask)
 # %%
 def parts_left(keep=0.25):
     """Move the share: both masks of the first layer, and how many quaternions are still used."""
-    fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4))
-    titles = {"weight": "by component", "quaternion": "as a whole"}
-    for ax, (granularity, title) in zip(axes, titles.items(), strict=True):
+    masks = {}
+    for granularity, title in {"weight": "by component", "quaternion": "as a whole"}.items():
         rule = Rule(keep, granularity=granularity)
         parts = prune(trained, dense, rule)["1.weight"].sum(axis=0)
-        image = ax.imshow(parts, cmap=plt.get_cmap("cividis", 5), vmin=-0.5, vmax=4.5)
-        ax.set(title=f"{title}: {np.mean(parts > 0):.0%} still used", xticks=[], yticks=[])
-        ax.set_xlabel("output quaternion")
-        ax.grid(False)
-    axes[0].set_ylabel("input quaternion")
-    fig.colorbar(image, ax=axes, ticks=range(5), label="parts left")
-    plt.show()
+        masks[f"{title}: {np.mean(parts > 0):.0%} still used"] = parts
+    show.parts_left(masks)
 
 
 slider(parts_left, keep=(0.05, 0.95, 0.05))
@@ -199,22 +194,7 @@ runs = {name: np.array([list(search(*kind, seed)) for seed in range(SEEDS)])
         for name, kind in NETWORKS.items()}  # fmt: skip
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True)
-for (name, levels), marker in zip(runs.items(), "osd", strict=True):
-    weights, work, accuracy = levels.mean(axis=0).T
-    low, high = levels[..., 2].min(axis=0), levels[..., 2].max(axis=0)
-    for ax, x in zip(axes, (weights, work), strict=True):
-        (line,) = ax.plot(x, accuracy, marker=marker, label=name)
-        ax.fill_between(x, low, high, alpha=0.15, color=line.get_color())
-axes[0].set(xlabel="weights left", ylabel="test accuracy, %", ylim=(0, 100))
-axes[1].set(xlabel="multiply-adds for one image")
-ticks = [5000, 2000, 1000, 500, 200, 100, 50]
-for ax, title in zip(axes, ("at equal weights", "at equal work"), strict=True):
-    ax.set(xscale="log", xlim=(6000, 35), title=title)
-    ax.set_xticks(ticks, ticks)
-    ax.minorticks_off()
-axes[1].legend(loc="lower left", fontsize=8)
-plt.show()
+show.equal_weights_equal_work(runs)
 
 # %% [markdown]
 # Both pictures show the same runs. On the left the quaternion network, pruned by component, is far
@@ -254,22 +234,11 @@ def gap_at_equal_work(real, quaternion, f):
 check.gap_at_equal_work(gap_at_equal_work)
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True)
-for model, colour, width in (("resnet18", "C0", 1.2), ("resnet101", "C1", 2.4)):
-    for algebra, style in (("real", "-"), ("quaternion", "--")):
-        points = curves["cifar100", model, algebra].points
-        for ax, share in zip(axes, ("x", "fraction"), strict=True):
-            x = [getattr(p, share) * (1 if share == "x" else 100) for p in points]
-            label = f"{model.replace('resnet', 'ResNet-')}, {algebra}"
-            accuracy = [p.accuracy for p in points]
-            ax.plot(x, accuracy, style, color=colour, linewidth=width, label=label)
-axes[0].set(xlabel="% of the real network's weights", ylabel="test accuracy, %")
-axes[1].set(xlabel="% of the multiply-adds (the same for both)")
-for ax, title in zip(axes, ("as published", "the same points, at equal work"), strict=True):
-    ax.set(xscale="log", xlim=(150, 0.015), title=title)
-    ax.set_xticks([100, 10, 1, 0.1], ["100", "10", "1", "0.1"])
-axes[1].legend(loc="lower left", fontsize=8)
-plt.show()
+show.published_twice(
+    curves["cifar100", model, algebra]
+    for model in ("resnet18", "resnet101")
+    for algebra in ("real", "quaternion")
+)
 
 # %% [markdown]
 # Left: below 1 % the dashed lines are above the solid lines. This is what the paper says, and in

@@ -30,6 +30,7 @@ import numpy as np
 from numba import njit, set_num_threads
 
 from checkers import lesson15 as check
+from pictures import lesson15 as show
 from quatgrad import kernels, models, nn, sparse
 from quatgrad.sparse.choice import BREAK_EVEN, choose
 
@@ -98,16 +99,7 @@ counts = {
     "16 weights in a vector": int(needed.sum()) * PIXELS,
     "16 pixels in a vector": int(alive.sum()) * PIXELS // LANES,
 }
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.5, 2.6), width_ratios=[3, 2])
-left.imshow(alive + 0.3 * np.repeat(needed, LANES, axis=1), cmap="cividis", aspect="auto")
-left.set(title="5 % are left; lighter: vectors with one", xlabel="output", ylabel="input")
-left.set_xticks(range(0, 65, LANES))
-left.grid(visible=False)
-bars = right.barh(list(counts), list(counts.values()), color=["C0", "C0", "C1"])
-right.bar_label(bars, padding=2)
-right.set(title="instructions for 16 pixels", xlim=(0, 2600))
-right.invert_yaxis()
-plt.show()
+show.vectors(alive, needed, counts)
 
 # %% [markdown]
 # ## A row of survivors
@@ -222,17 +214,7 @@ sparse_ms = {name: np.array([ms[name, d] for d in densities]) for name in KINDS}
 dense_ms = {name: ms[name, "dense"] for name in KINDS}
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 3.4))
-for k, (name, marker) in enumerate(zip(KINDS, "osd", strict=True)):
-    ax.plot(100 * densities, sparse_ms[name], color=f"C{k}", marker=marker, label=name)
-    if k < 2:
-        ax.axhline(
-            dense_ms[name], color=f"C{k}", linestyle=":", label=f"{name.split(',')[0]}, dense"
-        )
-ax.set(xlabel="weights left, %", ylabel="ms", ylim=(0, 1.6 * max(dense_ms.values())))
-ax.set_title("one 3 x 3 convolution, 64 channels, 16 x 16 pixels")
-ax.legend(fontsize=8, loc="upper left")
-plt.show()
+show.sparse_and_dense(densities, sparse_ms, dense_ms)
 for name in KINDS:
     print(f"{name:26} at 5 %: {dense_ms[name] / sparse_ms[name][2]:4.1f} times as fast as dense")
 

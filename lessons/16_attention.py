@@ -28,6 +28,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson16 as check
+from pictures import curves
+from pictures import lesson16 as show
 from quatgrad import Tensor, nn, ops, optim, quaternion, set_backend
 from quatgrad.data.text import load
 from quatgrad.kernels import reference
@@ -144,14 +146,7 @@ letters = sorted(set(text))
 hot = np.eye(len(letters))[[letters.index(c) for c in text]]
 before = np.vstack([np.zeros(len(letters)), hot[:-1]])
 guess, a = head(10 * np.sqrt(len(letters)) * hot, before, hot)
-
-fig, ax = plt.subplots(figsize=(5.2, 4.6))
-ax.imshow(a, cmap="cividis")
-ax.set_xticks(range(len(text)), text)
-ax.set_yticks(range(len(text)), text)
-ax.set(xlabel="is looked at", ylabel="looks", title="the last row: after the last c came an a")
-ax.grid(visible=False)
-plt.show()
+show.who_looks_where(text, a)
 print("after", repr(text), "comes", repr(letters[guess[-1].argmax()]))
 
 # %% [markdown]
@@ -283,16 +278,11 @@ for name, (net, _) in readers.items():
     print(f"{name:10} {in_blocks:,} weights in its blocks, loss on unseen text {unseen:.2f}")
 
 # %%
-_, ax = plt.subplots(figsize=(6.5, 3.2))
-for name, (_, losses) in readers.items():
-    ax.plot(np.convolve(losses, np.ones(10) / 10, "valid"), label=name)
-ax.axhline(np.log(KINDS), color="0.5", linestyle=":")
-ax.text(COUNT, np.log(KINDS) - 0.12, "knows nothing: ln 58", color="0.4", ha="right")
-ax.axhline(2.40, color="0.5", linestyle="--")
-ax.text(COUNT, 2.45, "counts pairs of letters", color="0.4", ha="right")
-ax.set(xlabel="step", ylabel="loss, mean of ten", title="reading a play, letter by letter")
-ax.legend(loc="upper center")
-plt.show()
+smooth = {name: np.convolve(losses, np.ones(10) / 10, "valid")
+          for name, (_, losses) in readers.items()}  # fmt: skip
+words = {"knows nothing: ln 58": (260, 3.92), "counts pairs of letters": (260, 2.45)}
+curves(smooth, words=words, levels=[np.log(KINDS), 2.40], legend="upper center", xlabel="step",
+       ylabel="loss, mean of ten", title="reading a play, letter by letter")  # fmt: skip
 
 # %% [markdown]
 # To let it write: take the last letters, get the logits of what comes next, draw one, go on.

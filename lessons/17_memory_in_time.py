@@ -28,6 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from checkers import lesson17 as check
+from pictures import curves, panels
 from quatgrad import Tensor, nn, ops, optim, set_backend
 from quatgrad.kernels import gemm, reference
 
@@ -126,16 +127,13 @@ def gated(b, w=0.9):
     return np.array(slopes)
 
 
-fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), sharey=True)
-for w in (0.5, 0.9, 1.0, 1.3):
-    axes[0].semilogy(np.cumprod(plain(w)), label=f"w = {w}")
-for b in (0, 2, 4):
-    axes[1].semilogy(np.cumprod(gated(b)), label=f"b = {b}: z = {sigmoid(b):.2f}")
-axes[0].set(xlabel="steps", ylabel="slope", ylim=(1e-16, 10), title="plain: it vanishes")
-axes[1].set(xlabel="steps", title="with a gate: it need not")
-for ax in axes:
-    ax.legend(loc="lower left")
-plt.show()
+slopes = {
+    "plain: it vanishes": {f"w = {w}": np.cumprod(plain(w)) for w in (0.5, 0.9, 1.0, 1.3)},
+    "with a gate: it need not": {
+        f"b = {b}: z = {sigmoid(b):.2f}": np.cumprod(gated(b)) for b in (0, 2, 4)
+    },
+}
+panels(slopes, "slope", yscale="log", ylim=(1e-16, 10), xlabel="steps")
 
 # %% [markdown]
 # A slope of 10⁻¹⁰ means: to whatever the network should have learned at step 1, one step of
@@ -282,20 +280,22 @@ def learn(layer, features, steps=200):
     return np.array(right)
 
 
-fig, ax = plt.subplots(figsize=(7, 3.3))
-for (name, layer), style in zip({
-    "plain": Plain(8, 32, rng=0), "GRU": nn.GRU(8, 16, rng=0),
+networks = {
+    "plain": Plain(8, 32, rng=0),
+    "GRU": nn.GRU(8, 16, rng=0),
     "GRU, gates open": opened(nn.GRU(8, 16, rng=0)),
     "quaternion GRU, gates open": opened(nn.QGRU(8, 32, rng=0)),
-}.items(), ("-", "--", "-", "-."), strict=True):  # fmt: skip
+}
+shares = {}
+for name, layer in networks.items():
     right = learn(layer, 16 if type(layer) is nn.GRU else 32)
-    ax.plot(100 * np.convolve(right, np.ones(10) / 10, "valid"), style,
-            label=f"{name}: {layer.num_parameters():,}")  # fmt: skip
-ax.axhline(25, color="0.5", linestyle=":")
-ax.set(xlabel="step of training", ylabel="right, %", ylim=(0, 104))
-ax.set_title("which sign was shown, 49 steps ago?")
-ax.legend(title="network: its parameters", loc="center left", bbox_to_anchor=(1, 0.5))
-plt.show()
+    mean_of_ten = np.convolve(right, np.ones(10) / 10, "valid")
+    shares[f"{name}:\n{layer.num_parameters():,} parameters"] = 100 * mean_of_ten
+
+# %%
+curves(shares, styles=("-", "--", "-", "-."), words={"chance": (150, 12)}, levels=[25],
+       legend="right", xlabel="step of training", ylabel="right, %", ylim=(0, 104),
+       title="which sign was shown, 49 steps ago?")  # fmt: skip
 
 # %% [markdown]
 # **The same layer, and only its first bias differs.** With its gates half open a GRU forgets half

@@ -19,7 +19,7 @@ import nbformat
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "lite"
 NUMBERS = range(8)  # lessons that need no compiled kernel
-PARTS = ("checkers", "solutions", "slider.py", "mine.py", "package_parts.py", "view.py")
+PARTS = ("checkers", "pictures", "solutions", "slider.py", "mine.py", "package_parts.py", "view.py")
 INSTALL = "%pip install -q quatgrad"
 KERNEL = {"name": "python", "display_name": "Python (Pyodide)", "language": "python"}
 

@@ -112,6 +112,23 @@ def test_links_lead_somewhere_and_checkers_are_its_own(script):
     assert not [name for name in modules if name.startswith("checkers.")]
 
 
+@lesson
+def test_what_is_drawn_is_said_and_how_is_in_pictures(script):
+    text = script.read_text()
+    assert not re.findall(r"plt\.(?!style)\w+|\bax(?:es)?\.\w+\(", text)
+    number = script.name[:2]
+    assert not re.findall(rf"from pictures import (?!lesson{number} )lesson\d+", text)
+
+
+def test_every_picture_is_drawn_by_a_lesson():
+    texts = {script.name[:2]: script.read_text() for script in LESSONS}
+    for path in sorted((run.HERE / "pictures").glob("lesson*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                assert f"show.{node.name}(" in texts[path.stem[-2:]]
+                assert node.end_lineno - node.lineno < 30, f"{node.name} is too long to be read"
+
+
 def slides_and_later(script):
     """(the function that a slider draws with, the top-level statements after it) of a lesson."""
     body = ast.parse(script.read_text()).body
