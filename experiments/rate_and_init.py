@@ -13,6 +13,7 @@ import csv
 import json
 import math
 import statistics
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def table(seeds):
 
 
 @context("quatgrad.style")
-def figure(rows, title):
+def figure(rows, title, about):
     """A panel for each initialiser, accuracy above and loss below."""
     inits = list(dict.fromkeys(row["init"] for row in rows))
     fig = Figure(figsize=(3.2 * len(inits), 5.4), layout="constrained")
@@ -111,7 +112,7 @@ def figure(rows, title):
     axes[0, 0].yaxis.set_major_formatter(Percent())
     axes[1, 0].set_ylabel("training loss")
     legend_below(fig, axes[0, 0].lines)
-    fig.suptitle(title)
+    fig.suptitle(f"{title}\n{textwrap.fill(about, 140)}", fontsize=9)
     return fig
 
 
@@ -125,9 +126,11 @@ def main():
     given.to.mkdir(parents=True, exist_ok=True)
     rows = table(seeds)
     files.write_csv(given.to / "rates.csv", rows)
-    name = json.loads((given.studies[0] / "study.json").read_text())["name"]
+    study = json.loads((given.studies[0] / "study.json").read_text())
+    about = f"{study['training images']:,} training images, {study['epochs of a level']} epochs"
     band_is = "bands: 95 % interval of the mean"
-    save(figure(rows, f"{name}, {len(seeds)} seeds; {band_is}"), given.to / "rates.png")
+    title = f"{study['name']}, {len(seeds)} seeds; {band_is}"
+    save(figure(rows, title, about), given.to / "rates.png")
     shifts = {}
     for one, other in PAIRS:
         found = [s for seed in seeds if (s := shift(seed, one, other)) is not None]

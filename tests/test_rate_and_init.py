@@ -46,4 +46,4 @@ def test_means_and_rows(script):
     assert len(rows) == 32
     assert all((r["seeds"], r["validation_accuracy"], r["interval"]) == (3, 0.5, 0) for r in rows)
     assert script.mean([1.0]) == (1.0, None)
-    assert script.figure(rows, "title").axes
+    assert script.figure(rows, "title", "8,000 training images, 5 epochs").axes

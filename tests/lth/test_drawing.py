@@ -149,6 +149,16 @@ def test_the_picture_of_what_can_be_deployed(accuracies):
     figure = offers.figure(found, "digits-resnet8-12345678\nwidth 16")
     check(figure)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["real", "unbeaten"]
+    for container in figure.axes[0].containers:
+        for bars in container.lines[2]:
+            ends = [y for segment in bars.get_segments() for _, y in segment]
+            assert 0 <= min(ends) <= max(ends) <= 1
+
+
+def test_costs_that_are_nearly_equal_have_two_ticks_too():
+    one = offers.Offer("", "real", 0, 0.975, 0.05, 0.975, 900, 9000, 9.0, 3.0, 0.0077)
+    two = replace(one, level=1, kilobytes=12.0, milliseconds=0.0182)
+    check(offers.figure([one, two], "digits-resnet8-12345678\nwidth 16"))
 
 
 def test_a_confusion_matrix_says_how_many_images_it_is_of():
@@ -161,7 +171,9 @@ def test_a_confusion_matrix_says_how_many_images_it_is_of():
 
 def test_pictures_of_a_study():
     found = {"real": {"trials": 1, "best of k": [0.01], "best so far": [0.01]}}
-    figure = tune_plots.best(found)
+    figure = tune_plots.best(
+        found, "spun: 1,600 training, 400 validation images, 12 epochs a level"
+    )
     FigureCanvasAgg(figure).draw()
     assert all(s.isdigit() for s in ticks(figure.axes[0].xaxis))
 

@@ -15,6 +15,7 @@ from quatgrad.lth.experiment.deploy import offers
 from quatgrad.lth.results import offers as results
 from quatgrad.lth.results import plot
 from quatgrad.lth.results.offers import Offer
+from quatgrad.lth.results.run import seeds
 
 
 def add_arguments(p: Parser) -> None:
@@ -45,7 +46,7 @@ def deploy(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     found = offers(there, given.get("trial", 0), given.get("model"))
     names = runs.numbered(there) if len(there) > 1 else []
     if "plot" in given:
-        about = f"{there[0].setting}; bars: 95 % interval of the mean"
+        about = f"{there[0].setting}; {seeds(there[0].curves, 'bars')}"
         title = "\n".join([*(names or [there[0].path.name]), about])
         plot.save(results.figure(found, title), Path(given["plot"]))
     lines = [*names, *([""] if names else []), results.text(found), "", NOTE]

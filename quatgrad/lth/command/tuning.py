@@ -88,6 +88,7 @@ def _final(arguments: list[str]) -> Answer:
 
 
 def _parser(verb: str, what: str, epilog: str) -> Parser:
+    named = {"FILE": "what is varied, as above", "STUDY": "the folder of a study, or its name"}
     p = Parser(
         prog=f"quatgrad-lth tune {verb}".rstrip(),
         allow_abbrev=False,
@@ -95,7 +96,7 @@ def _parser(verb: str, what: str, epilog: str) -> Parser:
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("what", metavar=what, help="of a study: its file, or its folder or name")
+    p.add_argument("what", metavar=what, help=named[what])
     p.add_argument("--json", action="store_true", help="answer in JSON, for programs")
     return p
 

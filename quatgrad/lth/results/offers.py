@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.style import context
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from quatgrad.lth.results.compare import table
 from quatgrad.lth.results.drawing import Percent, legend_below
@@ -127,15 +128,20 @@ def figure(offers: Sequence[Offer], title: str = "") -> Figure:
                 if number := runs.index(own[0].run):
                     dashes = ("--", ":", "-.")[(number - 1) % 3]
                     look |= {"linestyle": dashes, "markerfacecolor": "white"}
-                half = [o.interval or 0 for o in own]
                 x, y = [getattr(o, cost) for o in own], [o.accuracy for o in own]
-                ax.errorbar(x, y, half, elinewidth=0.7, **look)
+                half = [o.interval or 0 for o in own]
+                below, above = np.minimum(half, y), np.minimum(half, 1 - np.array(y))
+                ax.errorbar(x, y, (below, above), elinewidth=0.7, **look)
         front = [o for o in offers if is_unbeaten(o, offers, cost)]
         points = sorted((getattr(o, cost), o.accuracy) for o in front)
         x, y = ([p[i] for p in points] for i in (0, 1))
         ax.step(x, y, where="post", color="0.8", linewidth=6, zorder=0, label="unbeaten")
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = ax.get_xlim()
+        ticks = (
+            LogLocator(subs=(1, 2, 5)) if high > 8 * low else MaxNLocator(4, steps=(1, 2, 5, 10))
+        )
+        ax.xaxis.set_major_locator(ticks)
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes[0].yaxis.set_major_formatter(Percent())

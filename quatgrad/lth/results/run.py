@@ -127,12 +127,12 @@ class Run:
         return [p.resolve().name for p in self.links if not files.is_final(p)]
 
 
-def seeds(curves: Curves) -> str:
-    """ "3 seeds, band: 95 % interval of the mean" """
+def seeds(curves: Curves, mark: str = "band") -> str:
+    """ "3 seeds, band: 95 % interval of the mean"; `mark`: how the picture shows it."""
     counts = sorted({level.trials for levels in curves.values() for level in levels})
     text = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)]))
     several = any(x.interval is not None for levels in curves.values() for x in levels)
-    return f"{text} seed{'s' * (counts != [1])}" + several * ", band: 95 % interval of the mean"
+    return f"{text} seed{'s' * (counts != [1])}" + several * f", {mark}: 95 % interval of the mean"
 
 
 def _algebra(dense: Record) -> str:

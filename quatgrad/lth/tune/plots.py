@@ -10,21 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from quatgrad.lth.results.drawing import Percent, legend_below, whole_numbers
+from quatgrad.lth.results.drawing import CAPTION, Percent, legend_below, set_title, whole_numbers
 from quatgrad.lth.results.plot import save, style
 from quatgrad.lth.tune.space import Range, StudyFile
 
 
 def write(
-    directory: Path, file: StudyFile, found: Mapping[str, Any], table: Sequence[Mapping[str, Any]]
+    directory: Path,
+    file: StudyFile,
+    found: Mapping[str, Any],
+    table: Sequence[Mapping[str, Any]],
+    about: str,
 ) -> None:
-    """best.png and space.png in the directory."""
-    save(best(found), directory / "best.png")
-    save(space(file, table), directory / "space.png")
+    """best.png and space.png in the directory; `about` says what was trained."""
+    save(best(found, about), directory / "best.png")
+    save(space(file, table, about), directory / "space.png")
 
 
 @context("quatgrad.style")
-def best(found: Mapping[str, Any]) -> Figure:
+def best(found: Mapping[str, Any], about: str) -> Figure:
     """The expected best of k random trials of each network; dotted, the best so far."""
     fig = Figure(figsize=(6, 4))
     ax = fig.add_subplot()
@@ -35,14 +39,14 @@ def best(found: Mapping[str, Any]) -> Figure:
         ax.plot(k, of["best so far"], color=look["color"], linestyle=":")
     whole_numbers(ax.xaxis)
     ax.set_xlabel("trials k")
-    ax.set_title("best of k trials, expected (dotted: so far)")
+    set_title(ax, "best of k trials, expected (dotted: so far)", about)
     _accuracy(ax)
     legend_below(fig, ax.lines)
     return fig
 
 
 @context("quatgrad.style")
-def space(file: StudyFile, table: Sequence[Mapping[str, Any]]) -> Figure:
+def space(file: StudyFile, table: Sequence[Mapping[str, Any]], about: str) -> Figure:
     """Every trial as a point, in a panel for each option."""
     columns = min(3, len(file.space))
     lines = -(-len(file.space) // columns)
@@ -53,6 +57,7 @@ def space(file: StudyFile, table: Sequence[Mapping[str, Any]]) -> Figure:
         _accuracy(ax)
     for ax in [*axes][len(file.space) :]:
         ax.set_axis_off()
+    fig.suptitle(about, x=0.01, ha="left", fontsize=CAPTION + 1)
     legend_below(fig, fig.axes[0].lines)
     return fig
 

@@ -9,7 +9,7 @@ from quatgrad.errors import RunError
 from quatgrad.lth.store import files
 from quatgrad.lth.tune import plots, preset
 from quatgrad.lth.tune.study import open_study
-from quatgrad.lth.tune.tune import Study, write_table
+from quatgrad.lth.tune.tune import Study, StudyRecord, write_table
 
 if TYPE_CHECKING:
     import optuna
@@ -100,7 +100,8 @@ def write(study: Study) -> dict[str, Any]:
     files.write_json(study.directory / "result.json", found)
     best = {network: of["settings"] for network, of in found.items()}
     preset.write(study.directory, study.file, best)
-    plots.write(study.directory, study.file, found, table)
+    about = StudyRecord.read(study.directory / "study.json").about
+    plots.write(study.directory, study.file, found, table, about)
     return {"study": str(study.directory), "networks": found}
 
 

@@ -57,6 +57,12 @@ class StudyRecord(File, frozen=True, kw_only=True):
     rule: str
     version: str
 
+    @property
+    def about(self) -> str:
+        """What its pictures say of it."""
+        images = f"{self.training_images:,} training, {self.validation_images:,} validation images"
+        return f"{self.name}: {images}, {self.epochs} epochs a level"
+
 
 @dataclass(frozen=True)
 class Study:
@@ -127,7 +133,8 @@ def load(name: str, out: str) -> Study:
             about = StudyRecord.read(directory / "study.json")
             file = space.read(directory / "space.toml", about.given, **about.how)
             return Study(directory, replace(file, name=about.name), tuple(about.networks))
-    raise RunError(f"{name} is no study, and there is none of that name in {out}/tune")
+    begin = f": quatgrad-lth tune {name} begins one" if Path(name).is_file() else ""
+    raise RunError(f"{name} is no study, and there is none of that name in {out}/tune{begin}")
 
 
 def run(study: Study, workers: int, scheduler: str | None, tell: Callable[[str], None]) -> None:

@@ -1,0 +1,60 @@
+"""experiments/draw_records.py: pictures on record are drawn from the numbers beside them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from quatgrad.lth.results.offers import is_unbeaten
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+RESULTS = EXPERIMENTS / "results"
+
+
+@pytest.fixture
+def records(monkeypatch):
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    import draw_records
+
+    return draw_records
+
+
+@pytest.mark.parametrize("name", ["mnist-lenet-12", "deploy", "tuned"])
+def test_every_picture_is_drawn_without_any_run(records, name, tmp_path):
+    folder = tmp_path / name
+    shutil.copytree(RESULTS / name, folder, ignore=shutil.ignore_patterns("*.png"))
+    numbers = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    records.DRAWN[name](folder)
+    drawn = {path.relative_to(folder) for path in folder.rglob("*.png")}
+    known = {path.relative_to(RESULTS / name) for path in (RESULTS / name).rglob("*.png")}
+    assert drawn == known - {Path("beyond.png")}
+    assert all(path.read_bytes() == before for path, before in numbers.items())
+
+
+@pytest.mark.parametrize("name", ["mnist-lenet-12", "mnist-lenet-300-100"])
+def test_the_curves_are_those_that_were_verified(records, name):
+    verified = json.loads((RESULTS / name / "verify.json").read_text())["curves"]
+    curves = {curve.algebra: curve for curve in records.curves_of(RESULTS / name)}
+    assert [*curves] == ["real", "quaternion"]
+    for told in verified:
+        points = {p.level: p for p in curves[told["algebra"]].points}
+        for level in told["levels"]:
+            p = points[level["level"]]
+            assert (p.x, p.accuracy) == pytest.approx((level["x"], level["ours"]), rel=1e-4)
+            assert p.half_width == pytest.approx(level["half_width"])
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar100-resnet8", "mnist-lenet-12"])
+def test_a_table_is_read_as_it_was_written(records, name):
+    text = (RESULTS / "deploy" / f"{name}.txt").read_text()
+    found = records.table(text)
+    words = {"kilobytes": "kB", "milliseconds": "ms"}
+    ends = [", ".join(w for cost, w in words.items() if is_unbeaten(o, found, cost)) for o in found]
+    rows = [line for line in text.splitlines() if line[:6].strip().isdigit() and "%" in line]
+    assert len(rows) == len(found)
+    for row, o, end in zip(rows, found, ends, strict=True):
+        assert row.split()[0] == str(o.level)
+        assert f"{o.accuracy:.2%}" in row
+        assert f"{o.weights:,}" in row
+        assert row.rstrip().endswith(end)
