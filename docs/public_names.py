@@ -42,15 +42,32 @@ ROOMS = {
     "quatgrad.lth.command": "the command from Python",
     "quatgrad.sparse": "networks prepared for inference",
     "quatgrad.parallel": "several processes",
+    "quatgrad.paper": "the two papers reproduced",
+    "quatgrad.paper.published": "what they published, as curves",
+    "quatgrad.paper.curves": "accuracy against what is left of a network",
+    "quatgrad.paper.ours": "runs as such curves",
+    "quatgrad.paper.measure": "gaps, crossovers, jitter",
+    "quatgrad.paper.claims": "what they claim, judged",
+    "quatgrad.paper.verify": "our curves beside theirs",
+    "quatgrad.paper.figures": "pictures of both",
+    "quatgrad.paper.experiments": "their figures and tables by name",
     "quatgrad.quaternion": "the algebra on arrays",
     "quatgrad.testing": "checks, also of your own operations",
     "quatgrad.testing.strategies": "for hypothesis",
     "quatgrad.kernels": "the ladder of kernels",
     "quatgrad.kernels.reference": "kernels as formulas",
+    "quatgrad.kernels.numba_cpu.conv.algorithm": "which way a convolution goes on a CPU",
     "quatgrad.backend": "what computes",
     "quatgrad.random": "random draws",
     "quatgrad.errors": "exceptions",
 }
+
+#: What the rooms are built of. Nobody outside of the package calls it, and it may change.
+INSIDE = (
+    "__main__ arrays compile_ahead files flat_parameters lessons option_fields recording scalars "
+    "step_graphs tensor_file kernels.numba_cpu kernels.cupy_gpu lth.analysis lth.results lth.tune "
+    "sparse.compiled"
+)
 
 
 @dataclass(frozen=True)
@@ -76,13 +93,14 @@ class Name:
         """Of Sphinx's domain for Python: class, exception, function or data."""
         if inspect.isclass(self.value):
             return "exception" if issubclass(self.value, BaseException) else "class"
-        return "function" if inspect.isfunction(self.value) else "data"
+        return "function" if inspect.isfunction(inspect.unwrap(self.value)) else "data"
 
 
 def source_of(module: str) -> Path:
     """The file of a module."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    inside = path / "__init__.py"
+    return inside if inside.is_file() else path.with_suffix(".py")
 
 
 @cache

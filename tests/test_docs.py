@@ -1,8 +1,11 @@
 """The site and the README: each code block runs, in the order of its page."""
 
+import ast
+import inspect
 import re
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -163,8 +166,37 @@ def test_every_public_name_is_one_of_a_room():
     full = {name.full for name in all_names()}
     assert {"quatgrad.Tensor", "quatgrad.nn.QConv2d", "quatgrad.lth.run", "quatgrad.load"} <= full
     for room in ROOMS:
-        assert names_of(room), room
+        assert names_of(room) or any(inner.startswith(f"{room}.") for inner in ROOMS), room
     assert {f"quatgrad.{part}" for part in quatgrad._PARTS} <= ROOMS.keys()
+
+
+def test_every_part_of_the_package_is_a_room_or_is_said_to_be_inside():
+    from public_names import INSIDE, PACKAGE, ROOMS, all_names
+
+    known = {*ROOMS, *(f"quatgrad.{name}" for name in INSIDE.split())}
+    known |= {name.origin for name in all_names()}
+    files = [*PACKAGE.glob("*.py"), *(path.parent for path in PACKAGE.rglob("__init__.py"))]
+    for path in files:
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        outer = {module[:n] for n, c in enumerate(module) if c == "."} - {"quatgrad"} | {module}
+        gives = any(name.startswith(f"{module}.") for name in known)
+        assert path.stem == "__init__" or outer & known or gives, f"{module} has no page"
+
+
+def test_what_a_page_imports_has_a_page_of_its_own():
+    from public_names import all_names, homes
+
+    documented = {name.full for name in all_names()}
+    texts = [block.code for name in PAGES for block in blocks((ROOT / name).read_text())
+             if block.language == "python"]  # fmt: skip
+    for text in texts:
+        for node in ast.walk(ast.parse(text)) if ">>>" not in text else ():
+            if not isinstance(node, ast.ImportFrom) or not node.module.startswith("quatgrad"):
+                continue
+            for alias in node.names:
+                value = getattr(import_module(node.module), alias.name)
+                full = f"{node.module}.{alias.name}"
+                assert inspect.ismodule(value) or full in documented or id(value) in homes(), full
 
 
 def test_docstrings_become_restructured_text():

@@ -79,6 +79,7 @@ def claim(statement: str) -> Callable[[Rule], Rule]:
 
     def register(ruling: Rule) -> Rule:
         CLAIMS[ruling.__name__.upper()] = statement, ruling
+        ruling.__doc__ = statement
         return ruling
 
     return register
