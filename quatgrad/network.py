@@ -10,7 +10,7 @@ The file is that of `quatgrad.tensor_file`; `About` is what it says beside the a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from quatgrad.data.encode import Encoding
 from quatgrad.errors import DataError, OptionError, QuatgradError, ShapeError
 from quatgrad.nn import Module
 from quatgrad.nn.module import evaluation_mode
+from quatgrad.task import Detection
 from quatgrad.tensor_file import read_tensors, write_tensors
 
 MASK = "mask/"  # before the name of a weight: its mask, eight entries in a byte
@@ -40,6 +41,11 @@ class About(msgspec.Struct, frozen=True):
     classes: list[str] = []
     encoding: Encoding | None = None
     said: dict[str, Any] = {}
+
+
+def finds_boxes(model: Module) -> bool:
+    """Is it a detector of the package, or its plan?"""
+    return (model.architecture or {}).get("model") in Detection.networks
 
 
 def about(model: Module, dataset: Dataset | None = None) -> About:
@@ -89,6 +95,30 @@ class Network:
         images: uint8 (N, H, W, C) as the encoding takes them; without one, float32 as the model
         does. Raises `ShapeError` for images of another shape.
         """
+        logits = []
+        for x in self._encoded(images):
+            z = self.model(Tensor(x)).numpy()
+            if z.ndim != 2:
+                raise OptionError(
+                    f"the network gives numbers of shape {z.shape[1:]} for an image, and no "
+                    "logits: from Python, network(x), or of a detector network.find(images)"
+                )
+            logits.append(z.astype(np.float64))
+        z = np.concatenate(logits) if logits else np.zeros((0, len(self.classes)))  # (N, K)
+        e = np.exp(z - z.max(axis=1, keepdims=True, initial=-np.inf))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def find(self, images: np.ndarray) -> np.ndarray:
+        """The boxes that a detector finds, by falling score: float32 (N, D, 6), `quatgrad.boxes`.
+
+        images: as of `predict`. Raises `ShapeError` for a network that is no detector.
+        """
+        task = Detection(len(self.classes), density=1.0)
+        found = [task.found(task.output(self.model, x)) for x in self._encoded(images)]
+        return np.concatenate(found) if found else np.zeros((0, 0, 6), np.float32)
+
+    def _encoded(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """What the model takes, in parts, without gradients and in evaluation mode."""
         images = np.asarray(images)
         if self.encoding and (images.shape[1:] != self.encoding.image_shape):
             H, W, C = self.encoding.image_shape
@@ -101,21 +131,10 @@ class Network:
                 "this network does not say how images are encoded: give it what its first layer "
                 "takes, float32"
             )
-        logits = []
         with no_grad(), evaluation_mode(self.model):
             for start in range(0, len(images), AT_ONCE):
                 part = images[start : start + AT_ONCE]
-                x = self.encoding(part) if self.encoding else part
-                z = self.model(Tensor(x)).numpy()
-                if z.ndim != 2:
-                    raise OptionError(
-                        f"the network gives numbers of shape {z.shape[1:]} for an image, and no "
-                        "logits of classes: call it from Python, network(x)"
-                    )
-                logits.append(z.astype(np.float64))
-        z = np.concatenate(logits) if logits else np.zeros((0, len(self.classes)))  # (N, K)
-        e = np.exp(z - z.max(axis=1, keepdims=True, initial=-np.inf))
-        return e / e.sum(axis=1, keepdims=True)
+                yield self.encoding(part) if self.encoding else part
 
     def save(self, path: str | Path) -> None:
         """Write all of it to one .safetensors file, which `load` reads: whole, or `DataError`."""

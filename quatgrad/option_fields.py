@@ -59,7 +59,8 @@ def values(options: Any) -> dict[str, Any]:
 def build(options: type[T], given: Mapping[str, Any]) -> T:
     """Options from values by name; those not given have their default.
 
-    Raises `OptionError` for a name that is none, or an option that has no default.
+    A text for an option that takes several is one of them. Raises `OptionError` for a name that is
+    none, or an option that has no default.
     """
     known = {f.name: f for f in leaves(options)}
     for name in given:
@@ -68,6 +69,8 @@ def build(options: type[T], given: Mapping[str, Any]) -> T:
     for name, f in known.items():
         if f.default is MISSING and name not in given:
             raise OptionError(f"`{name}` is missing: {f.metadata['help']}")
+    several = {name for name, f in known.items() if isinstance(f.default, tuple)}
+    given = {n: (v,) if n in several and isinstance(v, str) else v for n, v in given.items()}
     return _shaped(options, given, lambda kind, known: kind(**known))
 
 

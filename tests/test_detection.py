@@ -1,15 +1,18 @@
 """Detection as a task: loss, mAP of all pictures, tickets through the command, mistakes."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from quatgrad import Tensor, boxes, data, lth, models, nn
+from quatgrad import Network, Tensor, boxes, data, lth, models, nn, sparse
 from quatgrad.data import discs
 from quatgrad.data.boxed import from_boxes
 from quatgrad.errors import DivergedError, OptionError, ShapeError
 from quatgrad.lth.command.cli import main
+from quatgrad.lth.command.prediction import SURE
 from quatgrad.models.detector import split
 from quatgrad.task import BETA
 from quatgrad.train import Recipe, evaluate, train
@@ -175,12 +178,45 @@ def test_a_run_of_the_command_goes_on_and_every_verb_answers(tmp_path, capsys):
     assert main(["list", "--out", str(tmp_path)]) == 0
     assert (run / "accuracy.png").stat().st_size > 10_000
     capsys.readouterr()
-    for verb, more, message in [
-        ("predict", [str(run / "accuracy.png")], "no logits of classes"),
-        ("evaluate", ["--dataset", "discs"], "no classes, so none is taken for another"),
-    ]:
-        assert main([verb, str(run), *more]) == 2
-        assert message in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--dataset", "discs"]) == 2
+    assert "no classes, so none is taken for another" in capsys.readouterr().err
+
+
+def test_boxes_are_found_by_a_run_a_file_a_ticket_and_what_is_exported(tmp_path, capsys, dataset):
+    how = {"width": 8, "epochs": 6, "levels": 1, "algebra": "quaternion", "out": tmp_path}
+    result = lth.run(dataset="discs", preset="bccd", **how)
+    run, net = str(result.run.path), result.network(level=1)
+    pictures = [str(tmp_path / f"{k}.png") for k in range(3)]
+    for path, image in zip(pictures, dataset.test.images, strict=False):
+        Image.fromarray(image).save(path)
+    found = net.find(dataset.test.images[:3])
+    for row, path in zip(found, pictures, strict=True):
+        boxes = json.loads(told(capsys, "predict", run, "--level", "1", path, "--json"))
+        (image,) = boxes["images"]
+        assert [box["score"] for box in image["boxes"]] == row[row[:, 1] >= SURE, 1].tolist()
+        assert {box["class"] for box in image["boxes"]} <= {"disc", "square"}
+    lines = told(capsys, "predict", run, "--level", "1", pictures[0])
+    assert f"{(found[0, :, 1] >= SURE).sum()} found" in lines
+
+    assert "test images" in told(capsys, "export", run, "--file", str(tmp_path / "d.ticket"))
+    assert "mAP as trained" in told(capsys, "export", run, "--to", "c", "--weights", "int8",
+                                    "--file", str(tmp_path / "d.c"))  # fmt: skip
+    assert "a map of cells" in (tmp_path / "d.h").read_text()
+    small = sparse.prepared(sparse.load(tmp_path / "d.ticket"))
+    np.testing.assert_allclose(small.find(dataset.test.images[:3])[..., 1],
+                               result.network().find(dataset.test.images[:3])[..., 1],
+                               atol=1e-4)  # fmt: skip
+    assert "unbeaten" in told(capsys, "deploy", run)
+    with pytest.raises(OptionError, match="or of a detector network"):
+        net.predict(dataset.test.images[:1])
+    lenet = Network(models.create("lenet-300-100", image_size=(48, 64)), ("disc", "square"))
+    with pytest.raises(ShapeError, match="a detector of 2 classes maps pictures"):
+        lenet.find(np.zeros((1, 48, 64, 4), np.float32))
+
+
+def told(capsys, *arguments):
+    assert main([*arguments]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
 
 
 def test_the_command_without_data_says_where_to_get_it(tmp_path, capsys):

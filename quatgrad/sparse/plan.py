@@ -65,9 +65,14 @@ class Plan:
         return Plan, (self.steps, self.input_shape, self.kinds)
 
     @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(H, W, C) of the last map; of logits (1, 1, K)."""
+        return self.steps.shapes[self.steps.output]
+
+    @property
     def outputs(self) -> int:
         """K."""
-        return int(np.prod(self.steps.shapes[self.steps.output]))
+        return int(np.prod(self.output_shape))
 
     @cached_property
     def one_by_one(self) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from quatgrad.autograd import Tensor
 from quatgrad.backend import get_backend
 from quatgrad.errors import OptionError
-from quatgrad.network import Network
+from quatgrad.network import Network, finds_boxes
 from quatgrad.nn import Module
 from quatgrad.sparse.plan import Plan, prepare
 from quatgrad.task import NOT_OF_IMAGES
@@ -20,12 +20,13 @@ PAYS = 0.2
 class Planned(Module):
     """The plan of a network in the place of its model."""
 
-    def __init__(self, plan: Plan):
-        self.plan = plan
+    def __init__(self, plan: Plan, model: Module):
+        self.plan, self.architecture = plan, model.architecture
 
     def forward(self, x: Tensor) -> Tensor:
-        """The logits of the plan; without a graph."""
-        return Tensor(self.plan(x))
+        """The logits of the plan, of a detector its map; without a graph."""
+        y = self.plan(x)
+        return Tensor(y.reshape(-1, *self.plan.output_shape) if finds_boxes(self) else y)
 
 
 def prepared(network: Network) -> Network:
@@ -33,7 +34,8 @@ def prepared(network: Network) -> Network:
 
     It can be called, and not be trained or saved.
     """
-    return replace(network, model=Planned(prepare(network.model, image_shape(network), network)))
+    plan = prepare(network.model, image_shape(network), network)
+    return replace(network, model=Planned(plan, network.model))
 
 
 def faster(network: Network) -> Network:

@@ -67,6 +67,19 @@ def test_it_needs_no_network_and_no_script(report):
     assert len(text) < 3e6
 
 
+def test_tables_and_curves_are_found_by_keyboard_and_by_screen_readers(report):
+    text = re.sub(r"<script.*?</script>", "", report.read_text(), flags=re.S)
+    assert text.startswith('<!DOCTYPE html>\n<html lang="en">')
+    assert text.count("<main>") == text.count("<h1>") == 1
+    assert re.findall(r"<(h\d)>", text) == ["h1", "h2", "h2", "h2", "h2"]
+    for name in tables(text):  # each can be scrolled by keys, and has a caption and heads
+        region = f'<div class="wide" role="region" tabindex="0" aria-label="{name}: a table">'
+        assert f'{region}<table class="sorts" id="{name}"><caption>' in text
+    assert text.count("<th scope=col>") == len(re.findall(r"<th\b", text))
+    links = re.findall(r'<figcaption>[^<]*<a href="#(\w+)">', text)
+    assert links == ["levels", "epochs"]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_a_browser_draws_it_without_an_error(report, tmp_path):
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",

@@ -190,6 +190,12 @@ def test_a_network_in_a_file_on_the_command_line(tmp_path, capsys):
     assert "asks for another width" in capsys.readouterr().err
 
 
+def test_one_control_is_a_text(tmp_path):
+    how = {"preset": "smoke", "subset": 60, "epochs": 1, "levels": 1, "algebra": "real"}
+    found = lth.run(**how, control="shuffled", out=tmp_path)
+    assert {row["network"] for row in found.table()} == {"real", "real-shuffled"}
+
+
 def test_what_the_command_would_refuse(tmp_path):
     with pytest.raises(OptionError, match="unknown option 'level': did you mean 'levels'"):
         lth.run(level=3, out=tmp_path)

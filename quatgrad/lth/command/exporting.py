@@ -12,6 +12,7 @@ import numpy as np
 
 from quatgrad import data, sparse
 from quatgrad.backend import notice
+from quatgrad.boxes import mean_average_precision
 from quatgrad.data.encode import ENCODERS
 from quatgrad.errors import OptionError, QuatgradError, RunError, line
 from quatgrad.lth.command.arguments import Parser, with_flags
@@ -19,10 +20,11 @@ from quatgrad.lth.command.prediction import SUFFIX, TICKET, title
 from quatgrad.lth.experiment import runs
 from quatgrad.lth.experiment.experiment import load, options_of, run_path
 from quatgrad.lth.results.confusion import confusion
-from quatgrad.network import Network
+from quatgrad.network import Network, finds_boxes
 from quatgrad.option_fields import replaced
 from quatgrad.sparse.predict import Planned, image_shape
 from quatgrad.sparse.rounding import WEIGHTS
+from quatgrad.task import Detection
 
 #: Forms -> what they are called, and the ending of the file.
 FORMS = {"ticket": TICKET, "c": ".c", "onnx": ".onnx"}
@@ -51,7 +53,8 @@ def export(net: Network, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     )
     lines.append(text)
     if judge is not None:
-        cost = Cost(judge.name, len(judge.labels), judge.accuracy(net), judge.accuracy(small))
+        scores = judge.accuracy(net), judge.accuracy(small)
+        cost = Cost(judge.name, len(judge.labels), *scores, judge.score)
         found["accuracy"] = asdict(cost)
         lines.append(cost.text(weights))
         if cost.points > POINTS:
@@ -83,7 +86,7 @@ def _c(
         f"{made.source}, {made.header}: {made.flash:,} bytes of flash, and 1 to 2 kB of code; "
         f"{made.ram:,} bytes of RAM, beside image, logits and stack"
     )
-    small = replace(net, model=Planned(sparse.rounded(plan, weights)))
+    small = replace(net, model=Planned(sparse.rounded(plan, weights), net.model))
     files = [str(made.source), str(made.header)]
     return small, {"files": files, "flash": made.flash, "ram": made.ram}, text
 
@@ -95,13 +98,15 @@ def _onnx(
     made = sparse.export_onnx(plan, path, weights, "\n".join([about, *_input_of(net)]))
     size = made.stat().st_size
     text = f"{made}: {size:,} bytes, the zeros too, in {weights}"
-    small = replace(net, model=Planned(sparse.rounded(plan, weights)))
+    small = replace(net, model=Planned(sparse.rounded(plan, weights), net.model))
     return small, {"files": [str(made)], "bytes": size}, text
 
 
 def _input_of(net: Network) -> list[str]:
     """What the numbers that come in and go out are."""
     lines = [f"Classes: {', '.join(net.classes)}."] if net.classes else []
+    if finds_boxes(net.model):
+        lines.append("Gives a map of cells: models/detector.py; quatgrad.boxes.decode reads it.")
     if net.encoding is None:
         return lines
     e, (H, W, C) = net.encoding, net.encoding.image_shape
@@ -142,6 +147,7 @@ class Cost:
     count: int
     trained: float
     written: float
+    score: str = "right"
 
     @property
     def points(self) -> float:
@@ -150,7 +156,7 @@ class Cost:
 
     def text(self, weights: str) -> str:
         """A line."""
-        line = f"{self.count:,} {self.images} images: {self.trained:.2%} right"
+        line = f"{self.count:,} {self.images} images: {self.trained:.2%} {self.score}"
         if weights == "float32":
             return line
         less = f"{abs(self.points):.2f} points {'less' if self.points >= 0 else 'more'}"
@@ -173,10 +179,18 @@ class Judge:
         """Some images as the first layer sees them."""
         return self.dataset.encode(self.dataset.eval_split[1].images[part])
 
+    @property
+    def score(self) -> str:
+        """What is measured."""
+        return "mAP" if isinstance(self.dataset.task, Detection) else "right"
+
     def accuracy(self, net: Network) -> float:
-        """The share of the images that a network puts into the right class."""
+        """The share of the images that a network puts into the right class; mAP of a detector."""
         _, held = self.dataset.eval_split
-        images = held.images if net.encoding else self.encoded(slice(None))
+        images: Any = held.images if net.encoding else self.encoded(slice(None))
+        if isinstance(self.dataset.task, Detection):
+            boxes = sparse.faster(net).find(images)
+            return mean_average_precision(boxes, held.labels, len(net.classes))
         found = confusion(sparse.faster(net), images, held.labels, self.dataset.class_names)
         return found.accuracy
 

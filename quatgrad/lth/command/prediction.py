@@ -16,11 +16,12 @@ from quatgrad.lth.experiment import runs
 from quatgrad.lth.experiment.trained import describe, trained
 from quatgrad.lth.results import plot
 from quatgrad.lth.results.confusion import Confusion, confusion
-from quatgrad.network import Network, load
+from quatgrad.network import Network, finds_boxes, load
 from quatgrad.sparse.predict import image_shape
 
 SUFFIX, TICKET = ".safetensors", ".ticket"
 SHOWN = 3  # classes of an image in the text
+SURE = 0.3  # the least score of a box that is told
 FAR = 12.0  # deviations from the mean of the training images that a pixel hardly ever has
 
 
@@ -55,30 +56,56 @@ def title(net: Network, given: dict[str, Any]) -> str:
 
 
 def predict(net: Network, paths: list[str]) -> list[dict[str, Any]]:
-    """For each picture its class, and the probability of every class, most probable first."""
+    """For each picture its class and the probability of every one, most probable first.
+
+    Of a detector the boxes that it finds: class, score, corners in pixels of its pictures.
+    """
     images = np.stack([_image(net, Path(path)) for path in paths])  # (N, H, W, C)
     for path, image in zip(paths, images, strict=True):
         _notice_units(net, path, image)
+    if finds_boxes(net.model):
+        found = net.find(images)
+        return [{"image": p, "boxes": _boxes(net, f)} for p, f in zip(paths, found, strict=True)]
     probabilities = net.predict(images)
     K = probabilities.shape[1]
     names = net.classes or tuple(map(str, range(K)))
     if len(set(names)) != K:
         raise DataError(f"the network tells {K} classes apart, and has {len(set(names))} names")
-    found = []
+    told = []
     for path, p in zip(paths, probabilities, strict=True):
         order = np.argsort(-p, kind="stable")
         known = {names[k]: float(p[k]) for k in order}
-        found.append({"image": path, "class": next(iter(known)), "probabilities": known})
-    return found
+        told.append({"image": path, "class": next(iter(known)), "probabilities": known})
+    return told
+
+
+def _boxes(net: Network, found: np.ndarray) -> list[dict[str, Any]]:
+    """The boxes of one picture with a score of at least `SURE`, the best first."""
+    sure = found[found[:, 1] >= SURE]
+    return [
+        {
+            "class": net.classes[int(kind)],
+            "score": float(score),
+            "box": [round(float(x), 1) for x in box],
+        }
+        for kind, score, *box in sure
+    ]
 
 
 def predict_text(found: list[dict[str, Any]]) -> str:
-    """One line for each picture."""
-    return "\n".join(
-        f"{f['image']}: "
-        + ", ".join(f"{name} {p:.1%}" for name, p in [*f["probabilities"].items()][:SHOWN])
-        for f in found
-    )
+    """A line for each picture, or for each box in it."""
+    return "\n".join(map(_told, found))
+
+
+def _told(of: dict[str, Any]) -> str:
+    if "boxes" not in of:
+        best = [*of["probabilities"].items()][:SHOWN]
+        return f"{of['image']}: " + ", ".join(f"{name} {p:.1%}" for name, p in best)
+    lines = [f"{of['image']}: {len(of['boxes'])} found (x0 y0 x1 y1 in pixels)"]
+    for box in of["boxes"]:
+        corners = " ".join(f"{x:5.1f}" for x in box["box"])
+        lines.append(f"  {box['class']:12} {box['score']:6.1%}  {corners}")
+    return "\n".join(lines)
 
 
 def _image(net: Network, path: Path) -> np.ndarray:

@@ -37,7 +37,8 @@ caption {text-align: left; padding: .3rem 0; color: #444}
 th, td {padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap}
 th:first-child, td:first-child {text-align: left}
 th button {font: inherit; font-weight: 600; border: 0; background: none; padding: 0}
-th button:focus-visible, a:focus-visible {outline: 2px solid #0072b2}
+figure {margin: 0} figcaption {color: #444}
+th button:focus-visible, a:focus-visible, .wide:focus-visible {outline: 2px solid #0072b2}
 #about td, #about th {text-align: left}
 td.long {white-space: normal; overflow-wrap: anywhere}
 """
@@ -75,11 +76,10 @@ def write(run: Run, path: Path, build: str | None = None) -> Path:
         f"<h1>{title}</h1>",
         f"<p>{html.escape(answer(run))}</p>",
         "<h2>Accuracy and cost</h2>",
-        curves,
-        still(run),
+        drawn("Accuracy against weights remaining", "levels", curves + still(run)),
         table("levels", "Levels of every network; test images. " + note, rows),
         "<h2>Training</h2>",
-        training,
+        drawn("Training loss of every level, first trial", "epochs", training),
         folded("Every epoch in numbers", table("epochs", "One row for each epoch.", epochs)),
         "<h2>Masks by layer</h2>",
         folded("Every layer", table("masks", "Weights alive in each layer, first trial.", masks)),
@@ -195,7 +195,8 @@ def table(name: str, caption: str, rows: Sequence[Row]) -> str:
     writer.writerows(rows)
     data = base64.b64encode(stream.getvalue().encode()).decode()
     return (
-        f'<div class="wide"><table class="sorts" id="{name}"><caption>{html.escape(caption)} '
+        f'<div class="wide" role="region" tabindex="0" aria-label="{name}: a table">'
+        f'<table class="sorts" id="{name}"><caption>{html.escape(caption)} '
         f'<a download="{name}.csv" href="data:text/csv;base64,{data}">{name}.csv</a></caption>'
         f"<thead><tr>{''.join(f'<th scope=col>{html.escape(k)}</th>' for k in heads)}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
@@ -214,6 +215,12 @@ def _cell(value: Any) -> str:
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
+
+
+def drawn(what: str, numbers: str, inside: str) -> str:
+    """A picture with its name, and a link to the table of its numbers, for who cannot see it."""
+    link = f'<a href="#{numbers}">its numbers</a>'
+    return f"<figure>{inside}<figcaption>{html.escape(what)}; {link}</figcaption></figure>"
 
 
 def folded(title: str, inside: str) -> str:
