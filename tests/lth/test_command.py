@@ -440,11 +440,24 @@ def test_an_out_that_a_broken_disk_cannot_read(capsys, tmp_path, monkeypatch, ar
     assert "Input/output error" in err
 
 
-def test_a_batch_larger_than_the_data_is_remarked(call):
-    code, printed, err = call("--levels", 0, "--subset", 40, "--batch-size", 41, "--epochs", 1)
-    assert (code, err) == (0, "")
-    assert "A batch of 41 takes them all: an epoch is one step." in printed
-    assert "takes them all" not in call("--levels", 0, "--subset", 40, "--batch-size", 40)[1]
+def test_a_batch_of_all_the_data_is_remarked(call):
+    for size, remarked in ((41, True), (40, True), (39, False)):
+        how = ("--levels", 0, "--subset", 40, "--batch-size", size, "--epochs", 1)
+        code, printed, err = call(*how)
+        assert (code, err) == (0, "")
+        assert (
+            f"A batch of {size} takes them all: an epoch is one step; a sm" in printed
+        ) is remarked
+
+
+def test_a_pattern_that_matches_two_runs_is_said(call, out, capsys):
+    runs = []
+    for width in (8, 12):
+        call("--levels", 0, "--epochs", 1, "--width", width, "--algebra", "real")
+        runs += [p for p in out.glob("digits-*") if p not in runs]
+    for verb, *more in (["show"], ["report"], ["predict", "new.png"], ["save", "x.safetensors"]):
+        assert main([verb, *map(str, runs), *more]) == 2
+        assert f"{verb} takes one run, and here are 2: {runs[0]}" in capsys.readouterr().err
 
 
 def test_a_width_that_only_the_real_network_can_have(call):

@@ -261,6 +261,19 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "tune": (cmd_tune, "search for settings, with the same budget for each network"),
 }
 
+#: Verbs that take a single run: a pattern of the shell may match several.
+OF_ONE_RUN = {
+    "show",
+    "plot",
+    "report",
+    "analyse",
+    "predict",
+    "evaluate",
+    "save",
+    "export",
+    "branch",
+}
+
 
 def _small(name: str, how_many: str) -> Parser:
     """A parser for a command that reads runs: none, one or many of them."""
@@ -309,4 +322,11 @@ def command(arguments: list[str]) -> int:
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "run"
     if name not in COMMANDS:
         raise OptionError(unknown("command", name, COMMANDS))
+    named = arguments if name in OF_ONE_RUN else []
+    found = [a for a in named if os.path.isfile(os.path.join(a, "config.json"))]
+    if len(found) > 1:
+        raise OptionError(
+            f"{name} takes one run, and here are {len(found)}: {', '.join(found[:4])}; "
+            "a * stands for all names that match"
+        )
     return COMMANDS[name][0](arguments)

@@ -121,8 +121,9 @@ def _run(
     )
     if "equal" in options.model.networks:
         tell(counted(options, datasets))
-    if options.recipe.batch_size > len(dataset.train):
-        tell(f"A batch of {options.recipe.batch_size} takes them all: an epoch is one step.")
+    if options.recipe.batch_size >= len(dataset.train):
+        takes = f"A batch of {options.recipe.batch_size} takes them all: an epoch is one step"
+        tell(f"{takes}; a smaller --batch-size makes more of them.")
     clock = Clock(options, tell)
     for _, search in searches(options, datasets, directory, clock):
         search.run()
