@@ -1,7 +1,10 @@
 """The package as a newcomer meets it: its parts, and python -m quatgrad."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +43,19 @@ def test_lessons_are_copied_and_no_answer_is_written_over(tmp_path, capsys):
     assert lessons.command([str(folder), "--no-open"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("1 files copied")
     assert answer.read_text() == "# mine"
+
+
+def test_the_readme_of_the_index_needs_no_file_of_the_repository():
+    root = Path(__file__).parent.parent
+    about = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    how = about["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = (root / how["fragments"][0]["path"]).read_text(encoding="utf-8")
+    assert text.count("![") > 2
+    for rule in how["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    assert "![" not in text
+    assert not re.findall(r"\]\((?!https?:)", text)
+    assert "draws this (the picture is in the repository).\n" in text
+    assert not re.findall(r":\n\n(?=[A-Z#*])(?!\*\s)", text), (
+        "something is announced, and is not there"
+    )
