@@ -39,8 +39,8 @@ plt.style.use("quatgrad.style")
 # %% [markdown]
 # ## Two points make a slope
 #
-# Take `f(x) = x²` at `x = 3`. Go a little to the right, to `3 + h`. By how much does `f` rise, for
-# each unit of `h`?
+# Take $f(x) = x^2$ at $x = 3$. Go a little to the right, to $3 + h$. By how much does $f$ rise, for
+# each unit of $h$?
 
 
 # %%
@@ -52,8 +52,8 @@ for h in (1, 0.1, 0.01, 0.001):
     print(f"h = {h:<5}  (f(3 + h) - f(3)) / h = {(f(3 + h) - f(3)) / h:.3f}")
 
 # %% [markdown]
-# The numbers go to 6. That is the derivative, `f'(3) = 2 · 3`: the slope of the straight line that
-# touches the curve. The line through two points of the curve, the *secant*, turns into it:
+# The numbers go to 6. That is the derivative, $f'(3) = 2 \cdot 3$: the slope of the straight line
+# that touches the curve. The line through two points of the curve, the *secant*, turns into it:
 
 
 # %%
@@ -67,11 +67,11 @@ slider(secant, h=(0.05, 2.0, 0.05))
 # %% [markdown]
 # ## Both sides are better than one
 #
-# With `h = 0.1` we got 6.1, an error of 0.1. Here is a trick that costs nothing: step to both
-# sides of `x`, and take the slope between those two points. The error to the right and the error
-# to the left are nearly the same, and cancel.
+# With $h = 0.1$ we got 6.1, an error of 0.1. Here is a trick that costs nothing: step to both sides
+# of $x$, and take the slope between those two points. The error to the right and the error to the
+# left are nearly the same, and cancel.
 #
-# **Exercise 1.** Write this *central difference*: the slope between `x − h` and `x + h`.
+# **Exercise 1.** Write this *central difference*: the slope between $x - h$ and $x + h$.
 
 
 # %%
@@ -100,7 +100,7 @@ curves({"one side": one_side, "both sides": both}, steps, ("o-", "s-"), words, x
 
 # %% [markdown]
 # Read the right half of the picture. Ten times smaller `h`, ten times smaller error on one side:
-# the blue line falls like `h`. The orange one falls like `h²`, and reaches 11 digits. Finite
+# the blue line falls like $h$. The orange one falls like $h^2$, and reaches 11 digits. Finite
 # differences need a good choice of `h`, and at the best one they still have an error. Is there a
 # test without a choice?
 #
@@ -109,7 +109,7 @@ curves({"one side": one_side, "both sides": both}, steps, ("o-", "s-"), words, x
 # Yes: do not look at the error, look at **how it shrinks**. Near `x` the curve is almost its
 # tangent. The *Taylor remainder* is what the tangent does not explain:
 #
-# `remainder(h) = f(x + h) − f(x) − h f'(x)`
+# $$\text{remainder}(h) = f(x + h) - f(x) - h f'(x)$$
 #
 # **Exercise 2.** Write it, for a function `f` and what somebody claims to be its derivative, `df`.
 
@@ -123,10 +123,10 @@ def remainder(f, df, x, h):
 check.remainder(remainder)
 
 # %% [markdown]
-# For `x²` it is `(3 + h)² − 9 − 6h = h²`: half the step, a quarter of the remainder. That holds
+# For $x^2$ it is $(3 + h)^2 - 9 - 6h = h^2$: half the step, a quarter of the remainder. That holds
 # for every smooth function, if the derivative is right. And if it is wrong, by 3 %, say? Then the
-# line has the wrong slope, and a part that falls only like `h` is never explained away. The
-# picture tells them apart at a glance:
+# line has the wrong slope, and a part that falls only like $h$ is never explained away. The picture
+# tells them apart at a glance:
 
 # %%
 steps = 2.0 ** -np.arange(1, 16)
@@ -141,9 +141,9 @@ curves(remainders, steps, ("o-", "s-"), words, xscale="log", yscale="log",
 # %% [markdown]
 # ## The test, built
 #
-# In a picture with logarithmic axes, `h²` is a straight line of slope 2. So the test is: take eight
-# steps, each half of the one before, fit a line, read its slope. 2 means right, 1 means wrong.
-# There is no tolerance to choose.
+# In a picture with logarithmic axes, $h^2$ is a straight line of slope 2. So the test is: take
+# eight steps, each half of the one before, fit a line, read its slope. 2 means right, 1 means
+# wrong. There is no tolerance to choose.
 
 
 # %%
@@ -169,11 +169,11 @@ for g, dg, op in (np.tanh, lambda x: 1 - np.tanh(x) ** 2, ops.tanh), (np.exp, np
 # %% [markdown]
 # ## More than one number
 #
-# A network has many inputs. `f(x, y) = x² y` at `(3, 2)` is 18. Move `x` alone, and it changes at
-# one rate; move `y` alone, and it changes at another. Together these numbers are the **gradient**:
+# A network has many inputs. $f(x, y) = x^2 y$ at $(3, 2)$ is 18. Move $x$ alone, and it changes at
+# one rate; move $y$ alone, and it changes at another. Together these numbers are the **gradient**:
 # one slope for each input, the others held fixed.
 #
-# **Exercise 3.** What is the gradient of `x² y` at `(3, 2)`? Two numbers; by hand first, then try
+# **Exercise 3.** What is the gradient of $x^2 y$ at $(3, 2)$? Two numbers; by hand first, then try
 # with small steps.
 
 # %%

@@ -37,14 +37,14 @@ plt.style.use("quatgrad.style")
 # %% [markdown]
 # ## A calculation, forwards and backwards
 #
-# A small one: `L = (x w + b)²` with `x = 2`, `w = 3`, `b = 1`. Forwards, step by step:
+# A small one: $L = (x w + b)^2$ with $x = 2$, $w = 3$, $b = 1$. Forwards, step by step:
 #
-# `p = x w = 6`, then `y = p + b = 7`, then `L = y y = 49`.
+# $p = x w = 6$, then $y = p + b = 7$, then $L = y y = 49$.
 #
-# Now backwards. How fast does `L` change with `y`? `L = y²`, so with slope `2 y = 14`. How fast
+# Now backwards. How fast does `L` change with `y`? $L = y^2$, so with slope $2 y = 14$. How fast
 # does `L` change with `p`? If `p` moves by 0.01, `y` moves by 0.01 too (slope 1), and `L` by 14
-# times that. **Slopes along a path multiply.** This is the chain rule, and each step needs only
-# two things: the slope that arrives from above, and its own.
+# times that. **Slopes along a path multiply.** This is the chain rule, and each step needs only two
+# things: the slope that arrives from above, and its own.
 #
 # **Exercise 1.** Go on: how fast does `L` change with `x`, with `w` and with `b`? Write `[dL/dx,
 # dL/dw, dL/db]`.
@@ -138,7 +138,7 @@ print("dL/dy =", y.slope)
 # ## A new operation
 #
 # To add an operation you need its value and its local slope, nothing else. For `tanh` the slope is
-# `1 − y²`, where `y = tanh(x)` is the result: no need to compute anything new.
+# $1 - y^2$, where $y = \tanh(x)$ is the result: no need to compute anything new.
 #
 # **Exercise 2.** Write `tanh` for a `Number`: it returns a `Number` with one arrow.
 
@@ -163,7 +163,7 @@ check.tanh(lambda value: tanh(Number(value)))
 print(inspect.getsource(ops.arithmetic.Exp))
 
 # %% [markdown]
-# **Exercise 3.** Write `Cube`: `y = x³`. Write the formula into the docstring too, as the package
+# **Exercise 3.** Write `Cube`: $y = x^3$. Write the formula into the docstring too, as the package
 # does.
 
 

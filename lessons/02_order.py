@@ -92,8 +92,8 @@ check.paths(paths)
 # ## Once each: but when?
 #
 # So collect first, and walk on later: each node should pass its slope on **once**. The first idea
-# is to go through the nodes as we meet them, first come, first served. Take `y = x·x`, `z = x·y`,
-# `L = y + z` at `x = 2`. Then `L = x² + x³`, with slope `2x + 3x² = 16`.
+# is to go through the nodes as we meet them, first come, first served. Take $y = x \cdot x$,
+# $z = x \cdot y$, $L = y + z$ at $x = 2$. Then $L = x^2 + x^3$, with slope $2x + 3x^2 = 16$.
 
 
 # %%
@@ -136,8 +136,8 @@ show.two_orders({  # in which order they go; what L sends to y and z, z to y, y 
 # The rule that makes it right: **a node goes on only after all of its users have sent their
 # share.** An order that obeys it is called *topological*. There may be several.
 #
-# **Exercise 2.** `c = a·b`, `d = a + c`, `e = c·c`, `f = d·e`, and `f` is the result. Write down
-# one order in which the six may go backwards, as a string like `"abc..."`.
+# **Exercise 2.** $c = a \cdot b$, $d = a + c$, $e = c \cdot c$, $f = d \cdot e$, and $f$ is the
+# result. Write down one order in which the six may go backwards, as a string like `"abc..."`.
 
 # %%
 order = ...

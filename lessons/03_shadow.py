@@ -36,8 +36,8 @@ plt.style.use("quatgrad.style")
 # %% [markdown]
 # ## One number, used three times
 #
-# Three prices, one tax `b`: `y = x + b`, and `L` is the sum of the three. Raise `b` by 1, and each
-# of the three rises by 1. So `L` rises by 3, and `dL/db = 3`:
+# Three prices, one tax $b$: $y = x + b$, and $L$ is the sum of the three. Raise $b$ by 1, and each
+# of the three rises by 1. So $L$ rises by 3, and $dL/db = 3$:
 
 # %%
 x, b = Tensor([10.0, 20.0, 30.0]), Tensor(5.0, requires_grad=True)

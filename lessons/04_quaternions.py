@@ -16,9 +16,9 @@
 #
 # **How can four numbers be multiplied so that nothing but turning and stretching happens?**
 #
-# Multiply `3 + 2i` by `i` and you get `−2 + 3i`: the same arrow, turned by 90 degrees. Complex
+# Multiply $3 + 2i$ by $i$ and you get $-2 + 3i$: the same arrow, turned by 90 degrees. Complex
 # numbers turn the plane. Hamilton looked for numbers that turn space. In 1843 he found that three
-# components are too few and four are enough, `w + x i + y j + z k`, with the one line of rules
+# components are too few and four are enough, $w + x\,i + y\,j + z\,k$, with the one line of rules
 # in the title. In this lesson we make the whole product out of that line, and turn things with it.
 
 # %%
@@ -39,8 +39,8 @@ plt.style.use("quatgrad.style")
 # %% [markdown]
 # ## The sign table
 #
-# Take `ijk = −1` and multiply both sides by `k` on the right. On the left `kk` becomes `−1`, so
-# `−ij = −k`, that is `ij = k`. The other products of two units follow in the same way. The package
+# Take $ijk = -1$ and multiply both sides by $k$ on the right. On the left $kk$ becomes $-1$, so
+# $-ij = -k$, that is $ij = k$. The other products of two units follow in the same way. The package
 # keeps all of them in one constant, `HAMILTON[a, b, c]`: how much of unit `c` is in unit `a` times
 # unit `b`.
 
@@ -51,11 +51,11 @@ show.products_of_units(HAMILTON)
 # Each colour stands once in every row and every column: multiplying by a unit moves the four
 # components around and changes some signs. Nothing is lost.
 #
-# Now compare the two halves, above and below the diagonal. `ij = k`, but `ji = −k`. **The order of
+# Now compare the two halves, above and below the diagonal. $ij = k$, but $ji = -k$. **The order of
 # the factors matters.**
 #
-# **Exercise 1.** What is `i j i`? Write it as four numbers `[w, x, y, z]`. Do it with the table,
-# on paper, before you let anything compute it.
+# **Exercise 1.** What is $i j i$? Write it as four numbers `[w, x, y, z]`. Do it with the table, on
+# paper, before you let anything compute it.
 
 # %%
 iji = ...
@@ -65,7 +65,7 @@ check.iji(iji)
 # %% [markdown]
 # ## The product, built
 #
-# `(1 + 2i)(3 + 4j)` is `3 + 4j + 6i + 8ij`, and the table says what `ij` is. Any product goes like
+# $(1 + 2i)(3 + 4j)$ is $3 + 4j + 6i + 8ij$, and the table says what $ij$ is. Any product goes like
 # that: all sixteen products of two components, each put where the table says.
 
 
@@ -96,8 +96,8 @@ assert np.array_equal(product(p, q), quaternion.multiply(p, q))
 # %% [markdown]
 # ## Dividing
 #
-# The **conjugate** of `q = w + x i + y j + z k` is `q̄ = w − x i − y j − z k`. Multiply the two,
-# and everything but the first component cancels:
+# The **conjugate** of $q = w + x\,i + y\,j + z\,k$ is $\bar q = w - x\,i - y\,j - z\,k$. Multiply
+# the two, and everything but the first component cancels:
 
 # %%
 q_bar = q * [1, -1, -1, -1]
@@ -105,7 +105,7 @@ print("q q̄  =", product(q, q_bar))
 print("|q|² =", (q * q).sum())
 
 # %% [markdown]
-# So `q q̄ = |q|²`, a plain number. That is all one needs to divide.
+# So $q \bar q = |q|^2$, a plain number. That is all one needs to divide.
 #
 # **Exercise 2.** Write the inverse of a quaternion: the one for which `q inverse(q) = 1`.
 
@@ -121,12 +121,12 @@ check.inverse(inverse)
 # %% [markdown]
 # ## It turns space
 #
-# Write a point as `v = x i + y j + z k`, without a first component. Choose an axis `u` of length
-# 1 and an angle `t`, and let `q = cos(t/2) + sin(t/2) u`. Then `q v q̄` is the point, turned by `t`
-# around `u`.
+# Write a point as $v = x\,i + y\,j + z\,k$, without a first component. Choose an axis $u$ of length
+# 1 and an angle $t$, and let $q = \cos(t/2) + \sin(t/2)\,u$. Then $q v \bar q$ is the point, turned
+# by $t$ around $u$.
 #
-# Why twice, and why half the angle? `q v` alone is not a point of space: its first component is not
-# 0. The `q̄` on the right makes it 0 again, and turns a second time by the same half angle.
+# Why twice, and why half the angle? $q v$ alone is not a point of space: its first component is not
+# 0. The $\bar q$ on the right makes it 0 again, and turns a second time by the same half angle.
 
 # %%
 u, v = np.array([0.6, 0, 0.8]), np.array([0, 1.0, 2.0, 3.0])
@@ -166,13 +166,13 @@ slider(turned, degrees=(0, 360, 10))
 
 # %% [markdown]
 # The dotted outline is where the letter began, flat on the floor. At 120 degrees x has become y, y
-# has become z, z has become x. The quaternion of this turn is `(1 + i + j + k) / 2`. (Ask
+# has become z, z has become x. The quaternion of this turn is $(1 + i + j + k) / 2$. (Ask
 # `quaternion.from_axis_angle(np.ones(3), np.radians(120))`.)
 #
 # ## Why `ij` is not `ji`
 #
-# A quarter turn about the x axis is `(1 + i) / √2`, about the y axis `(1 + j) / √2`. Doing
-# one after the other is multiplying, and the last one stands on the left.
+# A quarter turn about the x axis is $(1 + i) / \sqrt 2$, about the y axis $(1 + j) / \sqrt 2$.
+# Doing one after the other is multiplying, and the last one stands on the left.
 
 # %%
 x_turn, y_turn = np.array([1, 1.0, 0, 0]), np.array([1, 0, 1.0, 0])  # rotate divides by |q|
@@ -185,8 +185,8 @@ show.letters_in_space(letter, {name: quaternion.rotate(t, letter) for name, t in
 
 # %% [markdown]
 # Take a book and try: the two orders end differently. No numbers that describe turns in space can
-# commute, and this is what the minus sign in `ji = −ij` is about. (You have seen the picture on the
-# right before: `(1 + i)(1 + j) = 1 + i + j + k`, the turn by 120 degrees.)
+# commute, and this is what the minus sign in $ji = -ij$ is about. (You have seen the picture on the
+# right before: $(1 + i)(1 + j) = 1 + i + j + k$, the turn by 120 degrees.)
 #
 # **What you have now:** one table of signs, a product of sixteen multiplications, an inverse, and
 # turns. The next lesson differentiates the product, and order will matter there too.

@@ -16,10 +16,10 @@
 #
 # **What is the derivative of a product whose order matters?**
 #
-# For numbers, `y = p q` has the slopes `dy/dp = q` and `dy/dq = p`. For quaternions `p q` is not
-# `q p`. So where does the `q` go, to the left or to the right? And is it `q` at all? In this
-# lesson the answer falls out of one line of indices, and the same line then gives a whole layer
-# and its gradients.
+# For numbers, $y = p q$ has the slopes $dy/dp = q$ and $dy/dq = p$. For quaternions $p q$ is not
+# $q p$. So where does the $q$ go, to the left or to the right? And is it $q$ at all? In this lesson
+# the answer falls out of one line of indices, and the same line then gives a whole layer and its
+# gradients.
 
 # %%
 import inspect
@@ -66,12 +66,12 @@ assert np.array_equal(y, multiply(p, q))
 # %% [markdown]
 # ## The gradient, by hand
 #
-# Let `g = dL/dy` be given, four numbers. Move one component `p_a` by a little. Then `y_c` moves by
-# the sum over `b` of `H[a, b, c] q_b`, and `L` moves by `g_c` times that, added over `c`:
+# Let $g = dL/dy$ be given, four numbers. Move one component $p_a$ by a little. Then $y_c$ moves by
+# $\sum_b H_{abc}\, q_b$, and $L$ moves by $g_c$ times that, added over $c$:
 #
-# `dL/dp_a = sum over b, c of H[a, b, c] q_b g_c`
+# $$\frac{dL}{dp_a} = \sum_{b, c} H_{abc}\, q_b\, g_c$$
 #
-# It is the same table, with `q` and `g` put in, and **`a` left free**. So one einsum again:
+# It is the same table, with $q$ and $g$ put in, and **$a$ left free**. So one einsum again:
 
 # %%
 g = np.array([0.1, -0.2, 0.3, 0.7])
@@ -102,7 +102,7 @@ for name, value in {"g q": multiply(g, q), "q g": multiply(q, g),
     print(f"{name:9}", value, "<- this one" if np.allclose(value, dp) else "")
 
 # %% [markdown]
-# `dL/dp = g q̄`. The `q` stays on its side, on the right, and becomes its conjugate. Why the
+# $dL/dp = g \bar q$. The $q$ stays on its side, on the right, and becomes its conjugate. Why the
 # conjugate? Multiplying by a unit quaternion is a turn (of all four components). The way back
 # through a turn is the turn backwards, and that is the conjugate. (For matrices the same thing is
 # called the transpose; lesson 3 called it the shadow.)
@@ -132,9 +132,9 @@ print(inspect.getsource(Hamilton.da))
 # ## A layer
 #
 # From here on `p` and `q` are numbers of inputs and outputs, no longer quaternions. A quaternion
-# layer takes `P` quaternions and gives `Q`: `y_q` is the sum over `p` of `w_pq x_p`, weight on the
-# left. Each array has an axis for the component, and a batch has one more, `n`. With
-# `w (4, P, Q)` and `x (N, 4, P)` the layer is the same einsum with more letters:
+# layer takes `P` quaternions and gives `Q`: $y_q = \sum_p w_{pq}\, x_p$, weight on the left. Each
+# array has an axis for the component, and a batch has one more, `n`. With `w (4, P, Q)` and
+# `x (N, 4, P)` the layer is the same einsum with more letters:
 
 # %%
 rng = np.random.default_rng(5)

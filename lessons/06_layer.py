@@ -52,7 +52,7 @@ for layer in (real, quaternion):
 #
 # The weight has shape `(4, 2, 2)`: four components, two quaternions in, two out. The layer is
 # written like any linear layer, only that each product is a Hamilton product with **the weight on
-# the left**: `y_q = Σ_p w_pq x_p`.
+# the left**: $y_q = \sum_p w_{pq}\, x_p$.
 
 # %%
 x = np.arange(1.0, 9)
@@ -65,7 +65,7 @@ print("the layer:                            ", reference.hamilton_linear(x[None
 # %% [markdown]
 # ## The layer is a matrix, built
 #
-# Multiplying by fixed weights is linear, so there is a plain 8 × 8 matrix W with `y = x W`. The
+# Multiplying by fixed weights is linear, so there is a plain 8 × 8 matrix W with $y = x W$. The
 # sign table says what stands in it: unit `a` of the weight takes component `b` of the input to
 # component `c` of the output, with a sign. So block `(b, c)` of W is plus or minus component `a`.
 
@@ -157,7 +157,7 @@ for name, M in (("a random matrix", random), ("a quaternion layer", copied)):
 # ## Its gradient adds up four places
 #
 # A number that is used in four places gets a gradient from all four, and they add up: lesson 3's
-# shadow again. So `dw` is `xᵀ g`, the gradient of the big matrix, with its four places added:
+# shadow again. So $dw$ is $x^\top g$, the gradient of the big matrix, with its four places added:
 
 # %%
 layer = QLinear(8, 8, bias=False, rng=rng)
@@ -167,9 +167,9 @@ assert np.allclose(layer.weight.grad, gemm.fold(images.T @ g), atol=1e-5)
 print("dw has shape", layer.weight.grad.shape, "from a gradient of", (images.T @ g).shape)
 
 # %% [markdown]
-# And `dx` is `g Wᵀ`. But what is the transpose of this picture? Mirror it at its diagonal: the
+# And $dx$ is $g W^\top$. But what is the transpose of this picture? Mirror it at its diagonal: the
 # blocks of `r` stay, and the blocks of `i`, `j`, `k` change their sign. This is the picture of the
-# conjugate weight, with inputs and outputs exchanged: `dx_p = Σ_q w̄_pq g_q`.
+# conjugate weight, with inputs and outputs exchanged: $dx_p = \sum_q \bar w_{pq}\, g_q$.
 #
 # **Exercise 3.** Write `dx`, from `block_matrix`.
 

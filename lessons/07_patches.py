@@ -27,8 +27,8 @@
 # | **9** | **10** | **11** | 12 | | 1 | 0 | −1 |
 # | 13 | 14 | 15 | 16 | | | | |
 #
-# The sum is `(1 + 5 + 9) − (3 + 7 + 11) = −6`: left column minus right column. One step to the
-# right it is `(2 + 6 + 10) − (4 + 8 + 12) = −6` again. This window measures how fast the numbers
+# The sum is $(1 + 5 + 9) - (3 + 7 + 11) = -6$: left column minus right column. One step to the
+# right it is $(2 + 6 + 10) - (4 + 8 + 12) = -6$ again. This window measures how fast the numbers
 # fall from left to right. Here they rise, by as much everywhere.
 
 # %%
@@ -49,8 +49,8 @@ plt.style.use("quatgrad.style")
 # %% [markdown]
 # ## As written: loops
 #
-# Written down, it is `y[i, j] = Σ_uv x[i+u, j+v] w[u, v]`. Two loops go over the places, and the
-# sum over the window could be two more.
+# Written down, it is $y_{ij} = \sum_{u, v} x_{i+u,\,j+v}\, w_{uv}$. Two loops go over the places,
+# and the sum over the window could be two more.
 
 # %%
 ramp = np.arange(1.0, 17).reshape(4, 4)
@@ -157,9 +157,9 @@ check.out_size(out_size)
 # %% [markdown]
 # ## The gradient of the weights
 #
-# With the patches, a convolution is a linear layer: `y = patches · w`. So `dw = patchesᵀ · g`,
-# as for any linear layer. The rows are all places of all images, and the product sums over them:
-# each place has used the same weights.
+# With the patches, a convolution is a linear layer: $y = \text{patches} \cdot w$. So
+# $dw = \text{patches}^\top \cdot g$, as for any linear layer. The rows are all places of all
+# images, and the product sums over them: each place has used the same weights.
 #
 # **Exercise 2.** Write it. `rows_of(x, U, V)` gives the patches.
 
@@ -181,7 +181,7 @@ check.weight_gradient(weight_gradient)
 # %% [markdown]
 # ## The gradient of the image
 #
-# `g · wᵀ` is the gradient of the patches. But a patch is made of copies: a pixel in the
+# $g \cdot w^\top$ is the gradient of the patches. But a patch is made of copies: a pixel in the
 # middle stands in nine of them. How often does each pixel of a 6 × 6 image stand in a patch?
 
 # %%
@@ -211,8 +211,9 @@ print(inspect.getsource(reference.unpatches))
 
 # %% [markdown]
 # Taking patches and adding them back are **adjoint**: for any x and P,
-# `⟨patches(x), P⟩ = ⟨x, unpatches(P)⟩`, where `⟨a, b⟩` is the sum of all `a b`. One number on each
-# side: a quick test that finds almost every mistake in an index.
+# $\langle \text{patches}(x), P \rangle = \langle x, \text{unpatches}(P) \rangle$, where
+# $\langle a, b \rangle$ is the sum of all $a b$. One number on each side: a quick test that finds
+# almost every mistake in an index.
 
 # %%
 how = (1, 1), (1, 1)  # stride, padding

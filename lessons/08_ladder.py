@@ -169,8 +169,8 @@ for name, rung in (("matrix product", "numpy"), ("matrix product, Numba", "numba
 #
 # ## Three in place of four
 #
-# A warm-up with complex numbers: `(a + bi)(c + di) = (ac − bd) + (ad + bc) i` has four
-# multiplications. Gauss saw that three are enough. Hint: what is `(a + b)(c + d)`?
+# A warm-up with complex numbers: $(a + bi)(c + di) = (ac - bd) + (ad + bc)\, i$ has four
+# multiplications. Gauss saw that three are enough. Hint: what is $(a + b)(c + d)$?
 #
 # **Exercise 1.** You may use as many additions as you like, but only three multiplications.
 
@@ -246,16 +246,16 @@ for width in (32, 64, 128, 512):
 # %% [markdown]
 # ## Winograd: four in place of six
 #
-# Two neighbouring outputs of a window of three are `y₀ = d₀w₀ + d₁w₁ + d₂w₂` and
-# `y₁ = d₁w₀ + d₂w₁ + d₃w₂`: six multiplications. Winograd needs only four:
+# Two neighbouring outputs of a window of three are $y_0 = d_0 w_0 + d_1 w_1 + d_2 w_2$ and
+# $y_1 = d_1 w_0 + d_2 w_1 + d_3 w_2$: six multiplications. Winograd needs only four:
 #
-# * `m₁ = (d₀ − d₂) w₀`
-# * `m₂ = (d₁ + d₂) (w₀ + w₁ + w₂) / 2`
-# * `m₃ = (d₂ − d₁) (w₀ − w₁ + w₂) / 2`
-# * `m₄ = (d₁ − d₃) w₂`
+# * $m_1 = (d_0 - d_2)\, w_0$
+# * $m_2 = (d_1 + d_2)\,(w_0 + w_1 + w_2) / 2$
+# * $m_3 = (d_2 - d_1)\,(w_0 - w_1 + w_2) / 2$
+# * $m_4 = (d_1 - d_3)\, w_2$
 #
-# The sums of weights are computed once, for all places. **Exercise 2.** Compute y₀ and y₁ from
-# these four. Use a pen: which of them contain `d₀w₀`? And which contain `d₃w₂`?
+# The sums of weights are computed once, for all places. **Exercise 2.** Compute $y_0$ and $y_1$
+# from these four. Use a pen: which of them contain $d_0 w_0$? And which contain $d_3 w_2$?
 
 
 # %%
@@ -267,7 +267,7 @@ def winograd(m1, m2, m3, m4):
 check.winograd(winograd)
 
 # %% [markdown]
-# **Exercise 3.** In general m outputs of a window of r take `m + r − 1` multiplications. In two
+# **Exercise 3.** In general m outputs of a window of r take $m + r - 1$ multiplications. In two
 # dimensions we do it along the rows and along the columns: tiles of m × m outputs, windows of r ×
 # r. How many times fewer multiplications are needed?
 

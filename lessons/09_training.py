@@ -46,9 +46,9 @@ def network(algebra="quaternion", seed=0):
 # %% [markdown]
 # ## 1. What is the loss before the first step?
 #
-# The loss is `−ln p`, where p is the probability that the network gave to the right class. A
-# network that knows nothing should give each of ten digits `p = 1/10`. So the loss is
-# `ln 10 = 2.303`, and for C classes `ln C`. This number needs no training:
+# The loss is $-\ln p$, where p is the probability that the network gave to the right class. A
+# network that knows nothing should give each of ten digits $p = 1/10$. So the loss is
+# $\ln 10 = 2.303$, and for C classes $\ln C$. This number needs no training:
 
 
 # %%
@@ -64,14 +64,14 @@ for factor in (0, 0.1, 1, 3):
 
 # %% [markdown]
 # Times 0 it is exact, times 0.1 nearly. As it is created, the network is at 3.8, not at 2.3. It has
-# opinions before it has seen anything: if the logits scatter with variance s², the loss is
-# about `ln C + s²/2`. That much is harmless, and a few steps take it away. A first loss of 12 is a
-# sign that something is too large: the weights, or images with pixels from 0 to 255.
+# opinions before it has seen anything: if the logits scatter with variance s², the loss is about
+# $\ln C + s^2/2$. That much is harmless, and a few steps take it away. A first loss of 12 is a sign
+# that something is too large: the weights, or images with pixels from 0 to 255.
 #
 # And a loss well **below** ln C, before the first step? Nobody can know that much without having
 # learned. Then the loss is computed wrongly, or the weights are not new.
 #
-# With a hundred classes it is `ln 100 = 4.605`, and opinions come on top. If CIFAR-100 is on this
+# With a hundred classes it is $\ln 100 = 4.605$, and opinions come on top. If CIFAR-100 is on this
 # machine, here is a network that has never seen it:
 
 # %%
@@ -205,9 +205,9 @@ check.one_step(one_step)
 # large and ends small, mostly along half a cosine. Some networks cannot bear the large rate on the
 # first day, so a **warm-up** raises it from near 0.
 #
-# **Exercise 3.** With W steps of warm-up, steps 0, 1, 2 ... have the rates `lr/W, 2lr/W, 3lr/W`
-# ... After that comes the cosine, `lr (1 + cos πs) / 2`, where s goes from 0 at step W towards 1 at
-# the last step.
+# **Exercise 3.** With W steps of warm-up, steps 0, 1, 2 ... have the rates `lr/W, 2lr/W, 3lr/W` ...
+# After that comes the cosine, $\text{lr}\,(1 + \cos \pi s) / 2$, where s goes from 0 at step W
+# towards 1 at the last step.
 
 
 # %%

@@ -24,7 +24,7 @@
 # | after 50 layers | 0.00000002 | 0.005 | 1 | 117 | 9100 |
 #
 # Either the first layers learn nothing, or they are thrown about, unless the factor is 1 within a
-# few percent. A **residual** layer computes `y = x + f(x)`. Its factor is `1 + f′`: near 1 whenever
+# few percent. A **residual** layer computes $y = x + f(x)$. Its factor is $1 + f'$: near 1 whenever
 # f is small.
 
 # %%
@@ -144,12 +144,13 @@ for block in (Block, Plain):
               f"test accuracy {last.test_accuracy:.0%}")  # fmt: skip
 
 # %% [markdown]
-# There is another way to see it. Three blocks are `(1 + f₃)(1 + f₂)(1 + f₁) x`. Multiply it out:
-# there are eight paths from x to y, one through no block, three through one, three through two, one
-# through all. A deep residual network is many shallow ones at once, and the gradient always has a
-# short way. (This is exact for linear f, and a picture for others.)
+# There is another way to see it. Three blocks are $(1 + f_3)(1 + f_2)(1 + f_1)\, x$. Multiply it
+# out: there are eight paths from x to y, one through no block, three through one, three through
+# two, one through all. A deep residual network is many shallow ones at once, and the gradient
+# always has a short way. (This is exact for linear f, and a picture for others.)
 #
-# **Exercise 1.** Go back through a block by hand: `y = x + relu(x w₁) w₂`, in NumPy, on a batch.
+# **Exercise 1.** Go back through a block by hand: $y = x + \text{relu}(x w_1)\, w_2$, in NumPy, on
+# a batch.
 
 
 # %%

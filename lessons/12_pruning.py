@@ -202,9 +202,9 @@ panels(paths, "pruned weights", look=forty, xlabel="steps after pruning")
 
 # %% [markdown]
 # **Every line should be flat.** These are forty weights that we pruned, with a gradient that is
-# exactly 0 at every step. Yet they move, because the optimizer remembers: `v ← 0.9 v + g`, and
-# `w ← w − lr v`. The velocity of a pruned weight starts where training left it, and fades away over
-# tens of steps. Adam has a memory of the same kind.
+# exactly 0 at every step. Yet they move, because the optimizer remembers: $v \leftarrow 0.9 v + g$,
+# and $w \leftarrow w - \text{lr}\, v$. The velocity of a pruned weight starts where training left
+# it, and fades away over tens of steps. Adam has a memory of the same kind.
 #
 # Each of these weights is small. But there are four times as many dead as alive, and together they
 # matter. A report would print the first accuracy, beside "20 % of the weights". What the 20 % do
@@ -256,8 +256,8 @@ for what, optimizer in (("old", old), ("new", SGD(net.parameters(), momentum=0.9
 # %% [markdown]
 # **Exercise 3.** Write a step of SGD with momentum, in plain NumPy, that keeps pruned weights at 0.
 # Before the step a pruned weight is 0; after it, the weight *and* its velocity must be 0, even if
-# its velocity was not 0 before, or its gradient is infinite. For the other weights: `v ← momentum v
-# + g`, `w ← w − lr v`.
+# its velocity was not 0 before, or its gradient is infinite. For the other weights:
+# $v \leftarrow \text{momentum}\, v + g$, $w \leftarrow w - \text{lr}\, v$.
 
 
 # %%

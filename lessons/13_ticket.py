@@ -178,9 +178,9 @@ check.fair(fair)
 # ## Could it be luck?
 #
 # Three seeds give three differences between ticket and control. The mean of very many seeds would
-# be another number. How far away can it be? With 95 % confidence it is within `± t s / √n` of our
-# mean, where `s` is the standard deviation (which divides by `n − 1`). Student's `t` is 4.30 for
-# three values, not 1.96, because `s` is estimated from only three values.
+# be another number. How far away can it be? With 95 % confidence it is within $\pm\, t s / \sqrt n$
+# of our mean, where $s$ is the standard deviation (which divides by $n - 1$). Student's $t$ is 4.30
+# for three values, not 1.96, because $s$ is estimated from only three values.
 
 # %%
 gains = {level: 100 * (accuracy[0, :, level] - accuracy[1, :, level]) for level in (1, 3, 5)}

@@ -54,12 +54,12 @@ print("matches:", keys @ query)
 # %% [markdown]
 # The answer should come from `e` and `a`, half and half. So we need weights that are positive, add
 # up to 1, and are large where the match is large. You know such a function: the **softmax**,
-# `exp(s_j) / Σ exp(s_k)`, which made probabilities out of logits. What comes back is the **mean of
-# the values** with these weights.
+# $\exp(s_j) / \sum_k \exp(s_k)$, which made probabilities out of logits. What comes back is the
+# **mean of the values** with these weights.
 #
 # One more thing. Say that the D numbers of a query and of a key are random, of size 1. Their
-# product is a sum of D terms, and it grows like `√D`. Large matches make the softmax choose one
-# letter and forget the others:
+# product is a sum of D terms, and it grows like $\sqrt D$. Large matches make the softmax choose
+# one letter and forget the others:
 
 # %%
 rng = np.random.default_rng(16)
@@ -69,7 +69,7 @@ for D in (4, 64, 1024):
     print(f"D = {D:4}: largest of eight weights {plain:.2f}, after division by √D {scaled:.2f}")
 
 # %% [markdown]
-# **Exercise 1.** Write the weights of one query: the softmax of its matches, divided by `√D`.
+# **Exercise 1.** Write the weights of one query: the softmax of its matches, divided by $\sqrt D$.
 
 
 # %%
@@ -85,8 +85,8 @@ check.weights(weights)
 #
 # In a text every letter asks, so there are T queries and T keys, and a square of matches. The
 # network will have to say *what comes next*. If letter 5 could ask letter 6, it would simply copy
-# the answer, learn nothing, and look perfect. So matches with later letters are set to `−∞`, and
-# `exp(−∞) = 0`. This is called a **causal mask**. The whole of it, for one head:
+# the answer, learn nothing, and look perfect. So matches with later letters are set to $-\infty$,
+# and $\exp(-\infty) = 0$. This is called a **causal mask**. The whole of it, for one head:
 
 
 # %%
@@ -181,9 +181,10 @@ check.heads_of(heads_of)
 #
 # Does it matter, if the network trains anyway? Here is something that only whole quaternions have.
 # Turn all inputs by one unit quaternion, `x u`. The weights stand on the left, so queries, keys and
-# values turn too: `(w x) u = w (x u)`. And the match of two quaternions is `Re(q̄ k)`, the plain
-# product of their four components; a turn changes no product, so the attention stays as it is. The
-# result: **`layer(x u) = layer(x) u`**. Turn from the left, and nothing of this holds.
+# values turn too: $(w x)\, u = w\,(x u)$. And the match of two quaternions is
+# $\text{Re}(\bar q k)$, the plain product of their four components; a turn changes no product, so
+# the attention stays as it is. The result: **`layer(x u) = layer(x) u`**. Turn from the left, and
+# nothing of this holds.
 
 
 # %%

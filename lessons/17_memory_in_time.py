@@ -38,7 +38,7 @@ set_backend("numpy")  # for arrays as small as these, compiling gains nothing
 # %% [markdown]
 # ## One number that is carried on
 #
-# The smallest recurrent network has one number as its state: `h_t = tanh(w h_{t−1} + x_t)`. The
+# The smallest recurrent network has one number as its state: $h_t = \tanh(w h_{t-1} + x_t)$. The
 # old state times a weight, plus what is new. Give it a 1 at the first step, and nothing after that:
 
 
@@ -56,12 +56,12 @@ for w in (0.5, 0.9, 1.5):
     print(f"w = {w}:", states(w, [1.0, 0, 0, 0, 0, 0, 0, 0]).round(2))
 
 # %% [markdown]
-# With `w = 0.5` the 1 is forgotten. With 1.5 something stays, but whether the input was 1 or 2 is
+# With $w = 0.5$ the 1 is forgotten. With 1.5 something stays, but whether the input was 1 or 2 is
 # soon forgotten too: both end at the same number. To *learn* from the first step, its slope is what
 # counts: how much does the last state move, if the first one moves a little?
 #
 # It is a path with one edge a step, and slopes along a path multiply (lesson 1). The slope of tanh
-# is `1 − h²`, where h is its result. So a step has the slope `w (1 − h_t²)`.
+# is $1 - h^2$, where h is its result. So a step has the slope $w\,(1 - h_t^2)$.
 #
 # **Exercise 1.** Write the slope of the last state along the state before the first step.
 
@@ -81,14 +81,14 @@ check.through(through)
 # can build it so. Do not compute the state anew; **keep it**, and let a number between 0 and 1 say
 # how much of it:
 #
-# `h' = (1 − z) n + z h`, with the new content `n = tanh(w h + x)`.
+# $$h' = (1 - z)\, n + z h, \qquad \text{with the new content} \quad n = \tanh(w h + x).$$
 #
-# `z` is called a **gate**. With `z = 1` the state stays as it is, and the slope of `h'` along `h`
-# is exactly 1. With `z = 0` it is the old cell. And the network decides itself, at each step, from
-# what it sees: `z = σ(a h + b)`, where `σ(s) = 1 / (1 + e⁻ˢ)` goes from 0 to 1.
+# $z$ is called a **gate**. With $z = 1$ the state stays as it is, and the slope of $h'$ along $h$
+# is exactly 1. With $z = 0$ it is the old cell. And the network decides itself, at each step, from
+# what it sees: $z = \sigma(a h + b)$, where $\sigma(s) = 1 / (1 + e^{-s})$ goes from 0 to 1.
 #
-# **Exercise 2.** Write the slope of `h'` along `h`. Three ways lead from `h` to `h'`: directly,
-# through `n`, and through `z`. The slope of σ is `z (1 − z)`.
+# **Exercise 2.** Write the slope of $h'$ along $h$. Three ways lead from $h$ to $h'$: directly,
+# through $n$, and through $z$. The slope of $\sigma$ is $z\,(1 - z)$.
 
 
 # %%
@@ -307,5 +307,5 @@ curves(shares, styles=("-", "--", "-", "-."), words={"chance": (150, 12)}, level
 # spoken-digits`, with `--algebra with-equal` for the real network of as many weights.
 #
 # **What you have now:** a memory, the formula of its gradient, a gate that keeps it alive, and the
-# same with quaternions. It began with the slope of `x²`; it ends with networks that see, read and
+# same with quaternions. It began with the slope of $x^2$; it ends with networks that see, read and
 # remember. What would you like to take apart next?
