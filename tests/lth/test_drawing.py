@@ -14,6 +14,7 @@ from quatgrad.lth.results import compare, drawing, offers, plot
 from quatgrad.lth.results.confusion import Confusion
 from quatgrad.lth.results.run import NAMES
 from quatgrad.lth.tune import plots as tune_plots
+from quatgrad.lth.tune.space import Range, StudyFile, TuneOptions
 from quatgrad.paper import figures
 from quatgrad.paper.published import published
 
@@ -176,6 +177,19 @@ def test_pictures_of_a_study():
     )
     FigureCanvasAgg(figure).draw()
     assert all(s.isdigit() for s in ticks(figure.axes[0].xaxis))
+
+
+@pytest.mark.parametrize("height", [0.9, 0.012, 0.0])
+@pytest.mark.parametrize("trials", [1, 16])
+def test_the_settings_of_a_study(height, trials):
+    space = {"lr": Range(0.01, 1.0, log=True), "init": ("he", "xavier"), "epochs": Range(3, 9)}
+    study = StudyFile("spun", TuneOptions(), {}, space)
+    rows = [{"network": network, "validation_accuracy": height * (1 - k / 40), "lr": 0.01 * 1.3**k,
+             "init": ("he", "xavier")[k % 2], "epochs": 3 + k % 7}
+            for network in ("real", "quaternion", "half") for k in range(trials)]  # fmt: skip
+    figure = tune_plots.space(study, rows, "spun: 1,600 training, 400 validation images")
+    check(figure)
+    assert "1,600 training" in figure.get_suptitle()
 
 
 def test_the_papers_pictures_say_how_large_our_training_was():

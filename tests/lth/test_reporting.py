@@ -2,7 +2,9 @@
 
 import base64
 import csv
+import html
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -90,6 +92,32 @@ def test_a_browser_draws_it_without_an_error(report, tmp_path):
     assert wrong == []
     assert told.stdout.count('<button type="button">') > 10  # the heads of tables that sort
     assert told.stdout.count("bk-Figure") == 2
+
+
+#: Sorts by a head, as a key on it does, and says in the title what came of it.
+TRY = """<script>addEventListener("load", () => setTimeout(() => {
+  const table = document.getElementById("levels"), button = table.querySelectorAll("th button")[2];
+  button.focus(); button.click();
+  document.title = JSON.stringify({page: document.documentElement.scrollWidth, window: innerWidth,
+    focused: document.activeElement === button, sorted: button.parentElement.ariaSort,
+    weights: [...table.tBodies[0].rows].map(row => Number(row.cells[2].dataset.value))});
+}, 3000))</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_in_a_narrow_window_nothing_is_cut_off_and_a_table_sorts(report, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(report.read_text() + TRY)
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900",
+               f"--user-data-dir={tmp_path}", "--virtual-time-budget=10000", "--dump-dom",
+               page.as_uri()]  # fmt: skip
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    found = json.loads(html.unescape(re.search(r"<title>(\{.*?\})</title>", told)[1]))
+    assert found["page"] <= found["window"] <= 500
+    assert found["focused"] is True
+    assert found["sorted"] == "ascending"
+    assert found["weights"] == sorted(found["weights"])
+    assert len(set(found["weights"])) > 1
 
 
 def test_without_a_finished_level_there_is_nothing_to_report(tmp_path):
