@@ -182,13 +182,15 @@ def test_pictures_of_a_study():
 @pytest.mark.parametrize("height", [0.9, 0.012, 0.0])
 @pytest.mark.parametrize("trials", [1, 16])
 def test_the_settings_of_a_study(height, trials):
-    space = {"lr": Range(0.01, 1.0, log=True), "init": ("he", "xavier"), "epochs": Range(3, 9)}
+    space = {"lr": Range(0.01, 1.0, log=True), "init": ("he", "xavier"), "epochs": Range(3, 9),
+             "momentum": (0.0, 0.9)}  # fmt: skip
     study = StudyFile("spun", TuneOptions(), {}, space)
     rows = [{"network": network, "validation_accuracy": height * (1 - k / 40), "lr": 0.01 * 1.3**k,
-             "init": ("he", "xavier")[k % 2], "epochs": 3 + k % 7}
+             "init": ("he", "xavier")[k % 2], "epochs": 3 + k % 7, "momentum": 0.9 * (k % 2)}
             for network in ("real", "quaternion", "half") for k in range(trials)]  # fmt: skip
     figure = tune_plots.space(study, rows, "spun: 1,600 training, 400 validation images")
     check(figure)
+    assert [ax.axison for ax in figure.axes] == [True] * 4 + [False] * 2
     assert "1,600 training" in figure.get_suptitle()
 
 

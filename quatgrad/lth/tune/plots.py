@@ -51,11 +51,11 @@ def space(file: StudyFile, table: Sequence[Mapping[str, Any]], about: str) -> Fi
     columns = min(3, len(file.space))
     lines = -(-len(file.space) // columns)
     fig = Figure(figsize=(3.4 * columns, 3 * lines), layout="constrained")
-    axes = fig.subplots(lines, columns, squeeze=False).flat
+    axes = [*fig.subplots(lines, columns, squeeze=False).flat]
     for ax, (name, values) in zip(axes, file.space.items(), strict=False):
         _panel(ax, name, values, table)
         _accuracy(ax)
-    for ax in [*axes][len(file.space) :]:
+    for ax in axes[len(file.space) :]:
         ax.set_axis_off()
     fig.suptitle(about, x=0.01, ha="left", fontsize=CAPTION + 1)
     legend_below(fig, fig.axes[0].lines)
