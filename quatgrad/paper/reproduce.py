@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def synthetic_data(dataset: str, out: Path) -> Path:
 
 
 def conclude(out: Path, curves: list[Curve]) -> None:
-    """Write pictures with the published points, and the report as text and JSON."""
+    """Write pictures with the published points, their numbers, and the report as text and JSON."""
     known, keys = published(), dict.fromkeys(c.key for c in curves)
     both = [known[key] for key in keys if key in known] + curves
     pictures = {"accuracy": figures.figure(both), "parameters": figures.figure(both, "parameters")}
@@ -133,11 +134,15 @@ def conclude(out: Path, curves: list[Curve]) -> None:
     for name, figure in pictures.items():
         plot.save(figure, out / f"{name}.png")
         plot.save(figure, out / f"{name}.svg")
+    names = ("dataset", "model", "algebra")
+    rows = [dict(zip(names, c.key, strict=True)) | asdict(p) for c in curves for p in c.points]
+    files.write_csv(out / "curves.csv", rows)
     found = verify.report(curves)
     files.write_json(out / "verify.json", found)
     files.write_file(out / "verify.txt", verify.text(found).encode())
     print("\n" + verify.text(found))
     print(f"Pictures: {', '.join(str(out / name) + '.png' for name in pictures)} (also .svg)")
+    print(f"Numbers: {out / 'curves.csv'}")
     print(f"Verdicts: {out / 'verify.txt'} (also .json)")
 
 

@@ -1,5 +1,6 @@
 """The command: names and scales, a tiny experiment from end to end, and its errors."""
 
+import csv
 import json
 
 import pytest
@@ -147,8 +148,13 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path, capsys):
     names = {p.name for p in out.iterdir() if p.is_file()}
     pictures = ("accuracy", "parameters", "beyond-mnist-lenet-12")
     assert names == {f"{p}.{kind}" for p in pictures for kind in ("png", "svg")} | {
-        "verify.txt", "verify.json",
+        "curves.csv", "verify.txt", "verify.json",
     }  # fmt: skip
+    with (out / "curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    dense = {row["algebra"]: row for row in rows if row["level"] == "0"}
+    assert [dense[a]["multiply_adds"] for a in ("real", "quaternion")] == ["9528", "9528"]
+    assert dense["quaternion"]["parameters"] == "2494"
     found = json.loads((out / "verify.json").read_text())
     assert [(c["algebra"], c["trials"], c["made"]) for c in found["curves"]] == [
         ("real", 2, True), ("quaternion", 2, True), ("half", 2, True),
