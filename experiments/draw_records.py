@@ -3,8 +3,8 @@
     python experiments/draw_records.py                    every picture that it knows
     python experiments/draw_records.py tuned deploy       those of these folders
 
-Numbers stay as they are. `beyond.png` of the MNIST networks is not drawn: its multiply-adds are in
-no record.
+Numbers stay as they are. digits.png is drawn by `make lth`; beyond.png of the MNIST networks is not
+drawn, since its multiply-adds are in no record.
 """
 
 import argparse
@@ -18,7 +18,9 @@ import rate_and_init
 
 from quatgrad import models
 from quatgrad.lth.results import offers, plot
+from quatgrad.lth.results.compare import LevelMean
 from quatgrad.lth.results.offers import Offer
+from quatgrad.lth.results.run import seeds
 from quatgrad.lth.tune import plots
 from quatgrad.lth.tune.tune import StudyRecord
 from quatgrad.paper import experiments, figures
@@ -33,6 +35,22 @@ DEPLOYED = {
     "mnist-lenet-300-100": "width 300, 60,000 training images, 10 epochs a level",
     "mnist-lenet-12": "width 12, 60,000 training images, 10 epochs a level",
     "cifar100-resnet8": "width 16, 10,000 training images, 10 epochs a level",
+}
+
+#: Of runs whose comparison.csv is on record: task, accuracy of a guess, setting, trials.
+RUNS = {
+    "cifar100-resnet18": (
+        *("resnet18 on cifar100", 0.01),
+        *("width 64, 50,000 training images, 20 epochs a level", 1),
+    ),
+    "cifar100-resnet8-width16": (
+        *("resnet8 on cifar100", 0.01),
+        *("width 16, 10,000 training images, 6 epochs a level", 3),
+    ),
+    "digits-tickets": (
+        *("lenet-300-100 on digits", 0.1),
+        *("width 60, 1,437 training images, 12 epochs a level", 5),
+    ),
 }
 
 
@@ -87,6 +105,34 @@ def point(row: dict[str, str], algebra: str, biases: int, whole: int, trials: in
         weights=int(left),
         parameters=int(left) + biases,
     )
+
+
+def lottery(folder: Path) -> None:
+    """accuracy.png of a run, from its comparison.csv."""
+    task, chance, setting, trials = RUNS[folder.name]
+    table = rows(folder / "comparison.csv")
+    names = [head.removesuffix("_accuracy") for head in table[0] if head.endswith("_accuracy")]
+    curves = {name: levels(table, name, trials) for name in names}
+    caption = f"{setting}; {seeds(curves)}"
+    picture = plot.figure(curves, f"{task}: lottery tickets", chance, caption)
+    plot.save(picture, folder / "accuracy.png")
+
+
+def levels(table: list[dict[str, str]], name: str, trials: int) -> list[LevelMean]:
+    """The levels of one network; `trials` of each."""
+    own = [row for row in table if row[f"{name}_accuracy"]]
+    whole = int(own[0][f"{name}_weights_left"])
+    return [
+        LevelMean(
+            int(row["level"]),
+            int(row[f"{name}_weights_left"]),
+            whole,
+            float(row[f"{name}_accuracy"]),
+            float(half) if (half := row.get(f"{name}_interval")) else None,
+            trials,
+        )
+        for row in own
+    ]
 
 
 def deployed(folder: Path) -> None:
@@ -149,6 +195,7 @@ def numbers(row: dict[str, str]) -> dict[str, str | float]:
 
 
 DRAWN: dict[str, Callable[[Path], None]] = {
+    **dict.fromkeys(RUNS, lottery),
     "mnist-lenet-12": reproduced,
     "mnist-lenet-300-100": reproduced,
     "deploy": deployed,

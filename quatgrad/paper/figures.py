@@ -109,7 +109,7 @@ def _panel(ax: Axes, curves: Sequence[Curve], axis: str) -> None:
     for curve in sorted(curves, key=lambda c: c.source == "ours"):
         _draw(ax, curve, axis)
     for chance in {_chance(c) for c in curves}:
-        draw_reference(ax, chance, "chance")
+        draw_reference(ax, chance, "chance", "left")
     log_axis(ax, 30, (1, 3), percent if axis == "x" else _count)
     ax.yaxis.set_major_formatter(Percent(100))
     ax.tick_params(labelsize=8)

@@ -82,11 +82,12 @@ def band(
     ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
 
-def draw_reference(ax: Axes, y: float, text: str) -> None:
-    """A dotted line across the picture, with a word at its right end."""
+def draw_reference(ax: Axes, y: float, text: str, end: str = "right") -> None:
+    """A dotted line across the picture, with a word at its right end, or left."""
     ax.axhline(y, color="0.6", linewidth=0.8, linestyle=":")
-    look: dict[str, Any] = {"ha": "right", "color": "0.4", "fontsize": CAPTION}
-    where = (1, y), (-4, 3), ("axes fraction", "data"), "offset points"
+    look: dict[str, Any] = {"ha": end, "color": "0.4", "fontsize": CAPTION}
+    x, shift = {"right": (1, -4), "left": (0, 4)}[end]
+    where = (x, y), (shift, 3), ("axes fraction", "data"), "offset points"
     ax.annotate(text, *where, **look)
 
 

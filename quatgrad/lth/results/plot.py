@@ -71,7 +71,7 @@ def figure(runs: Curves, title: str, chance: float, caption: str = "") -> Figure
         x, y = [100 * level.weights_left / full for level in levels], [r.accuracy for r in levels]
         ax.plot(x, y, **style(name))
         band(ax, x, y, [level.interval for level in levels], style(name)["color"])
-    draw_reference(ax, chance, "chance")
+    draw_reference(ax, chance, "chance", "left")  # the curves fall to the right
     log_axis(ax)
     ax.yaxis.set_major_formatter(Percent())
     ax.set_ylim(bottom=0)
