@@ -10,7 +10,7 @@ from PIL import Image
 
 import quatgrad
 from quatgrad import lth, sparse, use_backend
-from quatgrad.errors import DataError
+from quatgrad.errors import DataError, OptionError
 from quatgrad.lth.command import exporting, main, ticket_command
 
 NET = """
@@ -263,3 +263,12 @@ def test_a_network_has_as_many_names_as_classes(run, pictures, tmp_path, capsys)
         sparse.save(file, replace(net, classes=names))
         said = refused(capsys, file, pictures[0], main=ticket_command.main)
         assert "tells 10 classes apart" in said
+
+
+def test_a_network_of_texts_is_refused_before_anything_is_written(tmp_path):
+    text = quatgrad.models.create("gpt", num_classes=9, image_size=(8, 1), in_channels=1, width=16)
+    given = {"to": "ticket", "weights": "float32", "run": "x.safetensors",
+             "file": str(tmp_path / "x.ticket")}  # fmt: skip
+    with pytest.raises(OptionError, match="gpt takes no images"):
+        exporting.export(quatgrad.Network(text), given)
+    assert not list(tmp_path.iterdir())

@@ -44,6 +44,7 @@ def add_arguments(p: Parser) -> None:
 
 def export(net: Network, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Write the file, and say its size and what it costs: JSON, text."""
+    image_shape(net)  # raises for a network of texts or graphs, before anything is written
     path, weights = _path(net, given), given["weights"]
     judge = _judge(net, given)
     lines = [title(net, given)]
