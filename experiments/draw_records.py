@@ -3,8 +3,9 @@
     python experiments/draw_records.py                    every picture that it knows
     python experiments/draw_records.py tuned deploy       those of these folders
 
-Numbers stay as they are. digits.png is drawn by `make lth`; beyond.png of the MNIST networks is not
-drawn, since its multiply-adds are in no record.
+Numbers stay as they are. Not drawn are digits.png, which `make lth` draws, other benchmarks, of
+which `bench.py --record` does, and beyond.png of the MNIST networks: its multiply-adds are in no
+record.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_inference
 import rate_and_init
 
 from quatgrad import models
@@ -194,7 +196,14 @@ def numbers(row: dict[str, str]) -> dict[str, str | float]:
     return {k: v if k in ("network", "init") or not v else float(v) for k, v in row.items()}
 
 
+def inference(path: Path) -> None:
+    """bench-inference.png."""
+    record = json.loads(path.with_suffix(".json").read_text())
+    bench_inference.draw(record, path.with_suffix(".png"))
+
+
 DRAWN: dict[str, Callable[[Path], None]] = {
+    "bench-inference": inference,
     **dict.fromkeys(RUNS, lottery),
     "mnist-lenet-12": reproduced,
     "mnist-lenet-300-100": reproduced,

@@ -58,3 +58,14 @@ def test_a_table_is_read_as_it_was_written(records, name):
         assert f"{o.accuracy:.2%}" in row
         assert f"{o.weights:,}" in row
         assert row.rstrip().endswith(end)
+
+
+def test_a_benchmark_is_drawn_from_its_record_and_says_how_calls_scatter(records, tmp_path):
+    shutil.copy(RESULTS / "bench-inference.json", tmp_path)
+    records.inference(tmp_path / "bench-inference")
+    assert (tmp_path / "bench-inference.png").stat().st_size > 50_000
+    calls = [{"seconds": {"median": 1.0, "minimum": m}, "threads": 1, "cold": False}
+             for m in (0.98, 0.97, 0.8)]  # fmt: skip
+    assert (
+        records.bench_inference.spread(calls) == "the fastest call took 3 % less, in one case 20 %"
+    )
