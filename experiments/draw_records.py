@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bench_inference
+import beyond
 import rate_and_init
 
 from quatgrad import models
@@ -209,6 +210,7 @@ DRAWN: dict[str, Callable[[Path], None]] = {
     "mnist-lenet-300-100": reproduced,
     "deploy": deployed,
     "tuned": tuned,
+    "beyond": beyond.draw,
 }
 
 

@@ -110,7 +110,7 @@ def _panel(ax: Axes, curves: Sequence[Curve], axis: str) -> None:
         _draw(ax, curve, axis)
     for chance in {_chance(c) for c in curves}:
         draw_reference(ax, chance, "chance", "left")
-    log_axis(ax, 30, (1, 3), percent if axis == "x" else _count)
+    log_axis(ax, 30, (1, 3), percent if axis == "x" else count)
     ax.yaxis.set_major_formatter(Percent(100))
     ax.tick_params(labelsize=8)
 
@@ -151,7 +151,7 @@ def _legend(fig: Figure, curves: Sequence[Curve]) -> None:
     )
 
 
-def _count(n: float) -> str:
+def count(n: float) -> str:
     """ "10 k", "2 M" """
     for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if n >= size:

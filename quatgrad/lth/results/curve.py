@@ -6,8 +6,9 @@ Records are those of a search, one for each level.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -16,14 +17,19 @@ from quatgrad.lth.results.compare import half_width
 from quatgrad.lth.store.records import Record
 
 
-def area(records: Sequence[Record], low: float, high: float) -> float:
+def area(
+    records: Sequence[Record],
+    low: float,
+    high: float,
+    size: Callable[[Record], float] = attrgetter("weights_left"),
+) -> float:
     """The mean of the accuracy over log(weights) from `low` to `high` weights.
 
     1 / log(high / low) integral accuracy dlog(w), accuracies joined by straight lines in log(w).
-    Only areas between the same limits compare. Raises `OptionError` where the records do not span
-    them.
+    Only areas between the same limits compare. `size`: of a record, what is in the place of its
+    weights. Raises `OptionError` where the records do not span the limits.
     """
-    levels = {r.weights_left: r.accuracy for r in records}  # of equal sizes the last
+    levels = {size(r): r.accuracy for r in records}  # of equal sizes the last
     w, y = (np.array(x, np.float64) for x in zip(*sorted(levels.items()), strict=True))
     if not w[0] <= low < high <= w[-1]:
         raise OptionError(
