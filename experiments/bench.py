@@ -55,7 +55,7 @@ from quatgrad.optim import SGD
 from quatgrad.train import TrainStep
 
 SCRIPT = Path(__file__).resolve()
-RESULTS = Path(__file__).parent / "results"
+RESULTS = SCRIPT.parent / "results"
 OURS = "numba"  # the ratios are theirs / ours
 ENGINES = {"kernels": ["numpy", OURS], "layers": ["numpy", OURS, "torch"], "steps": [OURS, "torch"]}
 APART = ("algebra", "inference", "parallel", "sequences")  # suites that are files of their own
@@ -579,12 +579,13 @@ def about(rounds: int, threads: int | None) -> dict[str, Any]:
         text = Path(path).read_text() if Path(path).exists() else ""
         return "".join(re.findall(rf"^{key}\s*:\s*(.*)", text, re.MULTILINE)[:1])
 
+    root = f"{SCRIPT.parents[1]}/"  # of this machine, and nobody else's
     known = {d.name: d.version for d in distributions()} | {"python": platform.python_version()}
     machine = {"cpu": read("/proc/cpuinfo", "model name") or platform.processor()}
     machine |= {"cores": os.cpu_count(), "memory": read("/proc/meminfo", "MemTotal")}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(["python", *(a.replace(root, "") for a in sys.argv)]),
         "machine": machine,
         "versions": {n: known.get(n) for n in ("python", "numpy", "numba", "quatgrad", *RIVALS)},
         "rounds": rounds,

@@ -37,7 +37,7 @@ def _map(
         shape = np.broadcast_shapes(*(a.shape[:-1] for a in arrays))
     M = math.prod(shape)
     args = [_flat(a, shape) for a in arrays]
-    y, ok = np.empty((*shape, width), arrays[0].dtype), np.ones(M if f else 0, np.bool_)
+    y, ok = np.empty((*shape, width), arrays[0].dtype), np.empty(M if f else 0, np.bool_)
     threads = max(1, min(numba.get_num_threads(), M // SHARED))
     if threads == 1:
         rows(*args, y.reshape(-1), ok)

@@ -11,6 +11,8 @@ from quatgrad.kernels.numba_cpu.quaternion.algebra import _in_range, _load, _map
 from quatgrad.kernels.reference import rotation as reference
 from quatgrad.kernels.registry import register
 
+BLOCK = 64  # matrices that are rearranged at a time
+
 
 @register
 def quaternion_to_matrix(q: Array) -> Array:
@@ -49,11 +51,21 @@ def quaternion_from_matrix(R: Array) -> Array:
 @serial_nogil
 def _from_matrix(R, out, ok):
     eps = 16 * (2.0**-23 if R.itemsize == 4 else 2.0**-52)
+    entries = np.empty((9, BLOCK))  # an entry of many matrices side by side: read in vectors
+    for first in range(0, len(out) // 4, BLOCK):
+        count = min(BLOCK, len(out) // 4 - first)
+        for m in range(count):
+            for k in range(9):
+                entries[k, m] = R[9 * (first + m) + k]
+        _from_entries(entries, eps, out[4 * first : 4 * (first + count)])
+
+
+@formula
+def _from_entries(entries, eps, out):
     for m in range(len(out) // 4):
-        n = 9 * m
-        a, b, c = np.float64(R[n]), np.float64(R[n + 1]), np.float64(R[n + 2])
-        d, e, f = np.float64(R[n + 3]), np.float64(R[n + 4]), np.float64(R[n + 5])
-        g, h, i = np.float64(R[n + 6]), np.float64(R[n + 7]), np.float64(R[n + 8])
+        a, b, c = entries[0, m], entries[1, m], entries[2, m]
+        d, e, f = entries[3, m], entries[4, m], entries[5, m]
+        g, h, i = entries[6, m], entries[7, m], entries[8, m]
         x, y, z = h - f, c - g, d - b
         # The column with the largest diagonal, the first of equals.
         w, largest = 1 + a + e + i, 1 + a + e + i
@@ -154,17 +166,25 @@ def _distances(p, a, q, b, rotation, chordal, out, ok):
         p2, q2 = pw * pw + px * px + py * py + pz * pz, w * w + x * x + y * y + z * z
         r, s = 1 / math.sqrt(p2), 1 / math.sqrt(q2)
         pw, px, py, pz, w, x, y, z = pw * r, px * r, py * r, pz * r, w * s, x * s, y * s, z * s
-        near, far = _size(pw - w, px - x, py - y, pz - z), _size(pw + w, px + x, py + y, pz + z)
+        near, far = _square(pw - w, px - x, py - y, pz - z), _square(pw + w, px + x, py + y, pz + z)
         if rotation:
             near, far = min(near, far), max(near, far)
-        out[m] = near if chordal else 4 * elementary.angle(near, far)
-        fine = ((near > 2.0**-450) | (near == 0)) & ((far > 2.0**-450) | (far == 0))
+        fine = ((near > 2.0**-900) | (near == 0)) & ((far > 2.0**-900) | (far == 0))
+        if chordal:
+            out[m] = math.sqrt(near)
+        else:
+            out[m] = 4 * elementary.angle(math.sqrt(near), math.sqrt(far))
         ok[m] = _in_range(p2) & _in_range(q2) & fine
 
 
 @formula
 def _size(w, x, y, z):
-    return math.sqrt(w * w + x * x + y * y + z * z)
+    return math.sqrt(_square(w, x, y, z))
+
+
+@formula
+def _square(w, x, y, z):
+    return w * w + x * x + y * y + z * z
 
 
 @register
