@@ -10,10 +10,11 @@ The file is that of `quatgrad.tensor_file`; `About` is what it says beside the a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import numpy as np
@@ -23,9 +24,11 @@ from quatgrad.autograd import Tensor, no_grad
 from quatgrad.backend import notice
 from quatgrad.data.dataset import Dataset
 from quatgrad.data.encode import Encoding
-from quatgrad.errors import DataError, OptionError, QuatgradError, ShapeError
+from quatgrad.errors import DataError, OptionError, QuatgradError, ShapeError, brief
+from quatgrad.models.gpt import GPT
 from quatgrad.nn import Module
 from quatgrad.nn.module import evaluation_mode
+from quatgrad.random import Source, as_generator
 from quatgrad.task import Detection
 from quatgrad.tensor_file import read_tensors, write_tensors
 
@@ -46,6 +49,11 @@ class About(msgspec.Struct, frozen=True):
 def finds_boxes(model: Module) -> bool:
     """Is it a detector of the package, or its plan?"""
     return (model.architecture or {}).get("model") in Detection.networks
+
+
+def writes_text(model: Module) -> TypeGuard[GPT]:
+    """Is it a GPT of the package?"""
+    return isinstance(model, GPT)
 
 
 def about(model: Module, dataset: Dataset | None = None) -> About:
@@ -116,6 +124,29 @@ class Network:
         task = Detection(len(self.classes), density=1.0)
         found = [task.found(task.output(self.model, x)) for x in self._encoded(images)]
         return np.concatenate(found) if found else np.zeros((0, 0, 6), np.float32)
+
+    def write(self, text: str, length: int, temperature: float = 1.0, seed: Source = 0) -> str:
+        """`text` and `length` characters after it, each drawn from softmax(logits / temperature).
+
+        At a low temperature the most probable ones come. Raises `OptionError` for a network that
+        is no GPT of characters, `DataError` for a text with a character that it does not know.
+        """
+        if not writes_text(self.model):
+            raise OptionError("this network tells no characters: only a GPT continues a text")
+        if not (length >= 0 and 0 < temperature < math.inf):
+            raise OptionError(
+                "`length` is at least 0 and `temperature` above 0; "
+                f"got {length} and {temperature:g}"
+            )
+        number = {c: k for k, c in enumerate(self.classes)}
+        wrong = sorted(set(text) - number.keys())
+        if wrong or not text:
+            what = f"the network knows no {wrong[0]!r}" if wrong else "the text is empty"
+            raise DataError(f"{what}: begin with some of {brief(''.join(self.classes))}")
+        start, rng = [number[c] for c in text], as_generator(seed, "text")
+        with no_grad(), evaluation_mode(self.model):
+            tokens = self.model.generate(start, length, rng, temperature)
+        return "".join(self.classes[k] for k in tokens)
 
     def _encoded(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """What the model takes, in parts, without gradients and in evaluation mode."""

@@ -72,12 +72,14 @@ class GPT(Module):
             x = block(x)
         return ops.linear(self.norm(x), self.tokens.weight.T)
 
-    def generate(self, tokens: Any, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` more tokens after `tokens` (T,), each drawn from the softmax of its logits."""
+    def generate(
+        self, tokens: Any, count: int, rng: np.random.Generator, temperature: float = 1.0
+    ) -> np.ndarray:
+        """`count` tokens after `tokens` (T,), each drawn from softmax(logits / temperature)."""
         vocabulary, steps = self.tokens.weight.shape[0], self.places.weight.shape[0]
         text = list(check_integers("generate", tokens, vocabulary, "token"))
         for _ in range(count):
             z = self(np.array([text[-steps:]])).numpy()[0, -1].astype(np.float64)
-            p = np.exp(z - z.max())
+            p = np.exp((z - z.max()) / temperature)
             text.append(int(rng.choice(vocabulary, p=p / p.sum())))
         return np.array(text)

@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 import quatgrad
-from quatgrad import lth, use_backend
+from quatgrad import lth, no_grad, use_backend
 from quatgrad.errors import DataError, OptionError
 from quatgrad.lth.command import main
 from quatgrad.lth.command.prediction import predict
+from quatgrad.lth.experiment.trained import trained
 from quatgrad.lth.results.confusion import Confusion, confusion
+from quatgrad.lth.results.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +172,75 @@ def test_a_network_whose_encoding_nobody_knows(run):
     net = lth.Result(lth.experiment.result.Run(run)).network()
     with pytest.raises(OptionError, match="does not say how images are encoded"):
         predict(replace(net, encoding=None), ["a.png"])
+
+
+# ----------------------------------------------------------------------------- texts go on
+
+
+@pytest.fixture(scope="module")
+def of_text(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    how = ["--dataset", "citizens", "--width", "16", "--epochs", "1", "--rewind-epoch", "0",
+           "--algebra", "quaternion", "--subset", "40", "--levels", "1", "--keep", "0.3",
+           "--out", str(out)]  # fmt: skip
+    assert main(how) == 0
+    (path,) = out.glob("citizens-gpt-*")
+    return path
+
+
+def test_a_gpt_continues_a_text_before_and_after_pruning(of_text, tmp_path, capsys):
+    how = ["--text", "Citizen:\n", "--length", "70"]  # more than it sees at once
+    dense, pruned = (
+        told(capsys, "predict", str(of_text), "--level", n, *how)["text"] for n in "01"
+    )
+    assert len(dense) == len(pruned) == len("Citizen:\n") + 70
+    assert dense.startswith("Citizen:\n")
+    assert dense != pruned
+    file = str(tmp_path / "net.safetensors")
+    assert main(["save", str(of_text), file, "--level", "0"]) == 0
+    capsys.readouterr()
+    assert told(capsys, "predict", file, *how)["text"] == dense
+    assert told(capsys, "predict", file, *how, "--seed", "1")["text"] != dense
+    assert main(["predict", file, *how]) == 0
+    title, shown = capsys.readouterr().out.split("\n\n", 1)
+    assert "quaternion, level 0" in title
+    assert shown == f"{dense}\n"
+
+
+def test_a_low_temperature_takes_the_most_probable_character(of_text):
+    net = trained(Run(of_text), level=0)
+    text = "The gods"
+    for character in net.write(text, 5, temperature=1e-9)[len(text) :]:
+        tokens = np.array([[net.classes.index(c) for c in text]])
+        with no_grad():
+            logits = net.model(tokens).numpy()[0, -1]
+        assert character == net.classes[logits.argmax()]
+        text += character
+    assert net.write("The gods", 0) == "The gods"
+
+
+def test_characters_are_drawn_as_often_as_the_softmax_says(of_text):
+    net = trained(Run(of_text), level=0)
+    rng, T = np.random.default_rng(0), 0.5
+    drawn = [net.write("The", 1, T, rng)[-1] for _ in range(400)]
+    with no_grad():
+        z = net.model(np.array([[net.classes.index(c) for c in "The"]])).numpy()[0, -1] / T
+    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    counts = np.array([drawn.count(c) for c in net.classes])
+    often = p > 0.02
+    assert often.any()
+    assert (abs(counts - 400 * p) < 5 * np.sqrt(400 * p) + 1)[often].all()
+
+
+def test_what_cannot_be_continued_is_said(of_text, run, pictures, capsys):
+    assert "no '€'" in refused(capsys, "predict", of_text, "--text", "ten €")
+    assert "empty" in refused(capsys, "predict", of_text, "--text", "")
+    assert "--text" in refused(capsys, "predict", of_text)
+    assert "no pictures" in refused(capsys, "predict", of_text, "--text", "A", pictures[0])
+    assert "--text is for a GPT" in refused(capsys, "predict", run, "--text", "A")
+    assert "--seed is for a GPT" in refused(capsys, "predict", run, pictures[0], "--seed", "3")
+    assert "name the pictures" in refused(capsys, "predict", run)
+    for wrong in (["--temperature", "0"], ["--temperature", "nan"], ["--length", "-1"]):
+        assert wrong[1] in refused(capsys, "predict", of_text, "--text", "A", *wrong)
+    with pytest.raises(OptionError, match="only a GPT"):
+        trained(Run(run), level=0).write("A", 1)

@@ -125,12 +125,16 @@ def cmd_analyse(arguments: list[str]) -> int:
 
 
 def cmd_predict(arguments: list[str]) -> int:
-    """predict RUN IMAGE ...: the classes of pictures."""
+    """predict RUN IMAGE ...: the classes of pictures; predict RUN --text T: what comes after T."""
     p = _small("predict", "")
     prediction.add_network(p)
-    p.add_argument("images", metavar="IMAGE", nargs="+", help="a picture: PNG, JPEG, ...")
+    prediction.add_input(p)
     given, as_json = _given(p, arguments)
     net = prediction.network_of(given)
+    if prediction.is_of_text(net, given):
+        text = prediction.write(net, given)
+        answer = {"network": dict(net.said), "text": text}
+        return _tell(answer, f"{prediction.title(net, given)}\n\n{text}", as_json)
     found = prediction.predict(net, given["images"])
     told = {"network": dict(net.said), "images": found}
     text = f"{prediction.title(net, given)}\n{prediction.predict_text(found)}"
@@ -250,7 +254,10 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "plot": (cmd_plot, "draw the picture of a run from its record"),
     "report": (cmd_report, "one HTML file with all of a run: curves, tables, options"),
     "analyse": (cmd_analyse, "tickets of a run in numbers and pictures, in its folder analysis/"),
-    "predict": (cmd_predict, "the classes of pictures, by a network of a run"),
+    "predict": (
+        cmd_predict,
+        "the classes of pictures, or how a text goes on, by a network of a run",
+    ),
     "evaluate": (cmd_evaluate, "a network of a run on the test images of a dataset"),
     "save": (cmd_save, "a network of a run as one .safetensors file, for quatgrad.load"),
     "deploy": (cmd_deploy, "levels of runs by accuracy, kB and ms: what to take to a device"),
@@ -295,7 +302,7 @@ def _small(name: str, how_many: str) -> Parser:
 def _given(p: argparse.ArgumentParser, arguments: list[str]) -> tuple[dict[str, Any], bool]:
     """The options that were given, and whether the answer is to be JSON."""
     p.add_argument("--json", action="store_true", help="answer in JSON, for programs")
-    given = vars(p.parse_args(arguments))
+    given = vars(p.parse_intermixed_args(arguments))  # pictures after options, too
     return given, given.pop("json", False)
 
 

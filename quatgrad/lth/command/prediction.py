@@ -16,10 +16,11 @@ from quatgrad.lth.experiment import runs
 from quatgrad.lth.experiment.trained import describe, trained
 from quatgrad.lth.results import plot
 from quatgrad.lth.results.confusion import Confusion, confusion
-from quatgrad.network import Network, finds_boxes, load
+from quatgrad.network import Network, finds_boxes, load, writes_text
 from quatgrad.sparse.predict import image_shape
 
 SUFFIX, TICKET = ".safetensors", ".ticket"
+DRAWN: dict[str, Any] = {"length": 200, "temperature": 1.0, "seed": 0}  # of a text
 SHOWN = 3  # classes of an image in the text
 SURE = 0.3  # the least score of a box that is told
 FAR = 12.0  # deviations from the mean of the training images that a pixel hardly ever has
@@ -35,6 +36,35 @@ def add_network(p: argparse.ArgumentParser) -> None:
     p.add_argument("--trial", type=int, metavar="T", help="of this trial (default: 0)")
     p.add_argument("--model", metavar="FILE.py:NAME", help="what makes it, where it is your own")
     p.add_argument("--backend", choices=BACKENDS, help="what computes (default: numba)")
+
+
+def add_input(p: argparse.ArgumentParser) -> None:
+    """What is predicted: of pictures their classes, of a text what comes after it."""
+    picture, drawn = "a picture: PNG, JPEG, ...", "they are drawn from softmax(logits / T)"
+    p.add_argument("images", metavar="IMAGE", nargs="*", default=[], help=picture)
+    p.add_argument("--text", help="of a GPT: a text that it continues")
+    p.add_argument("--length", type=int, metavar="N", help="by so many characters (default: 200)")
+    p.add_argument("--temperature", type=float, metavar="T", help=f"{drawn} (default: 1)")
+    p.add_argument("--seed", type=int, metavar="S", help="of these draws (default: 0)")
+
+
+def is_of_text(net: Network, given: dict[str, Any]) -> bool:
+    """Is a text to be continued? `OptionError` where the arguments do not fit the network."""
+    asked = [name for name in ("text", *DRAWN) if name in given]
+    if writes_text(net.model):
+        if "text" not in given or given["images"]:
+            raise OptionError('a GPT continues a text: give --text "...", and no pictures')
+        return True
+    if asked:
+        raise OptionError(f"--{asked[0]} is for a GPT, and this network sees pictures: name some")
+    if not given["images"]:
+        raise OptionError("name the pictures whose classes are to be told")
+    return False
+
+
+def write(net: Network, given: dict[str, Any]) -> str:
+    """The text of the arguments, continued."""
+    return net.write(given["text"], **(DRAWN | {k: given[k] for k in DRAWN if k in given}))
 
 
 def network_of(given: dict[str, Any]) -> Network:
