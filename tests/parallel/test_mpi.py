@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from mpirun import MPIRUN, command, environment, loopback, mpirun  # and where experiments are
+from mpirun import MPIRUN, ROOT, command, environment, loopback, mpirun  # and where experiments are
 
 import curve_parallel  # isort: skip
 import kill_parallel  # isort: skip
@@ -22,11 +22,28 @@ LTH = ["experiments/lth.py", "--preset", "smoke", "--backend", "numpy", "--quiet
 
 
 def test_synchronised_processes_compute_what_one_computes_and_repeat_their_bits():
-    row = curve_parallel.compare("quaternion", "--backend", "numpy", start=tuple(loopback()))
+    how = "float64", "--backend", "numpy"
+    row = curve_parallel.compare("quaternion", *how, start=tuple(loopback()))
     assert row["steps"] == 50
     assert row["loss"][1] < 0.9 * row["loss"][0]
     assert curve_parallel.is_right(row), row
-    assert max(row["farthest of all steps"][n] for n in ("2", "4")) < 1e-5
+    farthest = row["farthest of all steps"]
+    assert max(farthest["2"], farthest["4"]) < 1e-13 < 1e-3 < farthest["own norms"], row
+
+
+def test_the_record_of_curves_is_as_it_must_be_and_the_readme_has_its_numbers():
+    rows = json.loads(curve_parallel.RESULT.read_text())["results"]
+    assert [(r["algebra"], r["dtype"]) for r in rows] == [
+        (a, d) for a in curve_parallel.ALGEBRAS for d in curve_parallel.DTYPES
+    ]
+    assert all(map(curve_parallel.is_right, rows))
+    text = " ".join((ROOT / "README.md").read_text().split())
+    real32, real64, _, quaternion64 = (
+        max(r["farthest of all steps"][n] for n in ("2", "4")) for r in rows
+    )
+    assert f"at most {100 * real32:.1f} % in float32" in text
+    for algebra, far in (("real", real64), ("quaternion", quaternion64)):
+        assert f"{far:.0e} ({algebra})".replace("e-0", "e-") in text
 
 
 @pytest.fixture(scope="module")
