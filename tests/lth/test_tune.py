@@ -55,7 +55,9 @@ def begin(path, out, networks="real", given=None, **how):
 
 
 def timeless(found):
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in show.rows(found)]
+    return [
+        {k: v for k, v in row.items() if k not in ("seconds", "ms")} for row in show.rows(found)
+    ]
 
 
 def call(capsys, *arguments):
@@ -136,7 +138,8 @@ def test_processes_that_share_a_network_are_refused(file, capsys, tmp_path, give
 
 
 @pytest.mark.parametrize("arguments", [
-    ["missing.toml"], ["show", "nothing"], ["final", "nothing"], [], ["--algebra", "real"],
+    ["missing.toml"], ["show", "nothing"], ["final", "nothing"], ["ablation", "nothing"], [],
+    ["--algebra", "real"],
 ])  # fmt: skip
 def test_what_is_not_there(capsys, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
@@ -337,6 +340,7 @@ def test_from_a_file_to_a_preset_that_reproduces_its_number(file, tmp_path, caps
         table = list(csv.DictReader(f))
     assert len(table) == 6
     assert all(int(r["weights"]) and int(r["multiply_adds"]) and int(r["bytes"]) for r in table)
+    assert all(float(r["ms"]) > 0 for r in table)
     # show says the same from the record
     code, printed, _ = call(capsys, "show", directory.name, "--out", out)
     assert code == 0
@@ -383,6 +387,36 @@ def test_the_end_tests_the_best_with_seeds_that_chose_nothing(file, tmp_path, ca
     real, quaternion = (told["networks"][n]["mean"] for n in ("real", "quaternion"))
     assert pair == "quaternion - real"
     assert told["differences"][pair]["mean"] == pytest.approx(quaternion - real)
+
+
+def test_an_ablation_puts_back_one_setting_at_a_time(file, tmp_path, capsys):
+    out = tmp_path / "out"
+    text = FILE.replace("{{", "{").replace("}}", "}").replace('"{sampler}"', '"random"')
+    text = text.replace('"{pruner}"', '"none"').replace('["he", "xavier"]', '["he"]')
+    assert call(capsys, file(text), "--out", out, "--algebra", "real")[0] == 0
+    (directory,) = (out / "tune").iterdir()
+    code, printed, err = call(capsys, "ablation", directory, "--seeds", 2, "--out", out, "--json")
+    assert code == 0, err
+    told = json.loads(printed)
+    assert told == json.loads((directory / "ablation.json").read_text())
+    of = told["networks"]["real"]
+    rate, init = of["back"]
+    smoke = options_module.resolve({"preset": "smoke"})
+    assert (rate["setting"], rate["put back"]) == ("lr", smoke.recipe.lr)
+    assert rate["trained"]["settings"] == {"init": "he"}
+    assert rate["chosen"] == of["best"]["settings"]["lr"] != smoke.recipe.lr
+    less = [
+        b - a
+        for a, b in zip(
+            of["best"]["test accuracies"], rate["trained"]["test accuracies"], strict=True
+        )
+    ]
+    assert rate["difference"]["mean"] == pytest.approx(sum(less) / 2)
+    # as it was: nothing to train
+    assert init == {"setting": "init", "chosen": "he", "put back": "he"}
+    code, printed, _ = call(capsys, "ablation", directory, "--seeds", 2, "--out", out)
+    assert code == 0
+    assert "init he -> he: the same" in printed
 
 
 @pytest.mark.parametrize(("text", "word"), [

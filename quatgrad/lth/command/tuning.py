@@ -1,7 +1,8 @@
-"""tune FILE, tune show STUDY, tune final STUDY."""
+"""tune FILE, tune show STUDY, tune final STUDY, tune ablation STUDY."""
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ Search for settings, with the same budget for each network. A small file says wh
   tune FILE [options]           do the trials; the same command again goes on where it stopped
   tune show STUDY               best settings, what matters, what k trials are worth; pictures
   tune final STUDY [options]    train the best with other seeds, and test them
+  tune ablation STUDY [options] the same with one setting at a time put back to that of [options]
 
 Validation images choose; no choice sees a test image. The best settings are in the study's folder
 as a preset, tuned-DATASET.toml, for --preset."""
@@ -38,7 +40,7 @@ Answer = tuple[Any, str, bool]
 
 def command(arguments: list[str]) -> Answer:
     """Do what the arguments say."""
-    verbs = {"show": _show, "final": _final}
+    verbs = {"show": _show, "final": _final, "ablation": _ablation}
     if arguments and arguments[0] in verbs:
         return verbs[arguments[0]](arguments[1:])
     return _tune(arguments)
@@ -79,12 +81,22 @@ def _show(arguments: list[str]) -> Answer:
 
 
 def _final(arguments: list[str]) -> Answer:
-    p = _parser("final", "STUDY", "All other options are those of run, as --levels.")
+    return _with_seeds("final", final.final, final.text, arguments)
+
+
+def _ablation(arguments: list[str]) -> Answer:
+    return _with_seeds("ablation", final.ablation, final.ablation_text, arguments)
+
+
+def _with_seeds(
+    verb: str, train: Callable[..., Any], text: Callable[[Any], str], arguments: list[str]
+) -> Answer:
+    p = _parser(verb, "STUDY", "All other options are those of run, as --levels.")
     p.add_argument("--seeds", type=int, metavar="N", default=5, help="networks (default: 5)")
     given, options = _parse(p, arguments)
     study = tune.load(given.what, options.get("out", "runs"))
-    told = final.final(study, given.seeds, options, _teller(given))
-    return told, final.text(told), given.json
+    told = train(study, given.seeds, options, _teller(given))
+    return told, text(told), given.json
 
 
 def _parser(verb: str, what: str, epilog: str) -> Parser:

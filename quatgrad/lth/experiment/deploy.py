@@ -85,8 +85,8 @@ def kilobytes(net: Network) -> dict[str, float]:
 
 def call_of(net: Network) -> Call | None:
     """A call of its plan with one image; None where no plan can be made."""
-    shape = image_shape(net)
     try:
+        shape = image_shape(net)
         plan = sparse.prepare(net.model, shape, net.masks)
     except OptionError:
         return None

@@ -11,62 +11,121 @@ from quatgrad.lth.experiment import experiment
 from quatgrad.lth.results.compare import t_interval
 from quatgrad.lth.store import files
 from quatgrad.lth.tune import show
+from quatgrad.lth.tune.space import short
 from quatgrad.lth.tune.tune import Study
-from quatgrad.option_fields import check_bounds, replaced
+from quatgrad.option_fields import check_bounds, replaced, values
+
+Tell = Callable[[str], None]
 
 
-def final(
-    study: Study, seeds: int, given: Mapping[str, Any], tell: Callable[[str], None]
-) -> dict[str, Any]:
+def final(study: Study, seeds: int, given: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Train the best settings of each network from `seeds` seeds, none of which chose them.
 
     Each is an ordinary run. Of each network: test accuracies, their mean and its 95 % interval; of
     each two, the same of the differences between equal seeds. `given` are other options, as levels.
     """
-    check_bounds("seeds", seeds, 1, 1000)
-    found: dict[str, Any] = {}
-    for network, of in show.result(study).items():
-        options = study.file.options(network, of["settings"] | given)
-        options = replaced(options, trials=seeds, seed=options.run.seed + 1)
-        directory, trials = experiment.run(options, tell)
-        last = [trial[network][-1] for trial in trials]
-        accuracies = [record.accuracy for record in last]
-        found[network] = {
-            "run": directory.name,
-            "settings": of["settings"],
-            "seeds": [options.run.seed + n for n in range(seeds)],
-            "weights left": last[0].weights_left,
-            "test accuracies": accuracies,
-            **_mean(accuracies),
-        }
+    found = {
+        network: _trained(study, network, of["settings"], seeds, given, tell)
+        for network, of in show.result(study).items()
+    }
     differences = {
-        f"{b} - {a}": _mean(
-            [y - x for x, y in zip(*(found[n]["test accuracies"] for n in (a, b)), strict=True)]
-        )
-        for a, b in itertools.combinations(found, 2)
+        f"{b} - {a}": _difference(found[b], found[a]) for a, b in itertools.combinations(found, 2)
     }
     told = {"study": str(study.directory), "networks": found, "differences": differences}
     files.write_json(study.directory / "final.json", told)
     return told
 
 
-def _mean(values: Sequence[float]) -> dict[str, float | None]:
-    n = len(values)
-    half = None if n == 1 else t_interval(statistics.stdev(values), n)
-    return {"mean": statistics.fmean(values), "interval": half}
+def ablation(study: Study, seeds: int, given: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    """The same with one setting at a time put back to what it is without the study.
+
+    That is what the [options] of its file say, most often by a preset: the paper's. Of each
+    network and setting: the difference that this makes, put back less chosen, between equal seeds.
+    A setting that is chosen as it was is not trained again.
+    """
+    networks = {}
+    for network, of in show.result(study).items():
+        chosen, before = of["settings"], values(study.file.options(network, {}))
+        best = _trained(study, network, chosen, seeds, given, tell)
+        back = []
+        for name, value in chosen.items():
+            row = {"setting": name, "chosen": value, "put back": before[name]}
+            if value != before[name]:
+                others = {other: v for other, v in chosen.items() if other != name}
+                other = _trained(study, network, others, seeds, given, tell)
+                row |= {"trained": other, "difference": _difference(other, best)}
+            back.append(row)
+        networks[network] = {"best": best, "back": back}
+    told = {"study": str(study.directory), "networks": networks}
+    files.write_json(study.directory / "ablation.json", told)
+    return told
+
+
+def _trained(
+    study: Study,
+    network: str,
+    settings: Mapping[str, Any],
+    seeds: int,
+    given: Mapping[str, Any],
+    tell: Tell,
+) -> dict[str, Any]:
+    """A network with these settings, from seeds that chose nothing."""
+    check_bounds("seeds", seeds, 1, 1000)
+    options = study.file.options(network, {**settings, **given})
+    options = replaced(options, trials=seeds, seed=options.run.seed + 1)
+    directory, trials = experiment.run(options, tell)
+    last = [trial[network][-1] for trial in trials]
+    accuracies = [record.accuracy for record in last]
+    return {
+        "run": directory.name,
+        "settings": dict(settings),
+        "seeds": [options.run.seed + n for n in range(seeds)],
+        "weights left": last[0].weights_left,
+        "test accuracies": accuracies,
+        **_mean(accuracies),
+    }
+
+
+def _difference(b: Mapping[str, Any], a: Mapping[str, Any]) -> dict[str, float | None]:
+    """b - a, between equal seeds."""
+    pairs = zip(a["test accuracies"], b["test accuracies"], strict=True)
+    return _mean([y - x for x, y in pairs])
+
+
+def _mean(numbers: Sequence[float]) -> dict[str, float | None]:
+    n = len(numbers)
+    half = None if n == 1 else t_interval(statistics.stdev(numbers), n)
+    return {"mean": statistics.fmean(numbers), "interval": half}
 
 
 def text(told: Mapping[str, Any]) -> str:
-    """The same for people; a difference is one where its interval does not hold 0."""
+    """`final` for people; a difference is one where its interval does not hold 0."""
     lines = [f"{told['study']}: test accuracy of the best settings, with seeds that chose nothing"]
     for network, of in told["networks"].items():
         lines.append(f"  {network:>10}  {_interval(of)}, n = {len(of['seeds'])}")
     for pair, of in told["differences"].items():
-        shown = of["interval"] is not None and abs(of["mean"]) > of["interval"]
-        lines.append(f"  {pair}: {_interval(of)}{'' if shown else ', no difference is shown'}")
+        lines.append(f"  {pair}: {_interval(of)}{_if_shown(of)}")
+    return "\n".join(lines)
+
+
+def ablation_text(told: Mapping[str, Any]) -> str:
+    """`ablation` for people."""
+    lines = [f"{told['study']}: test accuracy with one setting put back, less that of the best"]
+    for network, of in told["networks"].items():
+        lines.append(f"  {network}, best: {_interval(of['best'])}, n = {len(of['best']['seeds'])}")
+        for row in of["back"]:
+            change = f"{row['setting']} {short(row['chosen'])} -> {short(row['put back'])}"
+            difference = row.get("difference")
+            came = "the same" if difference is None else _interval(difference)
+            lines.append(f"    {change}: {came}{_if_shown(difference)}")
     return "\n".join(lines)
 
 
 def _interval(of: Mapping[str, Any]) -> str:
     half = "" if of["interval"] is None else f" +- {of['interval']:.2%}"
     return f"{of['mean']:.2%}{half}"
+
+
+def _if_shown(of: Mapping[str, Any] | None) -> str:
+    shown = of is None or (of["interval"] is not None and abs(of["mean"]) > of["interval"])
+    return "" if shown else ", no difference is shown"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from quatgrad.errors import RunError
 from quatgrad.lth.store import files
 from quatgrad.lth.tune import plots, preset
+from quatgrad.lth.tune.space import short
 from quatgrad.lth.tune.study import open_study
 from quatgrad.lth.tune.tune import Study, StudyRecord, write_table
 
@@ -112,7 +113,7 @@ def text(told: dict[str, Any]) -> str:
         best, early = of["best"], f", {of['ended early']} ended early" * (of["ended early"] > 0)
         spent = f"{of['trials']} trials{early}, {of['epochs']} epochs, {of['seconds']:.0f} s"
         lines += ["", f"{network}: {spent}"]
-        settings = ", ".join(f"{name} {_short(value)}" for name, value in of["settings"].items())
+        settings = ", ".join(f"{name} {short(value)}" for name, value in of["settings"].items())
         accuracy = f"validation accuracy {best['validation_accuracy']:.2%}"
         lines.append(f"  best: trial {best['trial']}, {accuracy}: {settings}")
         if of["importances"]:
@@ -123,7 +124,3 @@ def text(told: dict[str, Any]) -> str:
             values = (f"{k}: {of[name][k - 1]:.2%}" for k in points)
             lines.append(f"  {name:11}  {'   '.join(values)}")
     return "\n".join(lines)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

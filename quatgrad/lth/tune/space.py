@@ -210,3 +210,8 @@ def _typed(given: Mapping[str, Any]) -> Options:
         return msgspec.convert(nested(Options, known), Options)
     except msgspec.ValidationError as error:
         raise OptionError(f"an option has a value of the wrong kind: {error}") from error
+
+
+def short(value: Any) -> str:
+    """A value of an option, for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

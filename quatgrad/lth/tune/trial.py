@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quatgrad.backend import get_backend
 from quatgrad.errors import DivergedError
-from quatgrad.lth.experiment import experiment
+from quatgrad.lth.experiment import experiment, runs
+from quatgrad.lth.experiment.deploy import call_of, milliseconds
 from quatgrad.lth.experiment.options import Options
+from quatgrad.lth.experiment.trained import trained
 from quatgrad.lth.store.records import Record
+from quatgrad.lth.tune.space import short
 from quatgrad.lth.tune.study import Trials, open_study
 from quatgrad.train import Epoch
 
@@ -71,7 +75,7 @@ def work(trials: Trials, tell: Callable[[str], None]) -> bool:
         for name, what in about.items():
             trial.set_user_attr(name, what)
         _tell(trials, trial, value)
-        settings = ", ".join(f"{k} {_short(v)}" for k, v in trial.params.items())
+        settings = ", ".join(f"{k} {short(v)}" for k, v in trial.params.items())
         came_out = "ended early" if value is None else f"{value:.2%}"
         tell(f"  {trials.network:>10}  trial {trial.number:3d}  {came_out:>11}  {settings}")
     return True
@@ -94,7 +98,21 @@ def _score(options: Options, watch: Watch) -> tuple[float, dict[str, Any]]:
         "seconds": round(sum(r.seconds for r in records), 2),
     }
     losses = {"train_loss": records[-1].train_loss, "validation_loss": records[-1].validation_loss}
-    return records[-1].steering_accuracy, {"run": directory.name, **losses, **costs, **spent}
+    about = {"run": directory.name, **losses, **costs, **_time(options, directory), **spent}
+    return records[-1].steering_accuracy, about
+
+
+def _time(options: Options, directory: Path) -> dict[str, float]:
+    """Milliseconds of one image in one thread, by the plan of the last level, where there is one.
+
+    Measured while others may work: a hint.
+    """
+    if get_backend() != "numba":
+        return {}
+    run = runs.find(directory.name, options.run.out)
+    network, levels = next(iter(run.trials[0].items()))
+    (ms,) = milliseconds([call_of(trained(run, network, levels[-1].level))])
+    return {} if ms is None else {"ms": round(ms, 4)}
 
 
 def _tell(trials: Trials, trial: optuna.Trial, value: float | None) -> None:
@@ -105,7 +123,3 @@ def _tell(trials: Trials, trial: optuna.Trial, value: float | None) -> None:
         study.tell(trial.number, state=TrialState.PRUNED)
     else:
         study.tell(trial.number, value)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ runs/tune/NAME-1a2b3c4d/
     result.json            best settings, importances, best of k trials; best.png, space.png
     tuned-DATASET.toml     the best settings, as a preset
     final.json             these, trained with other seeds and tested
+    ablation.json          the same, with one setting at a time put back
 """
 
 from __future__ import annotations
