@@ -102,6 +102,7 @@ TASKS = {
         "mAP at 0.5",
         (Published(0.854, "an older CNN, on pictures 16 times as large", fair=False),),
     ),
+    "broad": About("BROAD, attitude of a sensor: GRU", "1 - error / 90 degrees"),
     "cora": About(
         "Cora, public split: GCN", published=(Published(0.815, "GCN, arXiv:1609.02907"),)
     ),

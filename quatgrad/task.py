@@ -6,6 +6,7 @@ Sentences  the same of words, the number 0 after their end
 Text       at each character the next one
 Nodes      of one graph: the batch says which of them count
 Detection  boxes on pictures: where, of which class
+Attitude   which way is up, at each moment of a series
 
 A task of one's own is a `Task` with a `loss`; its dataset has it as `task`.
 """
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from quatgrad import ops
-from quatgrad.arrays import Array, asarray, to_numpy
+from quatgrad.arrays import Array, array_module, asarray, to_numpy
 from quatgrad.autograd import Tensor
 from quatgrad.boxes import STRIDE, decode, mean_average_precision, targets
 from quatgrad.errors import DataError, OptionError, ShapeError
@@ -273,5 +274,33 @@ class Detection(Task):
         return asarray(np.array([total, score * len(labels)]))
 
 
+class Attitude(Task):
+    """Unit quaternions q (N, T, 4) of a sensor to the world, told from what it feels.
+
+    Labels are the true ones; 0 where nothing counts. The error e = q conj(true) is a rotation of
+    the world; t is its inclination, heading aside: sin^2(t / 2) = e_i^2 + e_j^2, up is axis 3.
+    The loss is 4 sin^2(t / 2), nearly t^2; the score 1 - t / 90 degrees, at least 0. Both are means
+    over the moments of a window. Source of the error: Laidig et al., Data 6(7), 2021.
+    """
+
+    what = "windows of motion"
+    networks = ("attitude",)
+
+    def loss(self, output: Tensor, y: Array) -> tuple[Tensor, Any]:
+        """(loss, score) of a batch."""
+        if output.shape != y.shape or y.shape[-1] != 4:
+            raise ShapeError(f"orientations are (N, T, 4); got {output.shape}, true {y.shape}")
+        xp, dtype = array_module(y), output.dtype
+        e = ops.hamilton(output, ops.algebra.conjugate(Tensor(y.astype(dtype))))
+        sines = (e * e)[:, :, 1:3].sum(axis=2)  # sin^2(t / 2), (N, T); 0 where nothing counts
+        counts = y.any(axis=2)
+        share = counts / (xp.maximum(counts.sum(axis=1, keepdims=True), 1) * len(y))
+        t = 2 * xp.arcsin(xp.sqrt(xp.minimum(sines.data, 1)))
+        score = (xp.maximum(1 - t / (np.pi / 2), 0) * share).sum()
+        return (sines * Tensor((4 * share).astype(dtype))).sum(), score
+
+
 #: Networks of the package that do not classify images; a series is an image one pixel wide.
-NOT_OF_IMAGES = (*Text.networks, *Sentences.networks, *Nodes.networks, *Detection.networks)
+NOT_OF_IMAGES = tuple(
+    name for task in (Text, Sentences, Nodes, Detection, Attitude) for name in task.networks
+)

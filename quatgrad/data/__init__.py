@@ -16,6 +16,7 @@
     text.py        texts, character by character
     sentences.py   sentences to classify, word by word
     speech.py      spoken digits as series of spectra
+    broad.py       a sensor in motion, and its attitude
     graph.py       citation graphs
     bccd.py        blood cells with boxes: pictures and annotations in the form of ...
     voc.py         ... Pascal VOC
@@ -44,6 +45,7 @@ from functools import partial
 
 from quatgrad.data import (
     bccd,
+    broad,
     cifar,
     digits,
     discs,
@@ -107,6 +109,7 @@ _OTHERS: dict[str, Callable[[Directory], Dataset]] = {
     "sst2": lambda data_dir: sentences.load("sst2", data_dir),
     "trec": lambda data_dir: sentences.load("trec", data_dir),
     "fsdd": speech.load,
+    "broad": broad.load,
     "fsdd-speakers": partial(speech.load, by_speaker=True),
     "cora": partial(_graph, name="cora"),
     "cora-80": partial(_graph, name="cora", share=0.8),

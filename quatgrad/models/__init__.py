@@ -16,7 +16,7 @@ from quatgrad.models.modulus_net import modulus_net
 from quatgrad.models.own import Function, OwnNetwork, is_file_spec, network_in_file, own_network
 from quatgrad.models.resnet import BasicBlock, Bottleneck, ResNet
 from quatgrad.models.sentences import SentenceTransformer
-from quatgrad.models.sequences import FCN, RecurrentClassifier
+from quatgrad.models.sequences import FCN, AttitudeNet, RecurrentClassifier
 from quatgrad.nn import LearnedEncoder, Module, Sequential
 from quatgrad.random import generator
 
@@ -58,6 +58,7 @@ SEQUENCES: dict[str, tuple[int, Builder]] = {
     "gru": (128, partial(RecurrentClassifier, kind="gru")),
     "lstm": (128, partial(RecurrentClassifier, kind="lstm")),
     "bilstm": (128, partial(RecurrentClassifier, kind="lstm", bidirectional=True)),
+    "attitude": (64, partial(AttitudeNet, kind="gru")),
     "gpt": (128, GPT),
     "transformer": (128, SentenceTransformer),
     "gcn": (128, GCN),

@@ -110,9 +110,21 @@ class RecurrentClassifier(Module):
             P = 2 * width if bidirectional else width
         self.head = layers.head(P, classes)
 
-    def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
-        """Logits (N, classes); steps t >= lengths[n] do not count."""
+    def states(self, x: Tensor, lengths: Any = None) -> Tensor:
+        """States of the last layer, (N, T, features)."""
         x = as_series(x)
         for module in self.layers:
             x = module(x, lengths)
-        return self.head(ops.mean_over_time(x, lengths))
+        return x
+
+    def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
+        """Logits (N, classes); steps t >= lengths[n] do not count."""
+        return self.head(ops.mean_over_time(self.states(x, lengths), lengths))
+
+
+class AttitudeNet(RecurrentClassifier):
+    """Two GRU layers, whose states are turned into a unit quaternion at each step by the head."""
+
+    def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
+        """q / |q|, (N, T, 4)."""
+        return ops.algebra.normalize(self.head(self.states(x, lengths)))

@@ -89,6 +89,7 @@ BEYOND = {
     "natops": "gestures, joints in space: fcn",
     "cora": "papers of a citation graph: gcn",
     "bccd": "blood cells and where they are: detector",
+    "broad": "the attitude of a sensor in motion: attitude",
 }
 
 

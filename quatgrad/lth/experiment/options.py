@@ -51,7 +51,7 @@ DEFAULT_PRESETS = {
     "citizens": "shakespeare", "shakespeare": "shakespeare",
     "sst2": "sst2", "trec": "trec", "fsdd": "spoken-digits", "fsdd-speakers": "spoken-digits",
     "cora": "cora", "cora-80": "cora", "citeseer": "cora",
-    "bccd": "bccd", "discs": "bccd",
+    "bccd": "bccd", "discs": "bccd", "broad": "broad",
 }  # fmt: skip
 
 
@@ -112,7 +112,17 @@ class DataOptions:
 
 
 #: Networks that have no batch norms: with them, several processes compute what one computes.
-WITHOUT_NORMS = ("lenet-300-100", "lenet-12", "conv-2", "conv-4", "conv-6", "gru", "lstm", "bilstm")
+WITHOUT_NORMS = (
+    "lenet-300-100",
+    "lenet-12",
+    "conv-2",
+    "conv-4",
+    "conv-6",
+    "gru",
+    "lstm",
+    "bilstm",
+    "attitude",
+)
 
 
 @dataclass(frozen=True)
