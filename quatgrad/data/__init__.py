@@ -17,7 +17,8 @@
     sentences.py   sentences to classify, word by word
     speech.py      spoken digits as series of spectra
     broad.py       a sensor in motion, and its attitude
-    graph.py       citation graphs
+    graph.py       citation graphs; the official files ...
+    planetoid.py   ... by pickles.py
     bccd.py        blood cells with boxes: pictures and annotations in the form of ...
     voc.py         ... Pascal VOC
     discs.py       discs and squares with boxes: made, no download

@@ -1,7 +1,8 @@
 """Citation graphs: papers with the words that they have, who cites whom, and their subjects.
 
-Read from one .npz file of plain arrays, without pickles: indptr, indices (the words of each paper,
-compressed rows), shape, labels, edges (undirected, once each), train, validation, test.
+Read from one .npz file of plain arrays: indptr, indices (the words of each paper, compressed rows),
+shape, labels, edges (undirected, once each), train, validation, test. Or from the official files
+ind.NAME.*, pickles of SciPy's matrices, which are read as data (planetoid.py), never run.
 
 Source: Sen et al. 2008; the public split of Yang, Cohen & Salakhutdinov, arXiv:1603.08861.
 """
@@ -9,11 +10,14 @@ Source: Sen et al. 2008; the public split of Yang, Cohen & Salakhutdinov, arXiv:
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from quatgrad.data import planetoid
 from quatgrad.data.dataset import Dataset, Split, as_it_is
+from quatgrad.data.fetch import data_root
 from quatgrad.data.packed import read_files
 from quatgrad.errors import DataError, OptionError, unknown
 from quatgrad.task import Nodes
@@ -22,6 +26,8 @@ SUMS = {
     "cora": "682f9bfd8c219b4e4946daa3171d0d925610b0eaa52972420f64350b18dcab16",
     "citeseer": "850e1fa1c97ba82f2a689e5f7b4101b4a82ccfd9747962fd19a62979ea26e8f9",
 }
+#: Of the official files: papers, citations, subjects.
+COUNTS = {"cora": (2708, 5278, 7), "citeseer": (3327, 4552, 6)}
 ARRAYS = ("indptr", "indices", "shape", "labels", "edges", "train", "validation", "test")
 
 
@@ -70,14 +76,28 @@ class Graph:
 
 
 def load(name: str = "cora", data_dir: str | os.PathLike[str] | None = None) -> Graph:
-    """Cora (2708 nodes) or Citeseer (3327): DIR/planetoid/NAME.npz. Rows of features sum to 1.
+    """Cora (2708 nodes) or Citeseer (3327): DIR/planetoid/NAME.npz, or the files ind.NAME.* there.
+
+    Rows of features sum to 1.
 
     Raises `OptionError` for another name, `DataError` for a file that is missing or damaged.
     """
     if name not in SUMS:
         raise OptionError(unknown("graph", name, SUMS))
-    file = f"{name}.npz"
-    advice = f"put {file} into DIR/planetoid and set QUATGRAD_DATA=DIR"
+    file, folder = f"{name}.npz", data_root(data_dir)[0] / "planetoid"
+    advice = (
+        f"get the files ind.{name}.* of github.com/tkipf/gcn, gcn/data, into DIR/planetoid and set "
+        "QUATGRAD_DATA=DIR"
+    )
+    if os.path.isfile(folder / f"ind.{name}.graph"):
+        found = from_arrays(planetoid.read(folder, name, advice), name)
+        counts = len(found.features), len(found.edges), found.num_classes
+        if counts != COUNTS[name]:
+            raise DataError(
+                f"{folder}: (nodes, edges, classes) are {counts}, those of {name} {COUNTS[name]}; "
+                f"{advice}"
+            )
+        return found
     return parse(read_files("planetoid", {file: SUMS[name]}, data_dir, advice)[file], name)
 
 
@@ -90,6 +110,11 @@ def parse(content: bytes, name: str) -> Graph:
         raise DataError(
             f"{name}: not the arrays {', '.join(ARRAYS)} of a graph: {error}"
         ) from error
+    return from_arrays(a, name)
+
+
+def from_arrays(a: Mapping[str, np.ndarray], name: str) -> Graph:
+    """The graph of the arrays `ARRAYS`."""
     starts, words, (N, C) = a["indptr"].astype(np.int64), a["indices"], a["shape"].tolist()
     if starts.shape != (N + 1,) or (np.diff(starts) < 0).any() or starts[-1] != len(words):
         raise DataError(f"{name}: the rows of its features do not fit {N} nodes")

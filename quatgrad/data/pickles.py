@@ -3,7 +3,8 @@
 A pickle is a program for a small machine. One of its instructions calls any Python function by its
 name, so `pickle.load` of a foreign file runs whatever its author wanted; others grow ten bytes to
 gigabytes. The machine here knows only what a dictionary of numbers, strings, lists of these and
-arrays of bytes is made of, and stops at the first thing that is none of it.
+arrays of bytes is made of, for graphs also of SciPy's matrices, and stops at the first thing that
+is none of it.
 
 All costs are bounded: every instruction takes a byte of the file or more, makes one small object,
 and looks into none that is nested; there are at most `STEPS` of them; a long string stays in the
@@ -11,19 +12,22 @@ file.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeGuard
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from quatgrad.errors import DataError, brief
 
 STEPS = (
     1 << 21
 )  # instructions: a file of 128,116 images takes 129,000, of 50,000 with names 250,000
-BEGUN = 100  # lists and dictionaries: a file has five
+BEGUN = 100  # lists and dictionaries: a file has five ...
+NODES = 1 << 16  # ... and that of a graph one for each node
 LONG = 1 << 16  # bytes: a longer string stays in the file
 TEXT = 1 << 28  # bytes: a longer string is not decoded
 
@@ -46,15 +50,34 @@ def read_pickle(path: Path, advice: str, *keys: str, leave_long: bool = False) -
     is damaged, is not a dictionary with these keys, or names any other function or class. Such a
     function or class is neither imported nor run.
     """
+    with _opened(path, advice) as file:
+        content = _Machine(file).run()
+        if not isinstance(content, dict):
+            raise DataError(f"it holds a {type(content).__name__.strip('_')}, not a dictionary")
+        for key in keys:
+            if key not in content:
+                raise DataError(f"it has no '{key}', only {brief(sorted(map(str, content))[:20])}")
+        return {key: _plain(content[key], file, leave_long) for key in keys}
+
+
+def read_of_graph(path: Path, advice: str) -> Any:
+    """What a file of Planetoid holds: an array, a `csr_matrix`, or a dictionary of lists.
+
+    Errors as of `read_pickle`; no class of NumPy or SciPy is called by the file.
+    """
+    with _opened(path, advice) as file:
+        content = _Machine(file, _OF_GRAPHS, NODES).run()
+        if isinstance(content, _Matrix):
+            return content.matrix(file)
+        return _numbers(content, file) if isinstance(content, _Array) else content
+
+
+@contextmanager
+def _opened(path: Path, advice: str) -> Iterator[BinaryIO]:
+    """The file; whatever is wrong with it is one `DataError`."""
     try:
         with open(path, "rb") as file:
-            content = _Machine(file).run()
-            if not isinstance(content, dict):
-                raise DataError(f"it holds a {type(content).__name__.strip('_')}, not a dictionary")
-            for key in keys:
-                if key not in content:
-                    raise DataError(f"it has no '{key}', only {brief(sorted(content)[:20])}")
-            return {key: _plain(content[key], file, leave_long) for key in keys}
+            yield file
     except DataError as error:
         raise DataError(f"{path} was refused: {error}; {advice}") from error
     except OSError as error:
@@ -85,10 +108,30 @@ class _DType:
     """A dtype: its code. The state is the byte order: a byte has none."""
 
     def __init__(self, code: Any, *flags: Any) -> None:
-        self.code = code
+        self.code, self.order = code, "<"
 
     def build(self, *state: Any) -> None:
-        """Nothing to keep."""
+        """The byte order."""
+        self.order = state[1]
+
+
+class _Matrix:
+    """A matrix of few entries, as SciPy's compressed rows have it."""
+
+    state: dict[str, Any] | None = None
+
+    def matrix(self, file: BinaryIO) -> csr_matrix:
+        """The same of SciPy, which checks that its parts fit."""
+        known = self.state or {}
+        shape = known.get("_shape", known.get("shape"))
+        data, at, ptr = (_numbers(known[key], file) for key in ("data", "indices", "indptr"))
+        if not (_is_shape(shape) and len(shape) == 2 and prod(shape) <= TEXT):
+            raise ValueError("a matrix whose shape is no pair of numbers")
+        if (data.ndim, at.ndim, ptr.ndim) != (1, 1, 1) or {at.dtype.kind, ptr.dtype.kind} != {"i"}:
+            raise ValueError("a matrix whose rows are no whole numbers")
+        found = csr_matrix((data, at, ptr), shape=shape)
+        found.check_format(full_check=True)
+        return found
 
 
 class _Left(NamedTuple):
@@ -115,10 +158,27 @@ _KNOWN: dict[str, Callable[..., Any] | None] = {
 }
 
 
-def _find(module: Any, name: Any) -> _Name:
+def _lists(factory: Any) -> dict[str, Any]:
+    """A dictionary that makes a list for a new key: here it makes none."""
+    if factory not in ("__builtin__.list", "builtins.list"):
+        raise ValueError("a dictionary of what is no list")
+    return {}
+
+
+#: Of graphs also these.
+_OF_GRAPHS = _KNOWN | {
+    "scipy.sparse.csr.csr_matrix": _Matrix,
+    "scipy.sparse._csr.csr_matrix": _Matrix,
+    "collections.defaultdict": _lists,
+    "__builtin__.list": None,
+    "builtins.list": None,
+}
+
+
+def _find(module: Any, name: Any, known: dict[str, Any]) -> _Name:
     if type(module) is not str or type(name) is not str:
         raise ValueError("a name that is no text")
-    if f"{module}.{name}" not in _KNOWN or "." in name:
+    if f"{module}.{name}" not in known or "." in name:
         raise DataError(
             f"it asks to load {brief(f'{module}.{name}')}, for which data has no use and which was "
             "not run"
@@ -135,12 +195,12 @@ def _plain(value: Any, file: BinaryIO, leave_long: bool) -> Any:
     shape, dtype, raw = value.shape, value.dtype, value.raw
     if type(dtype) is not _DType or dtype.code not in ("u1", b"u1") or value.is_fortran:
         raise DataError("it holds an array that is not uint8 in C order")
-    if type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape):
+    if not _is_shape(shape):
         raise ValueError("an array whose shape is no tuple of numbers")
     if type(raw) not in (bytes, _Left):
         raise ValueError("an array without bytes")
-    if type(raw) is _Left and raw.is_text:  # see `_Machine.encode`
-        raw = _read_left(raw, file).decode("utf-8").encode("latin-1")
+    if type(raw) is _Left and raw.is_text:
+        raw = _encoded(raw, file)
     size = raw.size if isinstance(raw, _Left) else len(raw)
     if prod(shape) != size:
         raise DataError(f"it holds an array {brief(shape)} of {size} bytes")
@@ -152,6 +212,38 @@ def _plain(value: Any, file: BinaryIO, leave_long: bool) -> Any:
     array = np.fromfile(file, dtype=np.uint8, count=size).reshape(shape)
     array.flags.writeable = False
     return array
+
+
+def _is_shape(shape: Any) -> TypeGuard[tuple[int, ...]]:
+    return type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
+
+
+#: The numbers of a graph: whole ones, and reals.
+_CODES = ("i1", "i2", "i4", "i8", "u1", "u2", "f4", "f8")
+
+
+def _numbers(value: Any, file: BinaryIO) -> np.ndarray:
+    """An array of numbers."""
+    if type(value) is not _Array or type(value.dtype) is not _DType or value.is_fortran:
+        raise DataError("it holds something else than an array of numbers in C order")
+    dtype, raw = value.dtype, value.raw
+    code, order = (
+        x.decode("latin-1") if type(x) is bytes else x for x in (dtype.code, dtype.order)
+    )
+    if code not in _CODES or order not in ("<", "|"):
+        raise DataError(f"it holds an array of {brief(f'{order}{code}')}, not of numbers")
+    if type(raw) is _Left:
+        raw = _encoded(raw, file) if raw.is_text else _read_left(raw, file)
+    if type(raw) is not bytes or not _is_shape(value.shape):
+        raise ValueError("an array without bytes, or whose shape is no tuple of numbers")
+    if prod(value.shape) * int(code[1]) != len(raw):
+        raise DataError(f"it holds an array {brief(value.shape)} of {len(raw)} bytes")
+    return np.frombuffer(raw, f"<{code}").reshape(value.shape)
+
+
+def _encoded(left: _Left, file: BinaryIO) -> bytes:
+    """The bytes that a long text stands for: see `_Machine.encode`."""
+    return _read_left(left, file).decode("utf-8").encode("latin-1")
 
 
 def _read_left(left: _Left, file: BinaryIO) -> bytes:
@@ -170,8 +262,9 @@ TUPLE = 16  # entries of the longest tuple: the state of a dtype has 9
 class _Machine:
     """The instructions of a pickle that data is made of, one method for each kind."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, known: dict[str, Any] = _KNOWN, most: int = BEGUN) -> None:
         self.file, self.size = file, os.fstat(file.fileno()).st_size
+        self.known, self.most = known, most
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -251,8 +344,8 @@ class _Machine:
     def begin(self, empty: Any) -> None:
         """A new list or dictionary."""
         self.begun += 1
-        if self.begun > BEGUN:
-            raise ValueError(f"more than {BEGUN} lists")
+        if self.begun > self.most:
+            raise ValueError(f"more than {self.most} lists")
         self.stack.append(empty)
 
     def extend(self, items: list[Any]) -> None:
@@ -270,8 +363,8 @@ class _Machine:
         if type(target) is not dict or len(items) % 2:
             raise ValueError("keys for what is no dictionary")
         for key, value in zip(keys, items[1::2], strict=True):
-            if type(key) not in (bytes, str) or len(key) > 1000:
-                raise ValueError("a key that is no short string")
+            if type(key) is not int and (type(key) not in (bytes, str) or len(key) > 1000):
+                raise ValueError("a key that is no number and no short string")
             if type(value) is dict:
                 raise ValueError("a dictionary in a dictionary")
             target[key.decode("utf-8") if isinstance(key, bytes) else key] = value
@@ -287,10 +380,20 @@ class _Machine:
         name, arguments = self.last(2)
         if type(name) is not _Name or type(arguments) is not tuple:
             raise ValueError("a call of what is no function")
-        function = self.encode if name == _ENCODE else _KNOWN[name]
-        if function is None:
+        function = self.encode if name == _ENCODE else self.known[name]
+        if function is None or function is _Matrix:
             raise ValueError(f"a call of {name}")
-        self.stack.append(function(*arguments))
+        if function is _lists:
+            self.begin(_lists(*arguments))
+        else:
+            self.stack.append(function(*arguments))
+
+    def new(self) -> None:
+        """A matrix without its parts, which its state has."""
+        name, arguments = self.last(2)
+        if type(name) is not _Name or self.known[name] is not _Matrix or arguments != ():
+            raise ValueError("a new object of what is no matrix")
+        self.stack.append(_Matrix())
 
     def encode(self, text: Any, codec: Any) -> bytes | _Left:
         """The bytes that `text` stands for; of a long text, its place in the file."""
@@ -308,9 +411,12 @@ class _Machine:
     def build(self) -> None:
         """A state for the object on the stack."""
         (state,), target = self.last(1), self.stack[-1]
-        if type(target) not in (_Array, _DType) or type(state) is not tuple:
+        if type(target) is _Matrix and type(state) is dict:
+            target.state = state
+        elif type(target) in (_Array, _DType) and type(state) is tuple:
+            target.build(*state)
+        else:
             raise ValueError("a state for what has none")
-        target.build(*state)
 
     def dictionary(self) -> None:
         """A dictionary of what was on the stack."""
@@ -348,11 +454,12 @@ class _Machine:
 
 
 def _find_on_stack(m: _Machine) -> None:
-    m.stack.append(_find(*m.last(2)))
+    module, name = m.last(2)
+    m.stack.append(_find(module, name, m.known))
 
 
 def _find_in_lines(m: _Machine) -> None:
-    m.stack.append(_find(m.line().decode(), m.line().decode()))
+    m.stack.append(_find(m.line().decode(), m.line().decode(), m.known))
 
 
 def _get(m: _Machine, index: int) -> None:
@@ -399,6 +506,7 @@ _ACTIONS: dict[bytes, Callable[[_Machine], Any]] = {
     b"c": _find_in_lines,
     b"\x93": _find_on_stack,
     b"R": lambda m: m.call(),
+    b"\x81": lambda m: m.new(),
     b"b": lambda m: m.build(),
     b"I": lambda m: m.integer(),
     b"L": lambda m: m.integer(),
