@@ -4,10 +4,10 @@
 
 Each section runs in a process of its own, with a time limit: one that fails, hangs or kills its
 process takes nothing from the others, what it measured until then is kept, and the record is
-written after each. First every kernel and a few training steps are compared
-with NumPy in float64, and recorded steps with eager ones; then ResNets are trained on random images
-that lie on the device, beside PyTorch where it is installed. The exit code is 0 if all sections
-ended well and all numbers agree.
+written after each. First every kernel and a few training steps are compared with NumPy in float64,
+recorded steps with eager ones, and steps over NCCL with those without; then ResNets are trained on
+random images that lie on the device, beside PyTorch where it is installed. The exit code is 0 if
+all sections ended well and all numbers agree.
 
 --backend numpy --tiny runs the same on a CPU, at sizes that take seconds: for the tests.
 """
@@ -52,6 +52,8 @@ from quatgrad.models import resnet
 from quatgrad.nn import Module
 from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
+from quatgrad.parallel import use_processes
+from quatgrad.parallel.nccl import One
 from quatgrad.train import TrainStep
 
 OUT = Path(__file__).parent / "results" / "gpu-check.json"
@@ -270,6 +272,22 @@ def recorded(tiny: bool) -> Iterator[Row]:
             one, two = (stepped(algebra, tiny, records) for records in (True, False))
         differ = any(one[name].tobytes() != a.tobytes() for name, a in two.items())
         what = f"recorded steps, {algebra} {precision}: differ from eager ones"
+        yield {"what": what, "error": float(differ), "limit": 0}
+
+
+def over_nccl(tiny: bool) -> Iterator[Row]:
+    """One process over NCCL, in recorded steps with several buckets, against one without it."""
+    if get_backend() != "cupy":
+        return
+    for algebra in ("real", "quaternion"):
+        alone, group = stepped(algebra, tiny, True), One(sync_norm=False)
+        group.least = 1 << (12 if tiny else 16)  # bytes
+        with use_processes(group):
+            found = stepped(algebra, tiny, True)
+        if not (group.cut and len(group.cut.gradients) > 2):
+            raise BackendError("the gradients were not summed in buckets")
+        differ = any(found[name].tobytes() != a.tobytes() for name, a in alone.items())
+        what = f"one process over NCCL, {algebra}: differs from one without"
         yield {"what": what, "error": float(differ), "limit": 0}
 
 
@@ -509,6 +527,7 @@ SECTIONS: dict[str, tuple[Callable[[bool], Iterator[Row]], float]] = {
     "kernels": (kernels, 90),  # compiles everything, also what others need
     "training": (training, 40),
     "recorded": (recorded, 60),
+    "nccl": (over_nccl, 40),
     "resnet18": (partial(speed, "resnet18"), 75),
     "torch resnet18": (partial(torch_speed, "resnet18", False), 50),
     "fed": (fed, 40),

@@ -87,11 +87,12 @@ class Tensor:
         write(self._array)
         self._version += 1
 
-    def backward(self, g: Any = None, retain_graph: bool = False) -> None:
+    def backward(self, g: Any = None, retain_graph: bool = False, completed: Any = None) -> None:
         """Add dL/dt to `t.grad` for every leaf t that requires a gradient; `self` is L.
 
         `g` is dL/dself; it is optional when self has one entry. The graph is freed as it is
-        used, unless `retain_graph`.
+        used, unless `retain_graph`. `completed(t)` is called as soon as t.grad is whole: of the
+        last layers first, while the others still wait for theirs.
         """
         if not self.requires_grad:
             raise GraphError(
@@ -105,7 +106,7 @@ class Tensor:
             )
         xp = array_module(self._array)
         g = xp.ones_like(self.data) if g is None else _fitting(g, self, "backward's g")
-        run_backward(self if self._node is None else self._node, g, retain_graph)
+        run_backward(self if self._node is None else self._node, g, retain_graph, completed)
 
     def accumulate_grad(self, g: Array, owned: bool) -> None:
         """What backward does with a leaf: grad += g. The first g is copied unless it is `owned`."""
@@ -413,18 +414,19 @@ def as_tensors(op: Function | str, *inputs: Any) -> list[Tensor]:
     return out
 
 
-def run_backward(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
+def run_backward(root: Function | Tensor, g: Array, retain_graph: bool, completed: Any) -> None:
     """Send g from the root down to every leaf, each node once."""
     waiting = _count_uses(root)  # how many shares of its gradient each vertex still waits for
     arrived: dict[int, Array] = {id(root): g}
     owned: set[int] = set()  # gradients that alias nothing, so that a leaf may keep them
-    leaves: list[tuple[Tensor, Array, bool]] = []
     ready = [root]
     while ready:
         vertex = ready.pop()
         g = arrived.pop(id(vertex))
         if isinstance(vertex, Tensor):
-            leaves.append((vertex, g, id(vertex) in owned))
+            vertex.accumulate_grad(upcast(g), id(vertex) in owned)
+            if completed:
+                completed(vertex)
             continue
         for parent, share in zip(vertex.parents or (), vertex.gradients(g), strict=True):
             if parent is None or share is None:
@@ -440,8 +442,6 @@ def run_backward(root: Function | Tensor, g: Array, retain_graph: bool) -> None:
                 ready.append(parent)
         if not retain_graph:
             vertex.free()
-    for leaf, g, own in leaves:
-        leaf.accumulate_grad(upcast(g), own)
 
 
 def _count_uses(root: Function | Tensor) -> dict[int, int]:

@@ -22,6 +22,11 @@ from quatgrad.kernels.registry import kernel
 ALIGN = 64  # numbers: parameters start where memory lines do, as cuDNN wants it
 
 
+def starts(parameters: Sequence[Parameter]) -> list[int]:
+    """Where each parameter starts in such a memory, and where it ends: in numbers."""
+    return [*accumulate((-(-p.size // ALIGN) * ALIGN for p in parameters), initial=0)]
+
+
 class FlatParameters:
     """Memory for parameters of one dtype, their gradients and their velocities."""
 
@@ -32,11 +37,11 @@ class FlatParameters:
         makes it 0; applied to an array of ones in all bits, it gives `alive`.
         """
         xp, dtype = array_module(*(p.grad for p in parameters)), parameters[0].dtype
-        *starts, size = accumulate((-(-p.size // ALIGN) * ALIGN for p in parameters), initial=0)
-        self.w, self.g, self.v = xp.zeros((3, size), dtype)
-        self.alive = ~xp.zeros(size, f"u{dtype.itemsize}")
+        self.starts = starts(parameters)
+        self.w, self.g, self.v = xp.zeros((3, self.starts[-1]), dtype)
+        self.alive = ~xp.zeros(self.starts[-1], f"u{dtype.itemsize}")
         self.places = []
-        for p, memory, start in zip(parameters, state, starts, strict=True):
+        for p, memory, start in zip(parameters, state, self.starts[:-1], strict=True):
             flat = self.w, self.g, self.v, self.alive.view(dtype)
             w, g, v, alive = (a[start : start + p.size].reshape(p.shape) for a in flat)
             p.rebind(w, g)

@@ -189,8 +189,7 @@ class TrainStep:
         with self.group.norms(share):
             loss = self.task.step(self.model, images, labels, mine, self.label_smoothing)
         self.optimizer.zero_grad()
-        loss.backward(self.group.slope(loss.data, share))
-        self.group.sum_gradients(self.optimizer.parameters, self.model, share)
+        self.group.backward(loss, self.optimizer, self.model, share)
         if self.clip:
             clip_grad_norm(self.optimizer.parameters, self.clip)
         self.optimizer.step(lr)

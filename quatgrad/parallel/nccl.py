@@ -15,7 +15,10 @@ import numpy as np
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.errors import OptionError
+from quatgrad.flat_parameters import ALIGN
+from quatgrad.optim import Optimizer
 from quatgrad.parallel import pipes
+from quatgrad.parallel.buckets import LEAST, Buckets
 from quatgrad.parallel.mpi import Mpi, launched, world
 from quatgrad.parallel.processes import Several
 
@@ -41,6 +44,26 @@ class _OnGpu(Several):
     """Arrays of CuPy go over NCCL; those of NumPy as a subclass says."""
 
     wire: Any = None
+    cut: Buckets | None = None
+    least = LEAST
+
+    def buckets(self, optimizer: Optimizer) -> Buckets | None:
+        """Of the arena that SGD has after its first step, if each process can have its part.
+
+        Not with synchronised norms: they talk during backward, and NCCL wants one order of all
+        messages everywhere, which two streams do not give.
+        """
+        flat = getattr(optimizer, "flat", None)
+        if self.sync_norm or not flat or ALIGN % self.size:
+            return None
+        if not flat.is_valid(optimizer.parameters, optimizer.state):
+            return None
+        if self.cut is None or self.cut.flat is not flat:
+            from quatgrad.kernels.cupy_gpu.nccl import Beside
+
+            how = self.sum_in_order, Beside(), self.least
+            self.cut = Buckets(flat, optimizer.parameters, *how)
+        return self.cut
 
     def gather(self, a: Array) -> Array:
         """See `Several.gather`."""

@@ -20,10 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quatgrad.arrays import Array, array_module, to_numpy
-from quatgrad.autograd import Parameter
+from quatgrad.autograd import Parameter, Tensor
 from quatgrad.errors import InvariantError, OptionError, RunError
 from quatgrad.kernels.parts import synchronised
 from quatgrad.nn import Buffer, Module
+from quatgrad.optim import Optimizer
+from quatgrad.parallel.buckets import Buckets
 from quatgrad.tensor_file import digest
 
 
@@ -58,12 +60,9 @@ class Processes:
         """Inside, batch norms have the statistics of the whole batch, if they are to."""
         return nullcontext()
 
-    def slope(self, loss: Array, share: Share) -> Array | None:
-        """dL/dloss, L that of the whole batch; None: 1."""
-        return None
-
-    def sum_gradients(self, parameters: Sequence[Parameter], model: Module, share: Share) -> None:
-        """Make each gradient its sum over all processes."""
+    def backward(self, loss: Tensor, optimizer: Optimizer, model: Module, share: Share) -> None:
+        """dL/dw of all parameters, L the mean loss of the whole batch, from that of the share."""
+        loss.backward()
 
     def fresh(self, sums: Array) -> Array:
         """Where a step adds its losses and scores: for one process to the sums themselves."""
@@ -132,9 +131,20 @@ class Several(Processes):
             return nullcontext()
         return synchronised(self.gather, share.weight)
 
-    def slope(self, loss: Array, share: Share) -> Array | None:
-        """See `Processes.slope`."""
-        return array_module(loss).ones_like(loss) * share.weight
+    def backward(self, loss: Tensor, optimizer: Optimizer, model: Module, share: Share) -> None:
+        """See `Processes.backward`."""
+        g = array_module(loss.data).ones_like(loss.data) * share.weight
+        if buckets := self.buckets(optimizer):
+            with buckets.beside():  # running statistics are there since the forward pass
+                self.sum_gradients([], model, share)
+            buckets.backward(loss, g)
+        else:
+            loss.backward(g)
+            self.sum_gradients(optimizer.parameters, model, share)
+
+    def buckets(self, optimizer: Optimizer) -> Buckets | None:
+        """Of gradients that are summed while backward goes on; None: they are summed after it."""
+        return None
 
     def sum_gradients(self, parameters: Sequence[Parameter], model: Module, share: Share) -> None:
         """Make each gradient its sum over all processes, in their order, in one message.
@@ -144,6 +154,8 @@ class Several(Processes):
         grads = [p.grad for p in parameters if p.grad is not None]
         own = [] if self.sync_norm else self._own_statistics(model)
         arrays = [*grads, *(b.data * b.dtype.type(share.weight) for b in own)]
+        if not arrays:
+            return
         xp, dtype = array_module(*arrays), np.result_type(*(a.dtype for a in arrays))
         total = sum(a.size for a in arrays)
         length = -(-total // self.size) * self.size
@@ -153,7 +165,7 @@ class Several(Processes):
         for a in arrays:
             flat[start : start + a.size] = a.reshape(-1)
             start += a.size
-        self._sum_in_order(flat)
+        self.sum_in_order(flat)
         start = 0
         for g in grads:
             g[...] = flat[start : start + g.size].reshape(g.shape)
@@ -169,7 +181,7 @@ class Several(Processes):
             self.averaged = model, running_statistics(model)
         return self.averaged[1]
 
-    def _sum_in_order(self, flat: Array) -> None:
+    def sum_in_order(self, flat: Array) -> None:
         """flat <- its sum over all processes: each adds up a part, in order; then all get all."""
         parts = self.exchange(flat)
         mine = parts[0]

@@ -637,3 +637,16 @@ def test_a_quaternion_is_not_taken_for_a_plain_array():
     q = quaternion.Quaternion(1, 2, 3, 4)
     with pytest.raises(DTypeError, match="Quaternion"):
         Tensor(np.ones(4, np.float32)) * q
+
+
+def test_a_gradient_is_told_as_soon_as_it_is_whole():
+    a, b, c = (Tensor([x], requires_grad=True) for x in (2.0, 3.0, 5.0))
+    seen = []
+
+    def completed(leaf):
+        seen.append((leaf, leaf.grad.tolist(), [t.grad is not None for t in (a, b, c)]))
+
+    ((a * b) * a * c).sum().backward(completed=completed)  # a^2 b c
+    assert seen[0][0] is c
+    assert seen[0][2] == [False, False, True]
+    assert {id(leaf): g for leaf, g, _ in seen} == {id(a): [60], id(b): [20], id(c): [12]}

@@ -250,14 +250,35 @@ class CUDARuntimeError(RuntimeError):
     """As cupy.cuda.runtime.CUDARuntimeError."""
 
 
+class Event:
+    """A moment of a stream."""
+
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.stream = None
+
+
 class Stream:
-    """A stream that records."""
+    """A stream that records. What it is given is done at once."""
+
+    ptr = 0
+
+    def __init__(self, null=False, non_blocking=False, ptds=False):
+        self.non_blocking = non_blocking
 
     def __enter__(self):
+        streams.append(self)
         return self
 
     def __exit__(self, *exception):
-        return None
+        streams.pop()
+
+    def record(self, event):
+        event.stream = self
+        return event
+
+    def wait_event(self, event):
+        assert event.stream is not None, "an event that no stream has recorded"
+        waited.append((self, event.stream))
 
     def begin_capture(self):
         global tape
@@ -267,6 +288,12 @@ class Stream:
         global tape
         recorded, tape = tape, None
         return SimpleNamespace(launch=lambda stream: [call() for call in recorded])
+
+
+#: The current stream is the last.
+streams = [Stream()]
+#: (a stream, the one for an event of which it waited)
+waited = []
 
 
 class MemoryPool:
@@ -310,7 +337,7 @@ vars(cupy).update(
             getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError,
             driverGetVersion=lambda: 12090, runtimeGetVersion=lambda: 12090,
         ),
-        get_current_stream=lambda: SimpleNamespace(ptr=0),
+        get_current_stream=lambda: streams[-1], Event=Event,
         Stream=Stream, MemoryPool=MemoryPool, using_allocator=lambda allocator: nullcontext(),
         set_pinned_memory_allocator=_set_pinned_memory_allocator,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),

@@ -7,6 +7,7 @@ from pathlib import Path
 import cupy_on_cpu
 import numpy as np
 import pytest
+from test_nccl import Copying
 
 from quatgrad import use_backend
 from quatgrad.errors import BackendError
@@ -151,3 +152,14 @@ def test_recorded_steps_on_the_stand_in(check, solved, monkeypatch):
 def test_a_step_that_is_not_recorded_is_an_error(check, stand_in):
     with pytest.raises(BackendError, match="was not recorded"):
         list(check.recorded(tiny=True))
+
+
+def test_steps_over_nccl_on_the_stand_in(check, solved, monkeypatch):
+    class Wrong(Copying):
+        def all_gather(self, a, every):
+            every[...] = 2 * a.reshape(every.shape)
+
+    for wire, error in ((Copying(), 0), (Wrong(), 1)):
+        monkeypatch.setattr(check.One, "wire", wire)
+        rows = list(check.over_nccl(True))
+        assert [row["error"] for row in rows] == [error] * 2

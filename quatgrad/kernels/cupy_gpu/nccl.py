@@ -1,9 +1,12 @@
 """Bytes between GPUs, by NCCL: what each process has, to all; and to each its part.
 
 NCCL adds up too, in an order of its own; here it only moves, and CuPy adds in the order of the
-processes. All calls go to the current stream, so they can be part of a CUDA graph.
+processes. All calls go to the current stream, so they can be part of a CUDA graph: NCCL allows it
+from 2.9 on, if all processes record the same (NCCL's user guide, "Using NCCL with CUDA Graphs").
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from quatgrad.errors import BackendError
@@ -59,3 +62,29 @@ class Wire:
         import cupy
 
         return cupy.cuda.get_current_stream().ptr
+
+
+class Beside:
+    """A second stream, for what may run beside the work of the current one; also in a CUDA graph.
+
+    In a graph it is a branch: it leaves the recorded stream by one event and comes back by another
+    (CUDA C++ programming guide, "Cross-stream dependencies and events").
+    """
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.current = cupy.cuda.get_current_stream
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.given, self.done = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """In the block, work follows all that the current stream has been given so far."""
+        self.stream.wait_event(self.current().record(self.given))
+        with self.stream:
+            yield
+
+    def join(self) -> None:
+        """What the current stream is given from now on follows the work here."""
+        self.current().wait_event(self.stream.record(self.done))

@@ -49,7 +49,7 @@ def plan(options: Options) -> dict[str, Any]:
     if options.run.processes > 1:
         how += (
             f"; {options.run.processes} processes: each as fast as this one here, on its share, "
-            f"and the sum of gradients on paper, over {link_name(options)}"
+            f"and then the sum of gradients on paper, over {link_name(options)}"
         )
     return {"run": str(directory), "stages": stages, "to go": total, "how": how}
 
