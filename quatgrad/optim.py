@@ -263,20 +263,23 @@ def AdamW(  # noqa: N802
     return Adam(parameters, betas, eps, weight_decay, decoupled=True)
 
 
-def clip_grad_norm(parameters: Iterable[Parameter], limit: float) -> float:
+def clip_grad_norm(parameters: Iterable[Parameter], limit: float) -> Any:
     """g <- g min(1, limit / |g|), |g| the length of all gradients as one vector, which it returns.
 
-    Call it between backward and step. Source: Pascanu et al., arXiv:1211.5063.
+    Call it between backward and step. On a GPU |g| stays there: nobody waits for it. Source:
+    Pascanu et al., arXiv:1211.5063.
     """
     limit = number(limit, "clip_grad_norm: the limit")
     if not limit > 0:
         raise OptionError(f"clip_grad_norm: the limit is above 0; got {limit}")
     grads = [p.grad for p in dict.fromkeys(parameters) if p.grad is not None]
-    norm = math.sqrt(sum(float(kernel("sum_over")(g * g, None)) for g in grads))
-    if norm > limit:
+    xp = array_module(*grads)
+    norm = xp.sqrt(sum(kernel("sum_over")(g * g, None).astype(np.float64) for g in grads))
+    if xp is not np or norm > limit:
+        factor = limit / xp.maximum(norm, limit)
         for g in grads:
-            g *= g.dtype.type(limit / norm)
-    return norm
+            g *= factor.astype(g.dtype)
+    return float(norm) if xp is np else norm
 
 
 # ----------------------------------------------------------------------------- schedules

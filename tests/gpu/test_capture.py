@@ -11,7 +11,7 @@ from quatgrad.kernels.cupy_gpu.graph import Graph
 from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
 from quatgrad.optim import SGD, Adam
 from quatgrad.step_graphs import StepGraphs
-from quatgrad.train import TrainStep
+from quatgrad.train import Recipe, TrainStep
 
 
 def network(name, algebra):
@@ -25,13 +25,13 @@ def batches(sizes):
         yield rng.standard_normal((n, 8, 8, 4)).astype(np.float32), rng.integers(0, 4, n)
 
 
-def trained(net, sizes, make=None):
+def trained(net, sizes, make=None, recipe=None):
     """State, sums and recorded shapes after steps with batches of these sizes, rates that fall."""
     weights = dict(net.weight_parameters())
     for w in weights.values():
         set_mask(w, np.random.default_rng(1).random(w.shape) < 0.5)
     make = make or (lambda parameters: SGD(parameters, 0.9, nesterov=True, weight_decay=1e-3))
-    step = TrainStep(net, make(net.parameters()))
+    step = TrainStep(net, make(net.parameters()), recipe)
     for k, (images, labels) in enumerate(batches(sizes)):
         step(images, labels, 0.1 / (1 + k))
     return net.state_dict(), step.take(), [s[0] for s, r in step.graphs.recorded.items() if r]
@@ -53,6 +53,25 @@ def test_recorded_steps_are_eager_steps(solved, name, algebra, monkeypatch):
     with use_backend("numpy"):
         expected, expected_sums, _ = trained(network(name, algebra), sizes)
     assert sums == pytest.approx(expected_sums, rel=1e-4)
+    for key, array in state.items():
+        np.testing.assert_allclose(array, expected[key], rtol=0, atol=1e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("clip", [0.05, 1e6])
+def test_a_step_with_clipping_is_recorded_too(solved, clip, monkeypatch):
+    recipe, sizes = Recipe(1, 4, 0.1, clip=clip), [4, 4, 4, 4]
+    state, _, recorded = trained(network("conv-2", "quaternion"), sizes, recipe=recipe)
+    assert recorded == [4]
+    free, _, _ = trained(network("conv-2", "quaternion"), sizes)
+    same = all(a.tobytes() == free[key].tobytes() for key, a in state.items())
+    assert same == (clip == 1e6)
+    with monkeypatch.context() as m:
+        m.setattr(StepGraphs, "_record", lambda *args: None)
+        eager, _, _ = trained(network("conv-2", "quaternion"), sizes, recipe=recipe)
+    for key, array in state.items():
+        assert array.tobytes() == eager[key].tobytes(), key
+    with use_backend("numpy"):
+        expected, _, _ = trained(network("conv-2", "quaternion"), sizes, recipe=recipe)
     for key, array in state.items():
         np.testing.assert_allclose(array, expected[key], rtol=0, atol=1e-4, err_msg=key)
 
