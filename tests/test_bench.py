@@ -215,3 +215,20 @@ def test_the_table_of_the_readme_is_that_of_the_records(label, name):
     ratios = f"{real['ratios']['torch']:.2f} / {quaternion['ratios']['torch']:.2f}"
     line = f"| {label} | {milliseconds('numba')} | {milliseconds('torch')} | {ratios} |"
     assert line in (FILE.parent.parent / "README.md").read_text().splitlines()
+
+
+ALGEBRA_ROWS = {
+    "multiply": "multiply", "exp": "exp", "log": "log", "sqrt": "sqrt", "power": "power",
+    "slerp": "slerp", "rotate, paired vectors": "rotate", "to rotation matrices": "to_matrix",
+    "from rotation matrices": "from_matrix", "to Euler angles, ZYZ": "to_euler, ZYZ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("label", "name"), ALGEBRA_ROWS.items())
+def test_the_algebra_of_the_readme_is_that_of_the_record(label, name):
+    record = json.loads((FILE.parent / "results" / "bench-algebra.json").read_text())
+    seconds = {row["name"]: row["seconds"] for row in record["results"]}[name]
+    engines = ("numba", "numpy-quaternion", "quaternionic", "scipy")
+    cells = [f"{1e3 * seconds[e]:.1f}" if e in seconds else "-" for e in engines]
+    line = f"| {label} | {' | '.join(cells)} |"
+    assert line in (FILE.parent.parent / "README.md").read_text().splitlines()
