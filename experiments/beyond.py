@@ -106,6 +106,7 @@ TASKS = {
     "cora": About(
         "Cora, public split: GCN", published=(Published(0.815, "GCN, arXiv:1609.02907"),)
     ),
+    "cora-global": About("the same, all weights ranked together"),
     "cora-80": About(
         "Cora, 80 % in training: GCN", published=(Published(0.852, "GCN, arXiv:2502.06136"),)
     ),
@@ -163,9 +164,10 @@ Trials = list[dict[str, list[Level]]]  # network -> its levels, for each trial
 
 
 def task_of(run: Run) -> str:
-    """The name of its task: its dataset; only queries, keys and values quaternion: another."""
+    """The name of its task: its dataset, and what is not as the preset has it."""
     options = run.config.options
-    return str(options["dataset"]) + "-qkv" * (options.get("real_parts") == "out,ff")
+    qkv = "-qkv" * (options.get("real_parts") == "out,ff")
+    return f"{options['dataset']}{qkv}" + "-global" * (options.get("scope") == "global")
 
 
 def finished(run: Run) -> Trials:
@@ -337,6 +339,9 @@ def line(task: str, trials: Trials, one: str, other: str) -> dict[str, Any]:
         found[f"difference {what}"] = d and d.mean
         found[f"interval {what}"] = d and d.half
         found[f"ahead {what}"] = d and d.ahead(one, other)
+    last = {"weights": None, "difference": None, "interval": None}
+    for key, value in (matched(trials, one, other) or [last])[-1].items():
+        found[f"fewest {key}"] = value
     return found
 
 
@@ -426,6 +431,10 @@ the command of its run in `record.json`. Three networks with the same seeds: **r
 %, on test data, of the last epoch; ± is the 95 % interval of the mean over seeds (Student's t).
 Differences are paired by seed, in points; their intervals are not corrected for how many there are.
 
+Each layer is pruned by itself, as in the paper. So where few weights are left, a narrow last layer
+can be what fails: on Cora, the equal network tells 7 classes apart by 4 of its 224 last weights,
+the wide ones by 15 of 896. That is of width, and not of the algebra.
+
 ![score against weights, all tasks](scores.png)
 """
 
@@ -461,7 +470,7 @@ def reached(row: dict[str, Any], task: str) -> list[str]:
             told.append(text + "reached")
         else:
             near = ", within the interval" if ours + half >= theirs.value else ""
-            told.append(text + f"not reached, {100 * (theirs.value - ours):.1f} points below{near}")
+            told.append(text + f"not reached, {100 * (theirs.value - ours):.2f} points below{near}")
     return told
 
 
@@ -471,6 +480,14 @@ def said(row: dict[str, Any], what: str) -> str:
     if mean is None:
         return "share none"
     return f"{Difference(mean, row[f'interval {what}'])}, {row[f'ahead {what}']}"
+
+
+def fewest(row: dict[str, Any]) -> str:
+    """ "+23.0 ± 5.5 at 787"."""
+    if row["fewest weights"] is None:
+        return "share none"
+    d = Difference(row["fewest difference"], row["fewest interval"])
+    return f"{d} at {row['fewest weights']:,}"
 
 
 def text(table: Sequence[dict[str, Any]]) -> str:
@@ -493,13 +510,14 @@ def text(table: Sequence[dict[str, Any]]) -> str:
                 [
                     f"{title}, against {other}",
                     *(said(row, what) for what in COMPARED),
+                    fewest(row),
                     f"{row[f'network {last}']:,} / {row[f'against {last}']:,}",
                 ]
             )
     head = "task | seeds | real, dense (weights) | quaternion | equal | published, and our real one"
     differences = (
         "quaternion less the other | dense | tickets, equal weights | tickets, equal multiply-adds "
-        "| weights of the sparsest within a point of dense"
+        "| at the fewest equal weights | weights of the sparsest within a point of dense"
     )
     return (
         f"{INTRODUCTION}\n## Before pruning\n\n{markdown(head, scores)}\n## Who is ahead\n\n"

@@ -112,6 +112,9 @@ def test_along_the_tickets_by_hand(beyond):
     assert beyond.along(trials, "quaternion", "equal", products).mean == pytest.approx(
         by_hand, abs=1e-4
     )
+    row = beyond.line("x", trials, "quaternion", "equal")
+    assert (row["fewest weights"], row["fewest difference"]) == (10, pytest.approx(0.15))
+    assert beyond.fewest(row).startswith("+15.0 ± 63.5 at 10")
     at = {r["weights"]: r["difference"] for r in beyond.matched(trials, "quaternion", "equal")}
     assert at[10] == pytest.approx(0.15)
 
@@ -126,6 +129,7 @@ def test_who_shares_no_size_is_not_compared(beyond):
     row = beyond.line("x", trials, "quaternion", "real")
     assert row["difference at equal weights"] is None
     assert row["interval dense"] is None  # one seed
+    assert beyond.fewest(row) == "share none"
     assert beyond.said(row, "at equal weights") == "share none"
 
 
@@ -156,7 +160,7 @@ def test_an_unfinished_trial_is_left_out(beyond, runs, tmp_path):
 
 def test_published_baselines_are_told_with_ours(beyond):
     row = {"against score": 0.95, "against interval": 0.03, "against loss": 1.87}
-    assert beyond.reached(row, "natops")[0].endswith("2.2 points below, within the interval")
+    assert beyond.reached(row, "natops")[0].endswith("2.20 points below, within the interval")
     assert beyond.reached(row, "shakespeare") == [
         "loss 1.88 (nanoGPT's recipe for a CPU), ours 1.870: reached"
     ]

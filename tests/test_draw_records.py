@@ -20,7 +20,7 @@ def records(monkeypatch):
     return draw_records
 
 
-@pytest.mark.parametrize("name", ["digits-tickets", "mnist-lenet-12", "deploy", "tuned"])
+@pytest.mark.parametrize("name", ["digits-tickets", "mnist-lenet-12", "deploy", "tuned", "beyond"])
 def test_every_picture_is_drawn_without_any_run(records, name, tmp_path):
     folder = tmp_path / name
     shutil.copytree(RESULTS / name, folder, ignore=shutil.ignore_patterns("*.png"))
