@@ -34,6 +34,7 @@ from matplotlib.style import context
 from quatgrad.errors import RunError
 from quatgrad.lth.experiment.experiment import options_of
 from quatgrad.lth.experiment.runs import runs_in
+from quatgrad.lth.experiment.trained import describe, trained
 from quatgrad.lth.results import compare, plot
 from quatgrad.lth.results.curve import area, matching, sparsest
 from quatgrad.lth.results.drawing import (
@@ -49,6 +50,7 @@ from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Record
 from quatgrad.paper.experiments import BEYOND
 from quatgrad.paper.figures import count
+from quatgrad.task import Text
 
 OUT = Path(__file__).parent / "results" / "beyond"
 
@@ -198,7 +200,27 @@ def collect(run: Run, out: Path, commit: str) -> None:
     files.write_csv(folder / "seeds.csv", rows)
     files.write_csv(folder / "comparison.csv", compare.rows(compare.mean(trials)))
     (folder / "record.json").write_text(json.dumps(record(run, trials, commit), indent=1) + "\n")
+    if str(run.config.options["model"]) in Text.networks:
+        (folder / "samples.md").write_text(samples(run, trials[0]))
     print(f"{run.path.name}: {len(trials)} trials")
+
+
+BEGINNING, LENGTH, TEMPERATURE = "ROMEO:\n", 300, 0.8
+
+
+def samples(run: Run, first: dict[str, list[Level]]) -> str:
+    """What each network of the first trial writes: dense, last that matches, and sparsest."""
+    parts = [
+        f"# Samples\n\nWhat comes after {BEGINNING.strip()!r}, temperature {TEMPERATURE}, with the "
+        "same draws for all:\ndense, the last level within a point of it, and the sparsest."
+    ]
+    for name, levels in first.items():
+        matched = sparsest(matching([levels])).level
+        for level in sorted({0, matched, levels[-1].level}):
+            net = trained(run, name, level, levels[0].trial)
+            said = net.write(BEGINNING, LENGTH, TEMPERATURE)
+            parts.append(f"## {describe(net.said)}\n\n```text\n{said}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def record(run: Run, trials: Trials, commit: str) -> dict[str, Any]:
@@ -302,8 +324,8 @@ def matched(trials: Trials, one: str, other: str) -> list[dict[str, Any]]:
     """
     found: dict[int, list[float]] = {}
     for t in trials:
-        pair = {"real": t[other], "quaternion": t[one]}
-        for weights, theirs, ours in compare.equal_weights(pair):
+        pair = {other: t[other], "quaternion": t[one]}
+        for weights, theirs, ours in compare.equal_weights(pair, other):
             found.setdefault(weights, []).append(ours - theirs)
     rows = []
     for weights, gaps in found.items():
@@ -523,7 +545,8 @@ def text(table: Sequence[dict[str, Any]]) -> str:
         f"{INTRODUCTION}\n## Before pruning\n\n{markdown(head, scores)}\n## Who is ahead\n\n"
         "Along the tickets a difference is the mean over log(weights), or log(multiply-adds),\n"
         "where both networks have such numbers. Who is named is ahead: the interval is without 0.\n"
-        f"\n{markdown(differences, gaps)}\nLevel by level: `matched.csv` in each folder.\n"
+        f"\n{markdown(differences, gaps)}\nLevel by level: `matched.csv` in each folder. What a "
+        "GPT writes before and after pruning: `samples.md`.\n"
     )
 
 

@@ -54,7 +54,7 @@ def test_each_task_has_its_numbers_and_what_was_run(record, runs):
     assert {p.name for p in record.iterdir() if p.is_dir()} == {"citizens", "citizens-qkv"}
     folder = record / "citizens"
     assert {p.name for p in folder.iterdir()} == {
-        "seeds.csv", "comparison.csv", "record.json", "accuracy.png", "matched.csv",
+        "seeds.csv", "comparison.csv", "record.json", "accuracy.png", "matched.csv", "samples.md",
     }  # fmt: skip
     assert len(rows(folder / "seeds.csv")) == 2 * 3 * 3
     (run,) = (p for p in runs.glob("citizens-gpt-*") if (p / "trial0" / "equal").exists())
@@ -165,3 +165,11 @@ def test_published_baselines_are_told_with_ours(beyond):
         "loss 1.88 (nanoGPT's recipe for a CPU), ours 1.870: reached"
     ]
     assert "does not compare" in beyond.reached(row, "bccd")[0]
+
+
+def test_samples_are_of_the_networks_before_and_after_pruning(record):
+    text = (record / "citizens" / "samples.md").read_text()
+    assert text.count("ROMEO:\n") == text.count("```text")
+    for name in ("real", "quaternion", "equal"):
+        assert f"{name}, level 0" in text
+        assert f"{name}, level 2" in text

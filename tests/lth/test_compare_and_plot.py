@@ -92,7 +92,7 @@ def test_at_a_number_of_weights_that_the_real_run_had_it_is_its_accuracy():
 def test_outside_the_real_run_nothing_is_made_up():
     runs = curves_of(real=REAL[:1], quaternion=QUATERNION)
     assert compare.equal_weights(runs) == []
-    assert "add --levels" in compare.verdict(runs)
+    assert "share no number of weights" in compare.verdict(runs)
     runs = curves_of(real=REAL[:2], quaternion=records(250, (250, 0.8), (99, 0.5)))
     assert [w for w, _, _ in compare.equal_weights(runs)] == [250]
 
@@ -117,6 +117,8 @@ def test_the_verdict_names_both_directions_the_seeds_and_the_price():
     assert "ahead, at 25 weights" in compare.verdict(crossing)
     assert " and " in compare.verdict(crossing)
     assert "points behind, at 250 weights" in compare.verdict(crossing)
+    beside = compare.verdict(curves_of(equal=REAL, quaternion=RUNS["quaternion"]), "equal")
+    assert beside == told.replace("At equal weights:", "At equal weights, beside equal:")
 
 
 @pytest.mark.parametrize(("half", "word"), [

@@ -339,8 +339,9 @@ def conclude(
     """Table, verdict, CSV and pictures."""
     runs = compare.mean(trials)
     tell("\n" + "\n\n".join(compare.tables(runs)))
-    if {"real", "quaternion"} <= runs.keys():
-        tell("\n" + compare.verdict(runs))
+    for other in ("real", "equal") if "quaternion" in runs else ():
+        if other in runs:
+            tell("\n" + compare.verdict(runs, other))
     files.write_csv(directory / "comparison.csv", compare.rows(runs))
     figure = Run(directory).picture(runs)
     pictures = [directory / "accuracy.png", directory / "accuracy.svg"]

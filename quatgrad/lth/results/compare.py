@@ -202,13 +202,14 @@ def _cell(selected: SelectedMean) -> str:
     return f"{selected.accuracy:.2%}{half}, epoch {selected.epoch:.3g}"
 
 
-def equal_weights(runs: Curves) -> list[tuple[int, float, float]]:
+def equal_weights(runs: Curves, other: str = "real") -> list[tuple[int, float, float]]:
     """(weights, real accuracy, quaternion accuracy) at each quaternion level the real run spans.
 
     The real accuracy is interpolated linearly in the logarithm of the number of weights. At
-    equal weights a quaternion network spends four times the multiply-adds.
+    equal weights a quaternion network spends four times the multiply-adds. `other` is in the place
+    of the real network.
     """
-    real = [(math.log(x.weights_left), x.accuracy) for x in runs["real"]][::-1]
+    real = [(math.log(x.weights_left), x.accuracy) for x in runs[other]][::-1]
     points = []
     for level in runs["quaternion"]:
         x = math.log(level.weights_left)
@@ -220,22 +221,23 @@ def equal_weights(runs: Curves) -> list[tuple[int, float, float]]:
     return points
 
 
-def verdict(runs: Curves) -> str:
+def verdict(runs: Curves, other: str = "real") -> str:
     """How far the quaternion network is ahead of the real one of equal weights, and how far behind.
 
-    Where their intervals overlap there is no difference; one seed has no interval.
+    Where their intervals overlap there is no difference; one seed has no interval. `other` is in
+    the place of the real network.
     """
-    points = equal_weights(runs)
+    points, name = equal_weights(runs, other), other.capitalize()
     if not points:
-        return "Real and quaternion share no number of weights: add --levels to compare them there."
+        return f"{name} and quaternion share no number of weights: more --levels may compare them."
     halves = {
         name: [replace(level, accuracy=level.interval or 0.0) for level in runs[name]]
-        for name in ("real", "quaternion")
+        for name in (other, "quaternion")
     }
     gaps = [
         (quaternion - real, weights, quaternion, real)
         for (weights, real, quaternion), (_, *both) in zip(
-            points, equal_weights(halves), strict=True
+            points, equal_weights(halves, other), strict=True
         )
         if abs(quaternion - real) > sum(both)
     ]
@@ -254,7 +256,8 @@ def verdict(runs: Curves) -> str:
         if seeds == 1
         else f"{seeds} seeds; where intervals overlap there is no difference"
     )
+    beside = "" if other == "real" else f", beside {other}"
     return (
-        f"At equal weights: {found} ({chance}).\nEach of its weights is multiplied in four places: "
-        "there it spends about four times the multiply-adds."
+        f"At equal weights{beside}: {found} ({chance}).\nEach of its weights is multiplied in four "
+        "places: there it spends about four times the multiply-adds."
     )
