@@ -16,7 +16,8 @@
     text.py        texts, character by character
     sentences.py   sentences to classify, word by word
     speech.py      spoken digits as series of spectra
-    broad.py       a sensor in motion, and its attitude
+    broad.py       a sensor in motion, and its attitude; the official files ...
+    mat.py         ... of MATLAB
     graph.py       citation graphs; the official files ...
     planetoid.py   ... by pickles.py
     bccd.py        blood cells with boxes: pictures and annotations in the form of ...

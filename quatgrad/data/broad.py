@@ -17,9 +17,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
+from quatgrad.data import mat
 from quatgrad.data.dataset import Dataset, Split, as_it_is
 from quatgrad.data.fetch import data_root
 from quatgrad.data.packed import LIMIT, read_files
@@ -46,6 +45,7 @@ TRIALS = (
 TESTED = ("03", "07", "09", "12", "16", "21", "25", "27")  # there is no official split
 #: What 1 stands for in 16 bits: m/s^2, rad/s, and a component of a unit quaternion.
 UNITS = np.repeat([0.005, 0.001, 1 / 30000], [3, 3, 4])
+MOST = 1e6  # of any number
 RATE, STEP = 285.7, 3  # samples a second; so many become one
 GRAVITY = 9.81
 STEPS, SETTLE = 512, 128  # moments of a window; the first 1.3 seconds do not count
@@ -125,24 +125,25 @@ def unpack(content: bytes) -> Trials:
 
 
 def read_mat(path: Path) -> Trial:
-    """A trial of an official file; the arrays in it are data, and none of its objects are made."""
+    """A trial of an official file."""
     wanted = ("imu_acc", "imu_gyr", "opt_quat", "movement", "sampling_rate")
     try:
         if path.stat().st_size > LIMIT:
             raise ValueError(f"more than {LIMIT >> 20} MB, as no official file has")
-        arrays = loadmat(path, variable_names=wanted)
-        acc, gyr, q, moves, rate = (np.asarray(arrays[k], np.float64) for k in wanted)
+        arrays = mat.read(path.read_bytes(), wanted, LIMIT)
+        acc, gyr, q, moves, rate = (arrays[name] for name in wanted)
         moves, n = moves.ravel(), len(acc)
         if (acc.shape, gyr.shape, q.shape, moves.shape) != ((n, 3), (n, 3), (n, 4), (n,)):
             raise ValueError(f"arrays of shapes {acc.shape}, {gyr.shape}, {q.shape}, {moves.shape}")
         if rate.size != 1 or abs(rate.item() - RATE) > 0.1:
             raise ValueError(f"{brief(rate.ravel())} samples a second, not {RATE}")
-        if not (np.isfinite(acc).all() and np.isfinite(gyr).all()):
-            raise ValueError("a number is not finite")
-    except (OSError, KeyError, ValueError, TypeError, MatReadError, zlib.error) as error:
+        if not max(abs(acc).max(initial=0), abs(gyr).max(initial=0)) < MOST:
+            raise ValueError("a number is not finite, or of no sensor")
+        seen = q[~np.isnan(q).any(axis=1)]
+        if not (abs(seen) <= 1.01).all() or (abs(np.linalg.norm(seen, axis=1) - 1) > 0.01).any():
+            raise ValueError("an orientation is no unit quaternion")
+    except (OSError, KeyError, ValueError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({brief(str(error))}); {ADVICE}") from error
-    except NotImplementedError as error:  # of MATLAB 7.3, which is HDF5
-        raise DataError(f"{path} is of another version of MATLAB than the official one") from error
     return reduced(acc, gyr, q), moves[: n - n % STEP][STEP - 1 :: STEP] > 0
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from quatgrad import Tensor, data, models, ops
 from quatgrad import quaternion as alg
-from quatgrad.data import broad
+from quatgrad.data import broad, mat
 from quatgrad.errors import DataError, ShapeError
 from quatgrad.task import Attitude
 from quatgrad.testing import check_gradients
@@ -187,14 +187,16 @@ def test_tickets_of_the_command(official, tmp_path, capsys):
         ({"opt_quat": np.zeros((2700, 3))}, "arrays of shapes"),
         ({"sampling_rate": 100.0}, "100.* samples a second, not 285.7"),
         ({"imu_acc": np.full((2700, 3), np.nan)}, "not finite"),
-        ({"imu_gyr": np.array([print, len], object)}, "cannot be read"),
-        ({"movement": "all of it"}, "cannot be read"),
+        ({"imu_gyr": {"a": 1}}, "imu_gyr is no array of real numbers"),
+        ({"movement": "all of it"}, "movement is no array of real numbers"),
+        ({"imu_acc": np.full((2700, 3), 1e300)}, "of no sensor"),
+        ({"opt_quat": np.ones((2700, 4))}, "no unit quaternion"),
+        ({"opt_quat": np.full((2700, 4), 1e300)}, "no unit quaternion"),
+        ({"imu_acc": np.ones((2700, 3), complex)}, "no array of real numbers"),
     ],
 )
 def test_a_damaged_trial_is_named(tmp_path, change, message):
-    write_mat(tmp_path / "a.mat", *motion(2700, 0), **change) if "imu_gyr" not in change else (
-        savemat(tmp_path / "a.mat", {"imu_gyr": {"a": 1}, "imu_acc": np.zeros((9, 3))})
-    )
+    write_mat(tmp_path / "a.mat", *motion(2700, 0), **change)
     with pytest.raises(DataError, match=rf"a\.mat.*{message}"):
         broad.read_mat(tmp_path / "a.mat")
 
@@ -210,6 +212,56 @@ def test_a_cut_or_foreign_file_is_named(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"a\.mat"):
         broad.read_mat(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_random_damage_is_refused_or_read_as_numbers(tmp_path, packed):
+    """SciPy's reader ends the process with such files."""
+    path = tmp_path / "a.mat"
+    acc, rate, q, moves = motion(60, 0)
+    names = {"imu_acc": acc, "imu_gyr": rate, "opt_quat": q, "movement": moves[:, None]}
+    savemat(path, names | {"sampling_rate": 2000 / 7}, do_compression=packed)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(packed), 0
+    for _ in range(500):
+        raw = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            at = int(rng.integers(len(raw)))
+            if rng.random() < 0.7:
+                raw[at : at + 4] = rng.bytes(int(rng.integers(1, 5)))
+            else:
+                del raw[at : at + int(rng.integers(1, 40))]
+        path.write_bytes(bytes(raw))
+        try:
+            numbers, moves = broad.read_mat(path)
+        except DataError:
+            refused += 1
+        else:
+            assert numbers.shape == (10, len(moves))
+    assert refused > 200
+
+
+def test_every_kind_of_number_is_read_as_scipy_reads_it(tmp_path):
+    kinds = ["i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8", "i8", "u8", "?"]
+    arrays = {f"x{k}": RNG.integers(0, 2, (3, 4)).astype(k) for k in kinds}
+    arrays |= {"one": np.array([[7.0]]), "none": np.zeros((0, 3)), "many": np.ones((2, 3, 4))}
+    arrays["text"], arrays["cell"] = "abc", np.array([1, "a"], object)
+    savemat(tmp_path / "a.mat", arrays)
+    numbers = arrays.keys() - {"text", "cell"}
+    found = mat.read((tmp_path / "a.mat").read_bytes(), numbers, 1 << 20)
+    assert found.keys() == numbers
+    for name in numbers:
+        np.testing.assert_array_equal(found[name], loadmat(tmp_path / "a.mat")[name], err_msg=name)
+    for name in ("text", "cell"):
+        with pytest.raises(ValueError, match="no array of real numbers"):
+            mat.read((tmp_path / "a.mat").read_bytes(), [name], 1 << 20)
+
+
+def test_what_would_fill_the_memory_is_refused(tmp_path):
+    savemat(tmp_path / "a.mat", {"x": np.zeros(10**6)}, do_compression=True)
+    content = (tmp_path / "a.mat").read_bytes()
+    assert len(content) < 10**5
+    with pytest.raises(ValueError, match="unpacks to more"):
+        mat.read(content, ["x"], 10**6)
 
 
 def test_a_missing_trial_and_one_too_large_are_named(tmp_path, monkeypatch):
