@@ -145,6 +145,7 @@ PAGES = {
     "lessons/README.md": "/lessons/index.md",
     "experiments/results/tuned/README.md": "/explanations/settings.md",
     "experiments/results/deploy/README.md": "/explanations/deployed.md",
+    "experiments/results/beyond/README.md": "/explanations/beyond.md",
     "quatgrad/quaternion/README.md": "/explanations/quaternions.md",
 }
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -51,7 +51,7 @@ def finds_boxes(model: Module) -> bool:
     return (model.architecture or {}).get("model") in Detection.networks
 
 
-def writes_text(model: Module) -> TypeGuard[GPT]:
+def writes_text(model: Module) -> bool:
     """Is it a GPT of the package?"""
     return isinstance(model, GPT)
 
@@ -143,9 +143,13 @@ class Network:
         if wrong or not text:
             what = f"the network knows no {wrong[0]!r}" if wrong else "the text is empty"
             raise DataError(f"{what}: begin with some of {brief(''.join(self.classes))}")
-        start, rng = [number[c] for c in text], as_generator(seed, "text")
-        with no_grad(), evaluation_mode(self.model):
-            tokens = self.model.generate(start, length, rng, temperature)
+        start, rng, gpt = (
+            [number[c] for c in text],
+            as_generator(seed, "text"),
+            cast(GPT, self.model),
+        )
+        with no_grad(), evaluation_mode(gpt):
+            tokens = gpt.generate(start, length, rng, temperature)
         return "".join(self.classes[k] for k in tokens)
 
     def _encoded(self, images: np.ndarray) -> Iterator[np.ndarray]:

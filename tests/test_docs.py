@@ -28,7 +28,7 @@ ELSEWHERE = {
     "README.md": [
         "make lth      # train, prune, rewind and retrain a real and a quaternion ResNet",
         "quatgrad-lth --preset shakespeare --data-dir DIR --algebra with-equal   "
-        "# also sst2, trec, spoken-digits, natops, cora, bccd",
+        "# also sst2, trec, spoken-digits, natops, cora, bccd, broad",
         "mpirun -n 4 quatgrad-lth --dataset cifar100 --data-dir DIR --parallel mpi --sync-norm",
         "#!/bin/bash",
         "python experiments/reproduce.py run mnist-lenet-12 --scale small --data-dir DIR",
