@@ -10,7 +10,7 @@ scores.png are of all tasks on record. Nothing is trained.
 
 Differences are of one trial, both networks with its seed; intervals are their mean's at 95 %,
 Student's t. Along the tickets a difference is the mean over log(weights), where both networks have
-weights; or over log(multiply-adds).
+weights; or over log(multiply-adds), or log(bytes).
 """
 
 from __future__ import annotations
@@ -126,6 +126,9 @@ NEAR = 0.1  # a guess is drawn where it is at most so far below a curve
 VARIANT_STYLE = {"color": "#E69F00", "marker": "v", "label": "quaternions in Q, K, V"}
 
 
+COSTS = ("multiply_adds", "bytes")
+
+
 @dataclass(frozen=True)
 class Level:
     """A row of seeds.csv: what the analysis wants of a `Record`, under the same names."""
@@ -138,6 +141,7 @@ class Level:
     accuracy: float
     loss: float
     multiply_adds: int | None
+    bytes: int | None
     trained: str
     selection: ClassVar[None] = None  # `compare.mean` asks for it
 
@@ -145,18 +149,18 @@ class Level:
     def of(cls, trial: int, network: str, record: Record) -> Level:
         """What there is to keep of a record."""
         same = ("level", "weights_left", "weights_total", "accuracy", "loss")
-        products = record.costs and record.costs.multiply_adds
         known = {name: getattr(record, name) for name in same}
-        return cls(trial, network, **known, multiply_adds=products, trained=record.trained[:16])
+        known |= {name: record.costs and getattr(record.costs, name) for name in COSTS}
+        return cls(trial, network, **known, trained=record.trained[:16])
 
     @classmethod
     def read(cls, row: dict[str, str]) -> Level:
-        """A row of the file; no multiply-adds where they were not counted."""
+        """A row of the file; no costs where they were not counted."""
         whole = {k: int(row[k]) for k in ("trial", "level", "weights_left", "weights_total")}
-        products = int(row["multiply_adds"]) if row["multiply_adds"] else None
+        costs = {k: int(row[k]) if row[k] else None for k in COSTS}
         known = {k: float(row[k]) for k in ("accuracy", "loss")}
         texts = {k: row[k] for k in ("network", "trained")}
-        return cls(**whole, **known, **texts, multiply_adds=products)
+        return cls(**whole, **known, **texts, **costs)
 
 
 Trials = list[dict[str, list[Level]]]  # network -> its levels, for each trial
@@ -189,10 +193,10 @@ def finished(run: Run) -> Trials:
 
 
 def collect(run: Run, out: Path, commit: str) -> None:
-    """seeds.csv, comparison.csv, record.json of a run with a finished trial."""
+    """seeds.csv, comparison.csv, record.json of a run with two finished trials: one says little."""
     trials = finished(run)
-    if not trials:
-        print(f"{run.path.name}: no trial is finished")
+    if len(trials) < 2:
+        print(f"{run.path.name}: {len(trials)} finished, left out")
         return
     folder = out / task_of(run)
     files.prepare_directory(folder)
@@ -335,14 +339,13 @@ def matched(trials: Trials, one: str, other: str) -> list[dict[str, Any]]:
     return rows
 
 
-COMPARED = ("dense", "at equal weights", "at equal multiply-adds")
+COMPARED = ("dense", "at equal weights", "at equal multiply-adds", "at equal bytes")
 
 
 def line(task: str, trials: Trials, one: str, other: str) -> dict[str, Any]:
     """The row of table.csv for two networks of a task."""
     found: dict[str, Any] = {"task": task, "network": one, "against": other, "seeds": len(trials)}
     means = compare.mean(trials)
-    products = attrgetter("multiply_adds")
     for name, role in ((one, "network"), (other, "against")):
         first, best = means[name][0], sparsest(matching([t[name] for t in trials]))
         found |= {
@@ -355,7 +358,7 @@ def line(task: str, trials: Trials, one: str, other: str) -> dict[str, Any]:
     gaps = (
         dense(trials, one, other),
         along(trials, one, other),
-        along(trials, one, other, products),
+        *(along(trials, one, other, attrgetter(cost)) for cost in COSTS),
     )
     for what, d in zip(COMPARED, gaps, strict=True):
         found[f"difference {what}"] = d and d.mean
@@ -538,13 +541,14 @@ def text(table: Sequence[dict[str, Any]]) -> str:
             )
     head = "task | seeds | real, dense (weights) | quaternion | equal | published, and our real one"
     differences = (
-        "quaternion less the other | dense | tickets, equal weights | tickets, equal multiply-adds "
-        "| at the fewest equal weights | weights of the sparsest within a point of dense"
+        "quaternion less the other | dense | tickets, equal weights | equal multiply-adds | "
+        "equal bytes | at the fewest equal weights | weights of the sparsest within a point"
     )
     return (
         f"{INTRODUCTION}\n## Before pruning\n\n{markdown(head, scores)}\n## Who is ahead\n\n"
-        "Along the tickets a difference is the mean over log(weights), or log(multiply-adds),\n"
-        "where both networks have such numbers. Who is named is ahead: the interval is without 0.\n"
+        "Along the tickets a difference is the mean over log(weights), log(multiply-adds) or\n"
+        "log(bytes stored), where both networks have such numbers. Who is named is ahead: the\n"
+        "interval is without 0.\n"
         f"\n{markdown(differences, gaps)}\nLevel by level: `matched.csv` in each folder. What a "
         "GPT writes before and after pruning: `samples.md`.\n"
     )

@@ -81,7 +81,7 @@ def test_differences_are_paired_by_seed(beyond, record):
 
 def level(beyond, trial, network, number, weights, score, products=None):
     digest = f"{trial}{network}{number}"
-    return beyond.Level(trial, network, number, weights, 100, score, 1.0, products, digest)
+    return beyond.Level(trial, network, number, weights, 100, score, 1.0, products, None, digest)
 
 
 def curve(beyond, trial, network, points, factor=1):
@@ -113,6 +113,7 @@ def test_along_the_tickets_by_hand(beyond):
         by_hand, abs=1e-4
     )
     row = beyond.line("x", trials, "quaternion", "equal")
+    assert row["difference at equal bytes"] is None  # not counted here
     assert (row["fewest weights"], row["fewest difference"]) == (10, pytest.approx(0.15))
     assert beyond.fewest(row).startswith("+15.0 ± 63.5 at 10")
     at = {r["weights"]: r["difference"] for r in beyond.matched(trials, "quaternion", "equal")}
