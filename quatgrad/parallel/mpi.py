@@ -10,6 +10,7 @@ import atexit
 import os
 import platform
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -25,6 +26,8 @@ from quatgrad.parallel.processes import Several, lost
 HOW = "start them by `mpirun -n 4 python experiments/lth.py ... --parallel mpi`"
 #: What launchers tell the processes that they start.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_NUM_TASKS")
+#: Where they say the number of a process. Open MPI's mpirun says it at the first of them.
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
 #: Seconds: how long a process that has a core waits eagerly, how long it sleeps between two looks
 #: afterwards (at most LONG, and at most a fiftieth of what it has waited), and how often it looks
 #: whether the others live.
@@ -42,6 +45,30 @@ def count() -> int:
     """How many processes the launcher says that it has started; 1 without one."""
     said = [os.environ[n] for n in LAUNCHED if n in os.environ and n.endswith(("SIZE", "TASKS"))]
     return int(said[0]) if said and said[0].isdigit() else 1
+
+
+def by_mpirun() -> bool:
+    """Is this a process of Open MPI's mpirun, which kills all in a moment when it is to end?"""
+    return RANKS[0] in os.environ
+
+
+def let_the_first_speak() -> None:
+    """Before a line about what is wrong with a command that all processes have.
+
+    Process 0 says it at once. The others wait, and whoever started them ends them when process 0
+    has ended. When they have met, only the one that has found something says it.
+    """
+    rank = next((os.environ[name] for name in RANKS if name in os.environ), "0")
+    if launched() and rank != "0" and "mpi4py.MPI" not in sys.modules:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(GRACE)
+
+
+def speak_to_terminal() -> None:
+    """From now on stderr is the terminal itself: after a Ctrl-C mpirun passes nothing on to it."""
+    if os.environ.get(RANKS[0]) == "0":
+        with suppress(OSError):  # there is none
+            os.dup2(os.open("/dev/tty", os.O_WRONLY), 2)
 
 
 def world() -> Any:

@@ -1,9 +1,14 @@
 """Processes over MPI: one network, the same numbers, and an end of all when one ends."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
+from functools import partial
 
 import pytest
 from mpirun import MPIRUN, ROOT, command, environment, loopback, mpirun  # and where experiments are
@@ -181,14 +186,61 @@ def test_the_others_wait_for_one_that_is_late(whole, tmp_path):
     assert outcome(tmp_path) == outcome(whole[0])
 
 
-def test_a_signal_saves_and_ends_all(whole, tmp_path):
-    slow = KILL.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getppid(), 15)")
-    told = mpirun(
-        2, "-c", slow, 0, 5, *LTH[1:], "--parallel", "mpi", "--out", tmp_path, check=False
-    )
-    assert told.returncode != 0
+WAIT = """
+import os, pathlib, sys, time
+from quatgrad.lth.command import cli
+from quatgrad.lth.search import checkpoint
+from quatgrad.train import TrainStep
+checkpoint.INTERVAL, checkpoint.SHARE = 0.01, 0
+step, honest, steps = int(sys.argv[1]), TrainStep.__call__, [0]
+def call(*args):
+    steps[0] += 1
+    if os.environ["OMPI_COMM_WORLD_RANK"] == "0" and steps[0] == step:
+        print("now", flush=True)
+        time.sleep(60)
+    return honest(*args)
+TrainStep.__call__ = call
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+def at_a_terminal(words, keys):
+    """A command at a terminal, where `keys` are typed when it says "now": all that it shows."""
+    ours, its = os.openpty()
+    take = partial(fcntl.ioctl, its, termios.TIOCSCTTY, 0)
+    with subprocess.Popen(words, stdin=its, stdout=its, stderr=its, env=environment(), cwd=ROOT,
+                          start_new_session=True, preexec_fn=take) as process:  # fmt: skip
+        os.close(its)
+        shown = b""
+        with suppress(OSError):  # nobody is at the other end any more
+            while more := os.read(ours, 4096):
+                shown += more
+                if b"now" in more:
+                    os.write(ours, keys)
+        os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def test_ctrl_c_ends_all_with_one_line_and_the_same_command_goes_on(whole, tmp_path):
+    options = [*LTH[1:], "--parallel", "mpi", "--out", tmp_path]
+    code, shown = at_a_terminal(command(2, "-c", WAIT, 5, *options), b"\x03")
+    assert code != 0
+    assert shown.count("interrupted; the same command goes on from the last checkpoint") == 1
+    assert shown.count("interrupted") == 1, shown
+    assert "Traceback" not in shown
+    assert list(tmp_path.glob("stages/*/checkpoint.npz"))
     mpirun(2, *LTH, "--parallel", "mpi", "--out", tmp_path)
     assert outcome(tmp_path) == outcome(whole[0])
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--bogus"], "unrecognized arguments: --bogus"),
+    (["--epochs", 0], "--epochs is a number from 1"),
+    (["--dataset", "cifar100", "--data-dir", "/nowhere"], "/nowhere/cifar-100-python lacks"),
+])  # fmt: skip
+def test_a_wrong_option_is_said_once(tmp_path, options, said):
+    assert said in wrong(3, *options, "--out", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("arguments", "word"), [

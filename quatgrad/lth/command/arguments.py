@@ -12,6 +12,7 @@ from quatgrad.errors import meant, one_line
 from quatgrad.lth.experiment.options import Options
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.option_fields import key, leaves
+from quatgrad.parallel.mpi import let_the_first_speak
 from quatgrad.train import Recipe
 
 DESCRIPTION = """\
@@ -107,6 +108,7 @@ class Parser(argparse.ArgumentParser):
         elif wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             message += "; " + meant(wrong[1], re.findall(r"[\w-]+", wrong[2]))
         message = one_line(message.removesuffix("; ").rstrip())
+        let_the_first_speak()
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 

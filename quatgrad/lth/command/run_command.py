@@ -11,6 +11,7 @@ from typing import TextIO
 from quatgrad.errors import QuatgradError, line
 from quatgrad.lth.command.arguments import current, with_flags
 from quatgrad.lth.search.signals import Interrupted, at_once, handled
+from quatgrad.parallel.mpi import let_the_first_speak, speak_to_terminal
 
 
 def run_command(
@@ -36,6 +37,7 @@ def run_command(
             sys.stdout.flush()
         except OSError:
             _silence(sys.stdout)
+        let_the_first_speak()
         _say(f"{prog}: error: {with_flags(line(error))}")
         return 2
     except KeyboardInterrupt as error:
@@ -45,6 +47,7 @@ def run_command(
             if saved
             else "the same command goes on from the last checkpoint"
         )
+        speak_to_terminal()
         _say(f"interrupted; {text}")
         return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
 

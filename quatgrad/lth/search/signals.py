@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from quatgrad.backend import notice
+from quatgrad.parallel.mpi import by_mpirun
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,12 +41,13 @@ def at_once(number: int) -> None:
 def remembered() -> Iterator[list[int]]:
     """In the block, a first signal is only put on the list; a second one ends the process at once.
 
-    The code of the block reads the list, saves its work, and stops.
+    The code of the block reads the list, saves its work, and stops. Under mpirun, which would not
+    wait for that, the first one ends it.
     """
     stop_requests: list[int] = []
 
     def remember(number: int) -> None:
-        if stop_requests:
+        if stop_requests or by_mpirun():
             raise Interrupted(number)
         stop_requests.append(number)
         notice("stopping after this step (a second signal: at once)")
