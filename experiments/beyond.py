@@ -108,7 +108,7 @@ TASKS = {
     "cora": About(
         "Cora, public split: GCN", published=(Published(0.815, "GCN, arXiv:1609.02907"),)
     ),
-    "cora-global": About("Cora, weights of all layers ranked together: GCN"),
+    "cora-global": About("Cora, layers pruned together: GCN"),
     "cora-80": About(
         "Cora, 80 % in training: GCN", published=(Published(0.852, "GCN, arXiv:2502.06136"),)
     ),
