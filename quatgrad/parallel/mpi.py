@@ -169,7 +169,7 @@ class Mpi(Several):
         time.sleep(HEARD)
 
     def _look_beside(self) -> None:
-        dead = [r for r, pid in self.beside.items() if not _is_alive(pid)]
+        dead = [r for r, pid in self.beside.items() if not is_alive(pid)]
         said = self.comm.Iprobe(tag=FAREWELL)
         if not (dead or said):
             return
@@ -207,19 +207,25 @@ def _bytes(a: np.ndarray) -> np.ndarray:
     return a.reshape(-1).view(np.uint8)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Does it run, or stand still? One that has ended is there too until its parent asks: Z."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    return _state(pid) not in ("Z", "X")
 
 
 def _is_stopped(pid: int) -> bool:
-    """Does it stand still by a signal, as SIGSTOP? Known where there is /proc."""
+    """Does it stand still by a signal, as SIGSTOP?"""
+    return _state(pid) == "T"
+
+
+def _state(pid: int) -> str:
+    """Its letter, as of ps; "" where there is no such process, or no /proc."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""

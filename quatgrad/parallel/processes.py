@@ -151,9 +151,9 @@ class Several(Processes):
 
         Running statistics of norms that each process has by itself become their mean.
         """
-        grads = [p.grad for p in parameters if p.grad is not None]
+        moving = [p for p in parameters if p.grad is not None]
         own = [] if self.sync_norm else self._own_statistics(model)
-        arrays = [*grads, *(b.data * b.dtype.type(share.weight) for b in own)]
+        arrays = [p.grad for p in moving] + [b.data * b.dtype.type(share.weight) for b in own]
         if not arrays:
             return
         xp, dtype = array_module(*arrays), np.result_type(*(a.dtype for a in arrays))
@@ -167,9 +167,9 @@ class Several(Processes):
             start += a.size
         self.sum_in_order(flat)
         start = 0
-        for g in grads:
-            g[...] = flat[start : start + g.size].reshape(g.shape)
-            start += g.size
+        for p in moving:
+            _take(p, flat[start : start + p.size].reshape(p.shape))
+            start += p.size
         for b in own:
             mean = flat[start : start + b.size].reshape(b.shape)
             b.update(partial(_copy_to, mean))
@@ -314,6 +314,15 @@ def lost(rank: int, size: int, what: str = "has died") -> RunError:
         f"process {rank} of {size} {what}, and the others end: was it killed or stopped, or the "
         "memory too small? The same command goes on from the last checkpoint"
     )
+
+
+def _take(p: Parameter, g: Array) -> None:
+    """Make g the gradient: without a copy, unless a GPU steps it where it is."""
+    if isinstance(g, np.ndarray) and g.dtype == p.dtype:
+        p.grad = g  # until the next sum
+    else:
+        assert p.grad is not None
+        p.grad[...] = g
 
 
 def _copy_to(values: Array, array: Array) -> None:

