@@ -153,18 +153,11 @@ class Several(Processes):
         """
         moving = [p for p in parameters if p.grad is not None]
         own = [] if self.sync_norm else self._own_statistics(model)
-        arrays = [p.grad for p in moving] + [b.data * b.dtype.type(share.weight) for b in own]
+        arrays = [*(p.grad for p in moving), *(b.data for b in own)]
         if not arrays:
             return
-        xp, dtype = array_module(*arrays), np.result_type(*(a.dtype for a in arrays))
-        total = sum(a.size for a in arrays)
-        length = -(-total // self.size) * self.size
-        if self.buffer is None or self.buffer.size != length or self.buffer.dtype != dtype:
-            self.buffer = xp.zeros(length, dtype)
-        flat, start = self.buffer, 0
-        for a in arrays:
-            flat[start : start + a.size] = a.reshape(-1)
-            start += a.size
+        flat, total = self._packed(arrays)
+        flat[total - sum(b.size for b in own) : total] *= share.weight
         self.sum_in_order(flat)
         start = 0
         for p in moving:
@@ -174,6 +167,22 @@ class Several(Processes):
             mean = flat[start : start + b.size].reshape(b.shape)
             b.update(partial(_copy_to, mean))
             start += b.size
+
+    def _packed(self, arrays: list[Any]) -> tuple[Array, int]:
+        """All numbers one after the other, and how many; the memory has a multiple of `size`."""
+        xp, dtype = array_module(*arrays), np.result_type(*{a.dtype for a in arrays})
+        total = sum(a.size for a in arrays)
+        length = -(-total // self.size) * self.size
+        if self.buffer is None or self.buffer.size != length or self.buffer.dtype != dtype:
+            self.buffer = xp.zeros(length, dtype)
+        if xp is np:
+            np.concatenate(arrays, axis=None, out=self.buffer[:total])
+        else:  # CuPy's takes addresses to the device, which cannot be part of a recorded step
+            start = 0
+            for a in arrays:
+                self.buffer[start : start + a.size] = a.reshape(-1)
+                start += a.size
+        return self.buffer, total
 
     def _own_statistics(self, model: Module) -> list[Buffer]:
         """Those of its norms; a walk through the modules takes longer than many a sum."""

@@ -1,5 +1,6 @@
 """The cost of the sum on paper, and the table of the README that is made of it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from quatgrad.parallel.cost import (
 )
 from quatgrad.parallel.processes import running_statistics
 
+RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 README = Path(__file__).parents[2] / "README.md"
 SHAPE = 32, 32, 4
 
@@ -83,6 +85,17 @@ def test_the_readme_has_its_numbers():
         assert [float(f"{x:.2f}") for x in found[1::4]] == [float(x) for x in told[1::4]]
         for k in (2, 3, 6, 7):
             assert f"{found[k]:.0f}" == told[k]
+
+
+def test_the_readme_has_the_speeds_on_record():
+    rows = json.loads((RESULTS / "bench-parallel.json").read_text())["results"]
+    slow, *others = sorted(rows, key=lambda r: r["speed of two"])
+    text = " ".join(README.read_text().split())
+    assert f"{slow['speed of two']:.2f} to {others[-1]['speed of two']:.2f} times the speed" in text
+    assert slow["name"] == "real 28x28, lenet-300-100"
+    assert f"a step takes {1e3 * slow['seconds']['one']:.1f} ms" in text
+    assert f"the sum takes {1e3 * slow['seconds']['sum']:.2f} ms" in text
+    assert all(r["speed of two"] > 1 for r in others)
 
 
 def test_a_plan_of_many_says_so(tmp_path):
