@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import curve_parallel  # isort: skip
 import kill_parallel  # isort: skip
 from kill_test import outcome  # isort: skip
 
+from quatgrad.lth.command.arguments import parser
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.experiment.several import check_alone
@@ -307,8 +309,18 @@ def test_without_mpi4py(monkeypatch, capsys, tmp_path):
     assert "pip install 'quatgrad[mpi]'" in capsys.readouterr().err
 
 
+def test_the_script_for_slurm_has_options_that_are_there():
+    (words,) = re.findall(
+        r"srun .*? quatgrad-lth (.*?)\n  ```", (ROOT / "README.md").read_text(), re.S
+    )
+    options = resolve(vars(parser().parse_args(words.replace("\\\n", " ").split())))
+    assert (options.run.parallel, options.run.backend) == ("nccl", "cupy")
+    assert options.recipe.batch_size >= 2 * 16
+
+
 def test_nothing_of_it_is_imported_without_need():
-    code = "import sys, quatgrad, quatgrad.lth; sys.exit('mpi4py' in sys.modules)"
+    needless = {"mpi4py", "cupy", "distributed", "submitit"}
+    code = f"import sys, quatgrad, quatgrad.lth; sys.exit(bool({needless} & {{*sys.modules}}))"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment())
 
 

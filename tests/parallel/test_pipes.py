@@ -1,5 +1,6 @@
 """Processes of one machine that the first starts, and that talk through pipes: without MPI."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,18 +19,19 @@ from quatgrad.parallel import nccl, pipes
 from quatgrad.parallel.pipes import Pipes
 
 SMOKE = {"preset": "smoke", "backend": "numpy", "quiet": True, "model": "resnet8", "width": 8,
-         "algebra": "quaternion", "levels": 1, "parallel": "mpi", "processes": 2}  # fmt: skip
+         "algebra": "quaternion", "levels": 1, "parallel": "mpi", "processes": 2,
+         "sync_norm": True}  # fmt: skip
 
 
-def test_a_whole_run_of_two(tmp_path, capsys):
+def test_a_whole_run_of_two_with_norms_over_the_whole_batch(tmp_path):
     options = resolve(SMOKE | {"out": str(tmp_path)})
-    group = pipes.start(2, Pipes, False, experiment.share, options)
+    group = pipes.start(2, Pipes, True, experiment.share, options)
     with use_backend("numpy"):
         experiment.share(group, options)
     (run,) = tmp_path.glob("digits-*")
     assert main(["verify", str(run)]) == 0
-    assert main(["show", str(run)]) == 0
-    assert "processes 2" in capsys.readouterr().out
+    stages = [json.loads(path.read_text()) for path in tmp_path.glob("stages/*/record.json")]
+    assert [(r["processes"], r["sync_norm"]) for r in stages] == [(2, True)] * 2
     for _ in range(100):
         if group.others[0].exitcode is not None:
             break
