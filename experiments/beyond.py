@@ -246,7 +246,7 @@ def record(run: Run, trials: Trials, commit: str) -> dict[str, Any]:
         "task": run.config.task,
         "chance": run.config.chance,
         "setting": run.setting,
-        "seeds": [next(iter(trial.values()))[0].trial for trial in trials],
+        "seeds": [trial_of(trial) for trial in trials],
         "minutes of training": round(seconds / 60),
         "machine": known["machine"] | {"threads of each process": 1},
         "versions": {k: v for k, v in known["versions"].items() if k in VERSIONS},
@@ -379,10 +379,14 @@ def lines(task: str, trials: Trials) -> list[dict[str, Any]]:
 
 def with_partner(task: str, tasks: dict[str, Trials]) -> Trials:
     """The trials of a task; of a variant, with the other networks of what it is a variant of."""
-    own, base = tasks[task], tasks.get(VARIANTS.get(task, ""), [])
-    if not base:
-        return own
-    return [b | o for o, b in zip(own, base, strict=False)]
+    base = {trial_of(t): t for t in tasks.get(VARIANTS.get(task, ""), [])}
+    both = [base[trial_of(t)] | t for t in tasks[task] if trial_of(t) in base]
+    return both or tasks[task]
+
+
+def trial_of(networks: dict[str, list[Level]]) -> int:
+    """The number of a trial."""
+    return next(iter(networks.values()))[0].trial
 
 
 # --------------------------------------------------------------------------------------- pictures

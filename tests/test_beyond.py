@@ -174,3 +174,23 @@ def test_samples_are_of_the_networks_before_and_after_pruning(record):
     for name in ("real", "quaternion", "equal"):
         assert f"{name}, level 0" in text
         assert f"{name}, level 2" in text
+
+
+def test_a_variant_stands_in_the_panel_of_its_task_and_beside_its_networks(
+    beyond, record, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(beyond, "VARIANTS", {"citizens-qkv": "citizens"})
+    tasks = beyond.on_record(record)
+    drawn = []
+    monkeypatch.setattr(beyond.plot, "save", lambda fig, path: drawn.append(fig))
+    beyond.draw_all(record, tasks)
+    (panel,) = [ax for ax in drawn[0].axes if ax.get_visible()]
+    labels = [x.get_label() for x in panel.lines if not x.get_label().startswith("_")]
+    assert labels == ["real", "quaternion", "real, equal weights", "quaternions in Q, K, V"]
+    late_first = {"citizens": tasks["citizens"], "citizens-qkv": tasks["citizens-qkv"][::-1]}
+    trials = beyond.with_partner("citizens-qkv", late_first)
+    assert [beyond.trial_of(t) for t in trials] == [1, 0]
+    assert all(len({levels[0].trial for levels in t.values()}) == 1 for t in trials)
+    own = tasks["citizens-qkv"][0]["quaternion"]
+    assert trials[1]["quaternion"] == own != tasks["citizens"][0]["quaternion"]
+    assert {r["against"] for r in beyond.lines("citizens-qkv", trials)} == {"real", "equal"}
