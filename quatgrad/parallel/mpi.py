@@ -1,7 +1,8 @@
 """Processes that talk over MPI: `mpirun -n 4 python ... --parallel mpi`.
 
-Only bytes are moved by MPI; the sums are done here, in the order of the processes. While a process
-waits it looks whether those beside it, on the same host, are alive.
+Only bytes are moved by MPI; the sums are done here, in the order of the processes. Processes of one
+host have their gradients in memory that all of them see: then MPI says only when they are there.
+While a process waits it looks whether those beside it, on the same host, are alive.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class Mpi(Several):
         super().__init__(comm.size, comm.rank, sync_norm)
         self.comm = comm
         self.parts: np.ndarray | None = None
+        self.shared: Shared | None = None
         hosts = comm.allgather((platform.node(), os.getpid()))
         self.beside = {
             r: pid
@@ -112,6 +114,21 @@ class Mpi(Several):
     def local_size(self) -> int:
         """How many processes are on this host."""
         return len(self.beside) + 1
+
+    def memory(self, length: int, dtype: Any, xp: Any) -> Array:
+        """See `Several.memory`: of processes of one host it is `Shared`, if it may be."""
+        if xp is not np or self.size == 1 or self.local_size < self.size:
+            return super().memory(length, dtype, xp)
+        if self.shared is None or not self.shared.is_for(length, dtype):
+            self.shared = Shared(self, length, dtype)
+        return self.shared.begin() if self.shared else super().memory(length, dtype, xp)
+
+    def sum_in_order(self, flat: Array) -> None:
+        """See `Several.sum_in_order`."""
+        if self.shared and self.shared.mine is flat:
+            self.shared.sum_in_order()
+        else:
+            super().sum_in_order(flat)
 
     def gather(self, a: Array) -> Array:
         """See `Several.gather`."""
@@ -194,7 +211,77 @@ class Mpi(Several):
 
     def _part(self) -> None:
         """At the end: MPI's own, which waits for all, would not see who stands still."""
+        if self.shared:
+            self.shared.begin()
         self.wait(self.comm.Ibarrier())
+
+
+class Shared:
+    """(size, length) that all processes of a host see, a row for each; False where it cannot be.
+
+    It has no name: process 0 makes it, and the others open it in /proc (Linux). MPI's barriers say
+    when rows are written, and order what was written before and is read after them.
+    """
+
+    def __init__(self, group: Mpi, length: int, dtype: Any):
+        self.group, self.length, self.dtype = group, length, dtype
+        self.rows = self._opened(self._made() if group.rank == 0 else -1)
+        self.mine, self.reading = self.rows[group.rank], None
+        self.total = np.empty(length // group.size, dtype)
+
+    def _made(self) -> int:
+        """The number of a file in memory; -1 where there can be none."""
+        try:
+            fd = os.memfd_create("quatgrad")
+        except (AttributeError, OSError):
+            return -1
+        try:
+            os.posix_fallocate(fd, 0, self.group.size * self.length * self.dtype.itemsize)
+        except OSError:  # too little memory
+            os.close(fd)
+            return -1
+        return fd
+
+    def _opened(self, fd: int) -> np.ndarray:
+        """The file of process 0 as an array; an empty one if that fails in any of them."""
+        group, shape = self.group, (self.group.size, self.length)
+        first, rows = int(group.gather(np.array([fd]))[0, 0]), None
+        with suppress(OSError):
+            if first >= 0:
+                path = f"/proc/{group.beside.get(0, os.getpid())}/fd/{first}"
+                rows = np.asarray(np.memmap(path, self.dtype, "r+", shape=shape))
+        all_have = group.gather(np.array([rows is not None])).all()
+        if fd >= 0:
+            os.close(fd)
+        return rows if rows is not None and all_have else np.empty((group.size, 0), self.dtype)
+
+    def __bool__(self) -> bool:
+        return self.rows.size > 0
+
+    def is_for(self, length: int, dtype: Any) -> bool:
+        """Is it as long, and of this dtype?"""
+        return (self.length, self.dtype) == (length, dtype)
+
+    def begin(self) -> np.ndarray:
+        """The row of this process, as soon as no other reads it any more."""
+        if self.reading is not None:
+            self.group.wait(self.reading)
+        self.reading = None
+        return self.mine
+
+    def sum_in_order(self) -> None:
+        """Row of this process <- sum of all rows: each adds up a part, in order, for all."""
+        group, comm = self.group, self.group.comm
+        parts = self.rows.reshape(group.size, group.size, -1)  # of each process, for each
+        group.wait(comm.Ibarrier())
+        np.add(parts[0, group.rank], parts[1, group.rank], out=self.total)
+        for other in parts[2:]:
+            self.total += other[group.rank]
+        parts[group.rank, group.rank] = self.total
+        group.wait(comm.Ibarrier())
+        for r in group.beside:
+            parts[group.rank, r] = parts[r, r]
+        self.reading = comm.Ibarrier()
 
 
 PIECE = 1 << 28  # bytes of one message: MPI counts in 32 bits

@@ -172,17 +172,21 @@ class Several(Processes):
         """All numbers one after the other, and how many; the memory has a multiple of `size`."""
         xp, dtype = array_module(*arrays), np.result_type(*{a.dtype for a in arrays})
         total = sum(a.size for a in arrays)
-        length = -(-total // self.size) * self.size
-        if self.buffer is None or self.buffer.size != length or self.buffer.dtype != dtype:
-            self.buffer = xp.zeros(length, dtype)
+        flat = self.memory(-(-total // self.size) * self.size, dtype, xp)
         if xp is np:
-            np.concatenate(arrays, axis=None, out=self.buffer[:total])
+            np.concatenate(arrays, axis=None, out=flat[:total])
         else:  # CuPy's takes addresses to the device, which cannot be part of a recorded step
             start = 0
             for a in arrays:
-                self.buffer[start : start + a.size] = a.reshape(-1)
+                flat[start : start + a.size] = a.reshape(-1)
                 start += a.size
-        return self.buffer, total
+        return flat, total
+
+    def memory(self, length: int, dtype: Any, xp: Any) -> Array:
+        """(length,) to be summed; the same at every step. It starts as zeros."""
+        if self.buffer is None or self.buffer.size != length or self.buffer.dtype != dtype:
+            self.buffer = xp.zeros(length, dtype)
+        return self.buffer
 
     def _own_statistics(self, model: Module) -> list[Buffer]:
         """Those of its norms; a walk through the modules takes longer than many a sum."""

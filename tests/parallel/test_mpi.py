@@ -206,6 +206,48 @@ def test_a_full_disk_ends_all_with_one_line(tmp_path):
     assert told.stderr.count("quatgrad-lth: error") == 1, told.stderr
 
 
+SUMS = """
+import sys
+import numpy as np
+from mpi4py import MPI
+from quatgrad import nn
+from quatgrad.autograd import Parameter
+from quatgrad.parallel.mpi import Mpi, Shared
+comm = MPI.COMM_WORLD
+rng = np.random.default_rng(comm.rank)
+given = [rng.standard_normal(shape).astype(np.float32) * 10.0**comm.rank
+         for k in range(5) for shape in ((17, 300), (7,))]
+def sums(group):
+    found = []
+    for k in range(5):
+        p, q = (Parameter(np.zeros_like(g)) for g in given[2 * k : 2 * k + 2])
+        p.grad, q.grad = (g.astype(np.float32) for g in given[2 * k : 2 * k + 2])
+        parameters = [p, q] if k < 4 else [q]
+        group.sum_gradients(parameters, nn.Sequential(), group.share(64))
+        found += [p.grad.tobytes() for p in parameters]
+    return found
+one = Mpi(comm)
+by_memory = sums(one)
+assert one.shared and one.shared.length < 10
+if len(sys.argv) > 1:
+    Shared._made = lambda self: -1
+else:
+    Mpi.memory = Mpi.__mro__[1].memory
+two = Mpi(comm)
+assert sums(two) == by_memory
+assert not two.shared
+if comm.rank == 0:
+    print("the same")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory without a name is Linux's")
+@pytest.mark.parametrize("how", [(2,), (3,), (4, "refused")])
+def test_a_sum_in_shared_memory_has_the_bits_of_one_by_messages(how):
+    n, *words = how
+    assert "the same" in mpirun(n, "-c", SUMS, *words).stdout
+
+
 LATE = """
 import os, sys, time
 from quatgrad.lth.command import cli
