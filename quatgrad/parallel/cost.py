@@ -24,12 +24,13 @@ class Link(NamedTuple):
     latency: float
 
 
-#: Assumed, not measured. Bandwidths are about three quarters of what the makers say: 450 GB/s each
-#: way (NVIDIA H200 data sheet: NVLink, 900 GB/s both ways), and 50 GB/s (ConnectX-7: 400 Gbit/s).
+#: Of GPUs assumed, not measured. Bandwidths are about three quarters of what the makers say: 450
+#: GB/s each way (NVIDIA H200 data sheet: NVLink, 900 GB/s both ways), and 50 GB/s (ConnectX-7: 400
+#: Gbit/s). Of cores measured on two of them: `bench.py --suite parallel`, 0.27 and 1.1 MB.
 LINKS = {
     "GPUs of a node (NVLink 4)": Link(350e9, 4e-6),
     "GPUs of nodes (400 Gbit/s each)": Link(40e9, 8e-6),
-    "cores of one machine (memory)": Link(4e9, 2e-6),
+    "cores of one machine (memory)": Link(20e9, 15e-6),
 }
 #: Of a training step: gradients of maps and of weights, beside the forward pass, of equal products.
 BACKWARD = 2 / 3

@@ -95,6 +95,10 @@ def test_the_readme_has_the_speeds_on_record():
     text = " ".join(README.read_text().split())
     assert f"{min(speeds):.2f} to {max(speeds):.2f} times the speed of one" in text
     assert f"The sum takes {min(sums):.2f} to {max(sums):.2f} ms of a step" in text
+    for r in rows:
+        if "lenet" in r["name"]:
+            on_paper = sum_seconds(r["bytes"], 2, [*LINKS.values()][2])
+            assert on_paper == pytest.approx(r["seconds"]["sum"], rel=0.3)
     slowest = min(rows, key=lambda r: r["speed of two"])["name"]
     assert slowest == "real digits, resnet8"
 
