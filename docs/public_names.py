@@ -64,9 +64,9 @@ ROOMS = {
 
 #: What the rooms are built of. Nobody outside of the package calls it, and it may change.
 INSIDE = (
-    "__main__ arrays compile_ahead files flat_parameters lessons option_fields recording scalars "
-    "step_graphs tensor_file kernels.numba_cpu kernels.cupy_gpu lth.analysis lth.results lth.tune "
-    "sparse.compiled"
+    "__main__ arrays calls compile_ahead files flat_parameters lessons option_fields recording "
+    "scalars step_calls step_graphs tensor_file kernels.numba_cpu kernels.cupy_gpu lth.analysis "
+    "lth.results lth.tune sparse.compiled"
 )
 
 

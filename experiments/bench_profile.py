@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,18 @@ from typing import Any
 import numpy as np
 from bench import OURS, about, groups, step_call
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import CPUDispatcher
 
 from quatgrad import use_backend
 
-STEPS, QUICK_STEPS, WARM_UP = 30, 5, 3
+STEPS, QUICK_STEPS, WARM_UP = 30, 5, 5
 REST = "Python and NumPy"
 
 Row = dict[str, Any]
 
 
 class Meter:
-    """Seconds, calls and bytes of each function that was wrapped, of one step."""
+    """Seconds, calls and bytes of each function, of one step."""
 
     def __init__(self) -> None:
         self.clear()
@@ -42,33 +43,31 @@ class Meter:
         self.calls: dict[str, int] = defaultdict(int)
         self.bytes: dict[str, int] = defaultdict(int)
 
-    def wrap(self, name: str, f: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, measured."""
-
-        def measured(*args: Any) -> Any:
-            start = time.perf_counter()
-            y = f(*args)
-            self.seconds[name] += time.perf_counter() - start
-            self.calls[name] += 1
-            self.bytes[name] += sum(a.nbytes for a in args if isinstance(a, np.ndarray))
-            return y
-
-        return measured
+    def add(self, f: Dispatcher, args: tuple[Any, ...], seconds: float) -> None:
+        """A call of f."""
+        where = f.py_func.__module__.rpartition(".")[2]
+        name = f"{where}.{f.py_func.__name__.lstrip('_')}"
+        self.seconds[name] += seconds
+        self.calls[name] += 1
+        self.bytes[name] += sum(a.nbytes for a in args if isinstance(a, np.ndarray))
 
 
 @contextmanager
 def measured_functions(meter: Meter) -> Iterator[None]:
-    """Measure each compiled function of the CPU rung. They must have been compiled before."""
-    modules = [m for n, m in sys.modules.items() if n.startswith("quatgrad.kernels.numba_cpu.")]
-    found = [(m, k, f) for m in modules for k, f in vars(m).items() if isinstance(f, Dispatcher)]
-    for module, key, f in found:
-        where = f.py_func.__module__.rpartition(".")[2]
-        setattr(module, key, meter.wrap(f"{where}.{f.py_func.__name__.lstrip('_')}", f))
+    """Measure each compiled function that Python calls."""
+    plain = Dispatcher.__call__
+
+    def measured(f: Dispatcher, *args: Any) -> Any:
+        start = time.perf_counter()
+        y = plain(f, *args)
+        meter.add(f, args, time.perf_counter() - start)
+        return y
+
+    CPUDispatcher.__call__ = measured
     try:
         yield
     finally:
-        for module, key, f in found:
-            setattr(module, key, f)
+        del CPUDispatcher.__call__
 
 
 def profile(case: Row, steps: int) -> list[Row]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quatgrad.backend import get_backend
+from quatgrad.calls import call
 from quatgrad.errors import DTypeError
 
 Array: TypeAlias = npt.NDArray[Any]  # or cupy.ndarray, which has the same methods
@@ -47,9 +48,19 @@ def new_array(data: Any, dtype: Any = None) -> Array:
         check_dtype(data.dtype, "the array")
         a = asarray(data)
         moved = array_module(a) is not array_module(data)
-        return a if moved and a.flags.c_contiguous else a.copy(order="C")
+        return a if moved and a.flags.c_contiguous else _copy(a)
     own = np.float64 if isinstance(data, np.float64) else np.float32
     return asarray(real_array(data, dtype or own).copy())
+
+
+def _copy(a: Array) -> Array:
+    copy = array_module(a).empty(a.shape, a.dtype)
+    call(_assign, copy, a)
+    return copy
+
+
+def _assign(to: Array, a: Array) -> None:
+    to[...] = a
 
 
 def real_array(x: Any, dtype: Any, xp: Any = np) -> Array:

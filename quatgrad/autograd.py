@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quatgrad.arrays import Array, array_module, dtype_of, new_array, to_numpy, writeable
+from quatgrad.calls import call
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 from quatgrad.recording import no_grad as no_grad
 from quatgrad.recording import recording
@@ -105,16 +106,16 @@ class Tensor:
                 "give backward(g), or take .sum() or .mean() first"
             )
         xp = array_module(self._array)
-        g = xp.ones_like(self.data) if g is None else _fitting(g, self, "backward's g")
+        g = xp.ones_like(upcast(self._array)) if g is None else _fitting(g, self, "backward's g")
         run_backward(self if self._node is None else self._node, g, retain_graph, completed)
 
     def accumulate_grad(self, g: Array, owned: bool) -> None:
         """What backward does with a leaf: grad += g. The first g is copied unless it is `owned`."""
         if self.grad is not None:
-            self.grad += g
+            self.grad = call(operator.iadd, self.grad, g)
         else:  # asarray: NumPy's sums of arrays without axes are scalars, which are no arrays
             xp = array_module(g)
-            self.grad = xp.asarray(g, order="C") if owned else xp.array(g, order="C")
+            self.grad = call(xp.asarray if owned else xp.array, g, order="C")
 
     def detach(self) -> Tensor:
         """A copy of the value without history."""
@@ -250,7 +251,7 @@ class Parameter(Tensor):
         else:
             super().accumulate_grad(g, owned)
         if self._constraint and self.grad is not None:
-            self._constraint(self.grad)
+            call(self._constraint, self.grad)
 
     def rebind(self, value: Array, grad: Array) -> None:
         """Move the value and the gradient, which is there, into other memory, for good."""
@@ -296,6 +297,7 @@ class Function:
 
     Options are arguments of `__init__`. In `backward`, `self.needs_input_grad[i]` says whether
     input i wants a gradient (None is right where it does not), `self.shapes[i]` is its shape.
+    `noted_inside`: forward and backward compute by calls alone that a recorder of steps notes.
     `owns_grads`: backward makes new arrays that nobody else holds, so they may be added to, and a
     leaf may keep them; others are copied. `accepts_bfloat16`: inputs, output and gradients may be
     bfloat16 numbers as a fast rung stores them; other operations get float32 numbers.
@@ -304,7 +306,7 @@ class Function:
 
     forward: Callable[..., Array]
     backward: Callable[[Array], Any]
-    owns_grads = False
+    owns_grads = noted_inside = False
     accepts_bfloat16 = False
     numpy_checks_shapes = False
     saved: tuple[Any, ...] = ()
@@ -324,7 +326,7 @@ class Function:
         self.needs_input_grad = tuple([recording.get() and t.requires_grad for t in tensors])
         self.shapes = tuple([a.shape for a in arrays])
         try:
-            y = self.forward(*arrays)
+            y = call(self.forward, *arrays)
         except ValueError as error:
             if not self.numpy_checks_shapes or isinstance(error, QuatgradError):
                 raise
@@ -343,16 +345,16 @@ class Function:
             self.versions = [(t, t._version) for t in tensors if t._node is None]
         return out
 
-    def _check_result(self, y: Array, arrays: list[Array]) -> Array:
+    def _check_result(self, y: Array, xs: list[Array]) -> Array:
         """forward's y as the output's array. Without a graph the output is a leaf, which may be
         written to: it holds float32 numbers, and is no view of an input.
         """
         if self._dtype_of(y) != self.dtype:
-            raise DTypeError(f"{self} turned {arrays[0].dtype} into {y.dtype}; an op may not")
-        xp = array_module(arrays[0])
+            raise DTypeError(f"{self} turned {xs[0].dtype} into {y.dtype}; an op may not")
+        xp = array_module(xs[0])
         if not any(self.needs_input_grad):
             y = upcast(y)
-            y = y.copy() if any(xp.may_share_memory(y, a) for a in arrays) else y
+            y = call(xp.array, y, order="C") if any(xp.may_share_memory(y, a) for a in xs) else y
         return xp.asarray(y)  # NumPy's sums over all axes are scalars
 
     def _dtype_of(self, a: Array) -> Any:
@@ -360,7 +362,7 @@ class Function:
 
     def gradients(self, g: Array) -> tuple[Array | None, ...]:
         """`backward(g)`, checked: one gradient for each input, of its shape and dtype."""
-        grads = self.backward(g if self.accepts_bfloat16 else upcast(g))
+        grads = call(self.backward, g if self.accepts_bfloat16 else upcast(g))
         grads = grads if isinstance(grads, tuple) else (grads,)
         needs = self.needs_input_grad
         if len(grads) != len(needs):

@@ -20,6 +20,7 @@ from quatgrad import ops
 from quatgrad.arrays import Array, array_module, asarray, to_numpy
 from quatgrad.autograd import Tensor
 from quatgrad.boxes import STRIDE, decode, mean_average_precision, targets
+from quatgrad.calls import call
 from quatgrad.errors import DataError, OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.models import NAMED
@@ -108,8 +109,12 @@ class Classes(Task):
         """As of `Task`; the sums stay on the device."""
         logits, y = self.output(model, x), asarray(self.targets(x, y))
         loss = cross_entropy(logits, y, smoothing)
-        kernel("accumulate_metrics")(sums, logits.data, y, loss.data)
+        call(_accumulate, sums, logits, y, loss)
         return loss
+
+
+def _accumulate(sums: Array, logits: Tensor, y: Array, loss: Tensor) -> None:
+    kernel("accumulate_metrics")(sums, logits.data, y, loss.data)
 
 
 #: What a dataset has, if nothing else is said.

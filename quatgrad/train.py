@@ -26,6 +26,7 @@ from quatgrad.nn.module import evaluation_mode
 from quatgrad.optim import SCHEDULES, SGD, Adam, Optimizer, SideBySide, clip_grad_norm
 from quatgrad.option_fields import check_values, option
 from quatgrad.parallel import ALONE, WHOLE, Processes, Share, processes
+from quatgrad.step_calls import StepCalls
 from quatgrad.step_graphs import StepGraphs
 from quatgrad.task import CLASSES, Task
 
@@ -171,10 +172,11 @@ class TrainStep:
         self.clip = recipe.clip if recipe else 0.0
         self.group = processes()
         self.sums = asarray(np.zeros(2))  # of losses and of right answers
-        self.graphs = StepGraphs(optimizer)
+        self.calls = StepCalls(model, task)  # on a CPU
+        self.graphs = StepGraphs(optimizer)  # on a GPU
 
     def __call__(self, images: Array, labels: Array, lr: float, share: Share = WHOLE) -> None:
-        """One step on images (N, H, W, C) and labels (N,); on a GPU, as a recorded graph."""
+        """One step on images (N, H, W, C) and labels (N,), recorded once and then repeated."""
         images, labels = asarray(images), asarray(labels)
         try:
             self.graphs.run(self.eager, images, labels, lr, *([] if share is WHOLE else [share]))
@@ -186,14 +188,21 @@ class TrainStep:
     def eager(self, images: Array, labels: Array, lr: float | Array, share: Share = WHOLE) -> None:
         """Forward, loss, backward, update."""
         mine = self.group.fresh(self.sums)
-        with self.group.norms(share):
-            loss = self.task.step(self.model, images, labels, mine, self.label_smoothing)
-        self.optimizer.zero_grad()
-        self.group.backward(loss, self.optimizer, self.model, share)
+        if share is WHOLE:
+            self.calls.run(self.gradients, images, labels, mine)
+        else:
+            self.gradients(images, labels, mine, share)
         if self.clip:
             clip_grad_norm(self.optimizer.parameters, self.clip)
         self.optimizer.step(lr)
         self.group.add(self.sums, mine, share)
+
+    def gradients(self, images: Array, labels: Array, sums: Array, share: Share = WHOLE) -> None:
+        """Forward, loss, backward; sums += those of the losses and right answers."""
+        with self.group.norms(share):
+            loss = self.task.step(self.model, images, labels, sums, self.label_smoothing)
+        self.optimizer.zero_grad()
+        self.group.backward(loss, self.optimizer, self.model, share)
 
     def take(self) -> tuple[float, float]:
         """(sum of losses, right answers) of all images since the last call."""

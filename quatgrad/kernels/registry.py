@@ -10,10 +10,11 @@ If the best rung has no such kernel, the next one down is asked; `reference` has
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, TypeVar
 
+from quatgrad import calls
 from quatgrad.backend import get_backend
 from quatgrad.errors import BackendError, unknown
 
@@ -55,7 +56,7 @@ def kernel(name: str) -> Kernel:
     """The kernel `name` on the best rung that has it."""
     for rung in ladder():
         if f := kernels_of(rung).get(name):
-            return f
+            return f if calls.recorder is None or rung == "numba_cpu" else partial(calls.call, f)
     raise BackendError(f"no kernel {name!r} on the rungs {', '.join(ladder())}")
 
 

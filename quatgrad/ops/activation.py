@@ -20,7 +20,7 @@ from quatgrad.scalars import integer, number
 class ReLU(FromOutput):
     """y = max(x, 0); dy/dx = 1 for x > 0, else 0."""
 
-    owns_grads = True
+    owns_grads = noted_inside = True
 
     def value(self, x):
         return kernel("relu")(x)
@@ -32,7 +32,7 @@ class ReLU(FromOutput):
 class BiasReLU(Function):
     """y = max(x + b, 0); dx = g where y > 0, else 0, db = sum dx. y takes the memory of x."""
 
-    owns_grads = True
+    owns_grads = noted_inside = True
 
     def forward(self, x, b):
         if b.shape != x.shape[-1:]:

@@ -56,7 +56,7 @@ class FromOutput(Function):
 class Add(Function):
     """y = a + b."""
 
-    numpy_checks_shapes = True
+    numpy_checks_shapes = noted_inside = True
 
     def forward(self, a, b):
         return kernel("add")(a, b)
@@ -213,7 +213,7 @@ class Where(Function):
 class MatMul(Binary):
     """y = a b, matrices in the last two axes, the leading ones broadcast."""
 
-    owns_grads = True
+    owns_grads = noted_inside = True
 
     def forward(self, a, b):
         self.save_for_backward(a, b)

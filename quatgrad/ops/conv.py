@@ -10,6 +10,7 @@ from typing import Any
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor, as_tensors
+from quatgrad.calls import call
 from quatgrad.kernels.reference import Pair
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import matmul
@@ -25,7 +26,7 @@ class Conv(Function):
     g of x alone: w (U, V, P / groups, Q) is a block-diagonal weight without its zeros.
     """
 
-    owns_grads = True
+    owns_grads = noted_inside = True
     components = 1  # of a channel: each component of a map is cut into groups by itself
 
     def __init__(self, window: ConvWindow):
@@ -69,6 +70,8 @@ class ConvTranspose(Conv):
     The adjoint of a `Conv` from Q to P channels with the weight `adjoint(w)`: forward is the dx of
     that `Conv`, and dx is its forward.
     """
+
+    noted_inside = False  # `adjoint` makes arrays
 
     def forward(self, x, w):
         self.save_for_backward(x, w)
@@ -197,18 +200,22 @@ def _dilated(conv: Conv, x: Tensor, w: Tensor, dilation: Pair) -> Tensor:
 
 def split(x: Array, groups: int, components: int = 1) -> list[Array]:
     """The last axis of x (..., components groups P), cut into arrays (..., components P)."""
-    if groups == 1:
-        return [x]
+    return [x] if groups == 1 else list(call(_split, x, groups, components))
+
+
+def _split(x: Array, groups: int, components: int) -> tuple[Array, ...]:
     *lead, C = x.shape
     blocks = x.reshape(*lead, components, groups, C // components // groups)
     # (..., components, groups, P) -> groups times (..., components P)
-    return [blocks[..., g, :].reshape(*lead, C // groups) for g in range(groups)]
+    return tuple(blocks[..., g, :].reshape(*lead, C // groups) for g in range(groups))
 
 
 def join(parts: list[Array], components: int = 1) -> Array:
     """The inverse of `split`."""
-    if len(parts) == 1:
-        return parts[0]
+    return parts[0] if len(parts) == 1 else call(_join, parts, components)
+
+
+def _join(parts: list[Array], components: int) -> Array:
     *lead, C = parts[0].shape
     blocks = [part.reshape(*lead, components, C // components) for part in parts]
     # groups times (..., components, P) -> (..., components, groups, P) -> (..., C groups)

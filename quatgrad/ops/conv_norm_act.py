@@ -24,7 +24,7 @@ class ConvNormAct(Function):
     BatchNorm, Add and ReLU; without a residual, where y > 0 is found again from z.
     """
 
-    owns_grads = True
+    owns_grads = noted_inside = True
     accepts_bfloat16 = True
 
     def __init__(self, stride: Pair, padding: Pair, eps: float, relu: bool):

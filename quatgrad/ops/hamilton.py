@@ -37,7 +37,7 @@ class Hamilton(Binary):
 class HamiltonLinear(Binary):
     """y_q = sum_p w_pq x_p; dx_p = sum_q conj(w_pq) g_q, dw_pq = sum_n g_q conj(x_p)."""
 
-    owns_grads = True
+    owns_grads = noted_inside = True
 
     def forward(self, x, w):
         self.save_for_backward(x, w)

@@ -19,6 +19,8 @@ class CrossEntropy(Function):
         self.labels, self.smoothing = labels, smoothing
 
     def forward(self, z):
+        if array_module(z) is np:  # on a GPU, reading them would mean waiting for it
+            _check_range(self.labels, z.shape[1])
         L, log_p = kernel("cross_entropy")(z, self.labels, self.smoothing)  # (N, K) -> (), (N, K)
         self.save_for_backward(log_p)
         return L
@@ -57,20 +59,25 @@ def cross_entropy(logits: Tensor, labels: Any, smoothing: float = 0.0) -> Tensor
     N, K = logits.shape
     if not N:
         return logits.sum() * math.nan
-    on_host = np.asarray(labels) if array_module(labels) is np else None
-    labels = asarray(labels if on_host is None else on_host)
+    labels = np.asarray(labels) if array_module(labels) is np else labels
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
         raise ShapeError(
             f"cross_entropy: {N} rows of logits want {N} integer labels; "
             f"got {labels.dtype} of shape {labels.shape}"
         )
-    if on_host is not None and N and not (on_host.min() >= 0 and on_host.max() < K):
-        n = int(np.argmax((on_host < 0) | (on_host >= K)))
+    if (there := asarray(labels)) is not labels:
+        _check_range(labels, K)  # here, where they can be read
+    return CrossEntropy(there, smoothing)(logits)
+
+
+def _check_range(labels: Array, K: int) -> None:
+    """Raise `DataError` unless they are classes from 0 to K - 1."""
+    if labels.min() < 0 or labels.max() >= K:
+        n = int(np.argmax((labels < 0) | (labels >= K)))
         raise DataError(
-            f"cross_entropy: label {on_host[n]} at position {n} is out of range: "
+            f"cross_entropy: label {labels[n]} at position {n} is out of range: "
             f"there are {K} classes, 0 to {K - 1}"
         )
-    return CrossEntropy(labels, smoothing)(logits)
 
 
 def mse_loss(x: Tensor, y: Any) -> Tensor:

@@ -17,7 +17,7 @@ class BatchNorm(Function):
     dx = scale / sqrt(var + eps) (g - mean(g) - z mean(g z)); dscale = sum g z, dshift = sum g.
     """
 
-    owns_grads = True
+    owns_grads = noted_inside = True
 
     def __init__(self, eps: float):
         self.how = eps, parts()[0]

@@ -30,6 +30,8 @@ class Pool(Function):
 class MaxPool(Pool):
     """y[n,i,j,c] = max_uv x[n, i s + u - pad, j s + v - pad, c]; g goes to the (first) winner."""
 
+    noted_inside = True
+
     def forward(self, x):
         self.check(x.shape)
         y, winner = kernel("max_pool")(x, *self.how)
@@ -44,6 +46,8 @@ class MaxPool(Pool):
 class AvgPool(Pool):
     """y[n,i,j,c] = mean_uv x[n, i s + u - pad, j s + v - pad, c]; padding counts as zeros."""
 
+    noted_inside = True
+
     def forward(self, x):
         self.check(x.shape)
         return kernel("avg_pool")(x, *self.how)
@@ -54,6 +58,8 @@ class AvgPool(Pool):
 
 class QuaternionMaxPool(MaxPool):
     """y[n,i,j] = x at the pixel of the window where |x| is largest (the first); g goes there."""
+
+    noted_inside = False
 
     def forward(self, x):
         self.check(x.shape)

@@ -461,6 +461,8 @@ def _compare_quaternions(name, args, y, r):
     size = np.abs(r)
     if r.ndim and r.shape[-1] in (3, 4):
         size = size.max(axis=-1, keepdims=True)
+    if name == "quaternion_distance":
+        size = np.maximum(size, 1)  # it is of q / |q|
     grows = 1.0
     with np.errstate(all="ignore"):
         if name == "quaternion_exp":

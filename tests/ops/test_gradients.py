@@ -10,6 +10,8 @@ import pytest
 
 from quatgrad import Tensor, ops, use_backend, use_kernels
 from quatgrad.autograd import Function
+from quatgrad.kernels.numba_cpu.machine.arena import Arena
+from quatgrad.kernels.numba_cpu.machine.recorder import Recorder
 from quatgrad.ops import algebra
 from quatgrad.ops.activation import (
     GELU,
@@ -66,6 +68,7 @@ from quatgrad.ops.shape import (
     Vectors,
 )
 from quatgrad.ops.table_weight import TableWeight, table_conv2d, table_linear, table_weight
+from quatgrad.step_calls import no_reading
 from quatgrad.testing import check_gradients, taylor_rate
 
 # ------------------------------------------------------------------------------- inputs
@@ -558,6 +561,39 @@ def test_gradients(op, case, kernels):
     f, *inputs = case
     with numerics(kernels):
         check_gradients(f, *inputs, name=op.__name__)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("op", "case"), ROWS)
+def test_a_record_repeats_the_passes_on_other_numbers(op, case, dtype):
+    f, *inputs = case
+    with use_backend("numba"):
+        tensors = [Tensor(x.astype(dtype), requires_grad=True) for x in inputs]
+        kept = []
+
+        def passes():
+            for t in tensors:
+                t.grad = None
+            y = f(*tensors)
+            y.backward(np.linspace(1, 2, y.size, dtype=dtype).reshape(y.shape))
+            kept[:] = [y]
+
+        def results():
+            return [kept[0].numpy().tobytes(), *(t.grad.tobytes() for t in tensors)]
+
+        passes()  # compiles
+        recorder = Recorder(Arena())
+        with no_reading(recorder):
+            recorder.run(passes)
+        if recorder.refused:
+            assert op.__module__.endswith("algebra") or op in (Hamilton, BatchNormEval)
+            return
+        for t, x in zip(tensors, inputs, strict=True):
+            t.data = (1.25 * x).astype(dtype)
+        recorder.repeat()
+        repeated = results()
+        passes()
+        assert repeated == results()
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "numba", "reference"])

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numba.core import event
 
+from quatgrad import calls
 from quatgrad.arrays import Array
 from quatgrad.backend import notice
 from quatgrad.kernels.numba_cpu.machine.cache import LINE
@@ -45,15 +46,17 @@ def read_only(a: Array, dtype: type | None = None) -> Array:
     Numba compiles one version for each type, and read-only is part of the type. Passing every
     argument read-only, writeable or not, halves the compiling, and proves none is written to.
     """
-    a = np.ascontiguousarray(a, dtype).view()
+    if not a.flags.c_contiguous or (dtype and a.dtype != dtype):
+        a = calls.call(np.ascontiguousarray, a, dtype)
+    a = a.view() if a.ndim else a.reshape(1)
     a.setflags(write=False)
     return a
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """`numpy.empty` that starts with a line of the cache: vectors across two take twice as long."""
-    size = math.prod(shape) * dtype.itemsize
-    a = np.empty(size + LINE, np.uint8)
+    size = math.prod(shape) * dtype.itemsize + LINE
+    a = np.empty(size, np.uint8) if calls.memory is None else calls.memory(size)
     return np.ndarray(shape, dtype, a, -address(a) % LINE)
 
 

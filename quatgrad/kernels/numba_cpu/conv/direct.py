@@ -14,6 +14,7 @@ zeros, image by image, so that it stays in cache; and the next is asked for in t
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -68,16 +69,38 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
 
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """dx[n, i s + u - pad, j s + v - pad] += g[n, i, j] times w[u, v]^T, phase by phase."""
-    dx, phases, weights, start = empty(shape, g.dtype), [], [], 0
-    rows, columns = (_phases(*of) for of in zip(w.shape[:2], stride, padding, strict=True))
+    dx, weight = empty(shape, g.dtype), empty((w.size,), w.dtype)
+    phases, firsts = _table(w.shape, stride, padding)
+    _upwards(read_only(w), phases, firsts, stride, weight)
+    _convolve(read_only(g), read_only(weight), dx, phases, (1, 1), stride, True, STRIP)
+    return dx
+
+
+@cache
+def _table(shape: Shape, stride: Pair, padding: Pair) -> tuple[Array, Array]:
+    """The phases (a, b, top, left, U, V, start) of a weight, and (u, v) where each starts in it."""
+    phases, firsts, start = [], [], 0
+    rows, columns = (_phases(*of) for of in zip(shape[:2], stride, padding, strict=True))
     for (a, u, top, U), (b, v, left, V) in product(rows, columns):
         phases.append((a, b, top, left, U, V, start))
-        upwards = w[u :: stride[0], v :: stride[1]][::-1]
-        weights.append(upwards.swapaxes(2, 3).reshape(-1))  # (U, V, P, Q) -> (U, V, Q, P)
-        start += len(weights[-1])
-    weight = read_only(np.concatenate(weights))
-    _convolve(read_only(g), weight, dx, np.array(phases), (1, 1), stride, True, STRIP)
-    return dx
+        firsts.append((u, v))
+        start += U * V * math.prod(shape[2:])
+    return np.array(phases), np.array(firsts)
+
+
+@serial
+def _upwards(w, phases, firsts, stride, to):
+    """For each phase its share of w, last row first: (U, V, P, Q) -> (U, V, Q, P)."""
+    P, Q = w.shape[2:]
+    for k in range(len(phases)):
+        (_, _, _, _, U, V, start), (u, v) = phases[k], firsts[k]
+        for i in range(U):
+            for j in range(V):
+                pixel, at = w[u + (U - 1 - i) * stride[0], v + j * stride[1]], start
+                for q in range(Q):
+                    for p in range(P):
+                        to[at + q * P + p] = pixel[p, q]
+                start += P * Q
 
 
 def _phases(size: int, stride: int, padding: int) -> Iterator[tuple[int, int, int, int]]:

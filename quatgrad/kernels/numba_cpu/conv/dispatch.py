@@ -3,6 +3,7 @@
 import numpy as np
 
 from quatgrad.arrays import Array
+from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.conv import direct, eight_products, winograd
 from quatgrad.kernels.numba_cpu.conv.algorithm import TILES, Algorithm, select_algorithm
 from quatgrad.kernels.numba_cpu.conv.expand import expand, fold
@@ -50,15 +51,16 @@ def convolve(algorithm: Algorithm, x: Array, w: Array, stride: Pair, padding: Pa
     if algorithm.name in TILES:
         return winograd.conv2d(x, w, padding, TILES[algorithm.name])
     if _is_linear(algorithm, w.shape, padding):
-        pixels = _strided(x, stride)
+        pixels = call(np.ascontiguousarray, _strided(x, stride))
         rows = pixels.reshape(-1, x.shape[3])
         four = w.ndim == 5
         y = eight_products.hamilton_linear(rows, w[:, 0, 0]) if four else matmul(rows, w[0, 0])
         return y.reshape(*pixels.shape[:3], y.shape[1])
     if w.ndim == 5:
         return eight_products.conv2d(x, w, stride, padding, conv2d)
-    plain = direct.conv2d if algorithm.name == "direct" else PRODUCTS.conv2d
-    return plain(x, w, stride, padding)
+    if algorithm.name == "direct":
+        return direct.conv2d(x, w, stride, padding)
+    return call(PRODUCTS.conv2d, x, w, stride, padding)
 
 
 def convolve_dx(
@@ -77,13 +79,12 @@ def convolve_dx(
             pixels = matmul(rows, w[0, 0].T)
         if stride == (1, 1):
             return pixels.reshape(shape)
-        dx = np.zeros(shape, g.dtype)
-        _strided(dx, stride)[...] = pixels.reshape(*g.shape[:3], shape[3])
-        return dx
+        return call(_spread, pixels.reshape(*g.shape[:3], shape[3]), shape, stride)
     if w.ndim == 5:
         return eight_products.conv2d_dx(g, w, shape, stride, padding, conv2d_dx)
-    plain = direct.conv2d_dx if algorithm.name == "direct" else PRODUCTS.conv2d_dx
-    return plain(g, w, shape, stride, padding)
+    if algorithm.name == "direct":
+        return direct.conv2d_dx(g, w, shape, stride, padding)
+    return call(PRODUCTS.conv2d_dx, g, w, shape, stride, padding)
 
 
 def convolve_dw(
@@ -96,14 +97,16 @@ def convolve_dw(
     if algorithm.name in TILES:
         return winograd.conv2d_dw(x, g, shape, padding, TILES[algorithm.name])
     if _is_linear(algorithm, shape, padding):
-        left, right = _strided(x, stride).reshape(-1, x.shape[3]), g.reshape(-1, g.shape[3])
+        pixels = call(np.ascontiguousarray, _strided(x, stride))
+        left, right = pixels.reshape(-1, x.shape[3]), g.reshape(-1, g.shape[3])
         four = len(shape) == 5
         dw = eight_products.hamilton_linear_dw(left, right) if four else matmul(left.T, right)
         return dw.reshape(shape)
     if len(shape) == 5:
         return eight_products.conv2d_dw(x, g, shape, stride, padding, conv2d_dw)
-    plain = direct.conv2d_dw if algorithm.name == "direct" else PRODUCTS.conv2d_dw
-    return plain(x, g, shape, stride, padding)
+    if algorithm.name == "direct":
+        return direct.conv2d_dw(x, g, shape, stride, padding)
+    return call(PRODUCTS.conv2d_dw, x, g, shape, stride, padding)
 
 
 def _is_linear(algorithm: Algorithm, shape: Shape, padding: Pair) -> bool:
@@ -115,3 +118,10 @@ def _is_linear(algorithm: Algorithm, shape: Shape, padding: Pair) -> bool:
 def _strided(x: Array, stride: Pair) -> Array:
     """The pixels on which a window of 1x1 stands."""
     return x[:, :: stride[0], :: stride[1]]
+
+
+def _spread(pixels: Array, shape: Shape, stride: Pair) -> Array:
+    """The map of this shape that has these pixels there, and else 0."""
+    x = np.zeros(shape, pixels.dtype)
+    _strided(x, stride)[...] = pixels
+    return x

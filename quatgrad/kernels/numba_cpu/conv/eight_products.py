@@ -21,6 +21,7 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
+from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.conv import eight_products_rows as rows
 from quatgrad.kernels.numba_cpu.conv.eight_products_rows import merge_run, split_run
 from quatgrad.kernels.numba_cpu.conv.products import PRODUCTS
@@ -30,6 +31,7 @@ from quatgrad.kernels.numba_cpu.machine.cache import L1
 from quatgrad.kernels.numba_cpu.simd.partial_sums import sum_of_parts
 from quatgrad.kernels.reference.conv import Shape
 from quatgrad.kernels.reference.patches import Pair
+from quatgrad.kernels.reference.sums import MOST
 from quatgrad.kernels.registry import Kernel, register
 
 #: Multiplications saved for each number moved in memory, below which 16 products are as fast.
@@ -120,7 +122,9 @@ def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """The sum of g conj(x)."""
     if x.dtype != np.float32 or not is_profitable(x.shape[1] // 4, g.shape[1] // 4):
         return PRODUCTS.hamilton_linear_dw(x, g)
-    return sum_of_parts(lambda n: rows.sums(x[n], g[n]), len(x))
+    if len(x) <= 2 * MOST:
+        return rows.sums(x, g)
+    return call(sum_of_parts, lambda n: rows.sums(x[n], g[n]), len(x))
 
 
 # ----------------------------------------------------- convolution: eight of the real ones
@@ -145,7 +149,7 @@ def conv2d_dw(
 ) -> Array:
     """g conj(x), summed over the places of the windows; conv_dw is the real conv2d_dw."""
     X, G = _of_maps(x, -1), _of_maps(g)
-    dw = np.stack([conv_dw(X[m], G[n], shape[1:], stride, padding) for m, n in PAIRS])
+    dw = call(np.stack, [conv_dw(X[m], G[n], shape[1:], stride, padding) for m, n in PAIRS])
     return _components(dw.reshape(8, 1, -1)).reshape(shape)
 
 
@@ -162,6 +166,6 @@ def _of_weights(w: Array, sign: int = 1) -> Array:
 
 def _to_maps(planes: list[Array]) -> Array:
     """Maps (N, I, J, 4Q) of their eight products."""
-    Y = np.stack(planes)
+    Y = call(np.stack, planes)
     _, *lead, Q = Y.shape
     return _components(Y.reshape(8, -1, Q)).reshape(*lead, 4 * Q)

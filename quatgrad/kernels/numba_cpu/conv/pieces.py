@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from quatgrad.arrays import Array
+from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.simd.partial_sums import MANY
 from quatgrad.kernels.reference.conv import Shape, window_size
 from quatgrad.kernels.reference.patches import Pair, pad
@@ -24,6 +25,10 @@ def sum_of_pieces(
     """`reference.conv2d_dw` by this kernel for a piece."""
     if x.dtype != np.float32 or g.size <= PIXELS * g.shape[3]:
         return conv2d_dw(x, g, shape, stride, padding)
+    return call(_sum, conv2d_dw, x, g, shape, stride, padding)
+
+
+def _sum(conv2d_dw: Kernel, x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     pieces = _pieces(x, g, window_size(shape), stride, padding)
     dw = sum(conv2d_dw(a, b, shape, stride, p).astype(np.float64) for a, b, p in pieces)
     return dw.astype(x.dtype)

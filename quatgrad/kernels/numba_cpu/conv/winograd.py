@@ -255,11 +255,11 @@ def _convolved(x: Array, w: Array, out: Shape, padding: Pair, flipped: bool, til
     y, shape = empty((*out, components * Q), x.dtype), (components, 3, 3, P, Q)
     x, w = read_only(x), read_only(w).reshape(-1)
     if planes * P * Q > PART and tiles <= FEW * Q:
-        V = scratch(planes * (tiles * P + LANES)).reshape(planes, -1)
+        V = empty((planes, tiles * P + LANES), x.dtype)
         _maps_to_points(x, V, out[1], out[2], 0, tiles, padding, components, 1, tile)
         _convolve_by_columns(V, w, shape, flipped, y, COLUMNS, tile)
         return y
-    U = scratch(planes * (P * Q + LANES)).reshape(planes, -1)
+    U = empty((planes, P * Q + LANES), x.dtype)
     _weights_to_points(w, shape, flipped, U, tile)
     share = -(-tiles // get_num_threads())
     block = max(1, min(_block(planes, P, Q), share))
@@ -290,8 +290,8 @@ def _by_planes(x: Array, g: Array, tiles: int, padding: Pair, components: int, t
     """The sum over tiles, many at a time so that it is not moved more often than its factors."""
     P, Q, planes = x.shape[3] // components, g.shape[3] // components, _planes(components, tile)
     block = min(tiles, max(P, Q) // 2)
-    V = scratch(planes * (block * P + LANES)).reshape(planes, -1)
-    Z = scratch(planes * (block * Q + LANES)).reshape(planes, -1)
+    V = empty((planes, block * P + LANES), x.dtype)
+    Z = empty((planes, block * Q + LANES), x.dtype)
     U = empty((planes, P * Q + LANES), x.dtype)
     for first in range(0, tiles, block):
         count = min(block, tiles - first)

@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
+from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.exponential import normal_cdf, normal_density
 from quatgrad.kernels.reference import arithmetic
@@ -50,7 +51,7 @@ def _relu_dx(g, y, dx):
 def bias_relu(x: Array, b: Array) -> Array:
     """`reference.bias_relu`."""
     if not x.flags.c_contiguous or not x.size:
-        return arithmetic.bias_relu(x, b)
+        return call(arithmetic.bias_relu, x, b)
     run = _bias_relu if x.size < ALONE else _bias_relu_shared
     run(x.reshape(-1, len(b)), read_only(b))
     return x
@@ -77,13 +78,17 @@ def bias_relu_dx(g: Array, y: Array) -> tuple[Array, Array]:
     """`reference.bias_relu_dx`; numbers are added in the order in which `sum_over` adds them."""
     L, C = _added_first(g), g.shape[-1]
     if not L:
-        return arithmetic.bias_relu_dx(g, y)
+        return call(arithmetic.bias_relu_dx, g, y)
     dx, total = empty(g.shape, g.dtype), np.empty(g.size // L, g.dtype)
     run = _masked_sums if g.size < ALONE else _masked_sums_shared
     run(read_only(g).reshape(L, -1), read_only(y).reshape(L, -1), dx.reshape(L, -1), total)
     if len(total) > C:
-        total = total.reshape(-1, C).sum(axis=0, dtype=np.float64).astype(g.dtype)
+        total = call(_sum_rows, total.reshape(-1, C))
     return dx, total
+
+
+def _sum_rows(x: Array) -> Array:
+    return x.sum(axis=0, dtype=np.float64).astype(x.dtype)
 
 
 def _added_first(g: Array) -> int:
@@ -127,7 +132,7 @@ def _masked_sums_shared(g, y, dx, total):
 def gelu(x: Array) -> Array:
     """`reference.gelu`, in float32."""
     if x.dtype != np.float32:
-        return arithmetic.gelu(x)
+        return call(arithmetic.gelu, x)
     y = empty(x.shape, x.dtype)
     _gelu(read_only(x).reshape(-1), y.reshape(-1))
     return y
@@ -143,7 +148,7 @@ def _gelu(x, y):
 def gelu_dx(g: Array, x: Array) -> Array:
     """`reference.gelu_dx`, in float32."""
     if x.dtype != np.float32:
-        return arithmetic.gelu_dx(g, x)
+        return call(arithmetic.gelu_dx, g, x)
     dx = empty(x.shape, x.dtype)
     _gelu_dx(read_only(g).reshape(-1), read_only(x).reshape(-1), dx.reshape(-1))
     return dx
@@ -161,7 +166,7 @@ def add(a: Array, b: Array) -> Array:
     plain = a.dtype == b.dtype and a.flags.c_contiguous and b.flags.c_contiguous
     bias = b.ndim == 1 and b.shape == a.shape[-1:]
     if a.size < ALONE or not plain or not (bias or a.shape == b.shape):
-        return np.add(a, b)
+        return call(np.add, a, b)
     y = empty(a.shape, a.dtype)
     if bias:
         rows = (-1, len(b))
@@ -176,7 +181,7 @@ def add_to(a: Array, b: Array) -> Array:
     """`reference.add_to`: in memory that is at hand already."""
     plain = a.dtype == b.dtype and a.flags.c_contiguous and b.flags.c_contiguous
     if a.size < ALONE or not plain:
-        return np.add(a, b)
+        return call(np.add, a, b)
     _add_to(a.reshape(-1), read_only(b).reshape(-1))
     return a
 

@@ -136,8 +136,8 @@ def _merge(starts, means, squares, mean, var):
 
 
 @serial
-def _factor(scale, var, eps):
-    return scale / np.sqrt(var + eps)
+def _factor(scale, var, eps, factor):
+    factor[:] = scale / np.sqrt(var + eps)
 
 
 @register
@@ -153,7 +153,8 @@ def normalized(
 ) -> Array:
     """(x - mean) scale / sqrt(var + eps) + shift, + residual, and perhaps a rectifier."""
     y, (mean, var, scale, shift) = empty(x.shape, x.dtype), channels
-    factor = _factor(read_only(scale), read_only(var), x.dtype.type(eps))
+    factor = np.empty_like(var)
+    _factor(read_only(scale), read_only(var), x.dtype.type(eps), factor)
     numbers, rows = (_rows(x), read_only(mean), factor, read_only(shift)), y.reshape(-1, len(scale))
     if residual is None:
         _normalize(*numbers, relu, rows)
@@ -209,7 +210,8 @@ def batch_norm_act_dx(
     M, C = rows_x.shape
     starts, var = _chunk_starts(M, C), read_only(var)
     sums, eps = np.empty((2, len(starts) - 1, C)), x.dtype.type(eps)
-    factor = _factor(read_only(scale), var, eps)
+    factor = np.empty_like(var)
+    _factor(read_only(scale), var, eps, factor)
     passed = None
     if y is None:
         _chunk_gradients(rows_g, rows_x, mean, factor, shift, relu, starts, sums)

@@ -4,8 +4,9 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
+from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.conv.patches import inside, output_row, split_row
-from quatgrad.kernels.numba_cpu.jit import parallel, read_only
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
 from quatgrad.kernels.reference.patches import Pair, out_size
 from quatgrad.kernels.reference.sums import MOST
 from quatgrad.kernels.registry import register
@@ -18,7 +19,7 @@ def max_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array, 
     """`reference.max_pool`: one look at each window, all channels side by side."""
     N, H, W, C = x.shape
     shape = (N, *out_size((H, W), size, stride, padding), C)
-    y, winner = np.empty(shape, x.dtype), np.empty(shape, np.int32)
+    y, winner = empty(shape, x.dtype), empty(shape, np.dtype(np.int32))
     _max_pool(read_only(x), y, winner, size, stride, padding)
     return y, winner
 
@@ -54,7 +55,7 @@ def max_pool_dx(
     g: Array, winner: Array, shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
 ) -> Array:
     """`reference.max_pool_dx`: each pixel collects g from the windows over it that it won."""
-    dx = np.empty(shape, g.dtype)
+    dx = empty(shape, g.dtype)
     _max_pool_dx(read_only(g), read_only(winner, np.int32), dx, size, stride, padding)
     return dx
 
@@ -91,9 +92,9 @@ def avg_pool(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """`reference.avg_pool`: sums each window in the map."""
     N, H, W, C = x.shape
     dtype = x.dtype if size[0] * size[1] <= MOST else np.dtype(np.float64)  # see `sums`
-    y = np.empty((N, *out_size((H, W), size, stride, padding), C), dtype)
+    y = empty((N, *out_size((H, W), size, stride, padding), C), dtype)
     _avg_pool(read_only(x), y, dtype.type(1 / (size[0] * size[1])), size, stride, padding)
-    return y.astype(x.dtype, copy=False)
+    return y if y.dtype == x.dtype else call(np.asarray, y, x.dtype)
 
 
 @parallel
@@ -120,7 +121,7 @@ def _avg_pool(x, y, share, size, stride, padding):
 @register
 def avg_pool_dx(g: Array, shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair) -> Array:
     """`reference.avg_pool_dx`: each pixel collects its share from the windows over it."""
-    dx = np.empty(shape, g.dtype)
+    dx = empty(shape, g.dtype)
     share = g.dtype.type(1 / (size[0] * size[1]))
     _avg_pool_dx(read_only(g), dx, share, size, stride, padding)
     return dx

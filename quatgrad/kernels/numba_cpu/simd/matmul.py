@@ -10,6 +10,7 @@ import numpy as np
 from numba import get_num_threads, prange
 
 from quatgrad.arrays import Array
+from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.microkernel import BROAD, multiply
 from quatgrad.kernels.numba_cpu.simd.partial_sums import sum_of_parts
@@ -37,13 +38,13 @@ def matmul(a: Array, b: Array) -> Array:
     """`reference.matmul`; (M, K) times (K, N), or stacks of them, equally high."""
     plain = a.dtype == b.dtype == np.float32 and a.ndim == b.ndim in (2, 3)
     if not plain or a.shape[:-2] != b.shape[:-2] or 0 in (*a.shape, *b.shape):
-        return arithmetic.matmul(a, b)
+        return call(arithmetic.matmul, a, b)
     K = a.shape[-1]
     if b.shape[-2] != K:
-        return arithmetic.matmul(a, b)  # which says what is wrong
+        return call(arithmetic.matmul, a, b)  # which says what is wrong
     if K <= 2 * MOST:
         return _matmul(a, b)
-    return sum_of_parts(lambda k: _matmul(a[..., k], b[..., k, :]), K)
+    return call(sum_of_parts, lambda k: _matmul(a[..., k], b[..., k, :]), K)
 
 
 def _matmul(a: Array, b: Array) -> Array:
@@ -55,7 +56,7 @@ def _matmul(a: Array, b: Array) -> Array:
     if c.size * K < ALONE:
         _one(*operands)
     elif S == 1 and M >= HIGH and a.flags.c_contiguous:
-        panels = scratch(-(-N // WIDTH) * WIDTH * (K + LANES)).reshape(-1, (K + LANES) * WIDTH)
+        panels = empty((-(-N // WIDTH), (K + LANES) * WIDTH), a.dtype)
         _pack(*operands[4:7], K, N, panels)
         _high(operands[0], operands[1], panels, M, K, N)
     else:
