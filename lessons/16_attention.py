@@ -299,7 +299,7 @@ print(play.decode(tokens))
 
 # %% [markdown]
 # After seconds it has lines, and words of the right length, and no sense. One seed and 400 steps
-# say little about which algebra is better: `quatgrad-lth --dataset citizens --algebra with-equal`
+# say little about which algebra is better: `quatgrad-lth --dataset citizens --algebra all`
 # trains larger ones for longer, compares them at equal weights, and prunes them.
 #
 # **What you have now:** attention as a mean that is weighted by matches, a test that nothing leaks,

@@ -304,7 +304,7 @@ curves(shares, styles=("-", "--", "-", "-."), words={"chance": (150, 12)}, level
 # matters for your data, set the bias; the package's LSTM starts with one.
 #
 # A recurrent network is pruned like any other: its tickets are found by `quatgrad-lth --preset
-# spoken-digits`, with `--algebra with-equal` for the real network of as many weights.
+# spoken-digits`, with `--algebra all` for the real network of as many weights.
 #
 # **What you have now:** a memory, the formula of its gradient, a gate that keeps it alive, and the
 # same with quaternions. It began with the slope of $x^2$; it ends with networks that see, read and

@@ -147,7 +147,7 @@ def test_smoothing_is_of_classes(dataset):
 def test_tickets_of_a_detector_and_the_real_network_of_equal_weights(tmp_path):
     lines = []
     result = lth.run(
-        lines.append, dataset="discs", model="detector", preset="bccd", algebra="with-equal",
+        lines.append, dataset="discs", model="detector", preset="bccd", algebra="all",
         width=8, levels=2, epochs=2, subset=40, stop_accuracy=0.0, out=str(tmp_path),
         real_parts="stem", quiet=True,
     )  # fmt: skip

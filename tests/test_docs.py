@@ -27,7 +27,7 @@ PAGES = sorted(
 ELSEWHERE = {
     "README.md": [
         "make lth      # train, prune, rewind and retrain a real and a quaternion ResNet",
-        "quatgrad-lth --preset shakespeare --data-dir DIR --algebra with-equal   "
+        "quatgrad-lth --preset shakespeare --data-dir DIR --algebra all          "
         "# also sst2, trec, spoken-digits, natops, cora, bccd, broad",
         "mpirun -n 4 quatgrad-lth --dataset cifar100 --data-dir DIR --parallel mpi --sync-norm",
         "#!/bin/bash",

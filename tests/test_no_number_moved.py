@@ -8,6 +8,7 @@ the file anew, `python tests/test_no_number_moved.py`, and says in the changelog
 """
 
 import contextlib
+import csv
 import io
 import json
 import shutil
@@ -20,11 +21,14 @@ import pytest
 from quatgrad import use_backend
 from quatgrad.lth.command.arguments import current, parser
 from quatgrad.lth.command.cli import main
-from quatgrad.lth.experiment.options import resolve
+from quatgrad.lth.experiment.options import Options, resolve
 
 RECORDED = Path(__file__).parent / "recorded" / "numbers.json"
 
-RESULTS = sorted((Path(__file__).parent.parent / "experiments/results").glob("*/record.json"))
+ON_RECORD = Path(__file__).parent.parent / "experiments/results"
+RESULTS = sorted(
+    path for folder in ("", "beyond/") for path in ON_RECORD.glob(f"{folder}*/record.json")
+)
 
 #: A run of one network whose level 1 was interrupted, in epoch 2.
 INTERRUPTED = RECORDED.parent / "interrupted"
@@ -57,7 +61,7 @@ RUNS = (
     f"{SEARCH} --method synflow --rounds 5",
     f"{SEARCH} --control reinitialised --control shuffled --control signs",
     f"{SEARCH} --trials 2 --control transplanted",
-    f"{SEARCH} --algebra all --init xavier --warmup 1 --weight-decay 0.001",
+    f"{SEARCH} --algebra real,quaternion,half --init xavier --warmup 1 --weight-decay 0.001",
     f"{SEARCH} --seed 3 --seed-init 5 --seed-order 6 --seed-augment 7",
 )
 
@@ -107,11 +111,23 @@ def same(old: dict, new: dict) -> None:
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.parent.name)
 def test_the_command_of_a_recorded_result_names_the_run_that_it_named(path):
-    record = json.loads(path.read_text())
-    arguments = map(current, record["command"].split()[2:])
-    options = resolve(vars(parser().parse_args(list(arguments))))
-    stored = record["config"]["options"]
-    assert options.config(stored["data"]) == stored
+    stored = json.loads(path.read_text())["config"]["options"]
+    assert options_of(path).config(stored["data"]) == stored
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.parent.name)
+def test_the_command_of_a_recorded_result_trains_the_networks_of_its_table(path):
+    with (path.parent / "comparison.csv").open(newline="") as file:
+        columns = next(csv.reader(file))
+    trained = [c.removesuffix("_accuracy") for c in columns if c.endswith("_accuracy")]
+    networks = list(options_of(path).model.networks)
+    assert networks == [name for name in trained if "-" not in name]
+
+
+def options_of(path: Path) -> Options:
+    """Of the command in a record.json."""
+    arguments = map(current, json.loads(path.read_text())["command"].split()[2:])
+    return resolve(vars(parser().parse_args(list(arguments))))
 
 
 def test_every_run_is_on_record():

@@ -24,6 +24,16 @@ def gradients(net, rng):
         p.grad = rng.standard_normal(p.shape, dtype=np.float32)
 
 
+@pytest.mark.parametrize(("algebra", "networks"), [
+    ("all", ("real", "quaternion", "equal")),
+    ("with-equal", ("real", "quaternion", "equal")),  # as commands on record have it
+    ("real,quaternion,half", ("real", "quaternion", "half")),
+    ("half,both,real", ("half", "real", "quaternion")),
+])  # fmt: skip
+def test_networks_by_name(algebra, networks):
+    assert resolve({"preset": "smoke", "algebra": algebra}).model.networks == networks
+
+
 def test_a_plain_recipe_has_a_plain_optimizer():
     for optimizer, kind in (("sgd", SGD), ("adam", Adam), ("adamw", Adam)):
         made = recipe(optimizer=optimizer).make_optimizer(network())

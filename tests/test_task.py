@@ -211,7 +211,7 @@ def test_tickets_of_a_text_and_the_real_network_of_equal_weights(tmp_path):
     lines = []
     how = {"epochs": 2, "batch_size": 16, "lr": 0.01, "optimizer": "adamw", "clip": 1.0}
     result = lth.run(
-        lines.append, dataset=cycle(), model="gpt", algebra="with-equal", width=16, levels=2,
+        lines.append, dataset=cycle(), model="gpt", algebra="all", width=16, levels=2,
         keep=0.6, stop_accuracy=0.0, out=str(tmp_path), real_parts="out", **how,
     )  # fmt: skip
     rows = {(row["network"], row["level"]): row for row in result.table()}

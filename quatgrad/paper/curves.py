@@ -44,7 +44,7 @@ class Point:
 class Curve:
     """The levels of one network on one dataset, dense first.
 
-    algebra    "real", "quaternion", or "half": the real network of half width
+    algebra    "real", "quaternion", or a real control: "half" as wide, or of "equal" weights
     source     "published" or "ours"
     label      the figure, or the run and its preset
     scaled     what is smaller than in the published training, "width 8 for 64"; "" for nothing

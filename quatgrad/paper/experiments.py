@@ -133,7 +133,7 @@ def listing() -> list[str]:
         if len(e.panels) == 1:
             lines += [f"    {scale:6}{cost(*e.panels[0], scale)}" for scale in SCALES]
     lines += [f"{name:24}{why}" for name, why in OTHERS.items()]
-    lines.append("Beyond images, of no paper: quatgrad-lth --algebra with-equal --preset")
+    lines.append("Beyond images, of no paper: quatgrad-lth --algebra all --preset")
     return lines + [f"    {name:20}{what}" for name, what in BEYOND.items()]
 
 

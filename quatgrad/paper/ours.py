@@ -9,7 +9,7 @@ from typing import Any
 
 from quatgrad import models
 from quatgrad.errors import RunError
-from quatgrad.lth.experiment.options import NETWORKS, resolve
+from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.results.compare import half_width
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.store.records import Record
@@ -23,6 +23,9 @@ PRESETS = {
     ("cifar10", "conv"): "predecessor",
     ("cifar100", "conv"): "predecessor",
 }
+
+#: The networks that are compared, where a run has them.
+NETWORKS = ("real", "quaternion", "half", "equal")
 
 #: Lies in a run directory where the images are synthetic, not photographed.
 MADE = "made-data"
@@ -39,7 +42,7 @@ def read_run(directory: Path) -> list[Curve]:
     label = f"{directory}, preset {first.preset}" if first else str(directory)
     model = str(config["model"])
     scaled, synthetic = ", ".join(smaller(config)), (directory / MADE).exists()
-    runs = {n: [t[n] for t in run.trials.values() if n in t] for n in NETWORKS["all"]}
+    runs = {n: [t[n] for t in run.trials.values() if n in t] for n in NETWORKS}
     if not runs["real"]:
         raise RunError(f"{directory} has no real network: 100 % is its dense size; run it first")
     dense, curves = runs["real"][0][0], []

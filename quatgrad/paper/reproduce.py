@@ -18,7 +18,7 @@ from quatgrad.lth.command.arguments import Parser
 from quatgrad.lth.command.arguments import parser as options_parser
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment as lottery
-from quatgrad.lth.experiment.options import Options
+from quatgrad.lth.experiment.options import Options, networks_of
 from quatgrad.lth.results import plot
 from quatgrad.lth.store import files
 from quatgrad.option_fields import replaced
@@ -87,8 +87,10 @@ def run(name: str, scale: str, given: dict[str, Any]) -> Path:
     fixed = {"dataset", "model"} & given.keys()
     if fixed:
         raise OptionError(f"`{fixed.pop()}` is part of the name {name}: choose another from list")
-    if given.get("algebra", "both") not in ("both", "all", "real"):
-        raise OptionError("all is measured by the real network: `algebra` is both, all or real")
+    if "real" not in networks_of(given.get("algebra", "both")):
+        raise OptionError(
+            "everything is measured by the real network: `algebra` is both, all or real,..."
+        )
     panels = experiments.experiment(name).panels
     out = Path(given.get("out", "runs")) / f"{name}-{scale}"
     files.prepare_directory(out)

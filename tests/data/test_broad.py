@@ -169,7 +169,7 @@ def test_tickets_of_the_command(official, tmp_path, capsys):
     from quatgrad.lth.command.cli import main
 
     how = ["--preset", "broad", "--data-dir", str(official), "--out", str(tmp_path), "--width", "8",
-           "--epochs", "1", "--rewind-epoch", "0", "--levels", "1", "--algebra", "with-equal",
+           "--epochs", "1", "--rewind-epoch", "0", "--levels", "1", "--algebra", "all",
            "--warmup", "0", "--quiet"]  # fmt: skip
     assert main(how) == 0
     (run,) = tmp_path.glob("broad-attitude-*")

@@ -130,7 +130,7 @@ def test_trials_have_seeds_of_their_own_and_give_means(call, out):
     assert "quaternion, trial 1" in printed
     assert "+-" in printed
     folder = directory_of(out)
-    for network in ("real", "quaternion", "half"):
+    for network in ("real", "quaternion", "equal"):
         first, second = (read_records(folder / f"trial{i}" / network) for i in (0, 1))
         assert first[0].ticket != second[0].ticket
         with open(folder / "comparison.csv") as f:
@@ -143,7 +143,7 @@ def test_trials_have_seeds_of_their_own_and_give_means(call, out):
 
 
 def test_half_the_width_is_a_quarter_of_the_weights(call, out):
-    call("--levels", 0, "--algebra", "all", "--model", "resnet8", "--width", 16)
+    call("--levels", 0, "--algebra", "real,quaternion,half", "--model", "resnet8", "--width", 16)
     folder = directory_of(out) / "trial0"
     weights = {p.name: read_records(p)[0].weights_total for p in folder.iterdir()}
     assert weights["half"] == pytest.approx(weights["real"] / 4, rel=0.02)
@@ -298,7 +298,9 @@ BAD = [
     ("--encoder rgb_gray", "colour images"),
     ("--encoder learned", "colour images"),
     ("--backend torch", "--backend", "'torch'", "numba"),
-    ("--algebra octonion", "--algebra", "'octonion'", "quaternion"),
+    ("--algebra octonion", "unknown algebra 'octonion'", "quaternion"),
+    ("--algebra real,quaternion,halv", "did you mean 'half'?"),
+    ("--algebra real,", "unknown algebra ''"),
     ("--schedule linear", "--schedule", "'linear'", "cosine"),
     ("--optimizer lion", "--optimizer", "'lion'", "adam"),
     ("--init zero", "--init", "'zero'", "he"),

@@ -26,7 +26,7 @@ def test_an_experiment_on_series(waves, model, tmp_path):
     )  # fmt: skip
     rows = result.table()
     networks = {row["network"] for row in rows}
-    assert networks == {"real", "quaternion", "half"}
+    assert networks == {"real", "quaternion", "equal"}
     assert {row["level"] for row in rows} == {0, 1, 2}
     ticket = result.ticket(network="quaternion", level=2)
     recurrent = [name for name in ticket.masks if name.endswith("weight_h")]

@@ -157,7 +157,7 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path, capsys):
     assert dense["quaternion"]["parameters"] == "2494"
     found = json.loads((out / "verify.json").read_text())
     assert [(c["algebra"], c["trials"], c["made"]) for c in found["curves"]] == [
-        ("real", 2, True), ("quaternion", 2, True), ("half", 2, True),
+        ("real", 2, True), ("quaternion", 2, True), ("equal", 2, True),
     ]  # fmt: skip
 
     before = (out / "verify.txt").read_bytes()

@@ -33,9 +33,9 @@ def test_trials_become_their_mean_and_students_interval(tmp_path):
 
 def test_counts_are_those_of_the_records(tmp_path):
     run = write_run(tmp_path / "run", {"real": [[0.6, 0.5]], "quaternion": [[0.6, 0.5]],
-                                       "half": [[0.5]]})  # fmt: skip
+                                       "half": [[0.5]], "equal": [[0.4]]})  # fmt: skip
     curves = {c.algebra: c.points[-1] for c in read_run(run)}
-    assert list(curves) == ["real", "quaternion", "half"]
+    assert list(curves) == ["real", "quaternion", "half", "equal"]
     q = curves["quaternion"]
     assert (q.fraction, q.x, q.weights, q.parameters) == (0.5, 12.5, 125, 225)
     assert (q.multiply_adds, q.bytes, curves["half"].x) == (875, 550, 25)
@@ -167,14 +167,17 @@ def test_the_report_of_the_published_results_is_their_claims():
 
 def test_the_report_of_our_runs_reads_well():
     keys = [REAL, ("cifar100", "resnet18", "quaternion")]
-    half = replace(shifted(REAL, -5), algebra="half")
-    found = verify.report([*(shifted(key, 1) for key in keys), half])
+    controls = [
+        replace(shifted(REAL, points), algebra=name)
+        for name, points in (("half", -5), ("equal", -3))
+    ]
+    found = verify.report([*(shifted(key, 1) for key in keys), *controls])
     text = verify.text(found)
     assert json.loads(json.dumps(found)) == found
     assert "21 of 21 levels agree" in text
     assert "nothing was published for it" in text
     row = next(line for line in text.splitlines() if line.startswith("  resnet18 on cifar100"))
-    assert row.split()[-4:] == ["25", "-2.0", "-2.0", "-6.0"]  # half: -5 less our real one's +1
+    assert row.split()[-5:] == ["25", "-2.0", "-2.0", "-6.0", "-4.0"]  # less our real one's +1
     assert "NOT ENOUGH DATA" in text
     assert "A1  needs resnet101 on cifar100" in text
 

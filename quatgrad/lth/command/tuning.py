@@ -52,7 +52,7 @@ def _tune(arguments: list[str]) -> Answer:
         "--algebra",
         metavar="A,B,...",
         default="real,quaternion",
-        help="networks: real, quaternion, half (default: real,quaternion)",
+        help="networks, as of run (default: real,quaternion)",
     )
     p.add_argument("--trials", type=int, metavar="N", help="settings to try, of each network")
     p.add_argument(

@@ -23,17 +23,18 @@ from quatgrad.train import Recipe
 PRESET_FOLDER = files("quatgrad.lth.experiment").joinpath("presets")
 PRESETS = tuple(sorted(p.name[:-5] for p in PRESET_FOLDER.iterdir() if p.name.endswith(".toml")))
 
-#: What `--algebra` may be -> the networks to run. half: a real one of half the width. Between
+#: A word of `--algebra` -> the networks to run. half: a real one of half the width. Between
 #: layers that are both halved it has a quarter of the weights, as the quaternion network has.
 #: equal: a real one of the width that brings its weights nearest to the quaternion one's.
 #: A sham algebra shares weights as quaternions do, without their product: a control.
+#: with-equal is what commands on record call all.
 NETWORKS = {
     "real": ("real",),
     "quaternion": ("quaternion",),
     "half": ("half",),
     "equal": ("equal",),
     "both": ("real", "quaternion"),
-    "all": ("real", "quaternion", "half"),
+    "all": ("real", "quaternion", "equal"),
     "with-equal": ("real", "quaternion", "equal"),
     **{name: (name,) for name in SHAMS},
     "shams": ("quaternion", *SHAMS),
@@ -53,6 +54,14 @@ DEFAULT_PRESETS = {
     "cora": "cora", "cora-80": "cora", "citeseer": "cora",
     "bccd": "bccd", "discs": "bccd", "broad": "broad",
 }  # fmt: skip
+
+
+def networks_of(names: str) -> tuple[str, ...]:
+    """ "real,half" or "both" -> the networks, in that order; `OptionError` for another word."""
+    for name in names.split(","):
+        if name not in NETWORKS:
+            raise OptionError(unknown("algebra", name, NETWORKS))
+    return tuple(dict.fromkeys(n for name in names.split(",") for n in NETWORKS[name]))
 
 
 @dataclass(frozen=True)
@@ -136,13 +145,12 @@ class ModelOptions:
     )
     width: int | None = option("channels of the first stage", None, bounds=(1, 2**14))
     algebra: str = option(
-        "real, quaternion, or both; half: a real network of half the width; all: these three; "
-        "equal: a real network as wide as gives it the quaternion one's weights; with-equal: real, "
-        "quaternion and that; "
-        "shams: quaternion, and controls that share weights by another product",
+        "real; quaternion; half: a real network of half the width; equal: a real network as wide "
+        "as gives it the quaternion one's weights; several of these with commas between; both: "
+        "real,quaternion; all: real,quaternion,equal (with-equal: the same); shams: quaternion, "
+        f"and controls that share weights by another product, {','.join(SHAMS)}",
         "both",
-        choices=NETWORKS,
-        metavar="NAME",
+        metavar="A,B,...",
         names=False,
     )
     init: str = option(
@@ -154,7 +162,7 @@ class ModelOptions:
     def __post_init__(self) -> None:
         check_values(self)
         models.check_name(self.model)
-        if {"half", "equal"} & {*self.networks} and self.own:
+        if {"half", "equal"} & {*networks_of(self.algebra)} and self.own:
             raise OptionError(
                 f"`algebra` {self.algebra} asks for another width of {self.model}, and only that "
                 "network of yours knows its width: choose real, quaternion or both"
@@ -163,7 +171,7 @@ class ModelOptions:
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks to run, in order."""
-        return NETWORKS[self.algebra]
+        return networks_of(self.algebra)
 
     @property
     def own(self) -> bool:

@@ -25,9 +25,9 @@ from typing import Any
 from msgspec import field
 
 from quatgrad import __version__
-from quatgrad.errors import OptionError, QuatgradError, RunError, unknown
+from quatgrad.errors import OptionError, QuatgradError, RunError
 from quatgrad.lth.experiment import experiment
-from quatgrad.lth.experiment.options import NETWORKS
+from quatgrad.lth.experiment.options import networks_of
 from quatgrad.lth.search.signals import at_once, handled
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Count, File, Positive, Value
@@ -83,15 +83,6 @@ class Study:
         left = self.trials
         while left:
             left = [trials for trials in left if work(trials, tell)]
-
-
-def networks_of(names: str) -> tuple[str, ...]:
-    """ "real,quaternion" or "both" -> the networks."""
-    found = [n for name in names.split(",") for n in NETWORKS.get(name, (name,))]
-    for name in found:
-        if NETWORKS.get(name) != (name,):
-            raise OptionError(unknown("algebra", name, NETWORKS))
-    return tuple(dict.fromkeys(found))
 
 
 def start(path: Path, given: Mapping[str, Any], networks: str, **how: Any) -> Study:
