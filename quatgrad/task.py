@@ -1,7 +1,8 @@
 """What is learned: what a network computes of a batch, its loss, and its score in [0, 1].
 
 Classes    of images, series or tables: cross-entropy and accuracy
-Padded     the same of series of different lengths, which end in steps of zeros
+Series     the same of series of one length
+Padded     of series of different lengths, which end in steps of zeros
 Sentences  the same of words, the number 0 after their end
 Text       at each character the next one
 Nodes      of one graph: the batch says which of them count
@@ -119,6 +120,12 @@ def _accumulate(sums: Array, logits: Tensor, y: Array, loss: Tensor) -> None:
 
 #: What a dataset has, if nothing else is said.
 CLASSES = Classes()
+
+
+class Series(Classes):
+    """Classes of series (N, T, 1, C) of one length: to a network, images one pixel wide."""
+
+    what = "series"
 
 
 class Padded(Classes):
@@ -309,3 +316,9 @@ class Attitude(Task):
 NOT_OF_IMAGES = tuple(
     name for task in (Text, Sentences, Nodes, Detection, Attitude) for name in task.networks
 )
+
+
+def what_of(network: str) -> str:
+    """What an example is called of the task that a network of the package is for: else images."""
+    tasks = (Padded, Text, Sentences, Nodes, Detection, Attitude)
+    return next((task.what for task in tasks if network in task.networks), Task.what)

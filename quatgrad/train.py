@@ -35,8 +35,8 @@ from quatgrad.task import CLASSES, Task
 class Recipe:
     """How to train a network once; `warmup` is in epochs, `momentum` is Nesterov's."""
 
-    epochs: int = option("times through the training images", bounds=(1, 10**6))
-    batch_size: int = option("images in a step", bounds=(1, 10**7))
+    epochs: int = option("times through the training data", bounds=(1, 10**6))
+    batch_size: int = option("examples in a step", bounds=(1, 10**7))
     lr: float = option("highest learning rate")
     optimizer: str = option(
         "sgd has Nesterov momentum; adamw: decay apart from the gradient",

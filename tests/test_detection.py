@@ -198,7 +198,8 @@ def test_boxes_are_found_by_a_run_a_file_a_ticket_and_what_is_exported(tmp_path,
     lines = told(capsys, "predict", run, "--level", "1", pictures[0])
     assert f"{(found[0, :, 1] >= SURE).sum()} found" in lines
 
-    assert "test images" in told(capsys, "export", run, "--file", str(tmp_path / "d.ticket"))
+    ticket = ["--file", str(tmp_path / "d.ticket")]
+    assert "80 test pictures with boxes: " in told(capsys, "export", run, *ticket)
     assert "mAP as trained" in told(capsys, "export", run, "--to", "c", "--weights", "int8",
                                     "--file", str(tmp_path / "d.c"))  # fmt: skip
     assert "a map of cells" in (tmp_path / "d.h").read_text()

@@ -16,6 +16,7 @@ from quatgrad.data.encode import Encoding
 from quatgrad.data.own import moments
 from quatgrad.data.packed import read_files
 from quatgrad.errors import DataError, brief
+from quatgrad.task import Series
 
 SERIES, STEPS = 24, 51
 FILES = {
@@ -39,7 +40,7 @@ def load(data_dir: str | os.PathLike[str] | None = None, encoder: str = "vectors
     train, test = (parse(text, file, len(CLASSES), (SERIES, STEPS)) for file, text in texts.items())
     mean, std = moments(train[0])
     encode = Encoding(encoder, (STEPS, 1, SERIES), tuple(mean), tuple(std))
-    return Dataset("natops", Split(*train), Split(*test), CLASSES, encode)
+    return Dataset("natops", Split(*train), Split(*test), CLASSES, encode, task=Series())
 
 
 def parse(

@@ -18,6 +18,7 @@ from quatgrad.data.encode import Encoding, colour_encoding
 from quatgrad.data.identity import hashes
 from quatgrad.errors import DataError, OptionError, brief, unknown
 from quatgrad.random import generator
+from quatgrad.task import CLASSES, Series
 
 TEST_SHARE = 0.2
 PIECE = 1024  # images that are looked at together
@@ -75,7 +76,9 @@ def from_arrays(
     test = Split(test_images, np.searchsorted(classes, test_labels))
     _notice_twins(name, train, test)
     encode = encoding_of(name, images, kind, encoder, statistics)
-    return Dataset(name, train, test, tuple(map(str, classes.tolist())), encode, augment)
+    task = Series() if kind == "series" else CLASSES
+    names = tuple(map(str, classes.tolist()))
+    return Dataset(name, train, test, names, encode, augment, task=task)
 
 
 def split_off(labels: np.ndarray, share: float, seed: int) -> np.ndarray:

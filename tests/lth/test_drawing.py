@@ -168,6 +168,8 @@ def test_a_confusion_matrix_says_how_many_images_it_is_of():
     title = figure.axes[0].get_title(loc="left"), figure.axes[0].texts[-1].get_text()
     assert "87.50 % right" in title[0]
     assert "8 images" in title[1]
+    series = Confusion(np.array([[3, 1], [0, 4]]), ("cat", "dog"), "series")
+    assert "8 series" in series.figure().axes[0].texts[-1].get_text()
 
 
 def test_pictures_of_a_study():

@@ -174,7 +174,7 @@ def test_the_command_tells_all_points_with_intervals(call, tmp_path):
     code, printed, err = call("run", "--validation", "0.25", "--trials", "2", "--algebra", "real")
     assert (code, err) == (0, "")
     assert "150 training, 50 validation, 360 test images" in printed
-    assert "epochs that the validation images choose:" in printed
+    assert "epochs that validation chooses:" in printed
     (folder,) = tmp_path.glob("digits-*")
     records = [read_records(folder / f"trial{t}" / "real") for t in (0, 1)]
     mean = compare.mean([{"real": r} for r in records])["real"][1].selection["best"]

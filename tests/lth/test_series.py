@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from quatgrad import data, lth
+from quatgrad.lth.results.run import Run
+from quatgrad.lth.store import files
 
 RNG = np.random.default_rng(8)
 
@@ -28,9 +30,23 @@ def test_an_experiment_on_series(waves, model, tmp_path):
     networks = {row["network"] for row in rows}
     assert networks == {"real", "quaternion", "equal"}
     assert {row["level"] for row in rows} == {0, 1, 2}
+    assert "48 training series" in result.run.setting
     ticket = result.ticket(network="quaternion", level=2)
     recurrent = [name for name in ticket.masks if name.endswith("weight_h")]
     assert bool(recurrent) == (model != "fcn")
     for name, mask in ticket.masks.items():
         if not name.startswith("head"):
             assert mask.mean() == pytest.approx(0.36, abs=0.03), name
+
+
+@pytest.mark.parametrize(("said", "model", "setting"), [
+    ({"what": "gestures"}, "fcn", "9 training gestures"),
+    ({}, "transformer", "9 training sentences"),  # of an earlier version
+    ({}, "resnet8", "9 training images"),
+])  # fmt: skip
+def test_the_caption_of_a_run_calls_examples_what_its_task_does(tmp_path, said, model, setting):
+    options = {"data": "x", "dataset": "mine", "model": model}
+    files.write_json(
+        tmp_path / "config.json", {"options": options, "classes": 2, "images": 9} | said
+    )
+    assert Run(tmp_path).setting == setting

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 
 from quatgrad.errors import DivergedError, OptionError, RunError
@@ -112,7 +113,7 @@ def test_a_grid_is_every_combination_and_gives_the_number_of_trials(file):
     ('"tpe"', '"tpee"', "tpee"),
     ('"none"', '"no"', "'no'"),
     ("[space]", "[spaces]", "spaces"),
-    ("validation = 0.25", "", "validation images choose"),
+    ("validation = 0.25", "", "validation data choose"),
     ("validation = 0.25", 'validation = 0.25\nmomentum = "x"', "momentum"),
     ("validation = 0.25", "validation = 0.25\nmomentom = 0.9", "momentom"),
     ("validation", "validation =", "no TOML file"),
@@ -126,6 +127,12 @@ def test_a_file_with_a_fault_is_one_clear_line(file, capsys, tmp_path, old, new,
     assert word in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_study_calls_examples_what_their_task_does(file, tmp_path):
+    study = tune.StudyRecord.read(begin(file(), tmp_path).directory / "study.json")
+    assert "150 training, 50 validation images, 3 epochs" in study.about
+    assert "50 validation series" in msgspec.structs.replace(study, what="series").about
 
 
 @pytest.mark.parametrize("given", [("--parallel", "mpi"), ("--processes", "2")])

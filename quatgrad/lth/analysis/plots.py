@@ -194,7 +194,7 @@ def line(lines: Mapping[str, Line], caption: str = "") -> Figure:
         ax.plot(found.shares, found.errors, "o-", label=label)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("share of the second network")
-    title = "Between two trainings that differ in the order of the images"
+    title = "Between two trainings that differ in the order of the data"
     _describe(ax, title, "test error", caption)
     legend_below(fig, ax.lines, columns=2)
     return fig

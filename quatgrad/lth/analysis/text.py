@@ -20,7 +20,7 @@ def text(directory: Path, found: Mapping[str, Any]) -> str:
     parts.append("\n".join([*_curves(found["curves"]), *_across(found["overlaps"])]))
     if found["lines"]:
         lines = [f"  {name}: {_barrier(line)}" for name, line in found["lines"].items()]
-        head = "Error on the line between two trainings in two orders of the images:"
+        head = "Error on the line between two trainings in two orders of the data:"
         parts.append("\n".join([head, *lines]))
     warnings = [f"WARNING: layer collapse: {line}" for line in found["warnings"]]
     parts.append("\n".join(warnings) or "No layer collapsed.")

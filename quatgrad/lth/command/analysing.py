@@ -46,7 +46,7 @@ def report(
     for dataset in seen.values():
         if run_path(options, dataset).name != run.path.resolve().name:
             raise RunError(
-                f"the images that were found are not those that {run.path} was trained "
+                f"the data that were found are not those that {run.path} was trained "
                 "on: say where they are with `data_dir`"
             )
     nets, networks = dict[str, Module](), dict[str, Network]()

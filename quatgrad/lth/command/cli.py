@@ -114,9 +114,9 @@ def cmd_analyse(arguments: list[str]) -> int:
                    "dense network down to X below its accuracy (default: 0.01)")  # fmt: skip
     p.add_argument("--connectivity", type=int, metavar="LEVEL", action="append", default=[],
                    help="also the error on the line between two networks, trained from the ticket "
-                   "of this level in two orders of the images. It trains: for each network and "
+                   "of this level in two orders of the data. It trains: for each network and "
                    "level twice what the level took. May be repeated")  # fmt: skip
-    p.add_argument("--data-dir", metavar="DIR", help="where the images lie now")
+    p.add_argument("--data-dir", metavar="DIR", help="where the data lie now")
     p.add_argument("--backend", choices=tuple(BACKENDS), help="what computes, if not as in the run")
     given, as_json = _given(p, arguments)
     run = runs.find(given.pop("run"), given.pop("out"))
@@ -145,7 +145,7 @@ def cmd_evaluate(arguments: list[str]) -> int:
     """evaluate RUN --dataset NAME: accuracy and confusion matrix on its test images."""
     p = _small("evaluate", "")
     prediction.add_network(p)
-    p.add_argument("--dataset", required=True, help="whose test images, as for run")
+    p.add_argument("--dataset", required=True, help="whose test data, as for run")
     p.add_argument("--data-dir", metavar="DIR", help="where they are (else $QUATGRAD_DATA)")
     p.add_argument("--test-share", type=float, metavar="X", help="as for run; of the data that the "
                    "network was trained on it is the run's")  # fmt: skip
@@ -258,7 +258,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
         cmd_predict,
         "the classes of pictures, or how a text goes on, by a network of a run",
     ),
-    "evaluate": (cmd_evaluate, "a network of a run on the test images of a dataset"),
+    "evaluate": (cmd_evaluate, "a network of a run on the test data of a dataset"),
     "save": (cmd_save, "a network of a run as one .safetensors file, for quatgrad.load"),
     "deploy": (cmd_deploy, "levels of runs by accuracy, kB and ms: what to take to a device"),
     "export": (cmd_export, "a network of a run for a device: a .ticket, C99 or ONNX"),

@@ -24,7 +24,7 @@ from quatgrad.network import Network, finds_boxes
 from quatgrad.option_fields import replaced
 from quatgrad.sparse.predict import Planned, image_shape
 from quatgrad.sparse.rounding import WEIGHTS
-from quatgrad.task import Detection
+from quatgrad.task import Detection, Task
 
 #: Forms -> what they are called, and the ending of the file.
 FORMS = {"ticket": TICKET, "c": ".c", "onnx": ".onnx"}
@@ -39,7 +39,7 @@ def add_arguments(p: Parser) -> None:
     bits = "how weights are written (default: float32)"
     p.add_argument("--weights", choices=WEIGHTS, default="float32", help=bits)
     p.add_argument("--file", metavar="FILE", help="what to write (default: named as the run, here)")
-    p.add_argument("--data-dir", metavar="DIR", help="where the images lie now")
+    p.add_argument("--data-dir", metavar="DIR", help="where the data lie now")
 
 
 def export(net: Network, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -55,7 +55,7 @@ def export(net: Network, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     lines.append(text)
     if judge is not None:
         scores = judge.accuracy(net), judge.accuracy(small)
-        cost = Cost(judge.name, len(judge.labels), *scores, judge.score)
+        cost = Cost(judge.name, len(judge.labels), *scores, judge.score, judge.dataset.task.what)
         found["accuracy"] = asdict(cost)
         lines.append(cost.text(weights))
         if cost.points > POINTS:
@@ -142,13 +142,14 @@ def _path(net: Network, given: dict[str, Any]) -> Path:
 
 @dataclass(frozen=True)
 class Cost:
-    """The accuracy of a network on held-out images, as it was trained and as it was written."""
+    """The accuracy of a network on held-out data, as it was trained and as it was written."""
 
     images: str
     count: int
     trained: float
     written: float
     score: str = "right"
+    what: str = Task.what
 
     @property
     def points(self) -> float:
@@ -157,7 +158,7 @@ class Cost:
 
     def text(self, weights: str) -> str:
         """A line."""
-        line = f"{self.count:,} {self.images} images: {self.trained:.2%} {self.score}"
+        line = f"{self.count:,} {self.images} {self.what}: {self.trained:.2%} {self.score}"
         if weights == "float32":
             return line
         less = f"{abs(self.points):.2f} points {'less' if self.points >= 0 else 'more'}"
@@ -206,7 +207,7 @@ def _judge(net: Network, given: dict[str, Any]) -> Judge | None:
         options = replaced(options_of(run), **where)
         dataset = load(options, net.said["network"].partition("-")[0])
         if run_path(options, dataset).name != run.path.name:
-            raise RunError(f"the images that were found are not those of {run.path}")
+            raise RunError(f"the data that were found are not those of {run.path}")
     except QuatgradError as error:
         why = with_flags(line(error))[:300]
         notice(f"what {given['weights']} costs was not measured: {why}; say where with --data-dir")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,8 @@ def evaluate(
             f"the network takes images of {shape} (height, width, channels); "
             f"those of {dataset} are {found.test.images.shape[1:]}"
         )
-    return confusion(sparse.faster(net), found.test.images, found.test.labels, found.class_names)
+    judged = found.test.images, found.test.labels, found.class_names
+    return replace(confusion(sparse.faster(net), *judged), what=found.task.what)
 
 
 def _image_shape(net: Network) -> tuple[int, int, int]:

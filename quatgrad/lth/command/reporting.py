@@ -77,7 +77,7 @@ def write(run: Run, path: Path, build: str | None = None) -> Path:
         f"<p>{html.escape(answer(run))}</p>",
         "<h2>Accuracy and cost</h2>",
         drawn("Accuracy against weights remaining", "levels", curves + still(run)),
-        table("levels", "Levels of every network; test images. " + note, rows),
+        table("levels", f"Levels of every network; test {run.config.examples}. {note}", rows),
         "<h2>Training</h2>",
         drawn("Training loss of every level, first trial", "epochs", training),
         folded("Every epoch in numbers", table("epochs", "One row for each epoch.", epochs)),

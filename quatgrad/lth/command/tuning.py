@@ -31,7 +31,7 @@ Search for settings, with the same budget for each network. A small file says wh
   tune final STUDY [options]    train the best with other seeds, and test them
   tune ablation STUDY [options] the same with one setting at a time put back to that of [options]
 
-Validation images choose; no choice sees a test image. The best settings are in the study's folder
+Validation data choose; no choice sees test data. The best settings are in the study's folder
 as a preset, tuned-DATASET.toml, for --preset."""
 
 #: What `main` answers: a value for programs, the same for people, and which of them is wanted.

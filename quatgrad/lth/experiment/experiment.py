@@ -300,7 +300,7 @@ def options_of(run: Run) -> Options:
     path = run.path / "config.json"
     if first is None:
         raise RunError(
-            f"{run.path} is of a Search from Python, which was given a network and images: "
+            f"{run.path} is of a Search from Python, which was given a network and data: "
             "the command cannot make them again"
         )
     try:

@@ -66,7 +66,7 @@ def networks_of(names: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which images, and how a network sees them."""
+    """Which data, and how a network sees them."""
 
     dataset: str = option(
         f"{', '.join(data.DATASETS)}; or a path to data of your own: a folder with a folder of "
@@ -76,11 +76,11 @@ class DataOptions:
     data_dir: str | None = option(
         "where the dataset is (else $QUATGRAD_DATA)", None, metavar="DIR", names=False
     )
-    subset: int | None = option("train on N images, evenly over the classes", None)
+    subset: int | None = option("train on N examples, evenly over the classes", None)
     validation: float = option(
-        "hold out this share of the training images, evenly over the classes. Each level then "
+        "hold out this share of the training data, evenly over the classes. Each level then "
         "reports three epochs: the last, and those of best accuracy and lowest loss on these "
-        "images (early stopping). Test images are used for these alone. Without, test accuracy "
+        "data (early stopping). Test data are used for these alone. Without, test accuracy "
         "is measured after each epoch, and nothing but `stop_accuracy` uses it",
         0.0,
     )
@@ -101,7 +101,7 @@ class DataOptions:
         "resize pictures of your own to N x N pixels", None, metavar="N", bounds=(1, 4096)
     )
     test_share: float | None = option(
-        "of data of your own without test images, this share of each class is for testing "
+        "of data of your own without test data, this share of each class is for testing "
         "(default: 0.2)",
         None,
     )
@@ -110,7 +110,7 @@ class DataOptions:
         check_values(self)
         if not 0 <= self.validation < 1:
             raise OptionError(
-                "`validation` is the share of the training images that is held out, "
+                "`validation` is the share of the training data that is held out, "
                 f"from 0 to less than 1; got {self.validation}"
             )
 
@@ -196,12 +196,12 @@ class RunOptions:
 
     seed: int = option("random seed", 0, bounds=SEEDS)
     seed_init: int | None = option(SEED.format("the first weights"), None, bounds=SEEDS)
-    seed_order: int | None = option(SEED.format("the order of the images"), None, bounds=SEEDS)
+    seed_order: int | None = option(SEED.format("the order of the data"), None, bounds=SEEDS)
     seed_augment: int | None = option(
         SEED.format("how images are moved and mirrored"), None, bounds=SEEDS
     )
     seed_prune: int | None = option(
-        SEED.format("random scores, the images of a sensitivity, and shuffled masks"),
+        SEED.format("random scores, the examples of a sensitivity, and shuffled masks"),
         None,
         bounds=SEEDS,
     )
@@ -280,7 +280,7 @@ class RunOptions:
 class Options:
     """Everything that a run depends on, after presets and defaults."""
 
-    data: DataOptions = field(metadata={"title": "which images"})
+    data: DataOptions = field(metadata={"title": "which data"})
     model: ModelOptions = field(metadata={"title": "which networks"})
     recipe: Recipe = field(metadata={"title": "how a level is trained (default: the preset's)"})
     protocol: Protocol = field(metadata={"title": "how it is pruned and rewound"})

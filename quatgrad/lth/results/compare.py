@@ -183,7 +183,7 @@ def table(rows: Sequence[Sequence[str]], align: Callable[[str, int], str]) -> li
 
 
 def points_table(runs: Curves) -> str:
-    """Test accuracy at the epochs that validation images choose; "" where none were held out."""
+    """Test accuracy at the epochs that validation chooses; "" where none were held out."""
     rows = [
         [name, str(level.level), *(_cell(level.selection[point]) for point in POINTS)]
         for name, levels in runs.items()
@@ -193,7 +193,7 @@ def points_table(runs: Curves) -> str:
     if not rows:
         return ""
     rows.insert(0, ["network", "level", "last", "best accuracy", "lowest loss (early stop)"])
-    lines = ["Test accuracy at the epochs that the validation images choose:"]
+    lines = ["Test accuracy at the epochs that validation chooses:"]
     return "\n".join(lines + [line.rstrip() for line in table(rows, str.rjust)])
 
 

@@ -14,6 +14,7 @@ from matplotlib.style import context
 from quatgrad.errors import DataError, OptionError
 from quatgrad.lth.results.drawing import Percent, set_title
 from quatgrad.network import Network
+from quatgrad.task import Task
 
 AT_ONCE = 1024  # images
 MOST_NAMED = 40  # classes whose names fit beside a picture
@@ -21,10 +22,11 @@ MOST_NAMED = 40  # classes whose names fit beside a picture
 
 @dataclass(frozen=True)
 class Confusion:
-    """`counts[i, j]`: how many images of class i were taken for class j; int64 (K, K)."""
+    """`counts[i, j]`: how many `what` of class i were taken for class j; int64 (K, K)."""
 
     counts: np.ndarray
     classes: tuple[str, ...]
+    what: str = Task.what
 
     @property
     def accuracy(self) -> float:
@@ -54,7 +56,7 @@ class Confusion:
         """Accuracy, and the worst mistakes."""
         low, high = self.interval
         lines = [
-            f"{self.accuracy:.2%} of {self.counts.sum():,} images are right "
+            f"{self.accuracy:.2%} of {self.counts.sum():,} {self.what} are right "
             f"(95 % interval {low:.2%} to {high:.2%})"
         ]
         wrong = self.counts - np.diag(np.diag(self.counts))
@@ -86,7 +88,7 @@ class Confusion:
         ax.set_ylabel("class")
         low, high = (100 * share for share in self.interval)
         right = f"{100 * self.accuracy:.2f} % right"
-        n = f"{self.counts.sum():,} images; 95 % interval: {low:.2f} % to {high:.2f} %"
+        n = f"{self.counts.sum():,} {self.what}; 95 % interval: {low:.2f} % to {high:.2f} %"
         set_title(ax, f"{name}{right}", n)
         fig.colorbar(shades, ax=ax, label="share of the class", fraction=0.046, format=Percent())
         return fig

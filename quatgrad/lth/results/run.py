@@ -79,8 +79,8 @@ class Run:
 
     @cached_property
     def setting(self) -> str:
-        """How large the training was, as far as it is on record: width, images, epochs."""
-        options, images = self.config.options, self.config.images
+        """How large the training was, as far as it is on record: width, examples, epochs."""
+        options, count = self.config.options, self.config.images
         width = options.get("width")
         for record in self.measured if width is None else ():
             made = record.network and record.network.architecture
@@ -89,7 +89,7 @@ class Run:
         epochs = options.get("epochs")
         return ", ".join(
             [f"width {width}"] * (width is not None)
-            + ([f"{images:,} training images"] if images else [])
+            + ([f"{count:,} training {self.config.examples}"] if count else [])
             + [f"{epochs} epochs a level"] * (epochs is not None)
         )
 

@@ -147,7 +147,7 @@ def check(stage: Stage, model: Module, dataset: Dataset, found: Mapping[str, str
         return
     stored = NetworkFile.read(_path(stage))
     if stored.encoded != here["encoded"]:
-        raise _another(stage, "its images are encoded or augmented otherwise")
+        raise _another(stage, "its data are encoded or augmented otherwise")
     if stored.computes != here["computes"]:
         raise _another(stage, "of the same weights it computes something else")
 

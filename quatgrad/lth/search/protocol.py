@@ -98,7 +98,7 @@ class Protocol:
         choices=("new", "kept", "restored"),
     )
     order: str = option(
-        "order of the images at each level: as for the dense network, or drawn anew",
+        "order of the data at each level: as for the dense network, or drawn anew",
         choices=("same", "fresh"),
     )
     mask_source: str = option(

@@ -89,7 +89,7 @@ class Search:
         if self.stages and not self.what:
             raise OptionError(
                 "Search: where stages are shared, say in `what` which network and "
-                "images these are: others must have other keys"
+                "data these are: others must have other keys"
             )
         self.protocol.check(self.model, self.recipe)  # better an error now than after hours
         try:

@@ -23,7 +23,7 @@ from msgspec import Meta, Struct, field
 from quatgrad.data import Dataset
 from quatgrad.lth.store import files
 from quatgrad.network import About
-from quatgrad.task import Classes
+from quatgrad.task import Classes, what_of
 from quatgrad.train import Epoch
 
 T = TypeVar("T")
@@ -78,7 +78,8 @@ class Config(File, frozen=True, kw_only=True):
     """config.json: what was run. `options` are those that change the numbers.
 
     A `Search` from Python has no `first_run`: it was no command. `images` are those of training,
-    and `present` the classes that its test images are of; earlier versions did not say.
+    `present` the classes that its test images are of, and `what` its task calls an example;
+    earlier versions did not say.
     Without `guessed` it is of no classes, and a guess gets nothing right.
     """
 
@@ -87,6 +88,7 @@ class Config(File, frozen=True, kw_only=True):
     classes: Positive
     images: Positive | None = None
     present: Positive | None = None
+    what: str | None = None
     guessed: bool = True
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class Config(File, frozen=True, kw_only=True):
             classes=dataset.num_classes,
             images=len(dataset.train),
             present=len(present) or None,
+            what=dataset.task.what,
             guessed=isinstance(dataset.task, Classes),
         )
 
@@ -113,6 +116,11 @@ class Config(File, frozen=True, kw_only=True):
     def task(self) -> str:
         """Which network on which dataset; of a path, its last part."""
         return " on ".join(Path(str(self.options[name])).name for name in ("model", "dataset"))
+
+    @property
+    def examples(self) -> str:
+        """What examples are called; where it is not on record, the network says it."""
+        return self.what or what_of(str(self.options["model"]))
 
     @property
     def chance(self) -> float:

@@ -35,7 +35,7 @@ def text(study: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
     default = "quaternion" if "quaternion" in settings else next(iter(settings))
     lines = [
         f"# The best settings of the study {study}: each network has had as many trials in the",
-        "# same space, and validation images chose. Give --algebra: each network has its own.",
+        "# same space, and validation data chose. Give --algebra: each network has its own.",
         *_lines(shared),
         f'algebra = "{default}"',
     ]

@@ -185,8 +185,8 @@ def _check(study: StudyFile) -> None:
     """Raise for options that cannot be, and without validation images to choose by."""
     if not study.options("real", {}).data.validation:
         raise OptionError(
-            "validation images choose the settings: give `validation`, the share of the training "
-            "images that is held out, as in validation = 0.1"
+            "validation data choose the settings: give `validation`, the share of the training "
+            "data that is held out, as in validation = 0.1"
         )
     for name, value in _each(study.space):
         study.options("real", {name: value})

@@ -36,10 +36,11 @@ from quatgrad.lth.tune.space import StudyFile
 from quatgrad.lth.tune.study import Trials, need_optuna
 from quatgrad.lth.tune.trial import work
 from quatgrad.option_fields import check_bounds
+from quatgrad.task import Task
 
 RULE = (
     "every network gets the same space, as many trials, and the same epochs in each; validation "
-    "images choose, and no choice sees a test image"
+    "data choose, and no choice sees test data"
 )
 
 
@@ -57,12 +58,13 @@ class StudyRecord(File, frozen=True, kw_only=True):
     validation_images: Positive = field(name="validation images")
     rule: str
     version: str
+    what: str = Task.what
 
     @property
     def about(self) -> str:
         """What its pictures say of it."""
-        images = f"{self.training_images:,} training, {self.validation_images:,} validation images"
-        return f"{self.name}: {images}, {self.epochs} epochs a level"
+        counts = f"{self.training_images:,} training, {self.validation_images:,} validation"
+        return f"{self.name}: {counts} {self.what}, {self.epochs} epochs a level"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def start(path: Path, given: Mapping[str, Any], networks: str, **how: Any) -> St
         validation_images=len(dataset.validation or ()),
         rule=RULE,
         version=__version__,
+        what=dataset.task.what,
     ).write(directory / "study.json")
     return Study(directory, file, names)
 
