@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bench_inference
-import beyond
+import beyond_draw
 import rate_and_init
 
 from quatgrad import models
@@ -210,7 +210,7 @@ DRAWN: dict[str, Callable[[Path], None]] = {
     "mnist-lenet-300-100": reproduced,
     "deploy": deployed,
     "tuned": tuned,
-    "beyond": beyond.draw,
+    "beyond": beyond_draw.draw,
 }
 
 

@@ -1,9 +1,11 @@
 """experiments/beyond.py: tasks beyond images in one table, from runs and from the record."""
 
+import ast
 import csv
 import json
 import math
 import statistics
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,36 @@ def record(beyond, runs, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def drawing(beyond):
+    import beyond_draw
+
+    return beyond_draw
+
+
+@pytest.fixture(scope="module")
+def recorded(beyond):
+    import beyond_record
+
+    return beyond_record
+
+
+def test_its_files_import_one_way():
+    files = ("beyond_record", "beyond_draw", "beyond")
+    for n, name in enumerate(files):
+        tree = ast.parse((EXPERIMENTS / f"{name}.py").read_text())
+        there = {a.name for x in ast.walk(tree) if isinstance(x, ast.Import) for a in x.names}
+        there |= {x.module for x in ast.walk(tree) if isinstance(x, ast.ImportFrom)}
+        assert there.isdisjoint(files[n:])
+
+
+def test_the_trials_of_a_recorded_command_are_those_on_record():
+    for path in (EXPERIMENTS / "results/beyond").glob("*/record.json"):
+        known = json.loads(path.read_text())
+        assert f"--trials {len(known['seeds'])} " in known["command"], path
+        assert {int(r["trial"]) for r in rows(path.parent / "seeds.csv")} == {*known["seeds"]}
+
+
 def rows(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -79,24 +111,24 @@ def test_differences_are_paired_by_seed(beyond, record):
     assert row["ahead dense"] == ahead
 
 
-def level(beyond, trial, network, number, weights, score, products=None):
+def level(recorded, trial, network, number, weights, score, products=None):
     digest = f"{trial}{network}{number}"
-    return beyond.Level(trial, network, number, weights, 100, score, 1.0, products, None, digest)
+    return recorded.Level(trial, network, number, weights, 100, score, 1.0, products, None, digest)
 
 
-def curve(beyond, trial, network, points, factor=1):
+def curve(recorded, trial, network, points, factor=1):
     return [
-        level(beyond, trial, network, n, w, score, factor * w)
+        level(recorded, trial, network, n, w, score, factor * w)
         for n, (w, score) in enumerate(points)
     ]
 
 
-def test_along_the_tickets_by_hand(beyond):
+def test_along_the_tickets_by_hand(beyond, recorded):
     """Constant gaps of 0.1 and 0.2 wherever both have weights, and four times as many products."""
     trials = [
         {
-            "quaternion": curve(beyond, t, "quaternion", [(100, 0.9), (10, 0.5)], 4),
-            "equal": curve(beyond, t, "equal", [(110, 0.9 - gap), (10, 0.5 - gap), (5, 0.0)]),
+            "quaternion": curve(recorded, t, "quaternion", [(100, 0.9), (10, 0.5)], 4),
+            "equal": curve(recorded, t, "equal", [(110, 0.9 - gap), (10, 0.5 - gap), (5, 0.0)]),
         }
         for t, gap in enumerate((0.1, 0.2))
     ]
@@ -108,7 +140,7 @@ def test_along_the_tickets_by_hand(beyond):
     ours = np.interp(x, np.log([40, 400]), [0.5, 0.9])
     theirs = [np.interp(x, np.log([10, 110]), [0.5 - g, 0.9 - g]) for g in (0.1, 0.2)]
     by_hand = statistics.fmean((ours - y).mean() for y in theirs)
-    products = beyond.attrgetter("multiply_adds")
+    products = attrgetter("multiply_adds")
     assert beyond.along(trials, "quaternion", "equal", products).mean == pytest.approx(
         by_hand, abs=1e-4
     )
@@ -120,11 +152,11 @@ def test_along_the_tickets_by_hand(beyond):
     assert at[10] == pytest.approx(0.15)
 
 
-def test_who_shares_no_size_is_not_compared(beyond):
+def test_who_shares_no_size_is_not_compared(beyond, recorded):
     trials = [
         {
-            "quaternion": curve(beyond, 0, "quaternion", [(9, 0.9), (8, 0.5)]),
-            "real": curve(beyond, 0, "real", [(100, 0.9), (10, 0.5)]),
+            "quaternion": curve(recorded, 0, "quaternion", [(9, 0.9), (8, 0.5)]),
+            "real": curve(recorded, 0, "real", [(100, 0.9), (10, 0.5)]),
         }
     ]
     row = beyond.line("x", trials, "quaternion", "real")
@@ -145,16 +177,16 @@ def test_the_record_alone_gives_the_same_again(beyond, record, tmp_path):
         beyond.main(["--out", str(tmp_path)])
 
 
-def test_an_unfinished_trial_is_left_out(beyond, runs, tmp_path):
+def test_an_unfinished_trial_is_left_out(recorded, runs, tmp_path):
     (run,) = (p for p in runs.glob("citizens-gpt-*") if (p / "trial0" / "equal").exists())
     from quatgrad.lth.results.run import Run
 
-    assert len(beyond.finished(Run(run))) == 2
+    assert len(recorded.finished(Run(run))) == 2
     last = run / "trial1" / "equal" / "level_02"
     target = last.readlink()
     last.unlink()
     try:
-        assert [t["real"][0].trial for t in beyond.finished(Run(run))] == [0]
+        assert [t["real"][0].trial for t in recorded.finished(Run(run))] == [0]
     finally:
         last.symlink_to(target)
 
@@ -177,19 +209,19 @@ def test_samples_are_of_the_networks_before_and_after_pruning(record):
 
 
 def test_a_variant_stands_in_the_panel_of_its_task_and_beside_its_networks(
-    beyond, record, tmp_path, monkeypatch
+    beyond, drawing, recorded, record, monkeypatch
 ):
-    monkeypatch.setattr(beyond, "VARIANTS", {"citizens-qkv": "citizens"})
-    tasks = beyond.on_record(record)
+    monkeypatch.setitem(recorded.VARIANTS, "citizens-qkv", "citizens")
+    tasks = recorded.on_record(record)
     drawn = []
-    monkeypatch.setattr(beyond.plot, "save", lambda fig, path: drawn.append(fig))
-    beyond.draw_all(record, tasks)
+    monkeypatch.setattr(drawing.plot, "save", lambda fig, path: drawn.append(fig))
+    drawing.draw_all(record, tasks)
     (panel,) = [ax for ax in drawn[0].axes if ax.get_visible()]
     labels = [x.get_label() for x in panel.lines if not x.get_label().startswith("_")]
     assert labels == ["real", "quaternion", "real, equal weights", "quaternions in Q, K, V"]
     late_first = {"citizens": tasks["citizens"], "citizens-qkv": tasks["citizens-qkv"][::-1]}
     trials = beyond.with_partner("citizens-qkv", late_first)
-    assert [beyond.trial_of(t) for t in trials] == [1, 0]
+    assert [recorded.trial_of(t) for t in trials] == [1, 0]
     assert all(len({levels[0].trial for levels in t.values()}) == 1 for t in trials)
     own = tasks["citizens-qkv"][0]["quaternion"]
     assert trials[1]["quaternion"] == own != tasks["citizens"][0]["quaternion"]
