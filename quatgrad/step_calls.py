@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from quatgrad.backend import get_backend
 from quatgrad.kernels.registry import LADDERS, ladder
 from quatgrad.nn import Buffer, Module
 from quatgrad.parallel import ALONE, processes
-from quatgrad.task import Classes, Task
+from quatgrad.task import Classes, Series, Task
 
 if TYPE_CHECKING:
     from quatgrad.kernels.numba_cpu.machine.arena import Arena
@@ -41,7 +42,8 @@ class StepCalls:
 
     def __init__(self, model: Module, task: Task):
         self.model = model
-        self.enabled = get_backend() == "numba" and type(task) is Classes and processes() is ALONE
+        alone = get_backend() == "numba" and processes() is ALONE
+        self.enabled = alone and type(task) in (Classes, Series)
         self.recorded: dict[Any, _Recorded | None] = {}  # None: not yet
         self.plain_steps = 0
         self.arena: Arena | None = None
@@ -51,8 +53,7 @@ class StepCalls:
         if not self.enabled or ladder() != LADDERS["numba"]:
             gradients(images, labels, sums)
             return
-        mode = self.model.training, id(sums)
-        key = images.shape, images.dtype, labels.shape, labels.dtype, mode
+        key = images.shape, images.dtype, labels.shape, labels.dtype, self.model.training, id(sums)
         passes = self.recorded.get(key)
         if passes and passes.was_tried and passes.is_valid():
             passes.repeat(images, labels)
@@ -94,11 +95,7 @@ class _Recorded:
 
     def is_valid(self) -> bool:
         """Is all that the calls read and write where it was?"""
-        return all(
-            now is then
-            for t, *facts in self.leaves
-            for now, then in zip(_facts(t), facts, strict=True)
-        )
+        return all(all(map(is_, _facts(t), facts)) for t, *facts in self.leaves)
 
     def repeat(self, images: Array, labels: Array) -> None:
         """The passes on these."""

@@ -13,6 +13,7 @@ import numpy as np
 from quatgrad.arrays import Array, asarray
 from quatgrad.backend import get_backend, notice
 from quatgrad.optim import SGD, Optimizer
+from quatgrad.parallel import processes
 
 Step = Callable[..., None]  # of images, labels and learning rate
 
@@ -56,12 +57,16 @@ class StepGraphs:
             self.recorded.clear()
 
     def _record(self, key: Any, step: Step, *arrays: Array) -> None:
+        """A graph, on all of several GPUs or on none: in one they would wait for the others."""
+        reason = ""
         try:
             self.recorded[key] = _Recorded(step, *arrays)
         except (RuntimeError, MemoryError) as error:  # CuPy's, and `BackendError`
+            reason = str(error).partition("\n")[0]
+        if not processes().agree(not reason):
             self.enabled = False
             self.recorded.clear()  # a graph holds memory of its own
-            reason = str(error).partition("\n")[0]
+            reason = reason or "another GPU could not record it"
             notice(f"the training step is no CUDA graph ({reason}): small batches are slower")
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quatgrad.arrays import Array, array_module, to_numpy
+from quatgrad.arrays import Array, array_module, asarray, to_numpy
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.errors import InvariantError, OptionError, RunError
 from quatgrad.kernels.parts import synchronised
@@ -74,6 +74,10 @@ class Processes:
     def sum_metrics(self, sums: Array, share: Share) -> Array:
         """The sum over all processes, of those whose share counts."""
         return sums
+
+    def agree(self, ready: bool) -> bool:
+        """Are all processes ready for what they do together?"""
+        return ready
 
     def training(
         self, model: Module, dataset: Any, recipe: Any, optimizer: Any, *how: Any
@@ -217,6 +221,10 @@ class Several(Processes):
         for other in every[1:]:
             total += other
         return total
+
+    def agree(self, ready: bool) -> bool:
+        """See `Processes.agree`."""
+        return bool(to_numpy(self.gather(asarray(np.array([float(ready)])))).all())
 
     # ------------------------------------------------------------------ who leads, who helps
 

@@ -10,6 +10,7 @@ from quatgrad.errors import BackendError
 from quatgrad.kernels.cupy_gpu.graph import Graph
 from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
 from quatgrad.optim import SGD, Adam
+from quatgrad.parallel.processes import Processes, use_processes
 from quatgrad.step_graphs import StepGraphs
 from quatgrad.train import Recipe, TrainStep
 
@@ -152,6 +153,17 @@ def test_too_little_memory_for_a_graph_stays_eager(solved, monkeypatch, capsys):
     monkeypatch.setattr(cupy_on_cpu.Stream, "begin_capture", begin_capture)
     assert not trained(network("conv-2", "real"), [4, 4, 4])[2]
     assert "no CUDA graph (Out of memory allocating 12,345 bytes)" in capsys.readouterr().err
+
+
+def test_where_another_gpu_could_not_record_none_has_a_graph(solved, capsys):
+    class Other(Processes):
+        def agree(self, ready):
+            assert ready
+            return False
+
+    with use_processes(Other()):
+        assert not trained(network("conv-2", "real"), [4, 4, 4])[2]
+    assert "no CUDA graph (another GPU could not record it)" in capsys.readouterr().err
 
 
 def test_adam_counts_on_the_host_and_stays_eager(solved):

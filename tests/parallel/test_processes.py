@@ -50,6 +50,13 @@ def by_all(n, work, sync_norm=False):
     return found
 
 
+def test_all_agree_or_none_does():
+    assert by_all(3, lambda group: group.agree(True)) == [True] * 3
+    assert by_all(3, lambda group: group.agree(group.rank != 1)) == [False] * 3
+    assert ALONE.agree(True)
+    assert not ALONE.agree(False)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("batch", [14, 29, 64])
 def test_shares_are_the_batch_in_order(n, batch):
