@@ -19,20 +19,21 @@ from quatgrad.autograd import Tensor
 from quatgrad.backend import get_backend
 from quatgrad.kernels.registry import LADDERS, ladder
 from quatgrad.nn import Buffer, Module
-from quatgrad.parallel import ALONE, processes
+from quatgrad.parallel import Share, processes
 from quatgrad.task import Classes, Series, Task
 
 if TYPE_CHECKING:
     from quatgrad.kernels.numba_cpu.machine.arena import Arena
     from quatgrad.kernels.numba_cpu.machine.recorder import Recorder
 
-Gradients = Callable[[Array, Array, Array], None]  # of images, labels and sums
+Gradients = Callable[[Array, Array, Array, Share], None]  # of images, labels and sums
 
 
 class StepCalls:
     """The recorded passes of a model, one for each shape of the images.
 
-    With the backend "numba", one process and a task of classes. The first two steps, and the first
+    With the backend "numba", for a task of classes, and where no process asks others in between,
+    as synchronised norms do. The first two steps, and the first
     on a new shape, are as they are; the next is recorded; the one after that is made twice, as it
     is and from the record. If all bits agree, the record is used from then on; if not, or if
     Python reads a value in the middle, as a network does that drops entries, steps stay as they
@@ -42,18 +43,20 @@ class StepCalls:
 
     def __init__(self, model: Module, task: Task):
         self.model = model
-        alone = get_backend() == "numba" and processes() is ALONE
+        alone = get_backend() == "numba" and not processes().sync_norm
         self.enabled = alone and type(task) in (Classes, Series)
         self.recorded: dict[Any, _Recorded | None] = {}  # None: not yet
         self.plain_steps = 0
         self.arena: Arena | None = None
 
-    def run(self, gradients: Gradients, images: Array, labels: Array, sums: Array) -> None:
-        """gradients(images, labels, sums), or the calls that it made."""
+    def run(self, gradients: Gradients, *arguments: Any) -> None:
+        """gradients(images, labels, sums, share), or the calls that it made."""
         if not self.enabled or ladder() != LADDERS["numba"]:
-            gradients(images, labels, sums)
+            gradients(*arguments)
             return
-        key = images.shape, images.dtype, labels.shape, labels.dtype, self.model.training, id(sums)
+        images, labels, sums, share = arguments
+        kinds = images.shape, images.dtype, labels.shape, labels.dtype
+        key = *kinds, id(sums), str(share), self.model.training
         passes = self.recorded.get(key)
         if passes and passes.was_tried and passes.is_valid():
             passes.repeat(images, labels)
@@ -62,15 +65,15 @@ class StepCalls:
 
         arena = self.arena = self.arena or Arena()
         if passes and passes.is_valid():
-            self.enabled = passes.equals(gradients, images, labels)
+            self.enabled = passes.equals(gradients, *arguments)
         elif key in self.recorded and self.plain_steps > 1:
-            passes = _Recorded(arena, self.model, gradients, images, labels, sums)
+            passes = _Recorded(arena, self.model, gradients, *arguments)
             self.recorded[key], self.enabled = passes, not passes.recorder.refused
         else:  # in the same memory: a step needs no more of it than without records
             self.plain_steps += 1
             self.recorded[key] = None
             with arena.used():
-                gradients(images, labels, sums)
+                gradients(*arguments)
         if arena.is_full or not self.enabled:
             self.enabled, self.recorded, self.arena = False, {}, None
 
@@ -78,20 +81,21 @@ class StepCalls:
 class _Recorded:
     """The passes on copies of images and labels, and what they read and write besides."""
 
-    def __init__(self, arena: Arena, model: Module, gradients: Gradients, *arrays: Array):
-        """gradients(*arrays), noted; the arrays are images, labels and sums."""
+    def __init__(self, arena: Arena, model: Module, gradients: Gradients, *arguments: Any):
+        """gradients(*arguments), noted; they are images, labels, sums and share."""
         from quatgrad.kernels.numba_cpu.machine.recorder import Recorder
 
         self.recorder, self.was_tried = Recorder(arena), False
-        self.images, self.labels, self.sums = arrays[0].copy(), arrays[1].copy(), arrays[2]
-        self.recorder.run(partial(self._watched, gradients))
+        images, labels, *more = arguments
+        self.images, self.labels = images.copy(), labels.copy()
+        self.recorder.run(partial(self._watched, gradients, *more))
         self.leaves = [(t, *_facts(t)) for _, t in model.named_state()]
         self.grads = [(p, p.grad) for p in model.parameters()]
-        self.buffers = [self.sums, *(a for t, a, *_ in self.leaves if isinstance(t, Buffer))]
+        self.buffers = [more[0], *(a for t, a, *_ in self.leaves if isinstance(t, Buffer))]
 
-    def _watched(self, gradients: Gradients) -> None:
+    def _watched(self, gradients: Gradients, *more: Any) -> None:
         with no_reading(self.recorder):
-            gradients(self.images, self.labels, self.sums)
+            gradients(self.images, self.labels, *more)
 
     def is_valid(self) -> bool:
         """Is all that the calls read and write where it was?"""
@@ -104,7 +108,7 @@ class _Recorded:
         for p, g in self.grads:
             p.grad = g
 
-    def equals(self, gradients: Gradients, images: Array, labels: Array) -> bool:
+    def equals(self, gradients: Gradients, images: Array, labels: Array, *more: Any) -> bool:
         """The passes as they are, after they were repeated from the record; gave both the same?"""
         before = [a.copy() for a in self.buffers]
         self.repeat(images, labels)
@@ -112,7 +116,7 @@ class _Recorded:
         for a, b in zip(self.buffers, before, strict=True):
             a[...] = b
         with self.recorder.arena.used():
-            gradients(images, labels, self.sums)
+            gradients(images, labels, *more)
         self.was_tried = True
         return repeated == [a.tobytes() for a in self._results()]
 

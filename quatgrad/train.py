@@ -172,6 +172,7 @@ class TrainStep:
         self.clip = recipe.clip if recipe else 0.0
         self.group = processes()
         self.sums = asarray(np.zeros(2))  # of losses and of right answers
+        self.own_sums = self.group.own(self.sums)
         self.calls = StepCalls(model, task)  # on a CPU
         self.graphs = StepGraphs(optimizer)  # on a GPU
 
@@ -187,17 +188,14 @@ class TrainStep:
 
     def eager(self, images: Array, labels: Array, lr: float | Array, share: Share = WHOLE) -> None:
         """Forward, loss, backward, update."""
-        mine = self.group.fresh(self.sums)
-        if share is WHOLE:
-            self.calls.run(self.gradients, images, labels, mine)
-        else:
-            self.gradients(images, labels, mine, share)
+        self.calls.run(self.gradients, images, labels, self.own_sums, share)
+        self.group.complete(self.optimizer, self.model, share)
         if self.clip:
             clip_grad_norm(self.optimizer.parameters, self.clip)
         self.optimizer.step(lr)
-        self.group.add(self.sums, mine, share)
+        self.group.add(self.sums, self.own_sums, share)
 
-    def gradients(self, images: Array, labels: Array, sums: Array, share: Share = WHOLE) -> None:
+    def gradients(self, images: Array, labels: Array, sums: Array, share: Share) -> None:
         """Forward, loss, backward; sums += those of the losses and right answers."""
         with self.group.norms(share):
             loss = self.task.step(self.model, images, labels, sums, self.label_smoothing)

@@ -10,6 +10,7 @@ from quatgrad.errors import DataError
 from quatgrad.models import create
 from quatgrad.nn import Dropout, Linear, Module
 from quatgrad.optim import SGD, Adam
+from quatgrad.parallel.processes import ALONE, Several, use_processes
 from quatgrad.task import Classes
 from quatgrad.train import Recipe, TrainStep
 
@@ -170,6 +171,29 @@ def test_each_shape_has_a_record_of_its_own():
                 step(x, y, 0.01)
             assert state(steps[0]) == state(steps[1])
     assert len(records(steps[0])) == 2
+
+
+class OneOfOne(Several):
+    """One process that sums as many do."""
+
+    def gather(self, a):
+        return a[None].copy()
+
+
+def test_each_of_several_processes_records_its_part_and_sums_go_on():
+    def trained(group, recorded=True):
+        with use_processes(group):
+            net = create("resnet8", "quaternion", CLASSES, 4, 8, image_size=(8, 8))
+            step = step_of(net, recorded)
+            for x, y in batches(9):
+                step(x, y, 0.01, group.share(len(x)))
+            return step
+
+    step = trained(OneOfOne(1, 0, False))
+    assert records(step)
+    assert state(step) == state(trained(OneOfOne(1, 0, False), recorded=False))
+    assert state(step) == state(trained(ALONE))
+    assert not trained(OneOfOne(1, 0, True)).calls.enabled  # norms talk in the middle
 
 
 def test_a_label_that_is_no_class_is_found_in_a_repeated_step():

@@ -21,6 +21,7 @@ import numpy as np
 
 from quatgrad.arrays import Array, array_module, asarray, to_numpy
 from quatgrad.autograd import Parameter, Tensor
+from quatgrad.calls import call
 from quatgrad.errors import InvariantError, OptionError, RunError
 from quatgrad.kernels.parts import synchronised
 from quatgrad.nn import Buffer, Module
@@ -61,15 +62,18 @@ class Processes:
         return nullcontext()
 
     def backward(self, loss: Tensor, optimizer: Optimizer, model: Module, share: Share) -> None:
-        """dL/dw of all parameters, L the mean loss of the whole batch, from that of the share."""
+        """The part of dL/dw of this process, L the mean loss of the whole batch."""
         loss.backward()
 
-    def fresh(self, sums: Array) -> Array:
-        """Where a step adds its losses and scores: for one process to the sums themselves."""
+    def complete(self, optimizer: Optimizer, model: Module, share: Share) -> None:
+        """After `backward`: all parts are added."""
+
+    def own(self, sums: Array) -> Array:
+        """Where steps add their losses and scores: for one process to the sums themselves."""
         return sums
 
     def add(self, sums: Array, mine: Array, share: Share) -> None:
-        """sums += what all processes have added to `mine`."""
+        """sums += what all processes have added to `mine`, which is 0 then."""
 
     def sum_metrics(self, sums: Array, share: Share) -> Array:
         """The sum over all processes, of those whose share counts."""
@@ -136,14 +140,18 @@ class Several(Processes):
         return synchronised(self.gather, share.weight)
 
     def backward(self, loss: Tensor, optimizer: Optimizer, model: Module, share: Share) -> None:
-        """See `Processes.backward`."""
-        g = array_module(loss.data).ones_like(loss.data) * share.weight
+        """See `Processes.backward`; where there are buckets, they are summed on the way."""
+        g = call(_weighted, loss, share.weight)
         if buckets := self.buckets(optimizer):
             with buckets.beside():  # running statistics are there since the forward pass
                 self.sum_gradients([], model, share)
             buckets.backward(loss, g)
         else:
             loss.backward(g)
+
+    def complete(self, optimizer: Optimizer, model: Module, share: Share) -> None:
+        """See `Processes.complete`."""
+        if not self.buckets(optimizer):
             self.sum_gradients(optimizer.parameters, model, share)
 
     def buckets(self, optimizer: Optimizer) -> Buckets | None:
@@ -206,13 +214,14 @@ class Several(Processes):
             mine += other
         self.join(mine, flat)
 
-    def fresh(self, sums: Array) -> Array:
-        """See `Processes.fresh`."""
+    def own(self, sums: Array) -> Array:
+        """See `Processes.own`."""
         return array_module(sums).zeros_like(sums)
 
     def add(self, sums: Array, mine: Array, share: Share) -> None:
         """See `Processes.add`."""
         sums += self.sum_metrics(mine, share)
+        mine[...] = 0
 
     def sum_metrics(self, sums: Array, share: Share) -> Array:
         """The sum over all processes, in their order."""
@@ -344,6 +353,10 @@ def _take(p: Parameter, g: Array) -> None:
     else:
         assert p.grad is not None
         p.grad[...] = g
+
+
+def _weighted(loss: Tensor, weight: float) -> Array:
+    return array_module(loss.data).ones_like(loss.data) * weight
 
 
 def _copy_to(values: Array, array: Array) -> None:

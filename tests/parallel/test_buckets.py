@@ -54,6 +54,7 @@ def test_sums_in_buckets_have_the_bits_of_the_sum_afterwards(n, stream):
             optimizer.zero_grad()
             loss = ops.cross_entropy(net(Tensor(x)), y)
             group.backward(loss, optimizer, net, share)
+            group.complete(optimizer, net, share)
             every.append([p.grad.copy() for p in optimizer.parameters])
             flat = FlatParameters(optimizer.parameters, optimizer.state)
             beside = stream(group.sum_in_order)
