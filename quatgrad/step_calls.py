@@ -32,19 +32,19 @@ Gradients = Callable[[Array, Array, Array, Share], None]  # of images, labels an
 class StepCalls:
     """The recorded passes of a model, one for each shape of the images.
 
-    With the backend "numba", for a task of classes, and where no process asks others in between,
-    as synchronised norms do. The first two steps, and the first
-    on a new shape, are as they are; the next is recorded; the one after that is made twice, as it
-    is and from the record. If all bits agree, the record is used from then on; if not, or if
+    With the backend "numba", for a network of the package's modules and a task of classes, and
+    where no process asks others in between, as synchronised norms do. The first two steps, and the
+    first on a new shape, are as they are; the next is recorded; the one after that is made twice,
+    as it is and from the record. If all bits agree, the record is used from then on; if not, or if
     Python reads a value in the middle, as a network does that drops entries, steps stay as they
-    are. So results never depend on it. Weights and masks may change between steps, and which of
-    them learn, but not what the network is made of.
+    are. Weights and masks may change between steps, and which of them learn, but not what the
+    network is made of.
     """
 
     def __init__(self, model: Module, task: Task):
         self.model = model
         alone = get_backend() == "numba" and not processes().sync_norm
-        self.enabled = alone and type(task) in (Classes, Series)
+        self.enabled = alone and type(task) in (Classes, Series) and is_ours(model)
         self.recorded: dict[Any, _Recorded | None] = {}  # None: not yet
         self.plain_steps = 0
         self.arena: Arena | None = None
@@ -123,6 +123,17 @@ class _Recorded:
     def _results(self) -> Iterator[Array]:
         yield from self.buffers
         yield from (p.grad for p, _ in self.grads if p.grad is not None)
+
+
+def is_ours(model: Module) -> bool:
+    """Is it of the package's modules and functions alone? They do the same in every step, where
+    Python of somebody else may count steps, or draw a number now and then.
+    """
+    modules = [module for _, module in model.named_modules()]
+    values = [v for m in modules for v in vars(m).values()]
+    held = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    made_of = [*map(type, modules), *filter(callable, held)]
+    return all(str(getattr(x, "__module__", "")).startswith("quatgrad.") for x in made_of)
 
 
 def _facts(t: Tensor) -> tuple[Any, ...]:

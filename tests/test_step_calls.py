@@ -1,16 +1,18 @@
 """A step repeated from a record gives the bits of one that is not, or there is no record."""
 
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
-from quatgrad import ops, use_backend, use_kernels
+from quatgrad import calls, ops, use_backend, use_kernels
 from quatgrad.errors import DataError
 from quatgrad.models import create
-from quatgrad.nn import Dropout, Linear, Module
+from quatgrad.nn import Dropout, Flatten, Linear, Module, ReLU, Sequential
 from quatgrad.optim import SGD, Adam
 from quatgrad.parallel.processes import ALONE, Several, use_processes
+from quatgrad.step_calls import is_ours
 from quatgrad.task import Classes
 from quatgrad.train import Recipe, TrainStep
 
@@ -122,21 +124,38 @@ def of_python(net, h):
     return ops.tanh(h) * 0.5 + h.exp().sum(axis=1, keepdims=True) ** 0.5
 
 
+@pytest.mark.parametrize("between", [of_python, counted, branches])
+def test_a_network_of_ones_own_is_not_recorded(between):
+    assert not both(lambda: Own(between)).calls.enabled
+
+
 @pytest.mark.parametrize(("between", "is_recorded"), [(of_python, 1), (counted, 0), (branches, 0)])
-def test_a_network_of_ones_own_is_recorded_if_it_does_the_same_in_every_step(between, is_recorded):
+def test_nor_would_it_be_if_it_did_not_do_the_same_twice(between, is_recorded, monkeypatch):
+    monkeypatch.setattr("quatgrad.step_calls.is_ours", lambda model: True)
     step = both(lambda: Own(between))
     assert len(records(step)) == is_recorded
     assert step.calls.enabled == bool(is_recorded)
 
 
+def test_who_is_ours():
+    layers = lambda *more: Sequential(Flatten(), Linear(256, 12, rng=0), *more)  # noqa: E731
+    assert is_ours(layers(ReLU(), Linear(12, CLASSES, rng=1)))
+    assert not is_ours(layers(Own(counted)))
+    assert not is_ours(layers(lambda x: x * 2.0))
+    own = layers()
+    own.between = counted
+    assert not is_ours(own)
+    assert records(both(lambda: layers(ReLU(), Linear(12, CLASSES, rng=1))))
+
+
 def test_a_network_that_drops_entries_is_not_and_draws_what_it_would_have_drawn():
     def make():
-        drop = Dropout(0.3, rng=3)
-        net = Own(lambda net, h: drop(h))
-        net.drop = drop
-        return net
+        layers = Linear(256, 12, rng=0), Dropout(0.3, rng=3), Linear(12, CLASSES, rng=1)
+        return Sequential(Flatten(), *layers)
 
-    assert not records(both(make))
+    step = both(make)
+    assert not step.calls.enabled
+    assert step.model.modules[2].draws.item() == 8
 
 
 def test_a_mask_that_changes_is_seen():
@@ -249,18 +268,16 @@ def test_what_other_threads_compute_meanwhile_is_not_noted():
     assert not wrong
 
 
-def test_an_interrupted_record_leaves_nothing_behind():
-    def between(net, h):
-        if net.calls == 3:
-            raise KeyboardInterrupt
-        return h
+def test_an_interrupted_record_leaves_nothing_behind(monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
 
-    step = step_of(Own(between))
-    plain = [ops.relu, step]
+    step = step_of(create("resnet8", "real", CLASSES, 4, 8, image_size=(8, 8)))
     for t, (x, y) in enumerate(batches(9)):
-        if t == 2:
-            with pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as m:
+            if t == 2:
+                m.setattr("quatgrad.task.cross_entropy", interrupted)
+            with pytest.raises(KeyboardInterrupt) if t == 2 else nullcontext():
                 step(x, y, 0.1)
-        else:
-            step(x, y, 0.1)
-    assert records(plain[1])
+    assert calls.recorder is calls.memory is None
+    assert records(step)
