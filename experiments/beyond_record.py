@@ -200,6 +200,7 @@ def record(run: Run, trials: Trials, commit: str) -> dict[str, Any]:
     first = run.config.first_run
     assert first is not None  # `options_of` has read it
     given = {k: v for k, v in first.overrides.items() if k not in ("out", "quiet", "data_dir")}
+    given["trials"] = len(trials)  # those that have finished
     dataset = {"dataset": run.config.options["dataset"]} | given
     words = [f"--{k.replace('_', '-')} {v}" for k, v in dataset.items() if not isinstance(v, list)]
     known = bench.about(0, 1)

@@ -377,8 +377,8 @@ def with_preset(given: dict[str, Any]) -> dict[str, Any]:
         algebra = given.get("algebra", preset["algebra"])
         if algebra not in of_algebras:
             raise OptionError(
-                f"`preset` {name} has settings of its own for each network: give `algebra`, one "
-                f"of {', '.join(of_algebras)}; got {algebra}"
+                f"`preset` {given.get('preset', name)} has settings of its own for each network: "
+                f"give `algebra`, one of {', '.join(of_algebras)}; got {algebra}"
             )
         of_algebra = of_algebras[algebra]
     return preset | of_model | of_algebra | spelled_out(given) | {"preset": name}
