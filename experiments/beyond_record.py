@@ -228,10 +228,10 @@ VERSIONS = ("python", "numpy", "numba", "quatgrad")
 # ------------------------------------------------------------------------------------- read again
 
 
-def read(folder: Path) -> Trials:
+def read(folder: Path, name: str = "seeds.csv") -> Trials:
     """The trials of a task on record."""
     trials: dict[int, dict[str, list[Level]]] = {}
-    with (folder / "seeds.csv").open(newline="") as file:
+    with (folder / name).open(newline="") as file:
         for row in csv.DictReader(file):
             level = Level.read(row)
             trials.setdefault(level.trial, {}).setdefault(level.network, []).append(level)

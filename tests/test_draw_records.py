@@ -32,6 +32,25 @@ def test_every_picture_is_drawn_without_any_run(records, name, tmp_path):
     assert all(path.read_bytes() == before for path, before in numbers.items())
 
 
+@pytest.mark.parametrize("name", ["mnist", "turned"])
+def test_differences_of_tuned_tickets_are_those_of_their_levels(records, name):
+    folder = RESULTS / "tuned" / name
+    told = json.loads((folder / "tickets.json").read_text())
+    trials = records.tuned_record.read(folder, "tickets.csv")
+    assert told["seeds"] == len(trials)
+    again = records.tuned_record.differences(trials)
+    assert again.keys() == told["differences"].keys()
+    for pair, gaps in again.items():
+        for what, gap in gaps.items():
+            assert gap == pytest.approx(told["differences"][pair][what])
+
+
+@pytest.mark.parametrize("name", ["mnist", "turned"])
+def test_a_study_on_record_names_no_place_of_a_machine(name):
+    for path in (RESULTS / "tuned" / name).glob("*.json"):
+        assert '"/' not in path.read_text(), path
+
+
 @pytest.mark.parametrize("name", ["mnist-lenet-12", "mnist-lenet-300-100"])
 def test_the_curves_are_those_that_were_verified(records, name):
     verified = json.loads((RESULTS / name / "verify.json").read_text())["curves"]

@@ -1,0 +1,116 @@
+"""A study of `quatgrad-lth tune` on record, and the tickets of the settings that it found.
+
+    python experiments/tuned_record.py NAME STUDY [RUN ...]
+
+The study's files go to results/tuned/NAME, with "runs" for the folder where it was made. Each RUN
+has the tickets of one network or more, by --preset tuned-DATASET.toml. Of the trials that all have
+finished, tickets.csv has every level and tickets.json the differences of networks, paired by seed,
+with intervals of 95 % (Student's t); tickets.png draws them. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import beyond
+import beyond_draw
+from beyond_record import COSTS, Level, Trials, read
+
+from quatgrad.lth.results import plot
+from quatgrad.lth.results.run import Run, seeds
+from quatgrad.lth.store import files
+
+OUT = Path(__file__).parent / "results" / "tuned"
+COPIED = ("trials.csv", "result.json", "final.json", "ablation.json", "study.json")
+
+
+def copy(study: Path, folder: Path) -> None:
+    """The files of the study that it has; its folder, and the one of its runs, become "runs"."""
+    for path in [*(study / name for name in COPIED), *study.glob("tuned-*.toml")]:
+        if path.exists():
+            text = path.read_text().replace(str(study.parents[1]), "runs")
+            (folder / path.name).write_text(text)
+    shutil.copy(study / "best.png", folder)
+
+
+def merged(runs: Sequence[Run]) -> Trials:
+    """The trials of which all networks of these runs have all levels."""
+    found: dict[int, dict[str, list[Level]]] = {}
+    for run in runs:
+        for number, networks in run.trials.items():
+            levels = {n: [Level.of(number, n, r) for r in of] for n, of in networks.items()}
+            found.setdefault(number, {}).update(levels)
+    whole = max((len(t), sum(map(len, t.values()))) for t in found.values())
+    return [t for t in found.values() if (len(t), sum(map(len, t.values()))) == whole]
+
+
+def differences(trials: Trials) -> dict[str, dict[str, Any]]:
+    """Of each pair of networks: dense, and along the tickets at equal weights and costs."""
+    sizes = ("weights_left", *COSTS)
+    told = {}
+    for other, one in itertools.combinations(trials[0], 2):
+        gaps = {"dense": beyond.dense(trials, one, other)}
+        gaps |= {
+            what: beyond.along(trials, one, other, attrgetter(size))
+            for what, size in zip(beyond.COMPARED[1:], sizes, strict=True)
+        }
+        told[f"{one} - {other}"] = {
+            what: gap and {"mean": gap.mean, "interval": gap.half} for what, gap in gaps.items()
+        }
+    return told
+
+
+def tickets(runs: Sequence[Run], folder: Path) -> None:
+    """tickets.csv, tickets.json and tickets.png."""
+    trials = merged(runs)
+    rows = [asdict(x) for trial in trials for levels in trial.values() for x in levels]
+    files.write_csv(folder / "tickets.csv", rows)
+    curves = beyond_draw.levels(trials)
+    first = runs[0].config.first_run
+    given = first.overrides if first else {}
+    told = {
+        "task": runs[0].config.task,
+        "chance": runs[0].config.chance,
+        "setting": runs[0].setting,
+        "seeds": len(trials),
+        "options": {k: v for k, v in given.items() if k in ("keep", "levels", "trials")},
+        "differences": differences(trials),
+    }
+    (folder / "tickets.json").write_text(json.dumps(told, indent=1) + "\n")
+    draw(folder)
+    print(f"{folder.name}: tickets of {', '.join(curves)}, {len(trials)} seeds")
+
+
+def draw(folder: Path) -> None:
+    """tickets.png of a study on record."""
+    told = json.loads((folder / "tickets.json").read_text())
+    curves = beyond_draw.levels(read(folder, "tickets.csv"))
+    caption = f"{told['setting']}; {seeds(curves)}; settings tuned for each network"
+    picture = plot.figure(curves, f"{told['task']}: lottery tickets", told["chance"], caption)
+    plot.save(picture, folder / "tickets.png")
+
+
+def main() -> None:
+    """Run the command."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("study", type=Path, metavar="STUDY")
+    p.add_argument("runs", nargs="*", type=Path, metavar="RUN")
+    options = p.parse_args()
+    folder = OUT / options.name
+    files.prepare_directory(folder)
+    copy(options.study.resolve(), folder)
+    if options.runs:
+        tickets([Run(path) for path in options.runs], folder)
+
+
+if __name__ == "__main__":
+    main()
