@@ -1,6 +1,7 @@
 """A step repeated from a record gives the bits of one that is not, or there is no record."""
 
 import threading
+from collections import namedtuple
 from contextlib import nullcontext
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from quatgrad import calls, ops, use_backend, use_kernels
 from quatgrad.errors import DataError
+from quatgrad.kernels.numba_cpu.machine.arena import Arena
+from quatgrad.kernels.numba_cpu.machine.recorder import Recorder
 from quatgrad.models import create
 from quatgrad.nn import Dropout, Flatten, Linear, Module, ReLU, Sequential
 from quatgrad.optim import SGD, Adam
@@ -17,6 +20,7 @@ from quatgrad.task import Classes
 from quatgrad.train import Recipe, TrainStep
 
 CLASSES = 5
+Pair = namedtuple("Pair", "a b")
 
 
 @pytest.fixture(autouse=True)
@@ -266,6 +270,16 @@ def test_what_other_threads_compute_meanwhile_is_not_noted():
         thread.join()
     assert records(step)
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("f", "gives"), [(np.sum, ""), (len, "int"), (lambda a: Pair(a, a), "Pair")]
+)
+def test_what_is_no_array_cannot_be_repeated(f, gives):
+    recorder, a = Recorder(Arena()), np.ones(1, np.float32)
+    recorder.run(lambda: calls.call(f, a))
+    assert recorder.refused.endswith(f"gives a {gives}" if gives else "")
+    assert bool(recorder.refused) == bool(gives)
 
 
 def test_an_interrupted_record_leaves_nothing_behind(monkeypatch):

@@ -36,14 +36,14 @@ class Recorder:
 
     def run(self, f: Callable[[], Any]) -> None:
         """f(), noted. Arrays that it makes are in the arena."""
-        plain = CPUDispatcher.__call__
 
         def compiled(function: Any, *args: Any) -> Any:
             if not self.hears() or not any(isinstance(a, np.ndarray) for a in args):
                 return plain(function, *args)
             return self._note(function, args, plain(function, *args))
 
-        with self.arena.used():
+        with self.arena.used():  # alone: what is changed here is changed for all threads
+            plain = CPUDispatcher.__call__
             self.listening, calls.recorder = True, self
             CPUDispatcher.__call__ = compiled  # type: ignore[method-assign, assignment]
             try:
@@ -78,7 +78,8 @@ class Recorder:
 
     def _note(self, f: Callable[..., Any], args: tuple[Any, ...], y: Any) -> Any:
         """Write the call down; its result, new arrays in it being moved to the arena."""
-        results, copies = (y if isinstance(y, tuple) else (y,)), list[tuple[int | None, Any]]()
+        several, copies = type(y) is tuple, list[tuple[int | None, Any]]()
+        results = y if several else (y,)
         kept = list(results)
         for i, a in enumerate(results):
             if a is None:
@@ -87,9 +88,9 @@ class Recorder:
                 self.refused = f"{f} gives a {type(a).__name__}"
             elif not _is_part_of(a, args):
                 kept[i] = self._copy(np.asarray(a))
-                copies.append((i if isinstance(y, tuple) else None, self.held(kept[i])))
+                copies.append((i if several else None, self.held(kept[i])))
         self.notes.append((f, self.held(args), copies))
-        return type(y)(kept) if isinstance(y, tuple) else kept[0]
+        return tuple(kept) if several else kept[0]
 
     def _copy(self, a: np.ndarray) -> np.ndarray:
         copy = np.ndarray(a.shape, a.dtype, self.arena(a.nbytes))
@@ -98,7 +99,7 @@ class Recorder:
 
     def held(self, x: Any) -> Any:
         """x, or where it is an array in the arena, the place alone: its memory may be given on."""
-        if isinstance(x, tuple | list):
+        if type(x) in (tuple, list):
             return type(x)(map(self.held, x))
         if not isinstance(x, np.ndarray) or not x.size:
             return x
