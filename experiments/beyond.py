@@ -112,6 +112,12 @@ def matched(trials: Trials, one: str, other: str) -> list[dict[str, Any]]:
 COMPARED = ("dense", "at equal weights", "at equal multiply-adds", "at equal bytes")
 
 
+def gaps(trials: Trials, one: str, other: str) -> dict[str, Difference | None]:
+    """What is COMPARED of two networks."""
+    along_tickets = (along(trials, one, other, attrgetter(s)) for s in ("weights_left", *COSTS))
+    return dict(zip(COMPARED, (dense(trials, one, other), *along_tickets), strict=True))
+
+
 def line(task: str, trials: Trials, one: str, other: str) -> dict[str, Any]:
     """The row of table.csv for two networks of a task."""
     found: dict[str, Any] = {"task": task, "network": one, "against": other, "seeds": len(trials)}
@@ -125,12 +131,7 @@ def line(task: str, trials: Trials, one: str, other: str) -> dict[str, Any]:
             f"{role} loss": statistics.fmean(t[name][0].loss for t in trials),
             f"{role} weights of the last level within a point": best.weights_left,
         }
-    gaps = (
-        dense(trials, one, other),
-        along(trials, one, other),
-        *(along(trials, one, other, attrgetter(cost)) for cost in COSTS),
-    )
-    for what, d in zip(COMPARED, gaps, strict=True):
+    for what, d in gaps(trials, one, other).items():
         found[f"difference {what}"] = d and d.mean
         found[f"interval {what}"] = d and d.half
         found[f"ahead {what}"] = d and d.ahead(one, other)

@@ -168,13 +168,18 @@ def collect(run: Run, out: Path, commit: str) -> None:
         return
     folder = out / task_of(run)
     files.prepare_directory(folder)
-    rows = [asdict(x) for trial in trials for levels in trial.values() for x in levels]
-    files.write_csv(folder / "seeds.csv", rows)
+    write(trials, folder / "seeds.csv")
     files.write_csv(folder / "comparison.csv", compare.rows(compare.mean(trials)))
     (folder / "record.json").write_text(json.dumps(record(run, trials, commit), indent=1) + "\n")
     if str(run.config.options["model"]) in Text.networks:
         (folder / "samples.md").write_text(samples(run, trials[0]))
     print(f"{run.path.name}: {len(trials)} trials")
+
+
+def write(trials: Trials, path: Path) -> None:
+    """A row for each level, as `read` takes them."""
+    rows = [asdict(x) for trial in trials for levels in trial.values() for x in levels]
+    files.write_csv(path, rows)
 
 
 BEGINNING, LENGTH, TEMPERATURE = "ROMEO:\n", 300, 0.8

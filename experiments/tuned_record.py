@@ -15,14 +15,12 @@ import itertools
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import beyond
 import beyond_draw
-from beyond_record import COSTS, Level, Trials, read
+from beyond_record import Level, Trials, read, write
 
 from quatgrad.lth.results import plot
 from quatgrad.lth.results.run import Run, seeds
@@ -54,25 +52,19 @@ def merged(runs: Sequence[Run]) -> Trials:
 
 def differences(trials: Trials) -> dict[str, dict[str, Any]]:
     """Of each pair of networks: dense, and along the tickets at equal weights and costs."""
-    sizes = ("weights_left", *COSTS)
-    told = {}
-    for other, one in itertools.combinations(trials[0], 2):
-        gaps = {"dense": beyond.dense(trials, one, other)}
-        gaps |= {
-            what: beyond.along(trials, one, other, attrgetter(size))
-            for what, size in zip(beyond.COMPARED[1:], sizes, strict=True)
+    return {
+        f"{one} - {other}": {
+            what: gap and {"mean": gap.mean, "interval": gap.half}
+            for what, gap in beyond.gaps(trials, one, other).items()
         }
-        told[f"{one} - {other}"] = {
-            what: gap and {"mean": gap.mean, "interval": gap.half} for what, gap in gaps.items()
-        }
-    return told
+        for other, one in itertools.combinations(trials[0], 2)
+    }
 
 
 def tickets(runs: Sequence[Run], folder: Path) -> None:
     """tickets.csv, tickets.json and tickets.png."""
     trials = merged(runs)
-    rows = [asdict(x) for trial in trials for levels in trial.values() for x in levels]
-    files.write_csv(folder / "tickets.csv", rows)
+    write(trials, folder / "tickets.csv")
     curves = beyond_draw.levels(trials)
     first = runs[0].config.first_run
     given = first.overrides if first else {}
