@@ -43,7 +43,9 @@ class Arena:
         k = next(k for k, (start, end) in enumerate(self.free) if end - start >= size)
         start, end = self.free[k]
         self.free[k : k + 1] = [(start + size, end)] if start + size < end else []
-        chunk, at = self.place(start) or (self.chunks[0], 0)
+        place = self.place(start)
+        assert place, "free memory is in a chunk"
+        chunk, at = place
         block = np.frombuffer(chunk.data[at : at + size], np.uint8)
         # Noted, and no more: an array may go in the middle of anything.
         weakref.finalize(block, self.given_back.append, (start, start + size)).atexit = False
