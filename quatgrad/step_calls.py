@@ -6,6 +6,7 @@ the same on other numbers, so one is noted, and the later ones make its calls.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -90,7 +91,8 @@ class _Recorded:
         self.images, self.labels = images.copy(), labels.copy()
         self.recorder.run(partial(self._watched, gradients, *more))
         self.leaves = [(t, *_facts(t)) for _, t in model.named_state()]
-        self.grads = [(p, p.grad) for p in model.parameters()]
+        # The place alone: until the next step, which may be a plain one, nobody else writes there.
+        self.grads = [(p, self.recorder.held(p.grad)) for p in model.parameters()]
         self.buffers = [more[0], *(a for t, a, *_ in self.leaves if isinstance(t, Buffer))]
 
     def _watched(self, gradients: Gradients, *more: Any) -> None:
@@ -112,13 +114,13 @@ class _Recorded:
         """The passes as they are, after they were repeated from the record; gave both the same?"""
         before = [a.copy() for a in self.buffers]
         self.repeat(images, labels)
-        repeated = [a.tobytes() for a in self._results()]
+        repeated = list(map(_digest, self._results()))
         for a, b in zip(self.buffers, before, strict=True):
             a[...] = b
         with self.recorder.arena.used():
             gradients(images, labels, *more)
         self.was_tried = True
-        return repeated == [a.tobytes() for a in self._results()]
+        return repeated == list(map(_digest, self._results()))
 
     def _results(self) -> Iterator[Array]:
         yield from self.buffers
@@ -139,6 +141,11 @@ def is_ours(model: Module) -> bool:
 def _facts(t: Tensor) -> tuple[Any, ...]:
     """Its memory, whether it learns, and its constraint."""
     return t._array, t.requires_grad, getattr(t, "_constraint", None)
+
+
+def _digest(a: Array) -> bytes:
+    """All bits, in few bytes: copies of a large network's gradients would be its peak of memory."""
+    return hashlib.sha256(a.tobytes()).digest()
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatgrad.kernels.numba_cpu.machine.arena import CHUNK, Arena
+from quatgrad.kernels.numba_cpu.machine.arena import Arena
+from quatgrad.kernels.numba_cpu.machine.cache import LINE
 
 
 def place(a):
@@ -15,7 +16,7 @@ def place(a):
     return start, start + a.nbytes
 
 
-@given(st.lists(st.tuples(st.integers(0, CHUNK // 3), st.booleans()), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 1 << 24), st.booleans()), max_size=40))
 def test_arrays_that_are_alive_never_overlap(wanted):
     arena, alive = Arena(), []
     for k, (size, drop) in enumerate(wanted):
@@ -27,11 +28,9 @@ def test_arrays_that_are_alive_never_overlap(wanted):
         assert all(end <= start for (_, end), (start, _) in pairwise(places))
     del alive
     arena(1)  # collects
-    pieces = sum(end - start for start, end in arena.free) + sum(
-        end - start for start, end in arena.given_back
-    )
-    assert pieces == sum(map(len, arena.chunks))
-    assert len(arena.free) <= len(arena.chunks)
+    pieces = [end - start for start, end in (*arena.free, *arena.given_back)]
+    assert sum(pieces) == len(arena.memory)
+    assert len(arena.free) == 1
 
 
 def test_memory_that_is_given_back_is_given_out_again():
@@ -43,7 +42,6 @@ def test_memory_that_is_given_back_is_given_out_again():
     assert place(arena(500))[0] != first  # the view still holds it
     del view
     assert place(arena(1000))[0] == first
-    assert len(arena.chunks) == 1
     del b
 
 
@@ -52,13 +50,21 @@ def test_other_threads_and_a_full_arena_get_memory_of_their_own(monkeypatch):
     thread = threading.Thread(target=lambda: got.append(arena(100)))
     thread.start()
     thread.join()
-    assert not arena.chunks
     assert len(got[0]) >= 100
-    monkeypatch.setattr("quatgrad.kernels.numba_cpu.machine.arena.LARGEST", CHUNK)
-    arena(CHUNK)
-    kept = arena(CHUNK // 2)
-    more = arena(CHUNK)
+    assert arena.place(place(got[0])[0]) is None
+    monkeypatch.setattr("quatgrad.kernels.numba_cpu.machine.arena.LARGEST", 1000 * LINE)
+    arena = Arena()
+    kept = arena(600 * LINE)
+    assert not arena.is_full
+    more = arena(600 * LINE)
     assert arena.is_full
     assert arena.place(place(more)[0]) is None
-    assert arena.place(place(kept)[0]) == (arena.chunks[0], 0)
-    assert np.shares_memory(arena.chunks[0], kept)
+    assert arena.place(place(kept)[0]) == (arena.memory, 0)
+    assert np.shares_memory(arena.memory, kept)
+
+
+def test_a_system_that_gives_away_no_more_than_it_has_gives_an_arena_that_is_full(monkeypatch):
+    monkeypatch.setattr("quatgrad.kernels.numba_cpu.machine.arena.LARGEST", 1 << 62)
+    arena = Arena()
+    assert arena.is_full
+    assert len(arena(100)) >= 100

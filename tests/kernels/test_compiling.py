@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from quatgrad import backend
-from quatgrad.kernels.numba_cpu import jit
+from quatgrad.kernels.numba_cpu import conv2d, conv2d_dw, conv2d_dx, jit
+from quatgrad.kernels.numba_cpu.conv import direct, eight_products_rows, winograd, winograd_tiles
+from quatgrad.kernels.numba_cpu.simd import matmul, vector
 
 
 @pytest.fixture
@@ -50,3 +52,23 @@ def test_a_log_file_is_not_told(terminal, capsys):
     terminal(False)
     compiled("quatgrad.kernels.numba_cpu.anything")
     assert not capsys.readouterr().err
+
+
+def test_functions_that_count_no_references_give_no_array():
+    """Whoever called them would release one that nobody has taken."""
+    for x, w in (
+        (np.ones((2, 8, 8, 64), "f"), np.ones((4, 3, 3, 16, 16), "f")),
+        (np.ones((2, 8, 8, 96), "f"), np.ones((4, 1, 1, 24, 24), "f")),
+        (np.ones((2, 8, 8, 8), "f"), np.ones((3, 3, 8, 8), "f")),
+    ):
+        how = (1, 1), (w.shape[-3] // 2,) * 2
+        y = conv2d(x, w, *how)
+        conv2d_dx(y, w, x.shape, *how)
+        conv2d_dw(x, y, w.shape, *how)
+    modules = (direct, eight_products_rows, matmul, vector, winograd, winograd_tiles)
+    functions = {f for m in modules for f in vars(m).values() if hasattr(f, "targetoptions")}
+    leaves = [f for f in functions if f.targetoptions.get("_nrt") is False]
+    given = {str(s.return_type) for f in leaves for s in f.nopython_signatures}
+    assert len(leaves) > 20
+    assert any("int64" in kind for kind in given)
+    assert not any("array" in kind for kind in given)

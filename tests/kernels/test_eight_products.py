@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatgrad.kernels import gemm, numba_cpu, reference
-from quatgrad.kernels.numba_cpu.conv import eight_products
+from quatgrad.kernels import gemm, reference
+from quatgrad.kernels.numba_cpu.conv import dispatch, eight_products
 from tests.kernels.test_ladder import ARGUMENTS, Draw, _conv, widen
 
 CONVOLUTIONS = {
@@ -17,9 +17,13 @@ CONVOLUTIONS = {
 KERNELS = [*(n for n in ARGUMENTS if n.startswith("hamilton_linear")), *CONVOLUTIONS]
 
 
+#: Of a convolution of quaternions, the real one that it is made of.
+REAL = {"conv2d": "conv2d_to", "conv2d_dx": "conv2d_dx_to", "conv2d_dw": "conv2d_dw"}
+
+
 def by_eight(name, args):
     """The kernel by eight products; a convolution is made of the rung's real ones."""
-    real = (getattr(numba_cpu, name),) if "conv" in name else ()
+    real = (getattr(dispatch, REAL[name]),) if "conv" in name else ()
     return getattr(eight_products, name)(*args, *real)
 
 

@@ -33,6 +33,7 @@ def _kept(**options: Any) -> Any:
 
 parallel = _kept(parallel=True)  # prange shares a loop
 serial = _kept()  # in the thread that calls it
+leaf = _kept(_nrt=False)  # makes and returns no array: counts no references, which takes turns
 serial_nogil = _kept(nogil=True)  # threads of Python may share it
 by_address = _kept(no_cpython_wrapper=True)  # compiled code calls it, not Python
 formula = _kept(forceinline=True)  # part of the caller's loop

@@ -24,8 +24,9 @@ TILES = {"winograd": 4, "winograd2": 2}
 
 #: Numbers of a weight that stays in a core's cache while maps go by.
 CACHED = 5 * L2 // 4
-#: Numbers of a weight of single pixels from which on y and dx are plain products of matrices.
-WIDE = L2 // 8
+#: Numbers of a weight of single pixels from which on y and dx are plain products of matrices. With
+#: a stride of 1, which copies no map, they always are.
+WIDE = L2 // 16
 #: Fewest channels for Winograd: below, its transforms cost more than the products they save.
 MIN_CHANNELS = 16
 #: Fewest quaternions for eight products at Winograd's points: fewer do not fill the vectors.
@@ -55,8 +56,9 @@ def select_algorithm(
         return Algorithm("patches")
     if tiled := _tiled((U, V), stride, padding, out, min(real)):
         return Algorithm(tiled, bool(four) and min(P, Q) >= MIN_QUATERNIONS)
-    numbers, wide = U * V * real[0] * real[1], (U, V) == (1, 1) and not dw
-    name = "direct" if numbers <= CACHED and not (wide and numbers >= WIDE) else "patches"
+    numbers, pixels = U * V * real[0] * real[1], (U, V) == (1, 1) and not dw
+    plain = pixels and (stride == (1, 1) or numbers >= WIDE)
+    name = "direct" if numbers <= CACHED and not plain else "patches"
     return Algorithm(name, bool(four) and is_profitable(P, Q, U, V))
 
 

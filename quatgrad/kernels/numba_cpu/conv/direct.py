@@ -21,7 +21,7 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.machine.cache import L2
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply_runs
 from quatgrad.kernels.numba_cpu.simd.partial_sums import how_many, total
@@ -60,20 +60,32 @@ def _bordered(x, n, top, left, rows, width):
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair) -> Array:
     """y[n, i] = windows of x[n, i s - pad] times w."""
+    out = out_size(x.shape[1:3], w.shape[:2], stride, padding)
+    y = empty((len(x), *out, w.shape[3]), x.dtype)
+    conv2d_to(y, x, w, stride, padding)
+    return y
+
+
+def conv2d_to(y: Array, x: Array, w: Array, stride: Pair, padding: Pair) -> None:
+    """The same, to y."""
     U, V = w.shape[:2]
-    y = empty((len(x), *out_size(x.shape[1:3], (U, V), stride, padding), w.shape[3]), x.dtype)
     whole = np.array([[0, 0, -padding[0], -padding[1], U, V, 0]])
     _convolve(read_only(x), read_only(w).reshape(-1), y, whole, stride, (1, 1), False, STRIP)
-    return y
 
 
 def conv2d_dx(g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair) -> Array:
     """dx[n, i s + u - pad, j s + v - pad] += g[n, i, j] times w[u, v]^T, phase by phase."""
-    dx, weight = empty(shape, g.dtype), empty((w.size,), w.dtype)
+    dx = empty(shape, g.dtype)
+    conv2d_dx_to(dx, g, w, stride, padding)
+    return dx
+
+
+def conv2d_dx_to(dx: Array, g: Array, w: Array, stride: Pair, padding: Pair) -> None:
+    """The same, to dx."""
+    weight = empty((w.size,), w.dtype)
     phases, firsts = _table(w.shape, stride, padding)
     _upwards(read_only(w), phases, firsts, stride, weight)
     _convolve(read_only(g), read_only(weight), dx, phases, (1, 1), stride, True, STRIP)
-    return dx
 
 
 @cache
@@ -153,7 +165,7 @@ def _convolve(x, w, y, phases, stride, apart, leftwards, strip):
             )
 
 
-@serial
+@leaf
 def _strip(
     X, at, width, ahead, w, y, n, first, end, phases, top, left, stride, apart, leftwards, P
 ):
@@ -219,7 +231,7 @@ def _conv2d_dw(x, g, dw, stride, padding):
                 _add_image(X, 0, width, ahead, flat_g, n, flat_dw, to, sizes, stride, add)
 
 
-@serial
+@leaf
 def _add_image(X, at, width, ahead, g, n, dw, to, sizes, stride, add):
     """dw[to:] (+)= the sum over image n of g, from the rows of X (.., width, P) from X[at] on.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from quatgrad.arrays import Array
 from quatgrad.calls import call
-from quatgrad.kernels.numba_cpu.conv import direct, eight_products, winograd
+from quatgrad.kernels.numba_cpu.conv import direct, eight_products, pixels, winograd
 from quatgrad.kernels.numba_cpu.conv.algorithm import TILES, Algorithm, select_algorithm
 from quatgrad.kernels.numba_cpu.conv.expand import expand, fold
 from quatgrad.kernels.numba_cpu.conv.pieces import sum_of_pieces
@@ -41,6 +41,24 @@ def _conv2d_dw(x: Array, g: Array, shape: Shape, stride: Pair, padding: Pair) ->
     return convolve_dw(algorithm, x, g, shape, stride, padding)
 
 
+def conv2d_to(y: Array, x: Array, w: Array, stride: Pair, padding: Pair) -> None:
+    """y = `conv2d`."""
+    algorithm = select_algorithm(x.dtype, w.shape, stride, padding, y.shape[1:3])
+    if algorithm.name == "direct":
+        direct.conv2d_to(y, x, w, stride, padding)
+    else:
+        call(np.copyto, y, convolve(algorithm, x, w, stride, padding))
+
+
+def conv2d_dx_to(dx: Array, g: Array, w: Array, stride: Pair, padding: Pair) -> None:
+    """dx = `conv2d_dx`."""
+    algorithm = select_algorithm(g.dtype, w.shape, stride, padding, dx.shape[1:3])
+    if algorithm.name == "direct":
+        direct.conv2d_dx_to(dx, g, w, stride, padding)
+    else:
+        call(np.copyto, dx, convolve_dx(algorithm, g, w, dx.shape, stride, padding))
+
+
 # ------------------------------------------------------------- by a given algorithm
 
 
@@ -51,13 +69,12 @@ def convolve(algorithm: Algorithm, x: Array, w: Array, stride: Pair, padding: Pa
     if algorithm.name in TILES:
         return winograd.conv2d(x, w, padding, TILES[algorithm.name])
     if _is_linear(algorithm, w.shape, padding):
-        pixels = call(np.ascontiguousarray, _strided(x, stride))
-        rows = pixels.reshape(-1, x.shape[3])
-        four = w.ndim == 5
+        taken = pixels.taken(x, stride)
+        rows, four = taken.reshape(-1, x.shape[3]), w.ndim == 5
         y = eight_products.hamilton_linear(rows, w[:, 0, 0]) if four else matmul(rows, w[0, 0])
-        return y.reshape(*pixels.shape[:3], y.shape[1])
+        return y.reshape(*taken.shape[:3], y.shape[1])
     if w.ndim == 5:
-        return eight_products.conv2d(x, w, stride, padding, conv2d)
+        return eight_products.conv2d(x, w, stride, padding, conv2d_to)
     if algorithm.name == "direct":
         return direct.conv2d(x, w, stride, padding)
     return call(PRODUCTS.conv2d, x, w, stride, padding)
@@ -72,16 +89,12 @@ def convolve_dx(
     if algorithm.name in TILES:
         return winograd.conv2d_dx(g, w, shape, padding, TILES[algorithm.name])
     if _is_linear(algorithm, w.shape, padding):
-        rows = g.reshape(-1, g.shape[3])
-        if w.ndim == 5:
-            pixels = eight_products.hamilton_linear_dx(rows, w[:, 0, 0])
-        else:
-            pixels = matmul(rows, w[0, 0].T)
-        if stride == (1, 1):
-            return pixels.reshape(shape)
-        return call(_spread, pixels.reshape(*g.shape[:3], shape[3]), shape, stride)
+        rows, four = g.reshape(-1, g.shape[3]), w.ndim == 5
+        linear_dx = eight_products.hamilton_linear_dx
+        dx = linear_dx(rows, w[:, 0, 0]) if four else matmul(rows, w[0, 0].T)
+        return pixels.put_back(dx.reshape(*g.shape[:3], shape[3]), shape, stride)
     if w.ndim == 5:
-        return eight_products.conv2d_dx(g, w, shape, stride, padding, conv2d_dx)
+        return eight_products.conv2d_dx(g, w, shape, stride, padding, conv2d_dx_to)
     if algorithm.name == "direct":
         return direct.conv2d_dx(g, w, shape, stride, padding)
     return call(PRODUCTS.conv2d_dx, g, w, shape, stride, padding)
@@ -97,8 +110,7 @@ def convolve_dw(
     if algorithm.name in TILES:
         return winograd.conv2d_dw(x, g, shape, padding, TILES[algorithm.name])
     if _is_linear(algorithm, shape, padding):
-        pixels = call(np.ascontiguousarray, _strided(x, stride))
-        left, right = pixels.reshape(-1, x.shape[3]), g.reshape(-1, g.shape[3])
+        left, right = pixels.taken(x, stride).reshape(-1, x.shape[3]), g.reshape(-1, g.shape[3])
         four = len(shape) == 5
         dw = eight_products.hamilton_linear_dw(left, right) if four else matmul(left.T, right)
         return dw.reshape(shape)
@@ -113,15 +125,3 @@ def _is_linear(algorithm: Algorithm, shape: Shape, padding: Pair) -> bool:
     """Whether the convolution is computed as a linear layer of each pixel."""
     pointwise = window_size(shape) == (1, 1) and padding == (0, 0)
     return pointwise and (len(shape) == 5 or algorithm.name == "patches")
-
-
-def _strided(x: Array, stride: Pair) -> Array:
-    """The pixels on which a window of 1x1 stands."""
-    return x[:, :: stride[0], :: stride[1]]
-
-
-def _spread(pixels: Array, shape: Shape, stride: Pair) -> Array:
-    """The map of this shape that has these pixels there, and else 0."""
-    x = np.zeros(shape, pixels.dtype)
-    _strided(x, stride)[...] = pixels
-    return x

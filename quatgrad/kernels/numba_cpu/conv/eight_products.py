@@ -30,7 +30,7 @@ from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
 from quatgrad.kernels.numba_cpu.machine.cache import L1
 from quatgrad.kernels.numba_cpu.simd.partial_sums import sum_of_parts
 from quatgrad.kernels.reference.conv import Shape
-from quatgrad.kernels.reference.patches import Pair
+from quatgrad.kernels.reference.patches import Pair, out_size
 from quatgrad.kernels.reference.sums import MOST
 from quatgrad.kernels.registry import Kernel, register
 
@@ -131,17 +131,22 @@ def hamilton_linear_dw(x: Array, g: Array) -> Array:
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, conv: Kernel) -> Array:
-    """w x; conv is the real conv2d."""
-    X, W = _of_maps(x), _of_weights(w)
-    return _to_maps([conv(X[m], W[n], stride, padding) for m, n in PAIRS])
+    """w x; `conv` writes the real conv2d to its first argument."""
+    X, W, out = _of_maps(x), _of_weights(w), out_size(x.shape[1:3], w.shape[1:3], stride, padding)
+    Y = empty((8, len(x), *out, w.shape[4]), x.dtype)
+    for y, (m, n) in zip(Y, PAIRS, strict=True):
+        conv(y, X[m], W[n], stride, padding)
+    return _to_maps(Y)
 
 
 def conv2d_dx(
     g: Array, w: Array, shape: Shape, stride: Pair, padding: Pair, conv_dx: Kernel
 ) -> Array:
-    """conj(w) g; conv_dx is the real conv2d_dx."""
-    G, W, plane = _of_maps(g), _of_weights(w, -1), (*shape[:3], shape[3] // 4)
-    return _to_maps([conv_dx(G[m], W[n], plane, stride, padding) for m, n in PAIRS])
+    """conj(w) g; `conv_dx` writes the real conv2d_dx to its first argument."""
+    G, W, X = _of_maps(g), _of_weights(w, -1), empty((8, *shape[:3], shape[3] // 4), g.dtype)
+    for x, (m, n) in zip(X, PAIRS, strict=True):
+        conv_dx(x, G[m], W[n], stride, padding)
+    return _to_maps(X)
 
 
 def conv2d_dw(
@@ -164,8 +169,7 @@ def _of_weights(w: Array, sign: int = 1) -> Array:
     return _planes(w.reshape(1, -1), sign).reshape(8, *w.shape[1:])
 
 
-def _to_maps(planes: list[Array]) -> Array:
-    """Maps (N, I, J, 4Q) of their eight products."""
-    Y = call(np.stack, planes)
+def _to_maps(Y: Array) -> Array:
+    """Maps (N, I, J, 4Q) of their eight products Y (8, N, I, J, Q)."""
     _, *lead, Q = Y.shape
     return _components(Y.reshape(8, -1, Q)).reshape(*lead, 4 * Q)

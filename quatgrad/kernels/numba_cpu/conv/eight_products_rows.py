@@ -12,14 +12,23 @@ from numba import get_num_threads, prange
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.conv.winograd_tiles import merged, paired_plane, split
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.matmul import WIDTH, cut
 from quatgrad.kernels.numba_cpu.simd.microkernel import ROWS, multiply
-from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
+from quatgrad.kernels.numba_cpu.simd.vector import (
+    LANES,
+    load,
+    prefetch_share,
+    scratch,
+    store,
+    transpose,
+)
 
 #: Rows and columns of a block of C, at most, and columns of A that it takes at a time: the planes
 #: of A, the panels of B and the products stay in the cache beside each other.
 HEIGHT, ACROSS, DEPTH = 128, 256, 128
+#: Rows of it that are multiplied at a time; before them a share of what comes next is asked for.
+STRIP = 12
 #: Multiplications, for each of eight, that take as long as splitting a number.
 SPLITS = 12
 #: Numbers from one of the eight panels of B to the next.
@@ -65,32 +74,46 @@ def _room(n):
     return (n + LANES - 1) // LANES * LANES + LANES
 
 
-@serial
+@leaf
 def split_run(x, at, far, P, sign, X, to, step):
     """X: the eight planes, `step` apart, of four runs of P numbers, `far` apart, in x: see `split`.
 
-    A `sign` of -1 takes the conjugate.
+    A `sign` of -1 takes the conjugate. Whole vectors go without a mask: it takes time.
     """
-    for p in range(0, P, LANES):
-        width, k, v = min(LANES, P - p), at + p, to + p
-        a, b = load(x, k, width), sign * load(x, k + far, width)
-        c, d = sign * load(x, k + 2 * far, width), sign * load(x, k + 3 * far, width)
-        split(a, b, c, d, X, v, step, width)
+    whole = P - P % LANES
+    for p in range(0, whole, LANES):
+        _split(x, at + p, far, sign, X, to + p, step, LANES)
+    if whole < P:
+        _split(x, at + whole, far, sign, X, to + whole, step, P - whole)
 
 
-@serial
+@leaf
+def _split(x, k, far, sign, X, to, step, width):
+    a, b = load(x, k, width), sign * load(x, k + far, width)
+    c, d = sign * load(x, k + 2 * far, width), sign * load(x, k + 3 * far, width)
+    split(a, b, c, d, X, to, step, width)
+
+
+@leaf
 def merge_run(Y, at, step, y, to, far, Q):
     """y: four runs of Q numbers, `far` apart, of their eight products, `step` apart: `merged`."""
-    for q in range(0, Q, LANES):
-        width, k = min(LANES, Q - q), to + q
-        m = merged(Y, at + q, step, width)
-        store(m[0], y, k, width)
-        store(m[1], y, k + far, width)
-        store(m[2], y, k + 2 * far, width)
-        store(m[3], y, k + 3 * far, width)
+    whole = Q - Q % LANES
+    for q in range(0, whole, LANES):
+        _merge(Y, at + q, step, y, to + q, far, LANES)
+    if whole < Q:
+        _merge(Y, at + whole, step, y, to + whole, far, Q - whole)
 
 
-@serial
+@leaf
+def _merge(Y, at, step, y, k, far, width):
+    m = merged(Y, at, step, width)
+    store(m[0], y, k, width)
+    store(m[1], y, k + far, width)
+    store(m[2], y, k + 2 * far, width)
+    store(m[3], y, k + 3 * far, width)
+
+
+@leaf
 def _planes(A, at, a, M, K, X):
     """X: the eight planes of a block of A; returns the distances of rows, columns and planes."""
     row, column, far, sign = a
@@ -145,22 +168,46 @@ def _part(A, a, B, b, C, c, top, left, bottom, right, K):
             _block(A, a, B, b, C, c, m, n, M, K, N, W, m > top)
 
 
+@leaf
+def _ask(A, a, B, b, C, c, m, M, k, K, share, shares):
+    """Ask for a share of what comes after M rows of A from m on, times rows of B from k on.
+
+    If A lies row by row, that is its next rows, and those of C that will be written; if column by
+    column, its next columns and the next rows of B.
+    """
+    if a[1] == 1:
+        end = m + M
+        if K <= DEPTH:
+            prefetch_share(A, end * a[0], (end + M) * a[0], share, shares)
+        prefetch_share(C, m * c[0], end * c[0], share, shares)
+    else:
+        k, end = k + DEPTH, k + 2 * DEPTH
+        prefetch_share(A, k * a[1], end * a[1], share, shares)
+        prefetch_share(B, k * b[0], end * b[0], share, shares)
+
+
 @serial
 def _block(A, a, B, b, C, c, m, n, M, K, N, W, again):
     """M rows of C from m, N columns from n; `again` if W holds their panels already."""
     depth, line = min(DEPTH, K), _room(N)
     X = scratch(8 * max(M * _room(depth), depth * _room(M)))
     Y = scratch(8 * M * line)
+    shares = 8 * ((N + WIDTH - 1) // WIDTH) * ((M + STRIP - 1) // STRIP)
     for k in range(0, K, DEPTH):
-        depth = min(DEPTH, K - k)
-        row, column, plane = _planes(A, m * a[0] + k * a[1], a, M, depth, X)
+        deep, share = min(DEPTH, K - k), 0
+        row, column, plane = _planes(A, m * a[0] + k * a[1], a, M, deep, X)
         for q in range(0, N, WIDTH):
-            width, w = min(WIDTH, N - q), 0 if K > DEPTH else q // WIDTH * 8 * PANEL
+            wide, w = min(WIDTH, N - q), 0 if K > DEPTH else q // WIDTH * 8 * PANEL
             if K > DEPTH or not again:
-                _panels(B, k * b[0] + (n + q) * b[1], b, depth, width, W, w)
+                _panels(B, k * b[0] + (n + q) * b[1], b, deep, wide, W, w)
             for p in range(8):
-                to, at, right = p * M * line + q, p * plane, w + paired_plane(p, 4) * PANEL
-                add = k > 0
-                multiply(Y, to, line, X, at, row, column, W, right, WIDTH, M, depth, width, add)
+                right = w + paired_plane(p, 4) * PANEL
+                for r in range(0, M, STRIP):
+                    _ask(A, a, B, b, C, c, m, M, k, K, share, shares)
+                    share += 1
+                    y, x, tall = (p * M + r) * line + q, p * plane + r * row, min(STRIP, M - r)
+                    multiply(
+                        Y, y, line, X, x, row, column, W, right, WIDTH, tall, deep, wide, k > 0
+                    )
     for r in range(M):
         merge_run(Y, r * line, M * line, C, (m + r) * c[0] + n, c[2], N)

@@ -37,7 +37,7 @@ from quatgrad.kernels.numba_cpu.conv.winograd_tiles import (
     weight_square,
     weight_square_adjoint,
 )
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.machine.cache import L2
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
 from quatgrad.kernels.numba_cpu.simd.partial_sums import how_many, total
@@ -45,30 +45,37 @@ from quatgrad.kernels.numba_cpu.simd.vector import LANES, prefetch_share, scratc
 from quatgrad.kernels.reference.conv import Shape
 from quatgrad.kernels.reference.patches import Pair, out_size
 
-#: Numbers of a block of tiles, at all points, before and after the products: they stay in a core's
-#: cache together with the weight. If the weight alone is too large, a block is longer, to use the
-#: weight more often. It is a multiple of the rows that `multiply` takes at once if Q is small.
-CACHE, LONG_BLOCK, ROWS = 9 * L2 // 32, 64, 8
+#: Numbers that stay in a core's cache, also in one of half the size: the weight at all points, and
+#: a block of tiles before and after the products. A block is a multiple of the rows that `multiply`
+#: takes at once if Q is small; if the weight alone is too large, it is long enough to use it often.
+CACHE, ROWS, LONG_BLOCK, LONGEST = 7 * L2 // 16, 8, 32, 64
 #: A large weight is used column by column if it meets at most so many tiles for each of them.
 FEW, COLUMNS = 1, 2 * LANES
-#: Tiles of a block in the weight gradient: so many products for each number of a sum that is moved.
-SUM_BLOCK = 32
+#: Channels of the tiles of a block in the weight gradient, and most tiles: so many products for
+#: each number of a sum that is moved.
+SUM_CHANNELS, SUM_BLOCK = 2048, 64
 # Each plane is padded by LANES numbers. Planes that start a power of 2 bytes from one another would
 # compete for the same lines of the cache: a tile writes 36 or 288 rows, one in each plane.
 #: The weight gradient is summed in parts if a part has at most so many numbers.
 PART = L2
 
 
-@serial
+@leaf
 def _rows_of_tiles(x, first, count, I, J, tile):
-    """(flat x, start, end): the rows of a map in which these tiles lie, to be asked for in time.
+    """From where to where the rows of a map lie in which these tiles are, to be asked for in time.
 
     The caches look ahead by themselves, but in long runs, and a tile is a few short ones.
     """
-    flat, H, W, C = x
+    _, H, W, C = x
     n, i, _ = tile_origin(first, I, J, tile)
     m, k, _ = tile_origin(first + count, I, J, tile)
-    return flat, (n * H + i) * W * C, (m * H + k) * W * C
+    return (n * H + i) * W * C, (m * H + k) * W * C
+
+
+@leaf
+def _in_place(P, Q):
+    """Whether a row is a single block of `multiply`, which reads it before it is written."""
+    return P == Q and (Q == LANES or Q == 2 * LANES)
 
 
 @parallel
@@ -83,8 +90,7 @@ def _convolve(x, U, y, padding, block, components, tile):
         count = min(block, tiles - first)
         step_V, step_M = block * P + LANES, block * Q + LANES
         V = scratch(planes * step_V)
-        # A row that is a single block of `multiply` is read before it is written: half the memory.
-        M = V if P == Q and (Q == LANES or Q == 2 * LANES) else scratch(planes * step_M)
+        M = V if _in_place(P, Q) else scratch(planes * step_M)
         E = scratch(components * SQUARE)
         for t in range(count):
             n, i, j = tile_origin(first + t, I, J, tile)
@@ -93,8 +99,8 @@ def _convolve(x, U, y, padding, block, components, tile):
         ahead = _rows_of_tiles(X, first + count, block, I, J, tile)
         own = _rows_of_tiles(Y, first, count, I, J, tile)
         for z in range(planes):
-            prefetch_share(*ahead, z, planes)
-            prefetch_share(*own, z, planes)
+            prefetch_share(X[0], *ahead, z, planes)
+            prefetch_share(Y[0], *own, z, planes)
             w = paired_plane(z, components) * step_U
             multiply(M, z * step_M, Q, V, z * step_V, P, 1, flat_U, w, Q, count, P, Q, False)
         for t in range(count):
@@ -151,8 +157,8 @@ def _sum_in_parts(x, g, U, padding, block, components, tile):
             ahead_x = _rows_of_tiles(X, first + count, block, I, J, tile)
             ahead_g = _rows_of_tiles(G, first + count, block, I, J, tile)
             for z in range(planes):
-                prefetch_share(*ahead_x, z, planes)
-                prefetch_share(*ahead_g, z, planes)
+                prefetch_share(X[0], *ahead_x, z, planes)
+                prefetch_share(G[0], *ahead_g, z, planes)
                 u, right = (part * planes + z) * step_U, paired_plane(z, components) * step_Z
                 add = first > start
                 multiply(flat_U, u, Q, V, z * step_V, 1, P, Z, right, Q, P, count, Q, add)
@@ -277,11 +283,12 @@ def conv2d_dw(x: Array, g: Array, shape: Shape, padding: Pair, tile: int) -> Arr
     x, g, tiles = read_only(x), read_only(g), count_tiles(g.shape[0], g.shape[1], g.shape[2], tile)
     if planes * P * Q <= PART:
         parts = empty((min(how_many(planes * P * Q), tiles), planes, P * Q + LANES), x.dtype)
-        _sum_in_parts(x, g, parts, padding, min(tiles, SUM_BLOCK), components, tile)
+        block = min(tiles, SUM_BLOCK, max(ROWS, SUM_CHANNELS // max(P, Q)))
+        _sum_in_parts(x, g, parts, padding, block, components, tile)
         U = total(parts)
     else:
         U = _by_planes(x, g, tiles, padding, components, tile)
-    dw = np.empty((components, 3, 3, P, Q), x.dtype)
+    dw = empty((components, 3, 3, P, Q), x.dtype)
     _points_to_weights(U, dw, tile)
     return dw.reshape(shape)
 
@@ -303,9 +310,10 @@ def _by_planes(x: Array, g: Array, tiles: int, padding: Pair, components: int, t
 
 def _block(planes: int, P: int, Q: int) -> int:
     """How many tiles go together."""
-    if planes * P * Q > PART:
+    if planes * P * Q > CACHE:
         return LONG_BLOCK
-    return min(LONG_BLOCK, max(ROWS, CACHE // (planes * (P + Q)) // ROWS * ROWS))
+    tile = planes * (P if _in_place.py_func(P, Q) else P + Q)
+    return min(LONGEST, max(2 * ROWS, (CACHE - planes * P * Q) // tile // ROWS * ROWS))
 
 
 def _planes(components: int, tile: int) -> int:

@@ -17,6 +17,8 @@ from numba import prange
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial, template
+from quatgrad.kernels.numba_cpu.machine.cache import LINE
+from quatgrad.kernels.numba_cpu.simd.vector import prefetch
 from quatgrad.kernels.parts import Gather, mean_gradients, merged_statistics
 from quatgrad.kernels.registry import register
 
@@ -44,6 +46,14 @@ def _chunk_starts(M: int, C: int) -> Array:
 def _together(first, end, C):
     """Up to which of these rows go AT_ONCE together."""
     return end - (end - first) % AT_ONCE if C <= NARROW else first
+
+
+@template
+def _ask(a, m):
+    """Ask for row m in time: where several rows are read at once, the caches do not look ahead."""
+    C = a.shape[1]
+    for c in range(0, C, LINE // 4):
+        prefetch(a, m * C + c)
 
 
 # ------------------------------------------------------------------------------ forward
@@ -243,6 +253,8 @@ def _chunk_gradients(g, x, mean, factor, shift, relu, starts, sums):
         for m in range(starts[k], single, AT_ONCE):
             _add_gradients(g, x, mean, factor, shift, relu, m, AT_ONCE, sum_g, sum_gx)
         for m in range(single, end):
+            _ask(g, m + 1)
+            _ask(x, m + 1)
             _add_gradients(g, x, mean, factor, shift, relu, m, 1, sum_g, sum_gx)
         sums[0, k], sums[1, k] = sum_g, sum_gx
 
@@ -266,6 +278,10 @@ def _chunk_gradients_passed(g, x, y, mean, starts, passed, sums):
     for k in prange(len(starts) - 1):
         sum_g, sum_gx = np.zeros(C), np.zeros(C)
         for m in range(starts[k], starts[k + 1]):
+            if C > NARROW:
+                _ask(g, m + 1)
+                _ask(x, m + 1)
+                _ask(y, m + 1)
             for c in range(C):
                 share = g[m, c] if y[m, c] > 0 else zero
                 passed[m, c] = share
@@ -300,6 +316,8 @@ def _normalize_dx(g, x, mean, factor, shift, relu, mean_g, slope, dx):
             _gradients(g, x, mean, factor, shift, relu, mean_g, slope, m, AT_ONCE, dx)
         else:
             for k in range(m, end):
+                _ask(g, k + 1)
+                _ask(x, k + 1)
                 _gradients(g, x, mean, factor, shift, relu, mean_g, slope, k, 1, dx)
 
 

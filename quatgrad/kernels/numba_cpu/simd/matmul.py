@@ -11,7 +11,7 @@ from numba import get_num_threads, prange
 
 from quatgrad.arrays import Array
 from quatgrad.calls import call
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.microkernel import BROAD, multiply
 from quatgrad.kernels.numba_cpu.simd.partial_sums import sum_of_parts
 from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
@@ -88,7 +88,7 @@ def _as_it_lies(a: Array) -> tuple[Array, int, int]:
     return read_only(a).reshape(-1), a.shape[-1], 1
 
 
-@serial
+@leaf
 def _copy(a, at, step, lines, length, to, row):
     """to[row p + q] = a[at + step p + q] for p < lines, q < length; what follows may become 0."""
     whole = length - length % LANES
@@ -100,7 +100,7 @@ def _copy(a, at, step, lines, length, to, row):
             store(rest, to, row * p + whole, LANES)
 
 
-@serial
+@leaf
 def _pack_panel(b, at, rs, cs, K, N, panel):
     """panel[WIDTH k + n] = b[at + k rs + n cs] for k < K, n < N <= WIDTH."""
     if cs == 1:

@@ -17,7 +17,7 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.extending import models, overload, register_model
 
-from quatgrad.kernels.numba_cpu.jit import serial
+from quatgrad.kernels.numba_cpu.jit import leaf, serial
 from quatgrad.kernels.numba_cpu.machine.cache import LANES, LINE
 
 intrinsic: Any = extending.intrinsic  # a function that writes its own instructions
@@ -154,12 +154,15 @@ def prefetch(typing_context, a, i):
     return signature, generate
 
 
-@serial
+@leaf
 def prefetch_share(a, start, end, share, shares):
     """Ask for share number `share` of a[start:end], while what is at hand is computed."""
-    length = max(0, min(end, len(a)) - start)
-    for i in range(share * length // shares, (share + 1) * length // shares, LINE // 4):
-        prefetch(a, start + i)
+    end = min(end, len(a))
+    lines = max(0, end - start) // (LINE // 4) + 1
+    step = (lines + shares - 1) // shares * (LINE // 4)
+    first = start + share * step
+    for i in range(first, min(first + step, end), LINE // 4):
+        prefetch(a, i)
 
 
 @intrinsic
