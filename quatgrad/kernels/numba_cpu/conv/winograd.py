@@ -51,9 +51,9 @@ from quatgrad.kernels.reference.patches import Pair, out_size
 CACHE, ROWS, LONG_BLOCK, LONGEST = 7 * L2 // 16, 8, 32, 64
 #: A large weight is used column by column if it meets at most so many tiles for each of them.
 FEW, COLUMNS = 1, 2 * LANES
-#: Channels of the tiles of a block in the weight gradient, and most tiles: so many products for
-#: each number of a sum that is moved.
-SUM_CHANNELS, SUM_BLOCK = 2048, 64
+#: Tiles of a block in the weight gradient: so many products for each number of a sum that is moved.
+#: There are more for few quaternions, whose products are small.
+SUM_BLOCK, QUATERNION_SUM_BLOCK = 32, 64
 # Each plane is padded by LANES numbers. Planes that start a power of 2 bytes from one another would
 # compete for the same lines of the cache: a tile writes 36 or 288 rows, one in each plane.
 #: The weight gradient is summed in parts if a part has at most so many numbers.
@@ -283,7 +283,7 @@ def conv2d_dw(x: Array, g: Array, shape: Shape, padding: Pair, tile: int) -> Arr
     x, g, tiles = read_only(x), read_only(g), count_tiles(g.shape[0], g.shape[1], g.shape[2], tile)
     if planes * P * Q <= PART:
         parts = empty((min(how_many(planes * P * Q), tiles), planes, P * Q + LANES), x.dtype)
-        block = min(tiles, SUM_BLOCK, max(ROWS, SUM_CHANNELS // max(P, Q)))
+        block = min(tiles, SUM_BLOCK if components == 1 else QUATERNION_SUM_BLOCK)
         _sum_in_parts(x, g, parts, padding, block, components, tile)
         U = total(parts)
     else:

@@ -157,12 +157,9 @@ def prefetch(typing_context, a, i):
 @leaf
 def prefetch_share(a, start, end, share, shares):
     """Ask for share number `share` of a[start:end], while what is at hand is computed."""
-    end = min(end, len(a))
-    lines = max(0, end - start) // (LINE // 4) + 1
-    step = (lines + shares - 1) // shares * (LINE // 4)
-    first = start + share * step
-    for i in range(first, min(first + step, end), LINE // 4):
-        prefetch(a, i)
+    length = max(0, min(end, len(a)) - start)
+    for i in range(share * length // shares, (share + 1) * length // shares, LINE // 4):
+        prefetch(a, start + i)
 
 
 @intrinsic
