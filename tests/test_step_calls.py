@@ -244,7 +244,8 @@ def test_there_is_no_record_on_another_rung_or_backend_or_of_another_task():
 
 
 def test_a_step_of_much_memory_is_not_recorded(monkeypatch):
-    monkeypatch.setattr("quatgrad.kernels.numba_cpu.machine.arena.LARGEST", 1 << 20)
+    for name in ("LARGEST", "SMALLEST"):
+        monkeypatch.setattr(f"quatgrad.kernels.numba_cpu.machine.arena.{name}", 1 << 20)
     make = lambda: create("resnet8", "real", CLASSES, 4, 16, image_size=(32, 32))  # noqa: E731
     step = both(make, size=(32, 32), n=16)
     assert not step.calls.enabled

@@ -53,6 +53,7 @@ def test_other_threads_and_a_full_arena_get_memory_of_their_own(monkeypatch):
     assert len(got[0]) >= 100
     assert arena.place(place(got[0])[0]) is None
     monkeypatch.setattr("quatgrad.kernels.numba_cpu.machine.arena.LARGEST", 1000 * LINE)
+    monkeypatch.setattr("quatgrad.kernels.numba_cpu.machine.arena.SMALLEST", LINE)
     arena = Arena()
     kept = arena(600 * LINE)
     assert not arena.is_full
@@ -63,8 +64,12 @@ def test_other_threads_and_a_full_arena_get_memory_of_their_own(monkeypatch):
     assert np.shares_memory(arena.memory, kept)
 
 
-def test_a_system_that_gives_away_no_more_than_it_has_gives_an_arena_that_is_full(monkeypatch):
+def test_a_system_that_gives_away_no_more_than_it_has_is_asked_for_less(monkeypatch):
     monkeypatch.setattr("quatgrad.kernels.numba_cpu.machine.arena.LARGEST", 1 << 62)
+    arena = Arena()
+    assert arena.memory.size < 1 << 62
+    assert arena.place(place(arena(100))[0]) == (arena.memory, 0)
+    monkeypatch.setattr("quatgrad.kernels.numba_cpu.machine.arena.SMALLEST", 1 << 60)
     arena = Arena()
     assert arena.is_full
     assert len(arena(100)) >= 100

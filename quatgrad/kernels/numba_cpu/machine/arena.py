@@ -17,8 +17,9 @@ import numpy as np
 from quatgrad import calls
 from quatgrad.kernels.numba_cpu.machine.cache import LINE
 
-#: Bytes of addresses: a step of more is so long that Python's share is nothing.
-LARGEST = 1 << 32
+#: Bytes of addresses: a step of more is so long that Python's share is nothing. A system that gives
+#: away no more than it has is asked for fewer, down to what a small network takes.
+LARGEST, SMALLEST = 1 << 32, 1 << 26
 #: One thread at a time: kernels ask for memory at one place. The others get it from NumPy.
 _alone = Lock()
 
@@ -27,12 +28,8 @@ class Arena:
     """arena(size) is an array of so many bytes. When nobody holds it any more, others get them."""
 
     def __init__(self) -> None:
-        self.thread = get_ident()
-        self.is_full = False
-        try:
-            self.memory = np.empty(LARGEST, np.uint8)
-        except MemoryError:  # of a system that gives away no more than it has
-            self.memory, self.is_full = np.empty(0, np.uint8), True
+        self.thread, self.memory = get_ident(), _addresses()
+        self.is_full = not self.memory.size
         self.start: int = self.memory.ctypes.data
         self.free = [(0, self.memory.size)]  # from place to place, in order
         self.given_back: list[tuple[int, int]] = []
@@ -82,3 +79,14 @@ class Arena:
         """(memory, where in it) of an address, or None if it is not in this memory."""
         at = address - self.start
         return (self.memory, at) if 0 <= at < self.memory.size else None
+
+
+def _addresses() -> np.ndarray:
+    """As many as there are to be had, or none."""
+    size = LARGEST
+    while size >= SMALLEST:
+        try:
+            return np.empty(size, np.uint8)
+        except MemoryError:
+            size //= 2
+    return np.empty(0, np.uint8)
