@@ -50,7 +50,9 @@ def is_profitable(P: int, Q: int, *size: int) -> bool:
     """Whether, for one pixel or row, more time is saved than the sums and the patches take.
 
     Measured in one thread, the expanded weight's time over ours. Rows, forward and weight gradient:
-    16 -> 64 quaternions 1.0, 0.9; 32 -> 128: 1.1, 1.4; 64 -> 256: 1.4, 2.0; 128 -> 512: 2.2, 1.7.
+    16 -> 64 quaternions 0.9, 1.3; 32 -> 128: 1.2, 1.3; 64 -> 256: 1.5, 1.8; 128 -> 512: 1.6, 2.0.
+    Vectors that are filled only in part cost as much as whole ones: 75 -> 25 has 1.3, 1.3,
+    24 -> 24 has 0.7, 0.8.
     3x3 windows of stride 2, forward and both gradients together: 16 -> 32 quaternions 0.9 (at 32
     multiplications for each number), 32 -> 64: 1.3 (at 64), 64 -> 128: 1.0 (at 128).
     """
