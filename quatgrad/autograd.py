@@ -302,13 +302,13 @@ class Function:
     leaf may keep them; others are copied. `accepts_bfloat16`: inputs, output and gradients may be
     bfloat16 numbers as a fast rung stores them; other operations get float32 numbers.
     `numpy_checks_shapes`: forward leaves that to NumPy, whose ValueErrors become ShapeErrors.
+    `may_overwrite`: nobody reads g after backward, nor what forward made and saved beside y.
     """
 
     forward: Callable[..., Array]
     backward: Callable[[Array], Any]
-    owns_grads = noted_inside = False
-    accepts_bfloat16 = False
-    numpy_checks_shapes = False
+    owns_grads = noted_inside = may_overwrite = False
+    accepts_bfloat16 = numpy_checks_shapes = False
     saved: tuple[Any, ...] = ()
     needs_input_grad: tuple[bool, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -430,6 +430,7 @@ def run_backward(root: Function | Tensor, g: Array, retain_graph: bool, complete
             if completed:
                 completed(vertex)
             continue
+        vertex.may_overwrite = id(vertex) in owned and not retain_graph
         for parent, share in zip(vertex.parents or (), vertex.gradients(g), strict=True):
             if parent is None or share is None:
                 continue

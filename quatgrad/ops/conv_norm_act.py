@@ -37,9 +37,9 @@ class ConvNormAct(Function):
         return y
 
     def backward(self, g):
-        *saved, w, scale, shift = self.saved
-        needs, dx = self.needs_input_grad, kernel("conv_norm_act_dx")
-        return dx(g, Saved(*saved), w, scale, shift, self.block, needs[0])[: len(needs)]
+        saved, parameters, needs = self.saved[:-3], self.saved[-3:], self.needs_input_grad
+        options = self.block._replace(overwrite=self.may_overwrite), needs[0]
+        return kernel("conv_norm_act_dx")(g, Saved(*saved), *parameters, *options)[: len(needs)]
 
 
 def conv_norm_act(

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatgrad import Function, Parameter, Tensor, nn, no_grad, ops, quaternion, use_backend
+from quatgrad import Function, Parameter, Tensor, models, nn, no_grad, ops, quaternion, use_backend
 from quatgrad.errors import DTypeError, GraphError, QuatgradError, ShapeError
 from quatgrad.lth.ticket.mask_constraint import mask_of, set_mask
+from quatgrad.ops.conv_norm_act import ConvNormAct
 
 
 def leaf(*values, dtype=np.float32):
@@ -93,6 +94,37 @@ def test_a_sum_of_large_gradients_overwrites_none_that_is_borrowed(backend):
         z.backward(g)
     assert (g == 1).all()
     assert (x.grad == 6).all()
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_what_backward_may_overwrite_is_read_by_nobody(algebra):
+    """Gradients are the same bits where the graph stays, and nothing may; values stay as well."""
+    with use_backend("numba"):
+        model = models.create("resnet8", algebra, width=8, num_classes=5)
+        x = Tensor(np.random.default_rng(0).standard_normal((3, 16, 16, 4)).astype(np.float32))
+        y = model.stages[0](model.act(model.bn(model.stem(x))))
+        loss = (model.head(model.pool(model.stages[2](model.stages[1](y)))) ** 2).mean()
+        nodes, before = list(nodes_below(loss)), y.numpy().copy()
+        loss.backward(retain_graph=True)
+        assert not any(node.may_overwrite for node in nodes)
+        kept = [p.grad.copy() for p in model.parameters()]
+        model.zero_grad()
+        loss.backward()
+    assert sum(node.may_overwrite for node in nodes if isinstance(node, ConvNormAct)) > 6
+    np.testing.assert_array_equal(y.numpy(), before)
+    for p, g in zip(model.parameters(), kept, strict=True):
+        np.testing.assert_array_equal(p.grad, g)
+
+
+def nodes_below(loss):
+    """Every node of a graph."""
+    found, todo = {}, [loss._node]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Function) and id(node) not in found:
+            found[id(node)] = node
+            todo += node.parents
+    return found.values()
 
 
 def test_a_gradient_is_a_writable_array_also_without_axes_and_after_broadcasts():

@@ -576,6 +576,27 @@ def test_bits_do_not_depend_on_the_number_of_threads():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("C", [5, 64])
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_gradients_over_what_nobody_reads_are_the_same_bits(dtype, residual, relu, C, contiguous):
+    from quatgrad.kernels.numba_cpu.layers.norm import batch_norm_act_dx
+
+    rng = np.random.default_rng(0)
+    g, x, y = rng.standard_normal((3, 6, 7, 11, C)).astype(dtype)
+    channels = x.mean((0, 1, 2)), x.var((0, 1, 2)), *rng.standard_normal((2, C)).astype(dtype)
+    y = y if residual else None
+    expected = batch_norm_act_dx(g, x, y, channels, 1e-5, relu)
+    g, x = (a if contiguous else _layout(a, "sliced") for a in (g, x))
+    found = batch_norm_act_dx(g, x, y, channels, 1e-5, relu, overwrite=True)
+    for a, b in zip(found, expected, strict=True):
+        assert (a is b is None) or a.tobytes() == b.tobytes()
+    taken = [np.may_share_memory(found[0], x), residual and np.may_share_memory(found[3], g)]
+    assert taken == [contiguous, contiguous and residual]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("mean", [0, 1e3, 1e6])
 def test_statistics_survive_a_large_mean(dtype, mean):
     from quatgrad.kernels import numba_cpu

@@ -15,13 +15,14 @@ from quatgrad.kernels.registry import register
 
 
 class Block(NamedTuple):
-    """The numbers of such a block."""
+    """The numbers of such a block, and what its kernels may do."""
 
     stride: Pair
     padding: Pair
     eps: float
     relu: bool
     gather: Gather = None  # see `batch_norm`
+    overwrite: bool = False  # g and saved.c in `conv_norm_act_dx`: nobody reads them any more
 
 
 class Saved(NamedTuple):
@@ -60,12 +61,11 @@ def conv_norm_act_dx(
     dresidual is returned where there was a residual and a rectifier.
     """
     g, x, c = map(upcast, (g, saved.x, saved.c))  # a faster rung may have stored bfloat16
-    stride, padding, eps, _, gather = block
+    *window, eps, _, gather, _ = block
     if saved.y is not None:
         g = relu_dx(g, upcast(saved.y))
     elif block.relu:
         g = relu_dx(g, batch_norm_eval(c, saved.mean, saved.var, scale, shift, eps))
     dc, dscale, dshift = batch_norm_dx(g, c, saved.mean, saved.var, scale, eps, gather)
-    dx = conv2d_dx(dc, w, x.shape, stride, padding) if needs_dx else None
-    dw = conv2d_dw(x, dc, w.shape, stride, padding)
-    return dx, dw, dscale, dshift, None if saved.y is None else g
+    dx = conv2d_dx(dc, w, x.shape, *window) if needs_dx else None
+    return dx, conv2d_dw(x, dc, w.shape, *window), dscale, dshift, None if saved.y is None else g

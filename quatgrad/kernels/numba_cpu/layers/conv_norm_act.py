@@ -25,7 +25,7 @@ def conv_norm_act_dx(
     """`reference.conv_norm_act_dx`."""
     x, c, y, mean, var, _ = saved
     window, channels = (block.stride, block.padding), (mean, var, scale, shift)
-    options = block.eps, block.relu, block.gather
+    options = block.eps, block.relu, block.gather, block.overwrite
     dc, dscale, dshift, dresidual = batch_norm_act_dx(g, c, y, channels, *options)
     dx = conv2d_dx(dc, w, x.shape, *window) if needs_dx else None
     return dx, conv2d_dw(x, dc, w.shape, *window), dscale, dshift, dresidual

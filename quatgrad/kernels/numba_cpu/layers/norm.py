@@ -210,8 +210,9 @@ def batch_norm_act_dx(
     eps: float,
     relu: bool,
     gather: Gather = None,
+    overwrite: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
-    """dx, dscale, dshift, and dresidual where y is given.
+    """dx, dscale, dshift, and dresidual where y is given; over x and g if those may go.
 
     g is taken as 0 where the rectifier gave 0: that is dresidual.
     """
@@ -226,8 +227,9 @@ def batch_norm_act_dx(
     if y is None:
         _chunk_gradients(rows_g, rows_x, mean, factor, shift, relu, starts, sums)
     else:
-        passed, relu = empty(x.shape, g.dtype), False
-        rows_passed = passed.reshape(M, C)
+        over, relu = overwrite and g.flags.carray, False
+        passed = g if over else empty(x.shape, g.dtype)
+        rows_g, rows_passed = None if over else rows_g, passed.reshape(M, C)
         _chunk_gradients_passed(rows_g, rows_x, _rows(y), mean, starts, rows_passed, sums)
         rows_g = read_only(rows_passed)
     dscale, dshift, mean_g, slope = np.empty((4, C), g.dtype)
@@ -237,9 +239,9 @@ def batch_norm_act_dx(
         sum_g, sum_gd = sums.sum(axis=1)
         mean_g, mean_gz = mean_gradients(sum_g, sum_gd * inv, M, gather)
         mean_g, slope = mean_g.astype(g.dtype), (mean_gz * inv).astype(g.dtype)
-    dx = empty(x.shape, g.dtype)
-    rows = dx.reshape(M, C)
-    _normalize_dx(rows_g, rows_x, mean, factor, shift, relu, mean_g, slope, rows)
+    over = overwrite and x.flags.carray
+    dx, rows_x = (x, None) if over else (empty(x.shape, g.dtype), rows_x)
+    _normalize_dx(rows_g, rows_x, mean, factor, shift, relu, mean_g, slope, dx.reshape(M, C))
     return dx, dscale, dshift, passed
 
 
@@ -273,7 +275,8 @@ def _add_gradients(g, x, mean, factor, shift, relu, m, count, sum_g, sum_gx):
 
 @parallel
 def _chunk_gradients_passed(g, x, y, mean, starts, passed, sums):
-    """The same for g where y > 0, else 0; that is written to `passed`."""
+    """The same for g where y > 0, else 0; `passed` takes it, and holds g if g is None."""
+    g = passed if g is None else g
     C, zero = x.shape[1], g.dtype.type(0)
     for k in prange(len(starts) - 1):
         sum_g, sum_gx = np.zeros(C), np.zeros(C)
@@ -308,8 +311,12 @@ def _slopes(sums, var, eps, M, dscale, dshift, mean_g, slope):
 
 @parallel
 def _normalize_dx(g, x, mean, factor, shift, relu, mean_g, slope, dx):
-    """dx = factor (g - mean_g - slope (x - mean)): `slope` is mean(g z) / sqrt(var + eps)."""
-    M, C = x.shape
+    """dx = factor (g - mean_g - slope (x - mean)): `slope` is mean(g z) / sqrt(var + eps).
+
+    If x is None, dx holds it.
+    """
+    x = dx if x is None else x
+    M, C = dx.shape
     for block in prange((M + AT_ONCE - 1) // AT_ONCE):
         m, end = block * AT_ONCE, min(M, (block + 1) * AT_ONCE)
         if _together(m, end, C) == m + AT_ONCE:
