@@ -41,9 +41,9 @@ def gru(x: Array, U: Array, c: Array, lengths: Array, reverse: bool) -> tuple[Ar
         u_r, u_z, u_n = _parts(h @ U, 3)
         x_r, x_z, x_n = _parts(x[:, t], 3)
         r, z = special(x).expit(x_r + u_r), special(x).expit(x_z + u_z)
-        m[:, t] = u_n + c
+        m[:, t] = xp.where(_inside(t, lengths), u_n + c, 0)
         n = xp.tanh(x_n + r * m[:, t])
-        gates[:, t] = xp.concatenate([r, z, n], axis=1)
+        gates[:, t] = xp.where(_inside(t, lengths), xp.concatenate([r, z, n], axis=1), 0)
         y[:, t] = xp.where(_inside(t, lengths), n + z * (h - n), 0)
     return y, gates, m
 
@@ -86,7 +86,7 @@ def lstm(x: Array, U: Array, lengths: Array, reverse: bool) -> tuple[Array, Arra
         i, f, n, o = _parts(x[:, t] + h @ U, 4)
         i, f, o = (special(x).expit(a) for a in (i, f, o))
         n = xp.tanh(n)
-        gates[:, t] = xp.concatenate([i, f, n, o], axis=1)
+        gates[:, t] = xp.where(_inside(t, lengths), xp.concatenate([i, f, n, o], axis=1), 0)
         cells[:, t] = xp.where(_inside(t, lengths), f * c + i * n, 0)
         y[:, t] = xp.where(_inside(t, lengths), o * xp.tanh(cells[:, t]), 0)
     return y, gates, cells
