@@ -144,6 +144,7 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "bias_relu_dx": lambda x, y, P, c, eps: (1 - x, x),
     "gelu": lambda x, y, P, c, eps: (x,),
     "gelu_dx": lambda x, y, P, c, eps: (1 - x, x),
+    "dropout": lambda x, y, P, c, eps: (x, generator(0).random(x.shape) >= 0.3, 0.3),
     "layer_norm": lambda x, y, P, c, eps: (rows(x), c, c, 1, eps),
     "layer_norm_dx": lambda x, y, P, c, eps: (rows(1 - x), rows(x), rows(x)[:, 0], c, 1),
     "segment_sum": lambda x, y, P, c, eps: (rows(y), integers(rows(y).shape[0], 65), 65),
@@ -152,7 +153,12 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
         normal(2708, 128),
     ),
     "attention": lambda *_: (*(normal(12, 64, 128) for _ in range(3)), np.full(12, 64), 4, 1, True),
-    "attention_dx": lambda *_: (*(normal(12, 64, 128) for _ in range(4)), normal(12, 4, 64, 64), 1),
+    "attention_dx": lambda *_: (
+        *(normal(12, 64, 128) for _ in range(4)),
+        normal(12, 4, 64, 64),
+        np.full(12, 64),
+        1,
+    ),
     "gru": lambda *_: (*recurrent(3), normal(128), np.full(32, 100), False),
     "gru_dx": lambda *_: (
         *(normal(32, 100, 128), normal(32, 100, 128), recurrent(3)[1], recurrent(3)[0]),

@@ -167,10 +167,11 @@ def sequences(N: int, T: int, C: int) -> dict[str, tuple[Any, ...]]:
     return {
         "gelu": (x,),
         "gelu_dx": (z[..., : 3 * C], x),
+        "dropout": (x, x > 0, 0.3),
         "layer_norm": (row, gain, v[0, 0], 4, 1e-5),
         "layer_norm_dx": (row_g, *normed[1:], gain, 4),
         "attention": (q, k, v, lengths, 2, 4, True),
-        "attention_dx": (g, q, k, v, heads[1], 4),
+        "attention_dx": (g, q, k, v, heads[1], lengths, 4),
         "gru": (x, U, v[0, 0], lengths, True),
         "gru_dx": (g, states[0], U, *states[1:], lengths, True),
         "lstm": (z, V, lengths, False),

@@ -30,7 +30,7 @@ class Attention(Function):
         return y
 
     def backward(self, g):
-        return kernel("attention_dx")(g, *self.saved, self.components)
+        return kernel("attention_dx")(g, *self.saved, self.lengths, self.components)
 
 
 def attention(
@@ -47,7 +47,7 @@ def attention(
     q, k, v (N, T, C) -> y (N, T, C). The features are cut into heads; with components 4 a head
     has the same quaternions of each block [1 | i | j | k], and q . k = sum_d Re(conj(q_d) k_d), so
     that turning all q and k by one unit quaternion, q u and k u, changes nothing. j <= i if causal;
-    j < lengths[n], if there are any. Source: Vaswani et al., arXiv:1706.03762.
+    i and j < lengths[n], if there are any: then y_i = 0. Source: Vaswani et al., arXiv:1706.03762.
     """
     q, k, v = as_tensors("attention", q, k, v)
     given = check_lengths("attention", q, lengths)

@@ -315,7 +315,10 @@ def _attention(d, dx=False):
     q, k, v = (d.array(N, T, C) for _ in range(3))
     if not dx:
         return q, k, v, lengths, heads, components, d.draw(st.booleans())
-    return d.array(N, T, C), q, k, v, d.lay(d.rng.random((N, heads, T, T))), components
+    inside = np.arange(T) < lengths[:, None]
+    a = d.rng.random((N, heads, T, T)) * (inside[:, None, None] & inside[:, None, :, None])
+    a = _layout(a.astype(d.dtype), d.draw(st.sampled_from(["contiguous", "transposed", "sliced"])))
+    return d.array(N, T, C), q, k, v, a, lengths, components
 
 
 def _recurrence(d, name):
@@ -384,6 +387,7 @@ ARGUMENTS = {
     "add": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "add_to": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "gelu": lambda d: (d.array(d.s["N"], 5 * d.s["P"]),),
+    "dropout": lambda d: (x := d.x(), _layout(d.rng.random(x.shape) >= 0.3, d.draw(LAYOUTS)), 0.3),
     "gelu_dx": lambda d: (d.array(d.s["N"], d.s["P"]), d.array(d.s["N"], d.s["P"])),
     "segment_sum": _segments,
     "csr_matmul": _csr,

@@ -1,4 +1,4 @@
-"""Sums, matrix products, the rectifier, GELU, and changes of dtype, as formulas."""
+"""Sums, matrix products, the rectifier, GELU, dropout, and changes of dtype, as formulas."""
 
 import math
 
@@ -62,6 +62,13 @@ def gelu_dx(g: Array, x: Array) -> Array:
     """dx = g (P(Z <= x) + x e^(-x^2/2) / sqrt(2 pi))."""
     density = array_module(x).exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
     return g * (_normal_cdf(x) + x * density)
+
+
+@register
+def dropout(x: Array, keep: Array, p: float) -> Array:
+    """y = x / (1 - p) where an entry is kept, else 0."""
+    gain = x.dtype.type(1) / x.dtype.type(1 - p)
+    return array_module(x).where(keep, x * gain, 0)
 
 
 def _normal_cdf(x: Array) -> Array:

@@ -26,27 +26,31 @@ def attention(
 ) -> tuple[Array, Array]:
     """y_i = sum_j a_ij v_j in each head, a_ij = softmax_j (q_i . k_j / sqrt(D)).
 
-    q, k, v (N, T, C) -> y (N, T, C) and a (N, heads, T, T). j < lengths[n], and j <= i if causal:
-    other a_ij are 0.
+    q, k, v (N, T, C) -> y (N, T, C) and a (N, heads, T, T). i, j < lengths[n], and j <= i if
+    causal: other a_ij are 0.
     """
     T = q.shape[1]
     xp = array_module(q)
     Q, K, V = (split(x, heads, components) for x in (q, k, v))
     scores = Q @ K.swapaxes(2, 3) * q.dtype.type(1 / math.sqrt(Q.shape[3]))  # (N, heads, T, T)
-    seen = xp.arange(T) < lengths[:, None, None, None]
+    inside = xp.arange(T) < lengths[:, None]
+    seen = inside[:, None, None]
     if causal:
         seen = seen & (xp.arange(T) <= xp.arange(T)[:, None])
     scores = xp.where(seen, scores, -math.inf)
     a = xp.exp(scores - scores.max(axis=3, keepdims=True))
-    a /= a.sum(axis=3, keepdims=True)
+    a = xp.where(inside[:, None, :, None], a / a.sum(axis=3, keepdims=True), 0)
     return join(a @ V, components), a
 
 
 @register
 def attention_dx(
-    g: Array, q: Array, k: Array, v: Array, a: Array, components: int
+    g: Array, q: Array, k: Array, v: Array, a: Array, lengths: Array, components: int
 ) -> tuple[Array, Array, Array]:
-    """dv = a^T g, dq = ds k, dk = ds^T q, ds = a (da - sum_j a da) / sqrt(D), da = g v^T."""
+    """dv = a^T g, dq = ds k, dk = ds^T q, ds = a (da - sum_j a da) / sqrt(D), da = g v^T.
+
+    a is 0 from lengths[n] on: a fast kernel does not look there.
+    """
     G, Q, K, V = (split(x, a.shape[1], components) for x in (g, q, k, v))
     da = G @ V.swapaxes(2, 3)
     ds = a * (da - (a * da).sum(axis=3, keepdims=True)) * g.dtype.type(1 / math.sqrt(Q.shape[3]))

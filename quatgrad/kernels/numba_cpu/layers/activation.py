@@ -1,4 +1,4 @@
-"""The rectifier, alone and after a bias, GELU, and the sum of two maps, in one pass each."""
+"""The rectifier, alone and after a bias, GELU, dropout, and sums of two maps, in one pass each."""
 
 import math
 
@@ -158,6 +158,20 @@ def gelu_dx(g: Array, x: Array) -> Array:
 def _gelu_dx(g, x, dx):
     for k in prange(len(x)):
         dx[k] = g[k] * (normal_cdf(x[k]) + x[k] * normal_density(x[k]))
+
+
+@register
+def dropout(x: Array, keep: Array, p: float) -> Array:
+    """`reference.dropout`."""
+    y, gain = empty(x.shape, x.dtype), x.dtype.type(1) / x.dtype.type(1 - p)
+    _dropout(read_only(x).reshape(-1), read_only(keep).reshape(-1), gain, y.reshape(-1))
+    return y
+
+
+@parallel
+def _dropout(x, keep, gain, y):
+    for k in prange(len(x)):
+        y[k] = x[k] * gain if keep[k] else x.dtype.type(0)
 
 
 @register
