@@ -229,8 +229,8 @@ def batch_norm_act_dx(
     else:
         over, relu = overwrite and g.flags.carray, False
         passed = g if over else empty(x.shape, g.dtype)
-        rows_g, rows_passed = None if over else rows_g, passed.reshape(M, C)
-        _chunk_gradients_passed(rows_g, rows_x, _rows(y), mean, starts, rows_passed, sums)
+        read_g, rows_passed = None if over else rows_g, passed.reshape(M, C)
+        _chunk_gradients_passed(read_g, rows_x, _rows(y), mean, starts, rows_passed, sums)
         rows_g = read_only(rows_passed)
     dscale, dshift, mean_g, slope = np.empty((4, C), g.dtype)
     _slopes(sums, var, eps, M, dscale, dshift, mean_g, slope)
@@ -240,8 +240,8 @@ def batch_norm_act_dx(
         mean_g, mean_gz = mean_gradients(sum_g, sum_gd * inv, M, gather)
         mean_g, slope = mean_g.astype(g.dtype), (mean_gz * inv).astype(g.dtype)
     over = overwrite and x.flags.carray
-    dx, rows_x = (x, None) if over else (empty(x.shape, g.dtype), rows_x)
-    _normalize_dx(rows_g, rows_x, mean, factor, shift, relu, mean_g, slope, dx.reshape(M, C))
+    dx, read_x = (x, None) if over else (empty(x.shape, g.dtype), rows_x)
+    _normalize_dx(rows_g, read_x, mean, factor, shift, relu, mean_g, slope, dx.reshape(M, C))
     return dx, dscale, dshift, passed
 
 
