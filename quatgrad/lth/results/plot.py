@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from matplotlib.figure import Figure
 from matplotlib.style import context
+from PIL import Image
 
 from quatgrad.errors import OptionError
 from quatgrad.lth.results.compare import Curves, full_size
@@ -101,4 +102,13 @@ def render(fig: Figure, path: Path) -> bytes:
     metadata = {"Date": None} if kind == ".svg" else {"Software": None}
     with context("quatgrad.style"):
         fig.savefig(buffer, format=kind[1:], metadata=metadata)
+    return buffer.getvalue() if kind == ".svg" else _with_palette(buffer)
+
+
+def _with_palette(png: BinaryIO) -> bytes:
+    """The picture in 256 colours: a third of the bytes."""
+    buffer = io.BytesIO()
+    with Image.open(png) as picture:
+        colours = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        colours.save(buffer, "PNG", optimize=True, dpi=picture.info["dpi"])
     return buffer.getvalue()
