@@ -1,9 +1,6 @@
 """A program with its arenas: one call for one image, threads that share the images of a batch."""
 
-import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import pairwise
 
 import numba
@@ -13,6 +10,7 @@ from numba import types
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, read_only, serial_nogil
+from quatgrad.kernels.numba_cpu.machine.threads import in_threads
 from quatgrad.kernels.numba_cpu.simd.vector import intrinsic, pointer, scratch
 from quatgrad.sparse.compiled.kernels import address
 from quatgrad.sparse.compiled.table import ROW
@@ -104,24 +102,10 @@ class Runner:
             if threads == 1:
                 return self._part(images, 0)
             cuts = [k * N // threads for k in range(threads + 1)]
-            jobs = [
-                _workers().submit(self._part, images[first:end], k)
-                for k, (first, end) in enumerate(pairwise(cuts))
-                if k
-            ]
-            done = [self._part(images[: cuts[1]], 0)]
-            return np.concatenate(done + [job.result() for job in jobs])
+            tasks = [(images[i:j], k) for k, (i, j) in enumerate(pairwise(cuts))]
+            return np.concatenate(in_threads(self._part, tasks))
 
     def _part(self, x: Array, thread: int) -> Array:
         for part in self.parts:
             x = part(x, thread)
         return x
-
-
-@cache
-def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(numba.get_num_threads(), "quatgrad plan")
-
-
-if hasattr(os, "register_at_fork"):  # a fork has no threads
-    os.register_at_fork(after_in_child=_workers.cache_clear)

@@ -8,7 +8,6 @@ bits do not depend on how many.
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numba
@@ -16,6 +15,7 @@ import numpy as np
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import formula, read_only, serial_nogil
+from quatgrad.kernels.numba_cpu.machine.threads import in_threads
 from quatgrad.kernels.numba_cpu.quaternion import elementary
 from quatgrad.kernels.reference import algebra as reference
 from quatgrad.kernels.registry import register
@@ -43,13 +43,8 @@ def _map(
         rows(*args, y.reshape(-1), ok)
     else:
         cuts = [M * k // threads for k in range(threads + 1)]
-        with ThreadPoolExecutor(threads) as pool:
-            jobs = [
-                pool.submit(rows, *(_part(a, i, j, M) for a in (*args, y.reshape(-1), ok)))
-                for i, j in pairwise(cuts)
-            ]
-        for job in jobs:
-            job.result()
+        flat = *args, y.reshape(-1), ok
+        in_threads(rows, [tuple(_part(a, i, j, M) for a in flat) for i, j in pairwise(cuts)])
     if f and not ok.all():
         far = ~ok.reshape(shape)
         y[far] = f(*(np.broadcast_to(a, (*shape, a.shape[-1]))[far] for a in arrays)).reshape(
