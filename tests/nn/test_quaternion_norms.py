@@ -31,6 +31,11 @@ def symmetric(seed, Q):
     return g + g.swapaxes(0, 1)
 
 
+def rounding(x):
+    """A bound of what the condition of V makes of rounding; one draw in 700 goes above 1e-8."""
+    return max(1e-8, 32 * np.finfo(float).eps * np.linalg.cond(covariances(x)).max())
+
+
 def whiten(x, gamma, eps=0.0):
     C, Q = x.shape[-1], x.shape[-1] // 4
     state = Tensor(np.zeros(C, x.dtype)), Tensor(np.zeros((Q, 4, 4), x.dtype))
@@ -68,8 +73,8 @@ def test_whitening_does_not_see_an_affine_change_but_for_a_rotation(seed):
     A = 0.3 * rng.standard_normal((4, 4)) + 3 * np.eye(4)  # far from singular: eps counts there
     z, z_ = whiten(x, half), whiten(x @ A.T + rng.standard_normal(4), half)
     O = z_.T @ z / len(z)
-    np.testing.assert_allclose(O @ O.T, np.eye(4), atol=1e-8)
-    np.testing.assert_allclose(z_, z @ O.T, atol=1e-7)
+    np.testing.assert_allclose(O @ O.T, np.eye(4), atol=rounding(x))
+    np.testing.assert_allclose(z_, z @ O.T, atol=10 * rounding(x))
 
 
 @given(seed=SEEDS)
@@ -81,7 +86,7 @@ def test_whitening_commutes_with_multiplication_by_units_on_either_side(seed):
         q = quaternion.multiply(u, quaternion.multiply(quaternion.as_quaternions(x), v))
         return quaternion.from_quaternions(q)
 
-    np.testing.assert_allclose(whiten(turn(x), eye), turn(whiten(x, eye)), atol=1e-8)
+    np.testing.assert_allclose(whiten(turn(x), eye), turn(whiten(x, eye)), atol=rounding(x))
 
 
 @pytest.mark.parametrize("rows", [2, 3, 4, 5])
