@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from argparse import Namespace
+from contextlib import suppress
 from importlib.util import find_spec
 
 import pytest
@@ -175,8 +176,10 @@ def test_four_runs_on_two_workers_of_which_one_dies(tmp_path, capsys):
 
         while not list((tmp_path / "swept").glob("stages/level_01-*/done")):
             time.sleep(0.005)
-        workers = [p for p in psutil.Process().children(recursive=True)
-                   if "spawn_main" in " ".join(p.cmdline())]  # fmt: skip
+        workers = []
+        for p in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # another child that has just ended
+                workers += [p] if "spawn_main" in " ".join(p.cmdline()) else []
         os.kill(workers[-1].pid, signal.SIGKILL)
         killed.append(workers[-1].pid)
 
