@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial, template
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.exponential import sigmoid, tanh
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
 from quatgrad.kernels.numba_cpu.simd.vector import scratch
@@ -47,10 +47,11 @@ def _alive(lengths, first, count, t):
     return count
 
 
-@template
-def _clear(a, n, t):
-    for j in range(a.shape[2]):
-        a[n, t, j] = _ZERO
+@serial
+def _clear(arrays, sequences, t):
+    for a in arrays:
+        for n in sequences:
+            a[n, t] = 0
 
 
 @serial
@@ -82,10 +83,7 @@ def _gru(x, U, c, order, lengths, reverse, rows, y, gates, m):
         for i in range(T):
             t, _ = _order(i, T, reverse)
             alive = _alive(lengths, first, count, t)
-            for n in order[first + alive : first + count]:
-                _clear(y, n, t)
-                _clear(gates, n, t)
-                _clear(m, n, t)
+            _clear((y, gates, m), order[first + alive : first + count], t)
             multiply(u, 0, G, h, 0, H, 1, U, 0, G, alive, H, G, False)
             for row in range(alive):
                 n, a, b = order[first + row], row * H, row * G
@@ -126,9 +124,7 @@ def _gru_dx(g, y, gates, m, turned, order, lengths, reverse, rows, dx, du):
             t, before = _order(i, T, reverse)
             older, s = (_ONE, before) if i > 0 else (_ZERO, t)
             alive = _alive(lengths, first, count, t)
-            for n in order[first + alive : first + count]:
-                _clear(dx, n, t)
-                _clear(du, n, t)
+            _clear((dx, du), order[first + alive : first + count], t)
             for row in range(alive):
                 n, a, b = order[first + row], row * H, row * G
                 for j in range(H):
@@ -168,10 +164,7 @@ def _lstm(x, U, order, lengths, reverse, rows, y, gates, cells):
         for i in range(T):
             t, _ = _order(i, T, reverse)
             alive = _alive(lengths, first, count, t)
-            for n in order[first + alive : first + count]:
-                _clear(y, n, t)
-                _clear(gates, n, t)
-                _clear(cells, n, t)
+            _clear((y, gates, cells), order[first + alive : first + count], t)
             multiply(u, 0, G, h, 0, H, 1, U, 0, G, alive, H, G, False)
             for row in range(alive):
                 n, a, b = order[first + row], row * H, row * G
@@ -212,8 +205,7 @@ def _lstm_dx(g, gates, cells, turned, order, lengths, reverse, rows, dx):
             t, before = _order(i, T, reverse)
             older, s = (_ONE, before) if i > 0 else (_ZERO, t)
             alive = _alive(lengths, first, count, t)
-            for n in order[first + alive : first + count]:
-                _clear(dx, n, t)
+            _clear((dx,), order[first + alive : first + count], t)
             for row in range(alive):
                 n, a, b = order[first + row], row * H, row * G
                 for j in range(H):
