@@ -173,6 +173,8 @@ def test_steps_after_the_end_are_not_seen(backend):
     with use_backend(backend):
         q, k, v = (normal(2, 9, 8) for _ in range(3))
         y = ops.attention(q, k, v, 2, lengths=[4, 9]).data
+        assert y[0, :4].all()
+        assert not y[0, 4:].any()
         k[0, 4:], v[0, 4:] = 77, 77
         np.testing.assert_array_equal(ops.attention(q, k, v, 2, lengths=[4, 9]).data, y)
         alone = ops.attention(q[:1, :4], k[:1, :4], v[:1, :4], 2).data
