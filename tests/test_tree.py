@@ -209,7 +209,7 @@ SEQUENCES = (
     "models/gcn.py models/equal.py models/sentences.py models/detector.py task.py"
 )
 #: Of code; a quarter of them error messages.
-LINES = {"autograd.py": 280, CORE: 4620, SEQUENCES: 1130}
+LINES = {"autograd.py": 280, CORE: 4620, SEQUENCES: 1150}
 
 
 def files_of(names):

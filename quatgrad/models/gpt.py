@@ -34,7 +34,7 @@ class Block(Module):
         self.dropout1, self.dropout2 = dropout(layers), dropout(layers)
 
     def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
-        """(N, T, C) -> (N, T, C)."""
+        """(N, T, C) -> (N, T, C), or packed, (R, C) -> (R, C)."""
         x = x + self.dropout1(self.attention(self.norm1(x), lengths))
         return x + self.dropout2(self.down(ops.gelu(self.up(self.norm2(x)))))
 

@@ -28,14 +28,16 @@ class SentenceTransformer(Module):
         self.norm, self.head = layer_norm(layers, width), layers.head(width, classes)
 
     def forward(self, words: Any, lengths: Any = None) -> Tensor:
-        """Words (N, T) -> logits (N, classes); places t >= lengths[n] do not count."""
+        """Words (N, T) -> logits (N, classes); what is at t >= lengths[n] is left out."""
         steps = self.places.weight.shape[0]
         if np.ndim(words) != 2 or np.shape(words)[1] > steps:
             raise ShapeError(
                 f"a transformer of {steps} steps takes words (N, T) with T <= {steps}; "
                 f"got shape {np.shape(words)}"
             )
-        x = self.dropout(self.words(words) + self.places(np.arange(np.shape(words)[1])))
+        T = np.shape(words)[1]
+        lengths = np.full(len(words), T) if lengths is None else lengths
+        x = self.dropout(ops.pack(self.words(words) + self.places(np.arange(T)), lengths))
         for block in self.blocks:
             x = block(x, lengths)
-        return self.head(ops.mean_over_time(self.norm(x), lengths))
+        return self.head(ops.mean_over_time(ops.unpack(self.norm(x), lengths), lengths))

@@ -32,9 +32,12 @@ class SelfAttention(Module):
         self.heads, self.causal, self.components = heads, causal, components.pop()
 
     def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
-        """Each step's mean over the steps that it may see."""
-        how = self.heads, self.components, self.causal, lengths
-        return self.out(ops.attention(self.query(x), self.key(x), self.value(x), *how))
+        """Each step's mean over the steps that it may see; of packed x (R, C) as well."""
+        q, k, v, how = self.query(x), self.key(x), self.value(x), (self.components, self.causal)
+        if x.ndim == 3:
+            return self.out(ops.attention(q, k, v, self.heads, *how, lengths))
+        q, k, v = (ops.unpack(a, lengths) for a in (q, k, v))
+        return self.out(ops.pack(ops.attention(q, k, v, self.heads, *how, lengths), lengths))
 
     def extra_repr(self) -> str:
         """Heads, and whether a step sees only those before it."""

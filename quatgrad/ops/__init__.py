@@ -12,7 +12,7 @@
     detection    focal_loss smooth_l1_loss
     embedding layer_norm attention    embedding, layer_norm, attention: of transformers
     recurrent    gru lstm: a whole sequence is one operation
-    sequence     mean_over_time conv1d
+    sequence     mean_over_time conv1d, pack unpack: only the steps that are there
     csr          csr_matmul: a constant matrix of few entries, as a graph's, times a dense one
     algebra      exp, log, sqrt, powers, rotations of quaternions: ops.algebra.exp, ...
 
@@ -59,7 +59,7 @@ from quatgrad.ops.quaternion_norm import variance_norm, whitening_norm
 from quatgrad.ops.recurrent import gru, lstm
 from quatgrad.ops.reduce import logsumexp, max, mean, sum, var
 from quatgrad.ops.rotation import rotation_conv2d, rotation_linear, rotation_weight
-from quatgrad.ops.sequence import conv1d, mean_over_time
+from quatgrad.ops.sequence import conv1d, mean_over_time, pack, unpack
 from quatgrad.ops.shape import (
     broadcast_to,
     concatenate,

@@ -40,6 +40,53 @@ def mean_over_time(x: Tensor, lengths: Any = None) -> Tensor:
     return MeanOverTime(check_lengths("mean_over_time", x, lengths))(x)
 
 
+class Pack(Function):
+    """Of sequences (N, T, C) those steps, one after another: y[r] = x[steps[r]]; others get 0."""
+
+    owns_grads = True
+
+    def __init__(self, lengths: Array, T: int):
+        xp, self.sizes = array_module(lengths), (len(lengths), T)
+        self.steps = xp.flatnonzero(xp.arange(T) < lengths[:, None])  # n T + t for t < L_n
+
+    def forward(self, x):
+        return x.reshape(-1, x.shape[2])[self.steps]
+
+    def backward(self, g):
+        N, T = self.sizes
+        dx = array_module(g).zeros((N * T, g.shape[1]), g.dtype)
+        dx[self.steps] = g
+        return dx.reshape(N, T, -1)
+
+
+class Unpack(Pack):
+    """The transpose of `Pack`: y[steps[r]] = x[r], and 0 elsewhere."""
+
+    forward, backward = Pack.backward, Pack.forward
+
+
+def pack(x: Tensor, lengths: Any) -> Tensor:
+    """x[n, t] for t < lengths[n], one after another; x (N, T, C) -> y (R, C), R = sum of lengths.
+
+    What treats each step by itself, as a linear layer does, then computes nothing that pads.
+    """
+    (x,) = as_tensors("pack", x)
+    return Pack(check_lengths("pack", x, lengths), x.shape[1])(x)
+
+
+def unpack(x: Tensor, lengths: Any) -> Tensor:
+    """The inverse of `pack`: x (R, C) -> y (N, T, C), T the longest; 0 after the end of each."""
+    (x,) = as_tensors("unpack", x)
+    L = to_numpy(lengths)
+    total = L.sum() if L.ndim == 1 and L.dtype.kind in "iu" else None
+    if x.ndim != 2 or not total or total != len(x):
+        raise ShapeError(
+            f"unpack: takes steps (R, C) and integer lengths (N,) whose sum is R; got {x.shape} "
+            f"and lengths of {L.dtype} {L.shape}" + (f" whose sum is {total}" if total else "")
+        )
+    return Unpack(_check_range("unpack", L, L.max()), int(L.max()))(x)
+
+
 def check_sequences(op: str, x: Tensor) -> None:
     """Raise `ShapeError` unless x is (N, T, C) with T >= 1."""
     if x.ndim != 3 or not x.shape[1]:
@@ -56,6 +103,11 @@ def check_lengths(op: str, x: Tensor, lengths: Any) -> Array:
     L = np.full(N, T) if lengths is None else to_numpy(lengths)
     if L.shape != (N,) or L.dtype.kind not in "iu":
         raise ShapeError(f"{op}: {N} sequences want {N} integer lengths; got {L.dtype} {L.shape}")
+    return _check_range(op, L, T)
+
+
+def _check_range(op: str, L: Array, T: int) -> Array:
+    """L as int64 on the backend; `DataError` for a length that is not 1 to T."""
     wrong = np.flatnonzero((L < 1) | (L > T))
     if wrong.size:
         raise DataError(

@@ -101,6 +101,19 @@ def test_self_attention_takes_the_algebra_of_its_layers(kind):
                          nn.Linear(16, 16, rng=0), v, out, 2)  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", [nn.Linear, nn.QLinear])
+def test_self_attention_of_packed_steps(kind):
+    """Nothing that pads is computed, and each step takes what it took."""
+    q, k, v, out = (kind(16, 16, rng=i) for i in range(4))
+    layer, series, lengths = nn.SelfAttention(q, k, v, out, heads=2), x(3, 7, 16), [4, 7, 1]
+    y = layer(ops.pack(series, lengths), lengths)
+    assert y.shape == (12, 16)
+    padded = ops.pack(layer(series, lengths), lengths)
+    np.testing.assert_allclose(y.data, padded.data, atol=1e-6)
+    with pytest.raises(ShapeError, match="lengths"):
+        layer(ops.pack(series, lengths))
+
+
 def test_layer_norms_start_neutral_and_are_no_weights():
     series = x(2, 3, 16)
     for kind, gains in ((nn.LayerNorm, 16), (nn.QLayerNorm, 4)):

@@ -56,7 +56,7 @@ from quatgrad.ops.quaternion_norm import Whiten
 from quatgrad.ops.recurrent import GRU, LSTM, GateWeight, Recurrence
 from quatgrad.ops.reduce import LogSumExp, Max, Mean, Reduction, Sum, Var
 from quatgrad.ops.rotation import RotationWeight
-from quatgrad.ops.sequence import MeanOverTime
+from quatgrad.ops.sequence import MeanOverTime, Pack, Unpack
 from quatgrad.ops.shape import (
     BroadcastTo,
     Concatenate,
@@ -339,6 +339,14 @@ CASES = {
     MeanOverTime: [
         (ops.mean_over_time, normal(2, 3, 4)),
         (lambda x: ops.mean_over_time(x, [1, 3]), normal(2, 3, 4)),
+    ],
+    Pack: [
+        (lambda x: ops.pack(x, [1, 3, 2]), normal(3, 3, 4)),
+        (lambda x: ops.pack(x, [2]), normal(1, 3, 1)),
+    ],
+    Unpack: [
+        (lambda x: ops.unpack(x, [1, 3, 2]), normal(6, 4)),
+        (lambda x: ops.unpack(x, [1]), normal(1, 1)),
     ],
     CSRMatMul: [
         (lambda x: ops.csr_matmul(MATRIX, x), normal(3, 5)),
