@@ -47,7 +47,8 @@ def draw_task(folder: Path) -> None:
     """accuracy.png of a task."""
     about, curves = json.loads((folder / "record.json").read_text()), levels(read(folder))
     caption = f"{about['setting']}; {seeds(curves)}"
-    picture = plot.figure(curves, f"{about['task']}: lottery tickets", about["chance"], caption)
+    title, score = f"{about['task']}: lottery tickets", about.get("score", "accuracy")
+    picture = plot.figure(curves, title, about["chance"], caption, score)
     plot.save(picture, folder / "accuracy.png")
 
 

@@ -219,6 +219,7 @@ def record(run: Run, trials: Trials, commit: str) -> dict[str, Any]:
         | {"options": run.config.options},
         "task": run.config.task,
         "chance": run.config.chance,
+        "score": run.config.measure,
         "setting": run.setting,
         "seeds": [trial_of(trial) for trial in trials],
         "minutes of training": round(seconds / 60),

@@ -36,13 +36,14 @@ class Task:
     """A loss to minimise and a score, higher is better; x and y are what a dataset's batches are.
 
     what      what one example is called
+    score     what the score is called
     networks  those of the package that do it; empty: all that take images
     relative  is `stop_accuracy` a share of the dense score? Else it is a score.
     by_class  are labels classes of the examples, over which a subset is spread evenly?
     adds_up   is the score of all examples the mean of theirs? Else it is one of `measure`.
     """
 
-    what = "images"
+    what, score = "images", "accuracy"
     networks: tuple[str, ...] = ()
     relative, by_class, adds_up = True, False, True
 
@@ -236,7 +237,7 @@ class Detection(Task):
     are measured; in training it is the mean over the batches of theirs.
     """
 
-    what = "pictures with boxes"
+    what, score = "pictures with boxes", "mAP at 0.5"
     networks = ("detector",)
     adds_up = False
 
@@ -295,7 +296,7 @@ class Attitude(Task):
     over the moments of a window. Source of the error: Laidig et al., Data 6(7), 2021.
     """
 
-    what = "windows of motion"
+    what, score = "windows of motion", "1 - error / 90 degrees"
     networks = ("attitude",)
 
     def loss(self, output: Tensor, y: Array) -> tuple[Tensor, Any]:
@@ -318,7 +319,7 @@ NOT_OF_IMAGES = tuple(
 )
 
 
-def what_of(network: str) -> str:
-    """What an example is called of the task that a network of the package is for: else images."""
+def task_of(network: str) -> type[Task]:
+    """The task that a network of the package is for: of images, if it names none."""
     tasks = (Padded, Text, Sentences, Nodes, Detection, Attitude)
-    return next((task.what for task in tasks if network in task.networks), Task.what)
+    return next((task for task in tasks if network in task.networks), Task)

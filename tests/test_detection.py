@@ -163,6 +163,9 @@ def test_tickets_of_a_detector_and_the_real_network_of_equal_weights(tmp_path):
     )
     assert rows["real", 0]["multiply_adds"] > 1000
     assert any("40 training, 80 test pictures with boxes" in line for line in lines)
+    assert sum("  test mAP at 0.5 " in line for line in lines) == len(rows)
+    picture = result.run.picture(result.run.curves)
+    assert picture.axes[0].get_ylabel() == "test mAP at 0.5"
     assert not any(name.endswith("bias") for name in result.ticket(network="real", level=1).masks)
 
 

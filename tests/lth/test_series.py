@@ -39,14 +39,17 @@ def test_an_experiment_on_series(waves, model, tmp_path):
             assert mask.mean() == pytest.approx(0.36, abs=0.03), name
 
 
-@pytest.mark.parametrize(("said", "model", "setting"), [
-    ({"what": "gestures"}, "fcn", "9 training gestures"),
-    ({}, "transformer", "9 training sentences"),  # of an earlier version
-    ({}, "resnet8", "9 training images"),
+@pytest.mark.parametrize(("said", "model", "setting", "measure"), [
+    ({"what": "gestures", "score": "F1"}, "fcn", "9 training gestures", "F1"),
+    ({}, "transformer", "9 training sentences", "accuracy"),  # of an earlier version
+    ({}, "detector", "9 training pictures with boxes", "mAP at 0.5"),
+    ({}, "resnet8", "9 training images", "accuracy"),
 ])  # fmt: skip
-def test_the_caption_of_a_run_calls_examples_what_its_task_does(tmp_path, said, model, setting):
+def test_the_words_of_a_run_are_those_of_its_task(tmp_path, said, model, setting, measure):
     options = {"data": "x", "dataset": "mine", "model": model}
     files.write_json(
         tmp_path / "config.json", {"options": options, "classes": 2, "images": 9} | said
     )
-    assert Run(tmp_path).setting == setting
+    run = Run(tmp_path)
+    assert run.setting == setting
+    assert run.config.measure == measure

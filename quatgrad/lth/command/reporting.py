@@ -245,7 +245,7 @@ def interactive(run: Run, rows: Sequence[Row], epochs: Sequence[Row]) -> tuple[s
             'a report draws its curves with Bokeh: pip install "quatgrad[report]"'
         ) from error
     keys = [k for k in rows[0] if any(row[k] is not None for row in rows)]
-    levels = _figure("weights remaining", "test accuracy, %", log=True)
+    levels = _figure("weights remaining", f"test {run.config.measure}, %", log=True)
     for name in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == name]
         _curve(levels, own, keys, ("weights", "accuracy %"), name)

@@ -30,6 +30,7 @@ from quatgrad.nn import Module
 from quatgrad.option_fields import from_disk, nested
 from quatgrad.parallel.processes import Several
 from quatgrad.random import generator
+from quatgrad.task import Task
 from quatgrad.train import Epoch
 
 #: Added to the seed of a trial for the weights of `--control reinitialised`.
@@ -124,7 +125,7 @@ def _run(
     if options.recipe.batch_size >= len(dataset.train):
         takes = f"A batch of {options.recipe.batch_size} takes them all: an epoch is one step"
         tell(f"{takes}; a smaller --batch-size makes more of them.")
-    clock = Clock(options, tell)
+    clock = Clock(options, tell, dataset.task.score)
     for _, search in searches(options, datasets, directory, clock):
         search.run()
     with lock(directory, wait=True):  # another process may have trained the other network
@@ -198,6 +199,7 @@ class Clock:
 
     options: Options
     tell: Callable[[str], None] = silent
+    score: str = Task.score
     reported: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -209,7 +211,7 @@ class Clock:
             self.seconds.append(record.seconds)
         line = (
             f"  {label:>10}  level {record.level:2d}  {record.weights_left:>11,} weights "
-            f"({100 * record.density:6.2f} %)  test accuracy {record.accuracy:7.2%}  {source}"
+            f"({100 * record.density:6.2f} %)  test {self.score} {record.accuracy:7.2%}  {source}"
         )
         line += ", fine-tuned" if first_pass else ""
         if (left := self.left()) > 60:

@@ -33,7 +33,8 @@ def trained(
     level    None: the last that matches the dense network, down to a point below its accuracy
     build    as of `quatgrad.load`: for a network of your own
 
-    `said` has the run, the network, the trial, the level, its weights left and its accuracy.
+    `said` has the run, the network, the trial, the level, its weights left, its accuracy,
+    and what that is called.
     Raises `OptionError` for a network, trial or level that the run has not finished.
     """
     name, record, stage = finished(run, network, level, trial)
@@ -45,7 +46,7 @@ def trained(
         build = model  # the run was made by this file, on this machine
     said = {"run": run.path.resolve().name, "network": name, "trial": trial, "level": record.level}
     said |= {"weights_left": record.weights_left, "weights_total": record.weights_total}
-    said |= {"accuracy": record.accuracy}
+    said |= {"accuracy": record.accuracy, "score": run.config.measure}
     own = run.config.options
     said |= {name: own[name] for name in ("dataset", "test_share") if own.get(name) is not None}
     state = {n: a * end.masks[n] if n in end.masks else a for n, a in end.state.items()}
@@ -94,7 +95,8 @@ def _from_options(run: Run, name: str) -> About:
 def describe(said: Mapping[str, Any]) -> str:
     """What `trained` says of a network, in a line."""
     share = said["weights_left"] / said["weights_total"]
+    score = said.get("score", "accuracy")  # earlier versions did not say
     return (
         f"{said['run']}, {said['network']}, level {said['level']}: "
-        f"{said['weights_left']:,} weights ({share:.2%}), test accuracy {said['accuracy']:.2%}"
+        f"{said['weights_left']:,} weights ({share:.2%}), test {score} {said['accuracy']:.2%}"
     )

@@ -60,10 +60,12 @@ def style(name: str) -> dict[str, Any]:
 
 
 @context("quatgrad.style")
-def figure(runs: Curves, title: str, chance: float, caption: str = "") -> Figure:
+def figure(
+    runs: Curves, title: str, chance: float, caption: str = "", score: str = "accuracy"
+) -> Figure:
     """Accuracy against weights left, in % of the dense real network, fewer to the right.
 
-    `caption` says what was run, in small letters: `Run.caption`.
+    `caption` says what was run, in small letters, `score` what the score is called: `Run.picture`.
     """
     full = full_size(runs)
     fig = Figure(figsize=(7, 4.4))
@@ -77,7 +79,7 @@ def figure(runs: Curves, title: str, chance: float, caption: str = "") -> Figure
     ax.yaxis.set_major_formatter(Percent())
     ax.set_ylim(bottom=0)
     ax.set_xlabel("weights remaining, in % of the dense real network")
-    ax.set_ylabel("test accuracy")
+    ax.set_ylabel(f"test {score}")
     set_title(ax, title, caption)
     legend_below(fig, ax.lines)
     return fig

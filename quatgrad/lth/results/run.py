@@ -99,9 +99,10 @@ class Run:
         return ", ".join(part for part in (self.config.task, self.setting) if part)
 
     def picture(self, curves: Curves) -> Figure:
-        """Accuracy against weights left, with what was run, n, and what the band is."""
+        """Score against weights left, with what was run, n, and what the band is."""
         caption = "; ".join(part for part in (self.setting, seeds(curves)) if part)
-        return figure(curves, f"{self.config.task}: lottery tickets", self.config.chance, caption)
+        title, config = f"{self.config.task}: lottery tickets", self.config
+        return figure(curves, title, config.chance, caption, config.measure)
 
     @property
     def finished_at(self) -> datetime | None:

@@ -23,7 +23,7 @@ from msgspec import Meta, Struct, field
 from quatgrad.data import Dataset
 from quatgrad.lth.store import files
 from quatgrad.network import About
-from quatgrad.task import Classes, what_of
+from quatgrad.task import Classes, task_of
 from quatgrad.train import Epoch
 
 T = TypeVar("T")
@@ -78,8 +78,8 @@ class Config(File, frozen=True, kw_only=True):
     """config.json: what was run. `options` are those that change the numbers.
 
     A `Search` from Python has no `first_run`: it was no command. `images` are those of training,
-    `present` the classes that its test images are of, and `what` its task calls an example;
-    earlier versions did not say.
+    `present` the classes that its test images are of, and `what` its task calls an example, and
+    `score` its score; earlier versions did not say.
     Without `guessed` it is of no classes, and a guess gets nothing right.
     """
 
@@ -89,6 +89,7 @@ class Config(File, frozen=True, kw_only=True):
     images: Positive | None = None
     present: Positive | None = None
     what: str | None = None
+    score: str | None = None
     guessed: bool = True
 
     def __post_init__(self) -> None:
@@ -109,6 +110,7 @@ class Config(File, frozen=True, kw_only=True):
             images=len(dataset.train),
             present=len(present) or None,
             what=dataset.task.what,
+            score=dataset.task.score,
             guessed=isinstance(dataset.task, Classes),
         )
 
@@ -120,7 +122,12 @@ class Config(File, frozen=True, kw_only=True):
     @property
     def examples(self) -> str:
         """What examples are called; where it is not on record, the network says it."""
-        return self.what or what_of(str(self.options["model"]))
+        return self.what or task_of(str(self.options["model"])).what
+
+    @property
+    def measure(self) -> str:
+        """What the score is called, "accuracy" of classes; likewise."""
+        return self.score or task_of(str(self.options["model"])).score
 
     @property
     def chance(self) -> float:
