@@ -17,7 +17,7 @@ from quatgrad.lth.results.curve import matching, sparsest
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Record
-from quatgrad.task import Text
+from quatgrad.task import Attitude, Detection, Task, Text
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class About:
     """A task: its title, what its score is, and what others have published."""
 
     title: str
-    score: str = "accuracy"
+    score: str = Task.score
     published: tuple[Published, ...] = ()
 
 
@@ -70,10 +70,10 @@ TASKS = {
     ),
     "bccd": About(
         "BCCD, boxes: detector",
-        "mAP at 0.5",
+        Detection.score,
         (Published(0.854, "an older CNN, on pictures 16 times as large", fair=False),),
     ),
-    "broad": About("BROAD, attitude of a sensor: GRU", "1 - error / 90 degrees"),
+    "broad": About("BROAD, attitude of a sensor: GRU", Attitude.score),
     "cora": About(
         "Cora, public split: GCN", published=(Published(0.815, "GCN, arXiv:1609.02907"),)
     ),

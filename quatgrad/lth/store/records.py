@@ -78,8 +78,8 @@ class Config(File, frozen=True, kw_only=True):
     """config.json: what was run. `options` are those that change the numbers.
 
     A `Search` from Python has no `first_run`: it was no command. `images` are those of training,
-    `present` the classes that its test images are of, and `what` its task calls an example, and
-    `score` its score; earlier versions did not say.
+    `present` the classes that its test images are of, `what` and `score` what its task calls an
+    example and its score; earlier versions did not say.
     Without `guessed` it is of no classes, and a guess gets nothing right.
     """
 
