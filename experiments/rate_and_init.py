@@ -106,8 +106,9 @@ def figure(rows, title, about):
         column[1].set_xlabel("learning rate")
         column[1].set_xscale("log", base=2)
         column[1].set_yscale("log")
-    low = statistics.median(r["validation_accuracy"] for r in rows) - 0.12
-    axes[0, 0].set_ylim(low, 1)
+    accuracies = [r["validation_accuracy"] for r in rows]
+    low, high = statistics.median(accuracies) - 0.12, max(accuracies) + 0.05
+    axes[0, 0].set_ylim(max(low, 0), min(high, 1))
     axes[0, 0].set_ylabel("validation accuracy")
     axes[0, 0].yaxis.set_major_formatter(Percent())
     axes[1, 0].set_ylabel("training loss")

@@ -40,12 +40,14 @@ def copy(study: Path, folder: Path) -> None:
 
 
 def merged(runs: Sequence[Run]) -> Trials:
-    """The trials of which all networks of these runs have all levels."""
+    """The trials, by their seed, of which all networks of these runs have all levels."""
     found: dict[int, dict[str, list[Level]]] = {}
     for run in runs:
+        first = run.config.options.get("seed", 0)
         for number, networks in run.trials.items():
-            levels = {n: [Level.of(number, n, r) for r in of] for n, of in networks.items()}
-            found.setdefault(number, {}).update(levels)
+            seed = first + number
+            levels = {n: [Level.of(seed, n, r) for r in of] for n, of in networks.items()}
+            found.setdefault(seed, {}).update(levels)
     whole = max((len(t), sum(map(len, t.values()))) for t in found.values())
     return [t for t in found.values() if (len(t), sum(map(len, t.values()))) == whole]
 

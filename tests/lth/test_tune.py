@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from quatgrad.errors import DivergedError, OptionError, RunError
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment import options as options_module
 from quatgrad.lth.experiment import runs
-from quatgrad.lth.tune import show, space, study, trial, tune
+from quatgrad.lth.tune import final, preset, show, space, study, trial, tune
 
 optuna = pytest.importorskip("optuna")
 
@@ -77,7 +78,7 @@ def quiet(text):
 
 
 def test_a_file_is_read(file):
-    found = space.read(file(), {"lr": 0.2, "epochs": 4}, trials=7, storage=None)
+    found = space.read(file(), {"momentum": 0.5, "epochs": 4}, trials=7, storage=None)
     assert found.trials == 7
     assert found.space == {"lr": space.Range(0.01, 0.5, True, 2), "init": ("he", "xavier")}
     made = found.options("quaternion", {"lr": 0.1, "init": "xavier"})
@@ -117,6 +118,15 @@ def test_a_grid_is_every_combination_and_gives_the_number_of_trials(file):
     ("validation = 0.25", 'validation = 0.25\nmomentum = "x"', "momentum"),
     ("validation = 0.25", "validation = 0.25\nmomentom = 0.9", "momentom"),
     ("validation", "validation =", "no TOML file"),
+    ("trials = 3", 'trials = "3"', "wrong kind"),
+    ("trials = 3", "trials = 1.5", "wrong kind"),
+    ("[tune]\ntrials = 3", "tune = 5", "got tune = 5"),
+    ("num = 2", 'num = "2"', "num='2'"),
+    ("validation = 0.25", "validation = 0.25\ntrials = 3", "out of [options]"),
+    ("validation = 0.25", "validation = 0.25\nmodel = 5", "model is a name; got 5"),
+    ("validation = 0.25", 'validation = 0.25\nmethod = "nope"', "unknown method 'nope'"),
+    ("validation = 0.25", "validation = 0.25\ndataset = [1]", "dataset is a name; got [1]"),
+    ('preset = "smoke"', "preset = 5", "preset is a name; got 5"),
 ])  # fmt: skip
 def test_a_file_with_a_fault_is_one_clear_line(file, capsys, tmp_path, old, new, word):
     text = FILE.format(sampler="tpe", pruner="none")
@@ -133,6 +143,20 @@ def test_a_study_calls_examples_what_their_task_does(file, tmp_path):
     study = tune.StudyRecord.read(begin(file(), tmp_path).directory / "study.json")
     assert "150 training, 50 validation images, 3 epochs" in study.about
     assert "50 validation series" in msgspec.structs.replace(study, what="series").about
+
+
+def test_an_option_that_is_varied_is_refused_on_the_command_line(file, capsys, tmp_path):
+    code, _, err = call(capsys, file(), "--lr", "0.1", "--out", tmp_path / "out")
+    assert code == 2
+    assert "--lr is varied by the [space]" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_changes_a_training_changes_the_study(file, tmp_path):
+    kinds = {}, {"levels": 2}, {"stop_accuracy": 0.5}, {"epochs": 2}, {"quiet": True}
+    directories = [begin(file(), tmp_path, given=given).directory for given in kinds]
+    assert len(set(directories)) == 4
+    assert directories[0] == directories[-1]
 
 
 @pytest.mark.parametrize("given", [("--parallel", "mpi"), ("--processes", "2")])
@@ -236,6 +260,51 @@ def test_equal_budgets_and_the_same_draws_for_each_network(file, tmp_path):
     again = begin(file(sampler="random"), tmp_path, "real", trials=4)  # all that have begun go on
     again.work(quiet)
     assert [of["trials"] for of in show.result(again).values()] == [4, 4, 4]
+    later = begin(file(sampler="random"), tmp_path, "real,equal")  # and another gets as many
+    with pytest.raises(RunError, match="no trial of equal has ended"):
+        final.final(later, 1, {}, quiet)
+    trial.work(later.trials[-1], quiet)
+    with pytest.raises(RunError, match="1 of 4 trials of equal have ended"):
+        final.final(tune.load(str(later.directory), "runs"), 1, {}, quiet)
+    later.work(quiet)
+    assert [of["trials"] for of in show.result(later).values()] == [4, 4, 4, 4]
+
+
+def test_the_time_of_a_trial_is_that_of_its_network(file, tmp_path, monkeypatch):
+    timed = []
+
+    def trained(run, network, level):
+        timed.append(network)
+        return _trained(run, network, level)
+
+    _trained = trial.trained
+    monkeypatch.setattr(trial, "trained", trained)
+    begin(file(sampler="random"), tmp_path, "real,quaternion", trials=1).work(quiet)
+    assert timed == ["real", "quaternion"]
+
+
+def test_settings_that_cannot_be_together_are_a_trial_that_learned_nothing(file, tmp_path):
+    text = FILE.format(sampler="grid", pruner="none").replace("[space]", "[space]\nwidth = [6, 12]")
+    found = begin(file(text), tmp_path, "real,quaternion")
+    found.work(quiet)
+    table = show.rows(found)
+    assert len(table) == 16
+    wrong = [r for r in table if "impossible" in r]
+    assert {(r["network"], r["width"], r["epochs"]) for r in wrong} == {("quaternion", 6, 0)}
+    assert "4" in wrong[0]["impossible"]
+    assert show.result(found)["quaternion"]["settings"]["width"] == 12
+    assert "best of k" not in show.result(found)["quaternion"]  # nobody drew them
+
+
+@pytest.mark.parametrize("storage", ["journal", "sqlite"])
+def test_workers_with_equal_draws_wait_for_each_other(file, tmp_path, capsys, storage):
+    text = FILE.format(sampler="random", pruner="none")
+    text = text[: text.index("[space]")] + '[space]\ninit = ["he"]\n'
+    arguments = ["--out", tmp_path, "--workers", 2, "--storage", storage, "--json"]
+    code, printed, err = call(capsys, file(text), "--algebra", "real", *arguments)
+    assert code == 0, err
+    assert json.loads(printed)["networks"]["real"]["trials"] == 3
+    assert len(list((tmp_path / "stages").iterdir())) == 1
 
 
 def test_draws_depend_on_the_number_of_the_trial_and_the_seed(file, tmp_path):
@@ -357,9 +426,9 @@ def test_from_a_file_to_a_preset_that_reproduces_its_number(file, tmp_path, caps
     shutil.copy(directory / "tuned-digits.toml", presets)
     monkeypatch.setattr(options_module, "PRESET_FOLDER", presets)
     monkeypatch.setattr(options_module, "PRESETS", (*options_module.PRESETS, "tuned-digits"))
-    for preset in (directory / "tuned-digits.toml", "tuned-digits"):
+    for name in (directory / "tuned-digits.toml", "tuned-digits"):
         for network, of in told["networks"].items():
-            arguments = ["--preset", str(preset), "--algebra", network, "--out", str(out), "--json"]
+            arguments = ["--preset", str(name), "--algebra", network, "--out", str(out), "--json"]
             assert main(arguments) == 0
             ran = json.loads(capsys.readouterr().out)
             (record,) = ran["trials"][0][network]
@@ -384,6 +453,16 @@ def test_the_end_tests_the_best_with_seeds_that_chose_nothing(file, tmp_path, ca
         assert of["seeds"] == [1, 2, 3]
         assert len(of["test accuracies"]) == 3
         assert of["mean"] == pytest.approx(sum(of["test accuracies"]) / 3)
+    assert told["given"] == {}
+    wrong = ("--lr", 0.1), ("--algebra", "real"), ("--trials", 2), ("--momentum", 2)
+    for given in wrong:
+        code, _, err = call(capsys, "final", directory, "--out", out, *given)
+        assert (code, err.count("\n")) == (2, 1)
+        assert given[0] in err
+    assert told == json.loads((directory / "final.json").read_text())
+    code, *_ = call(capsys, "final", directory, "--seeds", 1, "--out", out, "--momentum", 0.5)
+    assert code == 0
+    assert json.loads((directory / "final.json").read_text())["given"] == {"momentum": 0.5}
     (pair,) = told["differences"]
     real, quaternion = (told["networks"][n]["mean"] for n in ("real", "quaternion"))
     assert pair == "quaternion - real"
@@ -418,6 +497,16 @@ def test_an_ablation_puts_back_one_setting_at_a_time(file, tmp_path, capsys):
     code, printed, _ = call(capsys, "ablation", directory, "--seeds", 2, "--out", out)
     assert code == 0
     assert "init he -> he: the same" in printed
+
+
+def test_a_preset_of_networks_with_other_models_names_one_for_all():
+    common = {"dataset": "digits", "lr": 0.1}
+    others = {"real": {"model": "lenet-12"}, "quaternion": {"model": "resnet8", "epochs": 3}}
+    text = preset.text("study", {n: common | of for n, of in others.items()})
+    told = tomllib.loads(text)
+    assert {"dataset", "model", "algebra"} <= told.keys()
+    for network, of in others.items():
+        assert told | told["algebras"][network] == told | common | of
 
 
 @pytest.mark.parametrize(("text", "word"), [

@@ -25,6 +25,7 @@ Search for settings, with the same budget for each network. A small file says wh
   [space]                       # of run: varied
   lr = { low = 0.01, high = 1.0, log = true }
   init = ["he", "xavier"]
+  warmup = { low = 0, high = 3 }              # whole numbers; 0.0 and 3.0: any
 
   tune FILE [options]           do the trials; the same command again goes on where it stopped
   tune show STUDY               best settings, what matters, what k trials are worth; pictures
@@ -47,7 +48,7 @@ def command(arguments: list[str]) -> Answer:
 
 
 def _tune(arguments: list[str]) -> Answer:
-    p = _parser("", "FILE", "All other options are those of run, and win over those of the file.")
+    p = _parser("", "FILE", "All other options are those of run, and win over those of [options].")
     p.add_argument(
         "--algebra",
         metavar="A,B,...",

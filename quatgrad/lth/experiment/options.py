@@ -402,7 +402,11 @@ def _preset(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def spelled_out(given: dict[str, Any]) -> dict[str, Any]:
     """Options given, with those of their method below them and not its name."""
-    method = METHODS[given["method"]] if "method" in given else {}
+    method: dict[str, Any] = {}
+    if "method" in given:
+        if given["method"] not in METHODS:
+            raise OptionError(unknown("method", given["method"], METHODS))
+        method = METHODS[given["method"]]
     return method | {name: value for name, value in given.items() if name != "method"}
 
 

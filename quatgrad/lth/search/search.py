@@ -100,7 +100,8 @@ class Search:
 
     def _locked_run(self) -> list[Record]:
         files.prepare_directory(self.directory)
-        with lock(self.directory):
+        # With shared stages another process leaves them for this one, which need not fail.
+        with lock(self.directory, wait=self.stages is not None):
             if self.stages is None and self.control is None:
                 self._config().write(self.directory / "config.json")
             return self._run()

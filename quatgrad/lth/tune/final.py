@@ -7,11 +7,12 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from quatgrad.errors import OptionError, RunError
 from quatgrad.lth.experiment import experiment
 from quatgrad.lth.results.compare import t_interval
 from quatgrad.lth.store import files
 from quatgrad.lth.tune import show
-from quatgrad.lth.tune.space import short
+from quatgrad.lth.tune.space import changing, short
 from quatgrad.lth.tune.tune import Study
 from quatgrad.option_fields import check_bounds, replaced, values
 
@@ -24,14 +25,20 @@ def final(study: Study, seeds: int, given: Mapping[str, Any], tell: Tell) -> dic
     Each is an ordinary run. Of each network: test accuracies, their mean and its 95 % interval; of
     each two, the same of the differences between equal seeds. `given` are other options, as levels.
     """
+    best = _best(study, given)
     found = {
-        network: _trained(study, network, of["settings"], seeds, given, tell)
-        for network, of in show.result(study).items()
+        network: _trained(study, network, settings, seeds, given, tell)
+        for network, settings in best.items()
     }
     differences = {
         f"{b} - {a}": _difference(found[b], found[a]) for a, b in itertools.combinations(found, 2)
     }
-    told = {"study": str(study.directory), "networks": found, "differences": differences}
+    told = {
+        "study": str(study.directory),
+        "given": _told(given),
+        "networks": found,
+        "differences": differences,
+    }
     files.write_json(study.directory / "final.json", told)
     return told
 
@@ -44,8 +51,8 @@ def ablation(study: Study, seeds: int, given: Mapping[str, Any], tell: Tell) -> 
     A setting that is chosen as it was is not trained again.
     """
     networks = {}
-    for network, of in show.result(study).items():
-        chosen, before = of["settings"], values(study.file.options(network, {}))
+    for network, chosen in _best(study, given).items():
+        before = values(study.file.options(network, {}))
         best = _trained(study, network, chosen, seeds, given, tell)
         back = []
         for name, value in chosen.items():
@@ -56,9 +63,29 @@ def ablation(study: Study, seeds: int, given: Mapping[str, Any], tell: Tell) -> 
                 row |= {"trained": other, "difference": _difference(other, best)}
             back.append(row)
         networks[network] = {"best": best, "back": back}
-    told = {"study": str(study.directory), "networks": networks}
+    told = {"study": str(study.directory), "given": _told(given), "networks": networks}
     files.write_json(study.directory / "ablation.json", told)
     return told
+
+
+def _best(study: Study, given: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The best settings of each network, all of which have had their trials."""
+    if "algebra" in given:
+        raise OptionError("all networks of a study are compared: leave out `algebra`")
+    study.file.check_not_varied(given)
+    found = show.result(study)
+    for network, of in found.items():
+        if of["trials"] != study.file.trials:
+            raise RunError(
+                f"{study.directory}: {of['trials']} of {study.file.trials} trials of {network} "
+                "have ended; finish them with the command that began the study"
+            )
+    return {network: of["settings"] for network, of in found.items()}
+
+
+def _told(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of the command that change what comes out."""
+    return {name: value for name, value in given.items() if name in changing()}
 
 
 def _trained(

@@ -29,17 +29,21 @@ def write(
 
 @context("quatgrad.style")
 def best(found: Mapping[str, Any], about: str) -> Figure:
-    """The expected best of k random trials of each network; dotted, the best so far."""
+    """The best so far of each network, dotted; of random trials, the expected best of k too."""
     fig = Figure(figsize=(6, 4))
     ax = fig.add_subplot()
     for network, of in found.items():
         k = range(1, of["trials"] + 1)
         look = {name: value for name, value in style(network).items() if name != "marker"}
-        ax.plot(k, of["best of k"], **look)
-        ax.plot(k, of["best so far"], color=look["color"], linestyle=":")
+        dotted = {"linestyle": ":"} if "best of k" in of else {}
+        if dotted:
+            ax.plot(k, of["best of k"], **look)
+            look = {"color": look["color"]}
+        ax.plot(k, of["best so far"], **look | dotted)
     whole_numbers(ax.xaxis)
     ax.set_xlabel("trials k")
-    set_title(ax, "best of k trials, expected (dotted: so far)", about)
+    title = "best of k trials, expected (dotted: so far)" if dotted else "best of k trials so far"
+    set_title(ax, title, about)
     _accuracy(ax)
     legend_below(fig, ax.lines)
     return fig

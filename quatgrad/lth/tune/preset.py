@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from quatgrad.lth.experiment.options import Options
-from quatgrad.lth.tune.space import StudyFile
-from quatgrad.option_fields import leaves, values
+from quatgrad.lth.tune.space import StudyFile, changing
+from quatgrad.option_fields import values
 
 #: They are no part of a preset: where and how often it is run.
 NOT_IN_PRESETS = ("algebra", "preset", "seed")
-#: These change no name, and yet what is trained.
-ALSO = ("levels", "stop_accuracy")
 
 
 def write(directory: Path, file: StudyFile, best: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -30,7 +28,7 @@ def text(study: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
     shared = {
         name: value
         for name, value in first.items()
-        if all(of.get(name) == value for of in settings.values())
+        if name == "model" or all(of.get(name) == value for of in settings.values())
     }
     default = "quaternion" if "quaternion" in settings else next(iter(settings))
     lines = [
@@ -40,7 +38,7 @@ def text(study: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
         f'algebra = "{default}"',
     ]
     for network, of in settings.items():
-        own = {name: value for name, value in of.items() if name not in shared}
+        own = {name: value for name, value in of.items() if shared.get(name) != value}
         lines += ["", f"[algebras.{network}]", *_lines(own)]
     return "\n".join(lines) + "\n"
 
@@ -49,12 +47,9 @@ def _settings(options: Options) -> dict[str, Any]:
     """The options that are not at their default, or have none."""
     found = values(options)
     return {
-        f.name: found[f.name]
-        for f in leaves(Options)
-        if found[f.name] != f.default
-        and found[f.name] is not None
-        and f.name not in NOT_IN_PRESETS
-        and (f.metadata.get("names", True) or f.name in ALSO)
+        name: found[name]
+        for name, f in changing().items()
+        if name not in NOT_IN_PRESETS and found[name] is not None and found[name] != f.default
     }
 
 

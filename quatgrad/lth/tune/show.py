@@ -78,8 +78,9 @@ def result(study: Study) -> dict[str, Any]:
             "settings": {name: best[name] for name in study.file.space},
             "importances": _importances(study, network, len(complete)),
             "best so far": best_so_far(values),
-            "best of k": best_of(values),
         }
+        if study.file.how.sampler == "random" and study.file.how.pruner == "none":
+            found[network]["best of k"] = best_of(values)
     return found
 
 
@@ -121,6 +122,8 @@ def text(told: dict[str, Any]) -> str:
             lines.append(f"  matters: {', '.join(shares)}")
         points = [k for k in (1, 2, 4, 8, 16, 32, 64, 128, 256) if k <= of["trials"]]
         for name in ("best of k", "best so far"):
+            if name not in of:
+                continue
             values = (f"{k}: {of[name][k - 1]:.2%}" for k in points)
             lines.append(f"  {name:11}  {'   '.join(values)}")
     return "\n".join(lines)

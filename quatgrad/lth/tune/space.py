@@ -19,19 +19,22 @@ import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
 
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, brief
 from quatgrad.lth.experiment.options import Options, with_preset
 from quatgrad.lth.experiment.several import check_not_shared
 from quatgrad.option_fields import build, check_values, leaves, nested, option
 
+T = TypeVar("T")
+#: These are no part of a run's name, and yet of what a trial trains.
+ALSO = ("levels", "stop_accuracy")
 #: What a study is about or spends: it is the same in all its trials.
 FIXED = ("algebra", "dataset", "epochs", "levels", "preset", "seed", "subset", "validation")
 
@@ -47,10 +50,11 @@ class Range:
 
     def __post_init__(self) -> None:
         numbers = all(type(x) in (int, float) and math.isfinite(x) for x in (self.low, self.high))
+        numbers = numbers and type(self.num) is int and type(self.log) is bool
         if not numbers or not self.low < self.high or (self.log and self.low <= 0):
             raise OptionError(
                 "a range is { low = ..., high = ... } with low below high, and above 0 if "
-                f"log = true; got {self.low!r} and {self.high!r}"
+                f"log = true, and for a grid num = ...; got {self}"
             )
 
     @property
@@ -110,9 +114,33 @@ class StudyFile:
     def options(self, network: str, chosen: Mapping[str, Any]) -> Options:
         """The options of the command for one network with settings of the space."""
         given = {**self.fixed, **chosen, "algebra": network, "quiet": True}
-        options = _typed(given)
+        options = _typed(Options, given)
         check_not_shared(options, "tune")
+        if options.run.trials != 1:
+            raise OptionError(
+                "a trial of a study is one training: leave `trials` out of [options]; that of "
+                "[tune] says how many there are, and --seeds of final how many seeds"
+            )
         return options
+
+    def check(self, network: str) -> None:
+        """Raise for options that this network cannot have, and without data to choose by."""
+        if not self.options(network, {}).data.validation:
+            raise OptionError(
+                "validation data choose the settings: give `validation`, the share of the "
+                "training data that is held out, as in validation = 0.1"
+            )
+        for name, value in _each(self.space):
+            self.options(network, {name: value})
+
+    def check_not_varied(self, given: Mapping[str, Any]) -> None:
+        """Raise for an option of a command that the space varies."""
+        for name in self.space:
+            if name in given:
+                raise OptionError(
+                    f"`{name}` is varied by the [space] of this study; leave it out of the "
+                    "command, or give another file"
+                )
 
     @property
     def grid(self) -> list[dict[str, Any]]:
@@ -124,6 +152,10 @@ class StudyFile:
     def trials(self) -> int:
         """How many settings each network gets."""
         return len(self.grid) if self.how.sampler == "grid" else self.how.trials
+
+    def of(self, trials: int) -> "StudyFile":
+        """The same with so many trials; of a grid, itself."""
+        return replace(self, how=replace(self.how, trials=trials))
 
     def plain(self) -> dict[str, Any]:
         """What identifies the study, for its key: not how long it goes on, or where it is kept."""
@@ -138,24 +170,34 @@ class StudyFile:
 def read(path: Path, given: Mapping[str, Any], **how: Any) -> StudyFile:
     """The file at `path`; options of the command that are given win, and `how` that is not None.
 
-    Raises `OptionError` for a file that is none, and for options or values that cannot be.
+    Raises `OptionError` for a file that is none, and for a range that cannot be; see
+    `StudyFile.check` for the options.
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise OptionError(f"{path} is no TOML file of a study: {error}") from error
-    wrong = content.keys() - {"tune", "options", "space"}
-    if wrong or not content.get("space"):
+    known = {"tune", "options", "space"}
+    tables = all(isinstance(table, dict) for table in content.values())
+    if not content.keys() <= known or not tables or not content.get("space"):
         raise OptionError(
             f"{path} has tables [tune], [options] and [space], of which the last says what is "
-            f"varied; got {', '.join(content) or 'nothing'}"
+            f"varied; got {', '.join(map(_table, content.items())) or 'nothing'}"
         )
     tune = content.get("tune", {}) | {k: v for k, v in how.items() if v is not None}
     space = {name: _values(path, name, values) for name, values in content["space"].items()}
     fixed = content.get("options", {}) | given
-    found = StudyFile(path.stem, build(TuneOptions, tune), fixed, space)
-    _check(found)
+    found = StudyFile(path.stem, _typed(TuneOptions, tune), fixed, space)
+    found.check_not_varied(given)
+    if found.how.sampler == "grid":
+        _ = found.grid
     return found
+
+
+def _table(item: tuple[str, Any]) -> str:
+    """What a file has at its top, for a message."""
+    name, value = item
+    return f"[{name}]" if isinstance(value, dict) else f"{name} = {brief(value)}"
 
 
 def _values(path: Path, name: str, values: Any) -> Range | tuple[Any, ...]:
@@ -181,19 +223,6 @@ def _values(path: Path, name: str, values: Any) -> Range | tuple[Any, ...]:
     )
 
 
-def _check(study: StudyFile) -> None:
-    """Raise for options that cannot be, and without validation images to choose by."""
-    if not study.options("real", {}).data.validation:
-        raise OptionError(
-            "validation data choose the settings: give `validation`, the share of the training "
-            "data that is held out, as in validation = 0.1"
-        )
-    for name, value in _each(study.space):
-        study.options("real", {name: value})
-    if study.how.sampler == "grid":
-        _ = study.grid
-
-
 def _each(space: Space) -> Iterator[tuple[str, Any]]:
     """Every option with each of its values, or the ends of their range."""
     for name, values in space.items():
@@ -201,15 +230,23 @@ def _each(space: Space) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _typed(given: Mapping[str, Any]) -> Options:
+def _typed(kind: type[T], given: Mapping[str, Any]) -> T:
     """Options of values whose types nobody has looked at yet."""
+    for name in ("dataset", "method", "model", "preset"):  # by which others are found
+        if not isinstance(given.get(name, ""), str):
+            raise OptionError(f"`{name}` is a name; got {given[name]!r}")
     try:
-        known = with_preset(dict(given))
+        known = with_preset(dict(given)) if kind is Options else given
         with suppress(TypeError):  # then the next line says of which option
-            build(Options, known)
-        return msgspec.convert(nested(Options, known), Options)
+            build(kind, known)
+        return msgspec.convert(nested(kind, known), kind)
     except msgspec.ValidationError as error:
         raise OptionError(f"an option has a value of the wrong kind: {error}") from error
+
+
+def changing() -> dict[str, Field[Any]]:
+    """The options by name that change what comes out."""
+    return {f.name: f for f in leaves(Options) if f.metadata.get("names", True) or f.name in ALSO}
 
 
 def short(value: Any) -> str:

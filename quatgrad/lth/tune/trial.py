@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quatgrad.backend import get_backend
-from quatgrad.errors import DivergedError
+from quatgrad.errors import DivergedError, OptionError, ShapeError
 from quatgrad.lth.experiment import experiment, runs
 from quatgrad.lth.experiment.deploy import call_of, milliseconds
 from quatgrad.lth.experiment.options import Options
@@ -21,7 +21,7 @@ from quatgrad.train import Epoch
 if TYPE_CHECKING:
     import optuna
 
-#: What a network that diverged has learned.
+#: What a network has learned that diverged, or could not be made.
 NOTHING = 0.0
 
 
@@ -37,7 +37,7 @@ class Watch:
     """
 
     trial: optuna.Trial
-    epochs: int
+    epochs: int = 0
     known: int = 0
 
     def __post_init__(self) -> None:
@@ -64,14 +64,17 @@ def work(trials: Trials, tell: Callable[[str], None]) -> bool:
     with trials.take() as trial:
         if trial is None:
             return False
-        options = trials.file.options(trials.network, trial.params)
-        watch, value = Watch(trial, options.recipe.epochs), None
+        watch, value = Watch(trial), None
         try:
+            options = trials.file.options(trials.network, trial.params)
+            watch.epochs = options.recipe.epochs
             value, about = _score(options, watch)
         except Hopeless:
             about = {"epochs": watch.known}
         except DivergedError as error:
             value, about = NOTHING, {"epochs": watch.known, "diverged": str(error)}
+        except (OptionError, ShapeError) as error:  # settings that cannot be together
+            value, about = NOTHING, {"epochs": 0, "impossible": str(error)}
         for name, what in about.items():
             trial.set_user_attr(name, what)
         _tell(trials, trial, value)
@@ -110,7 +113,8 @@ def _time(options: Options, directory: Path) -> dict[str, float]:
     if get_backend() != "numba":
         return {}
     run = runs.find(directory.name, options.run.out)
-    network, levels = next(iter(run.trials[0].items()))
+    network = options.model.algebra
+    levels = run.trials[0][network]  # others with these settings may be in the same run
     (ms,) = milliseconds([call_of(trained(run, network, levels[-1].level))])
     return {} if ms is None else {"ms": round(ms, 4)}
 

@@ -32,10 +32,10 @@ from quatgrad.lth.search.signals import at_once, handled
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Count, File, Positive, Value
 from quatgrad.lth.tune import space
-from quatgrad.lth.tune.space import StudyFile
-from quatgrad.lth.tune.study import Trials, need_optuna
+from quatgrad.lth.tune.space import ALSO, StudyFile
+from quatgrad.lth.tune.study import Trials, need_optuna, open_study
 from quatgrad.lth.tune.trial import work
-from quatgrad.option_fields import check_bounds
+from quatgrad.option_fields import check_bounds, values
 from quatgrad.task import Task
 
 RULE = (
@@ -92,17 +92,23 @@ def start(path: Path, given: Mapping[str, Any], networks: str, **how: Any) -> St
     need_optuna()
     file = space.read(path, given, **how)
     names = networks_of(networks)
-    for network in names[1:]:
-        file.options(network, {})
+    for network in names:
+        file.check(network)
     options = file.options(names[0], {})
     (dataset,) = experiment.prepare(options).values()
-    key = files.content_key([file.plain(), options.config(dataset.fingerprint())])[:8]
+    also = {name: values(options)[name] for name in ALSO}
+    what = file.plain(), options.config(dataset.fingerprint()), also
+    key = files.content_key(what)[:8]
     directory = Path(options.run.out) / "tune" / f"{file.name}-{key}"
     files.prepare_directory(directory)
     if path.resolve() != (directory / "space.toml").resolve():
         shutil.copyfile(path, directory / "space.toml")
     if (directory / "study.json").exists():  # each that has begun gets the same budget
-        names = tuple(dict.fromkeys((*StudyRecord.read(directory / "study.json").networks, *names)))
+        before = StudyRecord.read(directory / "study.json")
+        names = tuple(dict.fromkeys((*before.networks, *names)))
+        file = file.of(max(before.trials, file.trials))
+    for network in names:
+        open_study(directory, network, file)  # before several workers come
     StudyRecord(
         name=file.name,
         given=dict(given),
@@ -127,7 +133,8 @@ def load(name: str, out: str) -> Study:
         if (directory / "study.json").exists():
             about = StudyRecord.read(directory / "study.json")
             file = space.read(directory / "space.toml", about.given, **about.how)
-            return Study(directory, replace(file, name=about.name), tuple(about.networks))
+            file = replace(file.of(about.trials), name=about.name)
+            return Study(directory, file, tuple(about.networks))
     begin = f": quatgrad-lth tune {name} begins one" if Path(name).is_file() else ""
     raise RunError(f"{name} is no study, and there is none of that name in {out}/tune{begin}")
 
