@@ -36,6 +36,7 @@ from quatgrad.backend import (
     BACKENDS,
     PRECISIONS,
     get_backend,
+    notice,
     set_backend,
     use_backend,
     use_precision,
@@ -45,6 +46,7 @@ from quatgrad.data.augment import pad_crop_flip
 from quatgrad.data.encode import colour_encoding
 from quatgrad.errors import BackendError, QuatgradError
 from quatgrad.kernels import reference, use_kernels
+from quatgrad.kernels.cupy_gpu.nccl import is_installed
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.reference.optimizer import AdamRule
 from quatgrad.kernels.registry import kernel, kernels_of
@@ -279,6 +281,9 @@ def recorded(tiny: bool) -> Iterator[Row]:
 def over_nccl(tiny: bool) -> Iterator[Row]:
     """One process over NCCL, in recorded steps with several buckets, against one without it."""
     if get_backend() != "cupy":
+        return
+    if not is_installed():
+        notice("CuPy finds no NCCL: one process over it is left out")
         return
     for algebra in ("real", "quaternion"):
         alone, group = stepped(algebra, tiny, True), One(sync_norm=False)

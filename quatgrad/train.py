@@ -232,7 +232,7 @@ def train_steps(
     steps, count = recipe.epochs * per_epoch, state.epoch * per_epoch + state.batch
     lr = SCHEDULES[recipe.schedule](recipe.lr, steps, round(recipe.warmup * per_epoch))
     step = TrainStep(model, optimizer, recipe, dataset.task)
-    step.sums[...] = asarray(np.asarray(state.sums))
+    step.sums[...] = asarray(to_numpy(state.sums))
     with (
         _no_denormals() as as_before,
         np.errstate(over="ignore", invalid="ignore"),

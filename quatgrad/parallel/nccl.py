@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,18 @@ from quatgrad.parallel.buckets import LEAST, Buckets
 from quatgrad.parallel.mpi import Mpi, launched, world
 from quatgrad.parallel.processes import Several
 
+#: Where launchers say the number of a process among those of its machine.
+LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
+
 
 def nccl(sync_norm: bool) -> Several:
     """All processes that mpirun has started; without it, this one with its GPU."""
     if not launched():
         return One(sync_norm)
+    said = next((os.environ[name] for name in LOCAL_RANKS if name in os.environ), None)
+    if said is not None:
+        with suppress(OptionError):  # `Nccl.ready` says it, when all are there
+            take_gpu(int(said))  # now, because an MPI for GPUs starts CUDA
     return Nccl(world(), sync_norm)
 
 
@@ -115,6 +123,9 @@ class Nccl(_OnGpu, Mpi):
 
     def __init__(self, comm: Any, sync_norm: bool):
         super().__init__(comm, sync_norm)
+
+    def ready(self) -> None:
+        """See `Several.ready`."""
         take_gpu(sum(r < self.rank for r in self.beside))
 
     def gather(self, a: Array) -> Array:
@@ -147,8 +158,15 @@ class OnNode(_OnGpu, pipes.Pipes):
 
 
 def take_gpu(number: int) -> None:
-    """Of the GPUs that this process may see, see this one from now on."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    os.environ["CUDA_VISIBLE_DEVICES"] = (
-        visible.split(",")[number] if visible and "," in visible else visible or str(number)
-    )
+    """Of the GPUs that this process may see, see this one from now on; one that is alone, anyway.
+
+    Raises `OptionError` where there are several, and too few.
+    """
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if number >= len(visible) > 1:
+        raise OptionError(
+            f"process {number + 1} of this machine has no GPU: CUDA_VISIBLE_DEVICES names "
+            f"{len(visible)}, {','.join(visible)}; start as many processes, or name more"
+        )
+    chosen = visible[number % len(visible)] if visible else str(number)
+    os.environ["CUDA_VISIBLE_DEVICES"] = chosen

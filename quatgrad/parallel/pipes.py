@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn
@@ -112,11 +113,20 @@ def _other(pipe: Connection, make: Any, about: Any, work: Callable[..., Any], ar
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_watch_first, daemon=True).start()
+    code: Any = 1
     try:
         work(make(*about, [pipe]), *args)
+        code = 0
+    except SystemExit as error:
+        code = error.code or 0
     except (QuatgradError, MemoryError, OSError) as error:
-        print(f"error: {line(error)}", file=sys.stderr, flush=True)
-        sys.exit(SAID)
+        print(f"error: {line(error)}", file=sys.stderr)
+        code = SAID
+    except Exception:  # a bug
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # without a farewell: that of NCCL waits for process 0, which waits for this one
 
 
 def _watch_first() -> None:

@@ -312,6 +312,9 @@ class Several(Processes):
         """Process 0 lets the others go."""
         self.send(b"")
 
+    def ready(self) -> None:
+        """Take what this process computes with; `OptionError` where there is none for it."""
+
     def farewell(self) -> None:
         """A process has said what is wrong, and ends: the others are not to say it again."""
 

@@ -1,6 +1,8 @@
 """NCCL without a GPU: the calls of its binding, and a training through the whole path."""
 
 import ctypes
+import os
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -10,7 +12,7 @@ import pytest
 from blobs import blobs
 
 from quatgrad import models
-from quatgrad.errors import BackendError
+from quatgrad.errors import BackendError, OptionError
 from quatgrad.kernels.cupy_gpu import nccl as binding
 from quatgrad.parallel import nccl as room
 from quatgrad.parallel import use_processes
@@ -158,6 +160,63 @@ def test_sums_behind_backward_are_a_branch_of_the_recorded_step_and_give_the_sam
     assert waited == [(beside, step)] * (1 + len(sizes)) + [(step, beside)]
 
 
-def test_without_nccl_there_is_one_line(stand_in):
-    with pytest.raises(BackendError, match="pip install nvidia-nccl"):
+@pytest.mark.parametrize("available", [None, False])
+def test_without_nccl_there_is_one_line(stand_in, monkeypatch, available):
+    found = None if available is None else SimpleNamespace(available=available)
+    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", found)
+    assert not binding.is_installed()
+    with pytest.raises(BackendError, match=r"quatgrad\[nccl12\]"):
         binding.unique_id()
+
+
+def test_the_module_is_found_that_cupy_does_not_import_by_itself(stand_in, monkeypatch, tmp_path):
+    cuda = tmp_path / "cupy" / "cuda"
+    cuda.mkdir(parents=True)
+    for path in (cuda.parent / "__init__.py", cuda / "__init__.py"):
+        path.touch()
+    (cuda / "nccl.py").write_text("available = True\ndef get_unique_id(): return 'a name'\n")
+    for name in ("cupy", "cupy.cuda", "cupy.cuda.nccl"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert binding.is_installed()
+    assert binding.unique_id() == "a name"
+
+
+def test_a_message_that_fails_leaves_no_group_of_messages_open(monkeypatch):
+    nccl = Nccl(1)
+    monkeypatch.setattr(binding, "_binding", lambda: nccl)
+    monkeypatch.setattr(binding.Wire, "_stream", lambda self: 0)
+    monkeypatch.setattr(Communicator, "recv", lambda *a: 1 / 0)
+    wire, numbers = binding.Wire(1, 0, b"a name"), np.zeros((1, 2), np.float32)
+    nccl.local.wanted = []
+    with pytest.raises(ZeroDivisionError):
+        wire.all_to_all(on_gpu(numbers), on_gpu(numbers))
+    assert not nccl.local.open
+
+
+@pytest.mark.parametrize(("visible", "number", "taken"), [
+    (None, 2, "2"), ("", 2, "2"), ("5", 2, "5"), ("4,7", 1, "7"), ("GPU-a,GPU-b,", 0, "GPU-a"),
+])  # fmt: skip
+def test_each_process_of_a_machine_takes_its_gpu(monkeypatch, visible, number, taken):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    room.take_gpu(number)
+    room.take_gpu(number)  # taken is taken
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == taken
+
+
+def test_the_gpu_is_taken_before_mpi_starts_and_a_missing_one_said_when_all_are_there(monkeypatch):
+    seen = []
+    monkeypatch.setattr(room, "launched", lambda: True)
+    monkeypatch.setattr(room, "world", lambda: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    monkeypatch.setattr(room, "Nccl", lambda comm, sync_norm: comm)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    for number in ("1", "2"):
+        monkeypatch.setenv("SLURM_LOCALID", number)
+        room.nccl(False)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert seen == ["7", "4,7"]
+    with pytest.raises(OptionError, match="process 3 of this machine has no GPU"):
+        room.take_gpu(2)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7"

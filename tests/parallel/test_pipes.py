@@ -1,5 +1,6 @@
 """Processes of one machine that the first starts, and that talk through pipes: without MPI."""
 
+import atexit
 import json
 import os
 import signal
@@ -48,6 +49,11 @@ def unwatched(monkeypatch):
 def say(group, what):
     """What another process does: it says its number, and then does what it is told."""
     group.gather(np.array([group.rank]))
+    if what == "bug":
+        raise ZeroDivisionError("of a newcomer")
+    if what == "hangs at its end":
+        atexit.register(time.sleep, 60)
+        return
     if what == "fault":
         raise DataError("these images are damaged")
     if what == "kill":
@@ -83,6 +89,22 @@ def test_of_one_that_has_said_what_is_wrong_nothing_more_is_said(unwatched, capf
         group.gather(np.array([0]))
     assert ended.value.code == pipes.SAID
     assert "error: these images are damaged" in capfd.readouterr().err
+
+
+def test_one_that_has_done_its_work_ends_whatever_its_end_would_wait_for(unwatched):
+    """As NCCL's end waits for process 0, which waits for it at its own."""
+    group = pipes.start(2, Pipes, False, say, "hangs at its end")
+    group.gather(np.array([0]))
+    group.others[0].join(20)
+    assert group.others[0].exitcode == 0
+
+
+def test_of_a_bug_the_whole_is_said(unwatched, capfd):
+    group = pipes.start(2, Pipes, False, say, "bug")
+    group.gather(np.array([0]))
+    group.others[0].join(20)
+    assert group.others[0].exitcode == 1
+    assert "ZeroDivisionError: of a newcomer" in capfd.readouterr().err
 
 
 FIRST = """

@@ -6,22 +6,31 @@ from 2.9 on, if all processes record the same (NCCL's user guide, "Using NCCL wi
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from quatgrad.errors import BackendError
 
+MISSING = (
+    "`parallel` nccl: CuPy finds no NCCL; pip install 'quatgrad[nccl12]', or nccl13 beside CUDA 13"
+)
+
 
 def _binding() -> Any:
     """CuPy's binding of NCCL; `BackendError` where NCCL is not installed."""
-    import cupy
+    with suppress(ImportError):
+        from cupy.cuda import nccl  # a module that nothing else imports
 
-    found = getattr(cupy.cuda, "nccl", None)
-    if found is None or not getattr(found, "available", True):
-        raise BackendError(
-            "`parallel` nccl: CuPy finds no NCCL; pip install nvidia-nccl-cu12 (or -cu13, as CuPy)"
-        )
-    return found
+        if nccl.available:
+            return nccl
+    raise BackendError(MISSING)
+
+
+def is_installed() -> bool:
+    """Does CuPy find NCCL?"""
+    with suppress(BackendError):
+        return bool(_binding())
+    return False
 
 
 def gpus() -> int:
@@ -52,11 +61,13 @@ class Wire:
         """parts (size, k) <- of each process the k numbers of its flat (size k) meant for this."""
         part, start, to = parts.nbytes // self.size, int(flat.data.ptr), int(parts.data.ptr)
         self.nccl.groupStart()
-        for peer in range(self.size):
-            how = part, self.nccl.NCCL_UINT8, peer, self._stream()
-            self.comm.send(start + peer * part, *how)
-            self.comm.recv(to + peer * part, *how)
-        self.nccl.groupEnd()
+        try:
+            for peer in range(self.size):
+                how = part, self.nccl.NCCL_UINT8, peer, self._stream()
+                self.comm.send(start + peer * part, *how)
+                self.comm.recv(to + peer * part, *how)
+        finally:
+            self.nccl.groupEnd()
 
     def _stream(self) -> int:
         import cupy

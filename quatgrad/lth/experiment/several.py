@@ -59,13 +59,14 @@ def start(options: Options, work: Callable[..., Any]) -> tuple[Options, Several]
 
         return options, on_node(options.run.processes, options.run.sync_norm, work, options)
     group = starting.group(options.run.parallel, options.run.sync_norm)
-    starting.alike(group, partial(_check_count, options.run.processes, group.size))
+    starting.alike(group, partial(_check, options.run.processes, group))
     return replaced(options, processes=group.size), group
 
 
-def _check_count(said: int, started: int) -> None:
-    if said not in (1, started):
-        raise OptionError(f"`processes` is {said}, and {started} were started: leave it out")
+def _check(said: int, group: Several) -> None:
+    if said not in (1, group.size):
+        raise OptionError(f"`processes` is {said}, and {group.size} were started: leave it out")
+    group.ready()
 
 
 def lead(
