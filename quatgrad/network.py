@@ -29,7 +29,7 @@ from quatgrad.models.gpt import GPT
 from quatgrad.nn import Module
 from quatgrad.nn.module import evaluation_mode
 from quatgrad.random import Source, as_generator
-from quatgrad.task import Detection
+from quatgrad.task import Detection, Padded
 from quatgrad.tensor_file import read_tensors, write_tensors
 
 MASK = "mask/"  # before the name of a weight: its mask, eight entries in a byte
@@ -101,11 +101,13 @@ class Network:
         """p = softmax(logits), float64 (N, K): how probable the model finds each class.
 
         images: uint8 (N, H, W, C) as the encoding takes them; without one, float32 as the model
-        does. Raises `ShapeError` for images of another shape.
+        does. Of a recurrent network: series, after whose end there are zeros, as in training.
+        Raises `ShapeError` for images of another shape.
         """
-        logits = []
+        architecture, logits = self.model.architecture or {}, []
+        is_padded = architecture.get("model") in Padded.networks
         for x in self._encoded(images):
-            z = self.model(Tensor(x)).numpy()
+            z = (Padded().output(self.model, x) if is_padded else self.model(Tensor(x))).numpy()
             if z.ndim != 2:
                 raise OptionError(
                     f"the network gives numbers of shape {z.shape[1:]} for an image, and no "
@@ -217,7 +219,8 @@ def load(path: str | Path, build: Build | None = None) -> Network:
     state = {n: a for n, a in arrays.items() if not n.startswith(MASK)}
     bits = {n.removeprefix(MASK): a for n, a in arrays.items() if n.startswith(MASK)}
     for name, packed in bits.items():
-        if name not in state or packed.shape != (-(-state[name].size // 8),):
+        count = -(-state[name].size // 8) if name in state else -1
+        if packed.shape != (count,) or packed.dtype != np.uint8:
             raise DataError(f"{path}: the mask {name[:80]} fits no weight: write the file again")
     masks = {name: _unpack(packed, state[name].shape) for name, packed in bits.items()}
     return restore(known, state, masks, path, build)

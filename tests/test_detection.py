@@ -10,6 +10,7 @@ from PIL import Image
 from quatgrad import Network, Tensor, boxes, data, lth, models, nn, sparse
 from quatgrad.data import discs
 from quatgrad.data.boxed import from_boxes
+from quatgrad.data.pictures import read_picture
 from quatgrad.errors import DivergedError, OptionError, ShapeError
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.command.prediction import SURE
@@ -198,6 +199,16 @@ def test_boxes_are_found_by_a_run_a_file_a_ticket_and_what_is_exported(tmp_path,
         (image,) = boxes["images"]
         assert [box["score"] for box in image["boxes"]] == row[row[:, 1] >= SURE, 1].tolist()
         assert {box["class"] for box in image["boxes"]} <= {"disc", "square"}
+    # Boxes of a picture that had to be resized are where they are in that picture.
+    large = Image.fromarray(dataset.test.images[0].repeat(2, axis=0).repeat(3, axis=1))
+    large.save(tmp_path / "large.png")
+    boxes = json.loads(told(capsys, "predict", run, "--level", "1",
+                            str(tmp_path / "large.png"), "--json"))  # fmt: skip
+    seen = [box["box"] for box in boxes["images"][0]["boxes"]]
+    (small,) = net.find(read_picture(tmp_path / "large.png", 3, (48, 64)).pixels[None])
+    there = small[small[:, 1] >= SURE, 2:] * (3, 2, 3, 2)
+    assert len(seen) == len(there) > 0
+    np.testing.assert_allclose(seen, there, atol=0.06)
     lines = told(capsys, "predict", run, "--level", "1", pictures[0])
     assert f"{(found[0, :, 1] >= SURE).sum()} found" in lines
 

@@ -45,9 +45,9 @@ class Pack(Function):
 
     owns_grads = True
 
-    def __init__(self, lengths: Array, T: int):
-        xp, self.sizes = array_module(lengths), (len(lengths), T)
-        self.steps = xp.flatnonzero(xp.arange(T) < lengths[:, None])  # n T + t for t < L_n
+    def __init__(self, lengths: np.ndarray, T: int):
+        self.sizes = len(lengths), T
+        self.steps = asarray(np.flatnonzero(np.arange(T) < lengths[:, None]))  # n T + t for t < L_n
 
     def forward(self, x):
         return x.reshape(-1, x.shape[2])[self.steps]
@@ -71,7 +71,7 @@ def pack(x: Tensor, lengths: Any) -> Tensor:
     What treats each step by itself, as a linear layer does, then computes nothing that pads.
     """
     (x,) = as_tensors("pack", x)
-    return Pack(check_lengths("pack", x, lengths), x.shape[1])(x)
+    return Pack(_lengths("pack", x, lengths), x.shape[1])(x)
 
 
 def unpack(x: Tensor, lengths: Any) -> Tensor:
@@ -98,6 +98,11 @@ def check_lengths(op: str, x: Tensor, lengths: Any) -> Array:
 
     Raises `DataError` for a length that is not 1 to T, `ShapeError` for another number of them.
     """
+    return asarray(_lengths(op, x, lengths))
+
+
+def _lengths(op: str, x: Tensor, lengths: Any) -> np.ndarray:
+    """`check_lengths` on the host: reading them from a device would mean to wait for it."""
     check_sequences(op, x)
     N, T = x.shape[:2]
     L = np.full(N, T) if lengths is None else to_numpy(lengths)
@@ -106,14 +111,14 @@ def check_lengths(op: str, x: Tensor, lengths: Any) -> Array:
     return _check_range(op, L, T)
 
 
-def _check_range(op: str, L: Array, T: int) -> Array:
-    """L as int64 on the backend; `DataError` for a length that is not 1 to T."""
+def _check_range(op: str, L: np.ndarray, T: int) -> np.ndarray:
+    """L as int64; `DataError` for a length that is not 1 to T."""
     wrong = np.flatnonzero((L < 1) | (L > T))
     if wrong.size:
         raise DataError(
             f"{op}: the length of sequence {wrong[0]} is {L[wrong[0]]}, but its steps are 1 to {T}"
         )
-    return asarray(L.astype(np.int64))
+    return L.astype(np.int64)
 
 
 def check_integers(op: str, a: Any, size: int, what: str) -> Array:

@@ -13,6 +13,7 @@ from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import OptionError, ShapeError, unknown
 from quatgrad.kernels.reference.sums import MOST
+from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import unbroadcast
 from quatgrad.scalars import integer, number
 
@@ -151,6 +152,9 @@ class GetItem(Function):
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
         if all(p is None or p is ... or isinstance(p, Integral | slice) for p in parts):
             dx[self.index] = g  # no entry twice
+        elif xp is not np:  # CuPy's add.at adds in any order
+            entries = xp.arange(dx.size).reshape(dx.shape)[self.index].ravel()
+            dx = kernel("segment_sum")(g.reshape(-1, 1), entries, dx.size).reshape(dx.shape)
         else:
             # An entry taken often gets a sum of many gradients.
             total = dx if g.size <= MOST else dx.astype(np.float64)

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from quatgrad.arrays import Array
 from quatgrad.errors import OptionError
 from quatgrad.network import Network
@@ -55,7 +53,7 @@ def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
     found = {}
     for name, mask in masks.items():
         found[name] = mask
-        if np.size(outputs[name]) == mask.shape[-1]:  # not of rotations
+        if name in outputs and outputs[name].size == mask.shape[-1]:
             found[name] = mask & outputs[name]
             if mask.ndim > 3 and len(inputs[name]) == mask.shape[-2]:  # no groups
                 found[name] = found[name] & inputs[name][:, None]

@@ -24,9 +24,9 @@ class Planned(Module):
         self.plan, self.architecture = plan, model.architecture
 
     def forward(self, x: Tensor) -> Tensor:
-        """The logits of the plan, of a detector its map; without a graph."""
-        y = self.plan(x)
-        return Tensor(y.reshape(-1, *self.plan.output_shape) if finds_boxes(self) else y)
+        """The logits of the plan, or its map; without a graph."""
+        y, (H, W, C) = self.plan(x), self.plan.output_shape
+        return Tensor(y.reshape(-1, H, W, C) if finds_boxes(self) or H * W > 1 else y)
 
 
 def prepared(network: Network) -> Network:

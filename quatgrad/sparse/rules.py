@@ -59,8 +59,8 @@ class Follower:
             self.values[id(node)] = f(self, node, values) if f else refuse(node, values)
             return
         self.values[id(node)] = np.asarray(to_numpy(node.forward(*values)))
-        named = (self.names[id(x)] for x in inputs if id(x) in self.names)
-        self.names[id(node)] = next(named, str(node))
+        named = (f"{self.names[id(x)]}'" for x in inputs if id(x) in self.names)
+        self.names[id(node)] = next(named, str(node))  # w' is not w: no mask of w fits it
 
     def weight(self, node: Function, w: Array) -> tuple[str, Array]:
         """The name of the weight of a layer, and what of it lives: its mask, or what is not 0."""

@@ -37,8 +37,8 @@ K = 16  # more lowest bits than any gap needs
 def save(path: str | Path, network: Network, weights: str = "float32") -> None:
     """Write a network with its masks, values in so many bits: whole, or not at all.
 
-    Errors: `OptionError` for unknown `weights`, numbers that these cannot hold, and masks that fit
-    no weight; `DataError` if it cannot be written.
+    Errors: `OptionError` for unknown `weights`, numbers that these cannot hold, masks that fit no
+    weight, and a weight of more than `MOST` entries; `DataError` if it cannot be written.
     """
     if weights not in WEIGHTS:
         raise OptionError(unknown("weights", weights, WEIGHTS))
@@ -46,6 +46,8 @@ def save(path: str | Path, network: Network, weights: str = "float32") -> None:
     arrays: dict[str, np.ndarray] = {}
     state = network.model.state_dict()
     for name, w in network.model.weight_parameters():
+        if w.size > MOST:
+            raise OptionError(f"a ticket has weights of at most {MOST:,} entries; {name} {w.shape}")
         mask = np.asarray(network.masks.get(name, np.ones(w.shape, bool)), bool)
         arrays |= {f"{part}/{name}": a for part, a in pack(state[name], mask, weights).items()}
     shapes = {name: list(w.shape) for name, w in network.model.weight_parameters()}
@@ -75,6 +77,7 @@ def load(path: str | Path, build: Build | None = None) -> Network:
             state[name], mask = unpack(_parts(arrays, name), shape)
             masks[name] = mask
     except (
+        msgspec.ValidationError,
         LookupError,
         TypeError,
         ValueError,

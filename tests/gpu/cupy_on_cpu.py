@@ -18,12 +18,12 @@ import scipy.special
 
 #: What the engine uses of CuPy. Before you add a name, look whether CuPy has it.
 FUNCTIONS = """
-    abs add arange arccos arctan2 argmax argsort array ascontiguousarray asarray bincount
-    broadcast_to clip
-    concatenate copysign cos cross diagonal einsum empty empty_like exp eye hypot isfinite
+    abs add arange arccos arcsin arctan2 argmax argsort array ascontiguousarray asarray bincount
+    broadcast_arrays broadcast_to clip
+    concatenate copysign cos cross cumprod diagonal einsum empty empty_like exp eye hypot isfinite
     isinf isnan log log1p
-    logical_and maximum may_share_memory minimum moveaxis multiply negative ones ones_like pad
-    repeat sign sin sinc split sqrt stack
+    logical_and maximum may_share_memory minimum moveaxis multiply ndim negative ones ones_like pad
+    repeat searchsorted shape sign sin sinc split sqrt stack
     subtract sum take take_along_axis tanh tensordot where zeros zeros_like
 """
 #: And of cupyx.scipy.special.

@@ -12,6 +12,7 @@ import quatgrad
 from quatgrad import lth, sparse, use_backend
 from quatgrad.errors import DataError, OptionError
 from quatgrad.lth.command import exporting, main, ticket_command
+from quatgrad.task import Padded
 
 NET = """
 from quatgrad.nn import Flatten, Linear, QLinear, ReLU, Sequential
@@ -253,6 +254,39 @@ def test_a_ticket_without_a_plan_predicts_all_the_same(tmp_path, capsys, caplog)
     assert found["image_ms"] > 0
     assert len(found["images"][0]["probabilities"]) == 3
     assert any("predicts without a plan" in m and "GRU" in m for m in caplog.messages)
+
+
+def test_a_series_ends_where_its_zeros_begin(tmp_path, capsys):
+    """As in training: states of steps after the end do not count."""
+    net = quatgrad.models.create("gru", "real", 3, 2, 4, image_size=(9, 1))
+    network = quatgrad.Network(net.eval())
+    x = np.random.default_rng(0).standard_normal((2, 9, 1, 2)).astype(np.float32)
+    x[0, 4:] = 0
+    with quatgrad.no_grad():
+        z = Padded().output(net, x).numpy().astype(np.float64)
+        whole = net(quatgrad.Tensor(x)).numpy()
+    expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(network.predict(x), expected, rtol=1e-12)
+    np.testing.assert_allclose(network.predict(x[:1]), expected[:1], rtol=1e-5)
+    assert abs(z[0] - whole[0]).max() > 1e-3
+    np.testing.assert_allclose(z[1], whole[1], rtol=1e-5)  # this one has no end
+
+
+def test_the_name_of_a_run_in_a_file_is_no_folder(run, tmp_path, capsys, monkeypatch):
+    file, folder = tmp_path / "net.safetensors", tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    told(capsys, "save", run, file)
+    net = quatgrad.load(file)
+    for said, name in [
+        ({**net.said, "run": str(tmp_path / "there")}, "there-quaternion-level1.ticket"),
+        ({**net.said, "run": "../there"}, "there-quaternion-level1.ticket"),
+        ({"run": "there"}, "net.ticket"),
+    ]:
+        replace(net, said=said).save(file)
+        assert told(capsys, "export", file)["files"] == [name]
+    assert {p.name for p in tmp_path.iterdir()} >= {"here", "net.safetensors"}
+    assert not list(tmp_path.glob("there*"))
 
 
 def test_a_network_has_as_many_names_as_classes(run, pictures, tmp_path, capsys):

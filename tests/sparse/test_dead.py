@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 from networks import Call, created, logits, odd, trained
 
-from quatgrad import models, ops, sparse
+from quatgrad import Parameter, models, ops, sparse
 from quatgrad.lth.prune.rule import Rule, full_masks, prune
 from quatgrad.network import Network
-from quatgrad.nn import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool2d, Linear, ReLU, Sequential
+from quatgrad.nn import (
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool2d,
+    Linear,
+    Module,
+    ReLU,
+    Sequential,
+)
 
 SHAPE = (16, 16, 4)
 ODD = sorted(odd(np.random.default_rng(0)))
@@ -51,6 +60,32 @@ def test_pruned_networks(name, algebra, granularity, monkeypatch):
 def test_networks_with_few_weights(name, monkeypatch):
     net, masks = trained(odd(np.random.default_rng(0))[name], (9, 7, 4), density=0.05)
     check(net, masks or {}, (9, 7, 4), monkeypatch)
+
+
+class Transposed(Module):
+    """y = W^T x, where W is square: its mask has the shape of W^T, and is not that of it."""
+
+    def __init__(self, rng):
+        self.weight = Parameter(rng.standard_normal((12, 12)).astype(np.float32))
+
+    def forward(self, x):
+        return ops.linear(x, self.weight.transpose(1, 0))
+
+
+def test_of_a_weight_that_is_read_transposed_no_mask_is_taken_for_another(monkeypatch):
+    rng = np.random.default_rng(0)
+    net = Sequential(
+        Flatten(), Linear(24, 12, rng=rng), Transposed(rng), Linear(12, 5, rng=rng)
+    ).eval()
+    weights = dict(net.weight_parameters())
+    masks = {name: rng.random(w.shape) < 0.3 for name, w in weights.items()}
+    masks["2.weight"][:, 3] = False  # of W^T a row, so that no input of it is dead
+    for name, w in weights.items():
+        w.data = w.data * masks[name]
+    x = rng.standard_normal((3, 2, 3, 4)).astype(np.float32)
+    plan = sparse.prepare(net, (2, 3, 4), masks)
+    np.testing.assert_allclose(plan(x), logits(net, x), rtol=1e-5, atol=1e-5)
+    check(net, masks, (2, 3, 4), monkeypatch)
 
 
 def test_of_a_dense_network_all_lives(monkeypatch):

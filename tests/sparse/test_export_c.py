@@ -55,6 +55,27 @@ def test_the_logits_in_c(tmp_path, name, algebra, weights):
     assert np.array_equal(z, again)
 
 
+CXX = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
+MAIN = """
+#include "net.h"
+int main() {
+    static float image[NET_INPUTS], logits[NET_OUTPUTS];
+    net_predict(image, logits);
+    return 0;
+}
+"""
+
+
+@needs_a_compiler
+@pytest.mark.skipif(CXX is None, reason="there is no C++ compiler here")
+def test_a_program_in_cpp_can_use_it(tmp_path):
+    export_c(plan_of("lenet-12", "quaternion"), tmp_path / "net")
+    (tmp_path / "main.cpp").write_text(MAIN)
+    subprocess.run([CC, *STRICT, "-c", "net.c"], cwd=tmp_path, check=True)
+    subprocess.run([CXX, "main.cpp", "net.o", "-lm"], cwd=tmp_path, check=True)
+    subprocess.run([tmp_path / "a.out"], check=True)
+
+
 @needs_a_compiler
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_the_file_checks_itself(tmp_path, weights):

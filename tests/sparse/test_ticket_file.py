@@ -45,6 +45,23 @@ def test_a_weight_is_what_it_was(shape, alive, weights):
         assert np.array_equal(pack(found, mask, weights)["values"], parts["values"])
 
 
+def test_a_weight_that_no_ticket_can_hold_is_refused_before_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(sparse.ticket_file, "MOST", 1000)
+    with pytest.raises(OptionError, match="at most 1,000 entries; "):
+        save(tmp_path / "net.ticket", network())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", [{"classes": [1]}, {"encoding": {"encoder": 3}}])
+def test_a_file_that_says_something_else_of_its_network_is_one_line(tmp_path, change):
+    path = tmp_path / "net.ticket"
+    save(path, network())
+    arrays, about = read_tensors(path)
+    write_tensors(path, arrays, about | change)
+    with pytest.raises(DataError, match="is no whole ticket"):
+        load(path)
+
+
 @pytest.mark.parametrize("density", [0, 0.001, 0.02, 0.05, 0.2, 0.6, 0.99])
 def test_places_take_little_more_than_their_entropy(density):
     mask = np.random.default_rng(1).random(20000) < density

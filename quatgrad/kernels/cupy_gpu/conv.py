@@ -6,7 +6,7 @@ real layer of the same width, and as much memory for its maps; weights are small
 
 from typing import Any
 
-from quatgrad.arrays import BFLOAT16_BITS, Array
+from quatgrad.arrays import BFLOAT16_BITS, Array, array_module
 from quatgrad.backend import get_precision
 from quatgrad.kernels.cupy_gpu import cudnn
 from quatgrad.kernels.cupy_gpu.pool import patches, unpatches
@@ -15,6 +15,9 @@ from quatgrad.kernels.gemm import Products
 from quatgrad.kernels.reference.conv import Shape, window_size
 from quatgrad.kernels.reference.patches import Pair, out_size
 from quatgrad.kernels.registry import register
+
+#: Sequences of a batch have another number of steps each time, and a plan takes some 20 ms.
+LARGE, STEP = 512, 64
 
 
 @register
@@ -29,11 +32,26 @@ def cast_input(x: Array) -> Array:
 def matmul(a: Array, b: Array) -> Array:
     """`reference.matmul`; matrices as convolutions of one pixel, which a CUDA graph can record."""
     if a.ndim == b.ndim == 2:
-        (M, K), N = a.shape, b.shape[1]
+        (M, K), N = map(_even, a.shape), b.shape[1]
         x, w, y = (M, 1, 1, K), (N, 1, 1, K), (M, 1, 1, N)
         if plan := cudnn.plan("forward", a, x, w, y, (1, 1), (0, 0)):
-            return cudnn.run(plan, a.reshape(x), b.T.reshape(w)).reshape(M, N)
+            left, right = _filled(a, (M, K)).reshape(x), _filled(b, (K, N)).T.reshape(w)
+            return cudnn.run(plan, left, right).reshape(M, N)[: len(a)]
     return a @ b
+
+
+def _even(n: int) -> int:
+    """Of large numbers the next multiple of `STEP`: few plans serve rows of any number."""
+    return n if n <= LARGE else -(-n // STEP) * STEP
+
+
+def _filled(a: Array, shape: Shape) -> Array:
+    """The matrix with rows and columns of zeros behind it; itself where it has that shape."""
+    if a.shape == shape:
+        return a
+    whole = array_module(a).zeros(shape, a.dtype)
+    whole[: a.shape[0], : a.shape[1]] = a
+    return whole
 
 
 PRODUCTS = Products(matmul, expand, fold, patches, unpatches)

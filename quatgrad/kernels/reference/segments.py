@@ -33,6 +33,6 @@ def csr_matmul(values: Array, columns: Array, starts: Array, x: Array) -> Array:
 
     A matrix (I, J) in compressed rows: values (E,), columns (E,), starts (I + 1,).
     """
-    xp, I = array_module(x), len(starts) - 1
-    rows = xp.repeat(xp.arange(I), (starts[1:] - starts[:-1]).tolist())
-    return segment_sum(values[:, None] * x[columns], rows, I)
+    xp = array_module(x)
+    rows = xp.searchsorted(starts[1:], xp.arange(len(values)), side="right")
+    return segment_sum(values[:, None] * x[columns], rows, len(starts) - 1)

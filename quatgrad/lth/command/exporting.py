@@ -24,7 +24,7 @@ from quatgrad.network import Network, finds_boxes
 from quatgrad.option_fields import replaced
 from quatgrad.sparse.predict import Planned, image_shape
 from quatgrad.sparse.rounding import WEIGHTS
-from quatgrad.task import Detection, Task
+from quatgrad.task import Classes, Detection, Task
 
 #: Forms -> what they are called, and the ending of the file.
 FORMS = {"ticket": TICKET, "c": ".c", "onnx": ".onnx"}
@@ -132,8 +132,8 @@ def _path(net: Network, given: dict[str, Any]) -> Path:
         return path.with_suffix(ending)
     said = net.said
     name = Path(given["run"]).stem
-    if "run" in said:
-        name = f"{said['run']}-{said['network']}-level{said['level']}"
+    if {"run", "network", "level"} <= said.keys():  # of a file: it names no other folder
+        name = Path(f"{said['run']}-{said['network']}-level{said['level']}").name
     return Path((re.sub(r"\W", "_", name, flags=re.ASCII) if to == "c" else name) + ending)
 
 
@@ -208,6 +208,8 @@ def _judge(net: Network, given: dict[str, Any]) -> Judge | None:
         dataset = load(options, net.said["network"].partition("-")[0])
         if run_path(options, dataset).name != run.path.name:
             raise RunError(f"the data that were found are not those of {run.path}")
+        if not isinstance(dataset.task, Classes | Detection):
+            raise RunError(f"{dataset.name} has neither classes nor boxes to be right about")
     except QuatgradError as error:
         why = with_flags(line(error))[:300]
         notice(f"what {given['weights']} costs was not measured: {why}; say where with --data-dir")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,20 +84,26 @@ def network_of(given: dict[str, Any]) -> Network:
 
 def title(net: Network, given: dict[str, Any]) -> str:
     """What the network is, in a line."""
-    return describe(net.said) if "run" in net.said else str(given["run"])
+    with suppress(LookupError, TypeError, ValueError, ArithmeticError):  # a file may say anything
+        return describe(net.said)
+    return str(given["run"])
 
 
 def predict(net: Network, paths: list[str]) -> list[dict[str, Any]]:
     """For each picture its class and the probability of every one, most probable first.
 
-    Of a detector the boxes that it finds: class, score, corners in pixels of its pictures.
+    Of a detector the boxes that it finds: class, score, corners in pixels of the picture.
     """
-    images = np.stack([_image(net, Path(path)) for path in paths])  # (N, H, W, C)
+    read = [_image(net, Path(path)) for path in paths]
+    images = np.stack([pixels for pixels, _ in read])  # (N, H, W, C)
     for path, image in zip(paths, images, strict=True):
         _notice_units(net, path, image)
     if finds_boxes(net.model):
-        found = net.find(images)
-        return [{"image": p, "boxes": _boxes(net, f)} for p, f in zip(paths, found, strict=True)]
+        H, W = images.shape[1:3]
+        return [
+            {"image": path, "boxes": _boxes(net, found, (h / H, w / W))}
+            for path, found, (_, (h, w)) in zip(paths, net.find(images), read, strict=True)
+        ]
     probabilities = net.predict(images)
     K = probabilities.shape[1]
     names = net.classes or tuple(map(str, range(K)))
@@ -110,9 +117,13 @@ def predict(net: Network, paths: list[str]) -> list[dict[str, Any]]:
     return told
 
 
-def _boxes(net: Network, found: np.ndarray) -> list[dict[str, Any]]:
-    """The boxes of one picture with a score of at least `SURE`, the best first."""
-    sure = found[found[:, 1] >= SURE]
+def _boxes(net: Network, found: np.ndarray, was: tuple[float, float]) -> list[dict[str, Any]]:
+    """The boxes of a picture with a score of at least `SURE`, the best first.
+
+    It was so many times as high and as wide before it was resized.
+    """
+    y, x = was
+    sure = found[found[:, 1] >= SURE] * (1, 1, x, y, x, y)
     return [
         {
             "class": net.classes[int(kind)],
@@ -139,19 +150,20 @@ def _told(of: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _image(net: Network, path: Path) -> np.ndarray:
-    """A picture as the network's images are; another size is said, and resized."""
+def _image(net: Network, path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+    """A picture as the network's images are, and its (h, w); another size is said, and resized."""
     if path.suffix == ".npy":
-        return _array(net, path)
+        pixels = _array(net, path)
+        return pixels, (pixels.shape[0], pixels.shape[1])
     H, W, C = _image_shape(net)
     found = read_picture(path, C)
     if found.transparent:
         notice(f"{path}: what is transparent lies over white")
-    if found.pixels.shape[:2] != (H, W):
-        h, w = found.pixels.shape[:2]
+    h, w = found.pixels.shape[:2]
+    if (h, w) != (H, W):
         notice(f"{path}: resized from {h} x {w} to {H} x {W} pixels (height x width)")
         found = read_picture(path, C, (H, W))
-    return found.pixels
+    return found.pixels, (h, w)
 
 
 def _notice_units(net: Network, path: str, image: np.ndarray) -> None:
