@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from quatgrad import ops
-from quatgrad.arrays import to_numpy
 from quatgrad.autograd import Tensor
 from quatgrad.errors import ShapeError
 from quatgrad.models.algebra import Layers
@@ -78,7 +77,7 @@ class GPT(Module):
     ) -> np.ndarray:
         """`count` tokens after `tokens` (T,), each drawn from softmax(logits / temperature)."""
         vocabulary, steps = self.tokens.weight.shape[0], self.places.weight.shape[0]
-        text = to_numpy(check_integers("generate", tokens, vocabulary, "token")).tolist()
+        text = check_integers("generate", tokens, vocabulary, "token").tolist()
         for _ in range(count):
             z = self(np.array([text[-steps:]])).numpy()[0, -1].astype(np.float64)
             p = np.exp((z - z.max()) / temperature)

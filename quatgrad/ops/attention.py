@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from quatgrad.arrays import Array
+from quatgrad.arrays import Array, asarray
 from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
@@ -50,7 +50,7 @@ def attention(
     i and j < lengths[n], if there are any: then y_i = 0. Source: Vaswani et al., arXiv:1706.03762.
     """
     q, k, v = as_tensors("attention", q, k, v)
-    given = check_lengths("attention", q, lengths)
+    given = asarray(check_lengths("attention", q, lengths))
     check_operands("attention", q, k=(k, q.shape), v=(v, q.shape))
     heads = integer(heads, "attention: heads")
     if components not in (1, 4):

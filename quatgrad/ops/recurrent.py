@@ -6,7 +6,7 @@ last axis. Gates of quaternions act on each component by itself.
 
 from typing import Any
 
-from quatgrad.arrays import Array, array_module
+from quatgrad.arrays import Array, array_module, asarray
 from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
@@ -133,7 +133,7 @@ def _gates(
     op: str, count: int, x: Tensor, w_x: Tensor, w_h: Tensor, b: Tensor, lengths: Any
 ) -> tuple[Array, Tensor, Tensor]:
     """Lengths, W x + b (N, T, gates H), and the real weight U (H, gates H)."""
-    L = check_lengths(op, x, lengths)
+    L = asarray(check_lengths(op, x, lengths))
     H = b.size // count
     four = 4 if w_x.ndim == 3 else 1
     lead = (4,) if four == 4 else ()

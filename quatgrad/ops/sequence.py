@@ -37,7 +37,7 @@ class MeanOverTime(Function):
 def mean_over_time(x: Tensor, lengths: Any = None) -> Tensor:
     """y[n] = mean of x[n, t] over t < lengths[n] (all t without); x (N, T, C) -> y (N, C)."""
     (x,) = as_tensors("mean_over_time", x)
-    return MeanOverTime(check_lengths("mean_over_time", x, lengths))(x)
+    return MeanOverTime(asarray(check_lengths("mean_over_time", x, lengths)))(x)
 
 
 class Pack(Function):
@@ -71,7 +71,7 @@ def pack(x: Tensor, lengths: Any) -> Tensor:
     What treats each step by itself, as a linear layer does, then computes nothing that pads.
     """
     (x,) = as_tensors("pack", x)
-    return Pack(_lengths("pack", x, lengths), x.shape[1])(x)
+    return Pack(check_lengths("pack", x, lengths), x.shape[1])(x)
 
 
 def unpack(x: Tensor, lengths: Any) -> Tensor:
@@ -93,16 +93,12 @@ def check_sequences(op: str, x: Tensor) -> None:
         raise ShapeError(f"{op}: takes sequences (N, T, C) of one step or more; got {x.shape}")
 
 
-def check_lengths(op: str, x: Tensor, lengths: Any) -> Array:
+def check_lengths(op: str, x: Tensor, lengths: Any) -> np.ndarray:
     """The lengths (N,) of the sequences of x (N, T, C) as int64, T for each where None is given.
 
-    Raises `DataError` for a length that is not 1 to T, `ShapeError` for another number of them.
+    On the host, so that a device need not be waited for. Raises `DataError` for a length that is
+    not 1 to T, `ShapeError` for another number of them.
     """
-    return asarray(_lengths(op, x, lengths))
-
-
-def _lengths(op: str, x: Tensor, lengths: Any) -> np.ndarray:
-    """`check_lengths` on the host: reading them from a device would mean to wait for it."""
     check_sequences(op, x)
     N, T = x.shape[:2]
     L = np.full(N, T) if lengths is None else to_numpy(lengths)

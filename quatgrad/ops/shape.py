@@ -12,7 +12,6 @@ import numpy as np
 from quatgrad.arrays import array_module
 from quatgrad.autograd import Function, Tensor, as_tensors
 from quatgrad.errors import OptionError, ShapeError, unknown
-from quatgrad.kernels.reference.sums import MOST
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.arithmetic import unbroadcast
 from quatgrad.scalars import integer, number
@@ -152,14 +151,9 @@ class GetItem(Function):
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
         if all(p is None or p is ... or isinstance(p, Integral | slice) for p in parts):
             dx[self.index] = g  # no entry twice
-        elif xp is not np:  # CuPy's add.at adds in any order
+        else:  # an entry taken often gets a sum of many gradients, in a fixed order
             entries = xp.arange(dx.size).reshape(dx.shape)[self.index].ravel()
             dx = kernel("segment_sum")(g.reshape(-1, 1), entries, dx.size).reshape(dx.shape)
-        else:
-            # An entry taken often gets a sum of many gradients.
-            total = dx if g.size <= MOST else dx.astype(np.float64)
-            xp.add.at(total, self.index, g)
-            dx = total.astype(g.dtype, copy=False)
         return dx
 
 
