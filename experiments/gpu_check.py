@@ -56,6 +56,7 @@ from quatgrad.ops import cross_entropy
 from quatgrad.optim import SGD
 from quatgrad.parallel import use_processes
 from quatgrad.parallel.nccl import One
+from quatgrad.task import Nodes, Padded, Sentences, Task, Text
 from quatgrad.train import TrainStep
 
 OUT = Path(__file__).parent / "results" / "gpu-check.json"
@@ -266,6 +267,45 @@ def training(tiny: bool) -> Iterator[Row]:
             repeats = all(found[name].tobytes() == again[name].tobytes() for name in found)
             row = {"what": f"{what}: differ from run to run", "limit": 0}
             yield row | {"error": float(not repeats)}
+
+
+def sequence_steps(tiny: bool) -> Iterator[Row]:
+    """A step of every network of sequences and graphs against NumPy."""
+    for name, algebra in product(NETWORKS, ("real", "quaternion")):
+        with use_backend("numpy"):
+            true = step_of(name, algebra, tiny)
+        with in_precision("float32"):
+            found = step_of(name, algebra, tiny)
+        for what, y in found.items():
+            row = {"what": f"a step of {name}, {algebra}: {what}", "limit": TRAINING["float32"]}
+            yield row | {"error": distance(y, true[what])}
+
+
+#: Networks of sequences and graphs, and how many numbers a step has; words and nodes, so many.
+NETWORKS = {"gpt": 1, "transformer": 50, "gru": 4, "lstm": 4, "gcn": 12}
+
+
+def step_of(name: str, algebra: str, tiny: bool) -> dict[str, np.ndarray]:
+    """Loss and gradients of a step, without dropout."""
+    rng, C, (N, T) = generator(0, name), NETWORKS[name], (4, 6) if tiny else (50, 60)
+    width = 16 if tiny else 128
+    tokens, lengths = rng.integers(1, 50, (N, T + 1)), rng.integers(1, T + 1, N)
+    ended = np.arange(T + 1) >= lengths[:, None]
+    x, y = tokens, rng.integers(0, 4, N)
+    task: Task = Text(T)
+    if name == "transformer":
+        task, x = Sentences(C), np.where(ended, 0, tokens)[:, :T]
+    elif name == "gcn":
+        task, x = Nodes(normal(N * T, C), rng.integers(0, N * T, (N * T * 3, 2))), np.arange(N)
+    elif name != "gpt":
+        task, x = Padded(), np.where(ended[:, :T, None, None], 0, normal(N, T, 1, C))
+    how = {"num_classes": 50 if name == "gpt" else 4, "in_channels": C, "image_size": (T, 1)}
+    net, sums = models.create(name, algebra, width=width, **how).eval(), asarray(np.zeros(2))
+    task.step(
+        net, asarray(x.astype(np.float32 if C == 4 else np.int64)), asarray(y), sums
+    ).backward()
+    gradients = np.concatenate([to_numpy(p.grad).ravel() for p in net.parameters()])
+    return {"loss": to_numpy(sums)[:1], "gradients": gradients}
 
 
 def recorded(tiny: bool) -> Iterator[Row]:
@@ -532,6 +572,7 @@ def per_second(call: Call, batch: int, seconds: float, wait: Call = synchronize)
 SECTIONS: dict[str, tuple[Callable[[bool], Iterator[Row]], float]] = {
     "kernels": (kernels, 90),  # compiles everything, also what others need
     "training": (training, 40),
+    "sequences": (sequence_steps, 40),
     "recorded": (recorded, 60),
     "nccl": (over_nccl, 40),
     "resnet18": (partial(speed, "resnet18"), 75),

@@ -103,7 +103,7 @@ def test_a_wrong_kernel_is_found(check, monkeypatch, capsys):
     assert "WRONG: fold float32" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("section", ["kernels", "training"])
+@pytest.mark.parametrize("section", ["kernels", "training", "sequences"])
 def test_on_the_stand_in(check, stand_in, section):
     for row in check.SECTIONS[section][0](True):
         assert row["error"] <= row["limit"], row
@@ -159,6 +159,8 @@ def test_steps_over_nccl_on_the_stand_in(check, solved, monkeypatch):
         def all_gather(self, a, every):
             every[...] = 2 * a.reshape(every.shape)
 
+    assert list(check.over_nccl(True)) == []  # there is none
+    monkeypatch.setattr(check, "is_installed", lambda: True)
     for wire, error in ((Copying(), 0), (Wrong(), 1)):
         monkeypatch.setattr(check.One, "wire", wire)
         rows = list(check.over_nccl(True))
