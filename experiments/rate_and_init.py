@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.style import context
+from matplotlib.ticker import ScalarFormatter
 
 from quatgrad.lth.results.compare import t_interval
 from quatgrad.lth.results.drawing import Percent, band, legend_below
@@ -112,6 +113,9 @@ def figure(rows, title, about):
     axes[0, 0].set_ylabel("validation accuracy")
     axes[0, 0].yaxis.set_major_formatter(Percent())
     axes[1, 0].set_ylabel("training loss")
+    least, most = axes[1, 0].get_ylim()
+    if most < 10 * least:  # no 4.2 x 10^0
+        axes[1, 0].yaxis.set_minor_formatter(ScalarFormatter())
     legend_below(fig, axes[0, 0].lines)
     fig.suptitle(f"{title}\n{textwrap.fill(about, 140)}", fontsize=9)
     return fig
@@ -130,7 +134,8 @@ def main():
     study = json.loads((given.studies[0] / "study.json").read_text())
     about = f"{study['training images']:,} training images, {study['epochs of a level']} epochs"
     band_is = "bands: 95 % interval of the mean"
-    title = f"{study['name']}, {len(seeds)} seeds; {band_is}"
+    count = f"{len(seeds)} seeds; {band_is}" if len(seeds) > 1 else "1 seed"
+    title = f"{study['name']}, {count}"
     save(figure(rows, title, about), given.to / "rates.png")
     shifts = {}
     for one, other in PAIRS:
