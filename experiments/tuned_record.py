@@ -4,8 +4,9 @@
 
 The study's files go to results/tuned/NAME, with "runs" for the folder where it was made. Each RUN
 has the tickets of one network or more, by --preset tuned-DATASET.toml. Of the trials that all have
-finished, tickets.csv has every level and tickets.json the differences of networks, paired by seed,
-with intervals of 95 % (Student's t); tickets.png draws them. Nothing is trained.
+finished, tickets.csv has every level, the trial by its seed, and tickets.json the differences of
+networks, paired by seed, with intervals of 95 % (Student's t); tickets.png draws them. Nothing is
+trained.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ the sharing that helps, or the size, and not Hamilton's product.
 
 plus         |t| of the quaternions: every sign is +
 randomsigns  the same places, signs drawn for each layer
-grouped      t[a,a,a] = 1: four groups that do not meet, and channels shuffled behind. ShuffleNet,
-             arXiv:1707.01083
+grouped      t[a,a,a] = 1: four groups that do not meet, and channels shuffled behind. Here alone a
+             weight stands in one place. ShuffleNet, arXiv:1707.01083
 matrices     the real matrices of 2 x 2, M2(R): the split quaternions. AlgebraNets, arXiv:2006.07360
 phm          t is learned, one for each layer: PHM with n = 4, arXiv:2102.08597
 """

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,7 +46,20 @@ def test_differences_of_tuned_tickets_are_those_of_their_levels(records, name):
             assert gap == pytest.approx(told["differences"][pair][what])
 
 
-@pytest.mark.parametrize("name", ["mnist", "turned"])
+def test_tickets_of_several_runs_are_paired_by_their_seeds(records, monkeypatch):
+    monkeypatch.setattr(records.tuned_record.Level, "of", lambda *level: level)
+
+    def run(network, first, count):
+        trials = {k: {network: ["dense", "pruned"]} for k in range(count)}
+        return SimpleNamespace(config=SimpleNamespace(options={"seed": first}), trials=trials)
+
+    found = records.tuned_record.merged([run("real", 5, 3), run("quaternion", 6, 3)])
+    assert [{n: levels[0][0] for n, levels in t.items()} for t in found] == [
+        {"real": 6, "quaternion": 6}, {"real": 7, "quaternion": 7},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["cifar100", "mnist", "turned"])
 def test_a_study_on_record_names_no_place_of_a_machine(name):
     for path in (RESULTS / "tuned" / name).glob("*.json"):
         assert '"/' not in path.read_text(), path

@@ -47,7 +47,10 @@ def save(path: str | Path, network: Network, weights: str = "float32") -> None:
     state = network.model.state_dict()
     for name, w in network.model.weight_parameters():
         if w.size > MOST:
-            raise OptionError(f"a ticket has weights of at most {MOST:,} entries; {name} {w.shape}")
+            raise OptionError(
+                f"a ticket has weights of at most {MOST:,} entries; {name} is {w.shape}: keep "
+                "this network by its `save`, or make it narrower"
+            )
         mask = np.asarray(network.masks.get(name, np.ones(w.shape, bool)), bool)
         arrays |= {f"{part}/{name}": a for part, a in pack(state[name], mask, weights).items()}
     shapes = {name: list(w.shape) for name, w in network.model.weight_parameters()}
@@ -77,7 +80,6 @@ def load(path: str | Path, build: Build | None = None) -> Network:
             state[name], mask = unpack(_parts(arrays, name), shape)
             masks[name] = mask
     except (
-        msgspec.ValidationError,
         LookupError,
         TypeError,
         ValueError,

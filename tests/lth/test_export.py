@@ -12,7 +12,7 @@ import quatgrad
 from quatgrad import lth, sparse, use_backend
 from quatgrad.errors import DataError, OptionError
 from quatgrad.lth.command import exporting, main, ticket_command
-from quatgrad.task import Padded
+from quatgrad.task import Attitude, Padded
 
 NET = """
 from quatgrad.nn import Flatten, Linear, QLinear, ReLU, Sequential
@@ -171,6 +171,22 @@ def test_a_network_without_its_images(run, tmp_path, capsys, caplog, monkeypatch
         found = told(capsys, "export", run, "--to", "c", "--file", tmp_path / "net")
     assert "accuracy" not in found
     assert any("was not measured: there are no digits; say where" in m for m in caplog.messages)
+
+
+def test_a_task_without_classes_or_boxes_is_exported_and_not_judged(
+    run, tmp_path, capsys, caplog, monkeypatch
+):
+    def load(options, network):
+        return replace(_load(options, network), task=Attitude())
+
+    _load = exporting.load
+    monkeypatch.setattr(exporting, "load", load)
+    monkeypatch.setattr(exporting, "run_path", lambda options, dataset: run)
+    with caplog.at_level(logging.WARNING):
+        found = told(capsys, "export", run, "--file", tmp_path / "net")
+    assert "accuracy" not in found
+    assert (tmp_path / "net.ticket").exists()
+    assert any("has neither classes nor boxes" in m for m in caplog.messages)
 
 
 def test_a_network_of_ones_own(tmp_path, capsys, monkeypatch):

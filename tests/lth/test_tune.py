@@ -285,8 +285,9 @@ def test_the_time_of_a_trial_is_that_of_its_network(file, tmp_path, monkeypatch)
 
 def test_settings_that_cannot_be_together_are_a_trial_that_learned_nothing(file, tmp_path):
     text = FILE.format(sampler="grid", pruner="none").replace("[space]", "[space]\nwidth = [6, 12]")
-    found = begin(file(text), tmp_path, "real,quaternion")
-    found.work(quiet)
+    found, said = begin(file(text), tmp_path, "real,quaternion"), []
+    found.work(said.append)
+    assert any("width 6, " in text and "multiple of 4" in text for text in said)
     table = show.rows(found)
     assert len(table) == 16
     wrong = [r for r in table if "impossible" in r]

@@ -208,10 +208,14 @@ def _judge(net: Network, given: dict[str, Any]) -> Judge | None:
         dataset = load(options, net.said["network"].partition("-")[0])
         if run_path(options, dataset).name != run.path.name:
             raise RunError(f"the data that were found are not those of {run.path}")
-        if not isinstance(dataset.task, Classes | Detection):
-            raise RunError(f"{dataset.name} has neither classes nor boxes to be right about")
     except QuatgradError as error:
         why = with_flags(line(error))[:300]
         notice(f"what {given['weights']} costs was not measured: {why}; say where with --data-dir")
+        return None
+    if not isinstance(dataset.task, Classes | Detection):
+        notice(
+            f"what {given['weights']} costs was not measured: {dataset.name} has neither classes "
+            "nor boxes to be right about; the file is written all the same"
+        )
         return None
     return Judge(dataset.eval_split[0], dataset)

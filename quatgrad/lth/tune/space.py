@@ -153,7 +153,7 @@ class StudyFile:
         """How many settings each network gets."""
         return len(self.grid) if self.how.sampler == "grid" else self.how.trials
 
-    def of(self, trials: int) -> "StudyFile":
+    def with_trials(self, trials: int) -> "StudyFile":
         """The same with so many trials; of a grid, itself."""
         return replace(self, how=replace(self.how, trials=trials))
 

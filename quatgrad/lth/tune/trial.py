@@ -80,7 +80,8 @@ def work(trials: Trials, tell: Callable[[str], None]) -> bool:
         _tell(trials, trial, value)
         settings = ", ".join(f"{k} {short(v)}" for k, v in trial.params.items())
         came_out = "ended early" if value is None else f"{value:.2%}"
-        tell(f"  {trials.network:>10}  trial {trial.number:3d}  {came_out:>11}  {settings}")
+        why = f": {about['impossible']}" if "impossible" in about else ""
+        tell(f"  {trials.network:>10}  trial {trial.number:3d}  {came_out:>11}  {settings}{why}")
     return True
 
 

@@ -106,7 +106,7 @@ def start(path: Path, given: Mapping[str, Any], networks: str, **how: Any) -> St
     if (directory / "study.json").exists():  # each that has begun gets the same budget
         before = StudyRecord.read(directory / "study.json")
         names = tuple(dict.fromkeys((*before.networks, *names)))
-        file = file.of(max(before.trials, file.trials))
+        file = file.with_trials(max(before.trials, file.trials))
     for network in names:
         open_study(directory, network, file)  # before several workers come
     StudyRecord(
@@ -133,7 +133,7 @@ def load(name: str, out: str) -> Study:
         if (directory / "study.json").exists():
             about = StudyRecord.read(directory / "study.json")
             file = space.read(directory / "space.toml", about.given, **about.how)
-            file = replace(file.of(about.trials), name=about.name)
+            file = replace(file.with_trials(about.trials), name=about.name)
             return Study(directory, file, tuple(about.networks))
     begin = f": quatgrad-lth tune {name} begins one" if Path(name).is_file() else ""
     raise RunError(f"{name} is no study, and there is none of that name in {out}/tune{begin}")
