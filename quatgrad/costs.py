@@ -27,7 +27,8 @@ class Costs:
     parameters        those, and all that is never pruned: biases, batch norm
     multiply_adds     sum_w n_w uses_w, with uses_w = how often each weight of w is multiplied:
                       in every output pixel, or once in a linear layer; four times as often if it
-                      is a component of a quaternion, which meets all four of its input
+                      is a component of a quaternion, which meets all four of its input. A dilated
+                      convolution with a stride computes all pixels, and keeps some
     activation_bytes  what the forward pass keeps for backward: maps, the image, winners of pools
     bytes             of the network stored: for each w, 4 n_w and one bit for each entry, or the
                       dense w where that is less; all else, with running statistics, as it is

@@ -181,11 +181,17 @@ class Dataset:
     def split_validation(self, share: float, seed: int) -> Dataset:
         """The same dataset; round(share N) of its N training images become validation images.
 
-        They are spread evenly over the classes and drawn from `generator(seed, "validation")`. All
-        images keep their order. The test split stays whole.
+        They are spread evenly over the classes, but none gives more than half of its images before
+        all have; drawn from `generator(seed, "validation")`. All images keep their order. The test
+        split stays whole.
 
-        Raises `OptionError` if one of the two parts would have less than one image of each class.
+        Raises `OptionError` if there are validation images already, or too few for the two parts.
         """
+        if self.validation:
+            raise OptionError(
+                f"{self.name} has {len(self.validation):,} validation {self.task.what} of its own: "
+                "leave out `validation`"
+            )
         N, least = len(self.train), self.num_classes if self.task.by_class else 1
         n = round(share * N)
         if not least <= n <= N - least:
@@ -195,8 +201,14 @@ class Dataset:
                 "or more (one for each class)"
             )
         held_out = np.zeros(N, dtype=bool)
-        held_out[stratified(self.strata, n, generator(seed, "validation"))] = True
+        held_out[_dealt(self.strata, n, generator(seed, "validation"), halves=True)] = True
         train, validation = (self.train.take(np.flatnonzero(w)) for w in (~held_out, held_out))
+        lost = np.setdiff1d(self.strata, self.strata[~held_out])
+        if len(lost):
+            raise OptionError(
+                f"a share of {share:g} held out for validation leaves no training {self.task.what} "
+                f"of class {self.class_names[lost[0]]}: choose a smaller one"
+            )
         return replace(self, train=train, validation=validation)
 
 
@@ -206,12 +218,23 @@ def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarr
     Shuffle, then deal like cards: the first image of every class, then the second of every
     class, and so on until `n` are dealt. A class without any more images is left out.
     """
+    return _dealt(labels, n, rng, halves=False)
+
+
+def _dealt(labels: np.ndarray, n: int, rng: np.random.Generator, halves: bool) -> np.ndarray:
+    """As `stratified`; with `halves` so until half of a class is dealt, the others in proportion.
+
+    So a class that is small beside the others is not used up.
+    """
     order = rng.permutation(len(labels))
     by_class = np.argsort(labels[order], kind="stable")
     sizes = np.bincount(labels)
     first = np.cumsum(sizes) - sizes  # where each class starts in by_class
     turn = np.empty(len(labels), dtype=np.int64)  # turn[k] = r: image k is the r-th of its class
     turn[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
+    if halves:
+        own = sizes[labels[order]]
+        turn = np.where(turn < own // 2, turn, len(labels) + (turn + 0.5) / own)
     return np.sort(order[np.argsort(turn, kind="stable")[:n]])
 
 

@@ -21,7 +21,7 @@ from quatgrad.random import generator
 from quatgrad.task import CLASSES, Series
 
 TEST_SHARE = 0.2
-PIECE = 1024  # images that are looked at together
+PIECE, NUMBERS = 1024, 1 << 26  # images that are looked at together, or pixels of large ones
 #: What X may be -> its shapes, and what they are called.
 KINDS = {
     "images": "(N, height, width) or (N, height, width, channels)",
@@ -57,8 +57,7 @@ def from_arrays(
     """
     if kind is not None and kind not in KINDS:
         raise OptionError(unknown("kind of data", kind, KINDS))
-    images, labels = _as_images(X, kind, "X"), _as_labels(y, "y")
-    _check_lengths(images, labels, "X", "y")
+    images, labels = labelled(X, y, kind)
     if (X_test is None) != (y_test is None):
         raise OptionError("`X_test` and `y_test` belong together: give both or none")
     if X_test is None:
@@ -68,8 +67,7 @@ def from_arrays(
     elif test_share is not None:
         raise OptionError(f"`test_share` is for data without test images, and {name} has some")
     else:
-        test_images, test_labels = _as_images(X_test, kind, "X_test"), _as_labels(y_test, "y_test")
-        _check_lengths(test_images, test_labels, "X_test", "y_test")
+        test_images, test_labels = labelled(X_test, y_test, kind, "_test")
         _check_alike(images, test_images)
     classes = _classes(labels, test_labels)
     train = Split(images, np.searchsorted(classes, labels))
@@ -79,6 +77,16 @@ def from_arrays(
     task = Series() if kind == "series" else CLASSES
     names = tuple(map(str, classes.tolist()))
     return Dataset(name, train, test, names, encode, augment, task=task)
+
+
+def labelled(
+    X: Any, y: Any, kind: str | None = None, which: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, H, W, C), uint8 or float32, and their labels (N,), int64 or texts, as they fit."""
+    images, labels = _as_images(X, kind, f"X{which}"), _as_labels(y, f"y{which}")
+    if len(images) != len(labels):
+        raise DataError(f"`X{which}` has {len(images)} images and `y{which}` {len(labels)} labels")
+    return images, labels
 
 
 def split_off(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -129,7 +137,7 @@ def _choose(H: int, W: int, C: int, kind: str | None) -> tuple[str, str]:
     """An encoder, and why."""
     if C == 3 and kind == "series":
         return "zero_real", "the three numbers of a moment are the imaginary parts"
-    if C == 3:
+    if C == 3 and (H, W) != (1, 1):
         return "rgb_gray", "the three colours of a pixel, and its brightness, are one quaternion"
     if C == 1 and H % 2 == 0 and W % 2 == 0:
         return "blocks", "four grey pixels that touch are one quaternion"
@@ -145,7 +153,8 @@ def _choose(H: int, W: int, C: int, kind: str | None) -> tuple[str, str]:
 def moments(images: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean and deviation of each channel; the deviation of a constant one counts as 1."""
     n, C = images[..., 0].size, images.shape[3]
-    pieces = [slice(k, k + PIECE) for k in range(0, len(images), PIECE)]
+    step = max(1, min(PIECE, NUMBERS // images[0].size))
+    pieces = [slice(k, k + step) for k in range(0, len(images), step)]
     rows = (images[p].reshape(-1, C).astype(np.float64) for p in pieces)
     mean = np.sum([piece.sum(0) for piece in rows], axis=0) / n
     rows = (images[p].reshape(-1, C) - mean for p in pieces)
@@ -203,13 +212,31 @@ def _as_numbers(X: Any, what: str) -> np.ndarray:
     if not np.isfinite(x).all():
         row = np.argwhere(~np.isfinite(x))[0].tolist()
         raise DataError(f"`{what}`{row} is {a[tuple(row)]}, which is no finite float32")
+    _notice_lost_digits(a, x, what)
     return x
+
+
+def _notice_lost_digits(a: np.ndarray, x: np.ndarray, what: str) -> None:
+    """Say so where numbers differ by less than float32 can tell: a time in seconds, a long id."""
+    if a.dtype == np.float32 or not 1 <= a.ndim <= 3 or not a.size:
+        return
+    spread = a.astype(np.float64).std(axis=0)
+    coarse = (spread > 0) & (np.spacing(abs(x).max(axis=0)) > spread / 100)
+    if coarse.any():
+        column = np.argwhere(coarse)[0].tolist()
+        notice(
+            f"`{what}`[:, {', '.join(map(str, column))}] has large numbers that differ by little, "
+            "less than float32 can tell: subtract their mean first"
+        )
 
 
 def _as_labels(y: Any, what: str) -> np.ndarray:
     """Labels as int64 or texts, (N,)."""
     is_list = isinstance(y, list | tuple)
-    labels = np.asarray(y)
+    try:
+        labels = np.asarray(y)
+    except ValueError as error:
+        raise DataError(f"`{what}` is no array ({error}): give one label for each image") from error
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -218,7 +245,12 @@ def _as_labels(y: Any, what: str) -> np.ndarray:
             "argmax(axis=1) makes of rows of probabilities"
         )
     if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8")
+        try:
+            labels = np.char.decode(labels, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"`{what}` has bytes that are no UTF-8: give texts"
+            ) from error
     if labels.dtype.kind == "O" or (is_list and labels.dtype.kind == "U"):
         values = list(y) if is_list else labels.tolist()
         if not all(isinstance(v, str) for v in values):
@@ -249,11 +281,6 @@ def _classes(labels: np.ndarray, test_labels: np.ndarray) -> np.ndarray:
             "is of it"
         )
     return classes
-
-
-def _check_lengths(images: np.ndarray, labels: np.ndarray, X: str, y: str) -> None:
-    if len(images) != len(labels):
-        raise DataError(f"`{X}` has {len(images)} images and `{y}` {len(labels)} labels")
 
 
 def _check_alike(images: np.ndarray, test_images: np.ndarray) -> None:

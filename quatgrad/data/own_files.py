@@ -19,8 +19,8 @@ import numpy as np
 
 from quatgrad.backend import notice
 from quatgrad.data import cifar, mnist
-from quatgrad.data.dataset import Dataset
-from quatgrad.data.own import from_arrays, resized
+from quatgrad.data.dataset import Dataset, Split
+from quatgrad.data.own import from_arrays, labelled, resized
 from quatgrad.data.pictures import SUFFIXES, Picture, read_picture
 from quatgrad.errors import DataError, OptionError, QuatgradError, brief
 
@@ -52,12 +52,7 @@ def from_folder(
     Grey pictures among colours count as colour; what is transparent is laid over white; both are
     noticed. Raises `DataError`, with the file, for what is missing, empty or damaged.
     """
-    try:
-        root = Path(path).expanduser()
-        root.stat()
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"the dataset {brief(path, 200)} cannot be read: {reason}") from error
+    root = _root(path)
     arrays = _read(root, _pair(image_size))
     name = root.resolve().name.removesuffix(".npz") or "own"
     try:
@@ -67,6 +62,33 @@ def from_folder(
         )  # fmt: skip
     except DataError as error:
         raise DataError(f"{root}: {error}") from error
+
+
+def to_judge(path: str | os.PathLike[str], image_size: Size) -> tuple[Split, tuple[str, ...], bool]:
+    """(images, names of their classes, are they for testing?): what judges a network that is there.
+
+    The test images of a path as of `from_folder`, or, where none are apart, all of its images.
+    """
+    root = _root(path)
+    arrays = _read(root, _pair(image_size))
+    apart = len(arrays) == 4
+    try:
+        images, labels = labelled(*arrays[-2:], which="_test" if apart else "")
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from error
+    classes, numbers = np.unique(labels, return_inverse=True)
+    return Split(images, numbers), tuple(map(str, classes.tolist())), apart
+
+
+def _root(path: str | os.PathLike[str]) -> Path:
+    """A path that is there."""
+    try:
+        root = Path(path).expanduser()
+        root.stat()
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"the dataset {brief(path, 200)} cannot be read: {reason}") from error
+    return root
 
 
 def _pair(size: Any) -> tuple[int, int] | None:
@@ -121,6 +143,9 @@ def _read_pictures(root: Path, size: tuple[int, int] | None) -> list[np.ndarray]
     train, test = root / "train", root / "test"
     if os.path.isdir(train) and os.path.isdir(test):
         splits = [train, test]
+        others = [name for name in _listed(root) if os.path.isdir(root / name)]
+        for name in sorted({*others} - {"train", "test"}):
+            notice(f"{root / name} is not read: only train and test are")
     elif os.path.isdir(train) and any(os.path.isdir(train / name) for name in _listed(train)):
         others = [name for name in _listed(root) if name != "train"]
         if others:
@@ -147,8 +172,9 @@ def _files(split: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
     found: list[tuple[Path, str]] = []
     others: list[Path] = []
     classes = _listed(split)
-    loose = next((name for name in classes if not os.path.isdir(split / name)), None)
-    if loose is not None and Path(loose).suffix.lower() in SUFFIXES:
+    pictures = (name for name in classes if Path(name).suffix.lower() in SUFFIXES)
+    loose = next((name for name in pictures if not os.path.isdir(split / name)), None)
+    if loose is not None:
         raise DataError(f"{split / loose} is in no folder of a class: make one for each class")
     for name_of_class in classes:
         folder, label = split / name_of_class, unicodedata.normalize("NFC", name_of_class)

@@ -35,7 +35,8 @@ def read_picture(
     content   the bytes of the file, where it lies in another one
 
     Of 16 bits the upper 8 are kept; palettes and CMYK become RGB; what is transparent is laid
-    over white. Raises `DataError` for what is missing, damaged, no picture, or too large.
+    over white. Raises `DataError` for what is missing, damaged, no picture, too large, or of 32
+    bits, which do not say what is white.
     """
     source: Any = path if content is None else io.BytesIO(content)
     try:
@@ -45,6 +46,11 @@ def read_picture(
             with Image.open(source, formats=FORMATS) as image:
                 _check_size(path, *image.size)
                 image.load()
+                if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+                    raise DataError(
+                        f"{path} has pixels of 32 bits, and nothing says what is white: scale "
+                        "them to 0 to 255, or give them as an .npz file"
+                    )
                 return _to_bytes(ImageOps.exif_transpose(image), channels, size)
     except DataError:
         raise
@@ -63,12 +69,12 @@ def _to_bytes(image: Image.Image, channels: int | None, size: tuple[int, int] | 
     if image.mode in ("I", "I;16", "I;16B", "I;16L"):  # 16 bits
         high = np.clip(np.asarray(image, dtype=np.int64) // 256, 0, 255)
         image = Image.fromarray(high.astype(np.uint8))
+    grey = image.mode in ("1", "L", "LA")
     if transparent:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         transparent = image.getchannel("A").getextrema() != (255, 255)
         image = Image.alpha_composite(white, image).convert("RGB")
-    grey = image.mode in ("1", "L", "LA")
     mode = {1: "L", 3: "RGB", None: "L" if grey else "RGB"}[channels]
     image = image.convert(mode)
     if size is not None and size != (image.height, image.width):

@@ -184,7 +184,7 @@ def s3(curves: Curves) -> Ruling:
 @claim("CIFAR-100: the real networks are over-parameterised, pruned ones are as accurate.")
 def s4(curves: Curves) -> Ruling:
     gains, numbers = [], []
-    for model, *pair in _pairs(curves, "cifar100"):
+    for model, *pair in _pruned(_pairs(curves, "cifar100"), "cifar100"):
         for letter, curve in zip("RQ", pair, strict=True):
             point, gain = measure.matched_down_to(curve), measure.best_less_dense(curve)
             down = f"down to {100 * point.fraction:.2g} %" if point else "never"
@@ -247,7 +247,7 @@ def s7(curves: Curves) -> Ruling:
 def s8(curves: Curves) -> Ruling:
     better = [
         (curve, point)
-        for _, *pair in _pairs(curves, "imagenet64")
+        for _, *pair in _pruned(_pairs(curves, "imagenet64"), "imagenet64")
         for curve in pair
         for point in curve.points[1:]
         if point.accuracy > curve.dense.accuracy

@@ -58,8 +58,8 @@ def read_run(directory: Path) -> list[Curve]:
 def smaller(config: dict[str, Any]) -> list[str]:
     """What is smaller in a run than in the published training: width, images, epochs."""
     found = []
-    default = models.MODELS[config["model"]][0]
-    if config.get("width", default) != default:
+    default, _ = models.NAMED.get(config["model"], (None, None))
+    if default and config.get("width", default) != default:
         found.append(f"width {config['width']} for {default}")
     if config.get("subset"):
         found.append(f"{config['subset']:,} training images")

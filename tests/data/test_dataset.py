@@ -189,20 +189,49 @@ def test_unknown_or_unfit_statistics(home):
     labels=st.lists(st.integers(0, 2), min_size=12, max_size=40), share=st.floats(0.25, 0.6),
     seed=st.integers(0, 9),
 )  # fmt: skip
-def test_held_out_images_are_a_stratified_draw_and_no_image_is_lost(labels, share, seed):
+def test_held_out_images_are_spread_and_no_image_is_lost(labels, share, seed):
     whole = make(labels)
     n = round(share * len(labels))
-    some = whole.split_validation(share, seed)
-    drawn = stratified(whole.train.labels, n, generator(seed, "validation"))
+    try:
+        some = whole.split_validation(share, seed)
+    except OptionError as error:
+        assert share > 0.5
+        assert "leaves no training images of class" in str(error)
+        return
     numbers = some.validation.images[:, 0, 0, 0]
-    assert numbers.tolist() == drawn.tolist()
+    assert len(numbers) == n
     rest = some.train.images[:, 0, 0, 0].tolist()
-    assert rest == [k for k in range(len(labels)) if k not in set(drawn.tolist())]
+    assert rest == [k for k in range(len(labels)) if k not in set(numbers.tolist())]
+    sizes = np.bincount(labels, minlength=3)
+    held = np.bincount(some.validation.labels, minlength=3)
+    assert (held <= sizes // 2).all() or (held >= sizes // 2).all()
+    assert set(some.train.labels.tolist()) == set(labels)
+    if (held <= sizes // 2).all():  # and as even as that allows
+        assert max(held, default=0) - min(held[held < sizes // 2], default=max(held)) <= 1
     assert some.validation.labels.tolist() == [labels[k] for k in numbers]
     assert some.test is whole.test
     assert whole.validation is None
     assert some.eval_split == ("validation", some.validation)
     assert whole.eval_split == ("test", whole.test)
+
+
+def test_of_classes_of_one_size_the_held_out_images_are_a_stratified_draw():
+    whole = make([0, 1, 2] * 8)
+    drawn = stratified(whole.train.labels, 12, generator(5, "validation"))
+    numbers = whole.split_validation(0.5, 5).validation.images[:, 0, 0, 0]
+    assert numbers.tolist() == drawn.tolist()
+
+
+def test_a_small_class_is_still_trained_on():
+    some = make([0] * 60 + [1] * 60 + [2] * 5 + [0]).split_validation(0.2, 0)
+    assert np.bincount(some.validation.labels).tolist() == [11, 12, 2]
+    with pytest.raises(OptionError, match="leaves no training images of class c"):
+        make([0, 1] * 20 + [2]).split_validation(0.7, 0)
+
+
+def test_images_that_are_held_out_already_are_not_thrown_away():
+    with pytest.raises(OptionError, match="toy has 3 validation images of its own"):
+        make([0, 1, 2] * 4).split_validation(0.25, 0).split_validation(0.25, 0)
 
 
 def test_held_out_images_are_part_of_the_fingerprint():

@@ -11,7 +11,7 @@ from cifar_files import make_files
 from PIL import Image
 
 from quatgrad import data
-from quatgrad.data import cifar, on_device
+from quatgrad.data import cifar, on_device, own
 from quatgrad.data.encode import channels
 from quatgrad.data.synthetic import make
 from quatgrad.errors import DataError, OptionError
@@ -114,6 +114,23 @@ def test_a_constant_channel_and_named_statistics():
     assert np.allclose(x, COLOUR / 255, atol=1e-6)
 
 
+def test_moments_of_large_images_are_those_of_their_pixels(monkeypatch):
+    images = RNG.integers(0, 256, (7, 5, 4, 3), np.uint8)
+    monkeypatch.setattr(own, "NUMBERS", 100)  # one image in a piece
+    mean, std = own.moments(images)
+    np.testing.assert_allclose(mean, images.mean((0, 1, 2)))
+    np.testing.assert_allclose(std, images.std((0, 1, 2)))
+
+
+def test_numbers_that_float32_cannot_tell_apart_are_noticed(notices):
+    table = RNG.normal(size=(30, 2))
+    data.from_arrays(table, LABELS)
+    assert "subtract" not in notices()
+    table[:, 1] = 1_700_000_000 + np.arange(30)
+    data.from_arrays(table, LABELS)
+    assert "`X`[:, 1] has large numbers that differ by little" in notices()
+
+
 def test_test_images_of_ones_own(notices):
     dataset = data.from_arrays(COLOUR[:20], LABELS[:20], COLOUR[18:], LABELS[18:], name="pets")
     assert (len(dataset.train), len(dataset.test)) == (20, 12)
@@ -163,6 +180,8 @@ NAN[3, 2] = np.nan
         (([None, None], [0, 1]), "`X` holds object"),
         ((COLOUR, LABELS * 1.0), "`y` holds float64; labels are whole numbers or texts"),
         ((COLOUR, np.eye(3)[LABELS]), "argmax(axis=1)"),
+        ((COLOUR, np.array([b"caf\xe9", b"a"] * 15)), "`y` has bytes that are no UTF-8"),
+        ((COLOUR, [[1], [1, 2]] * 15), "`y` is no array"),
         ((COLOUR, ["a", 1] * 15), "`y` mixes texts with other things"),
         ((COLOUR, [None, "a"] * 15), "`y` mixes texts"),
         ((COLOUR, np.array([0, 1, 2**64 - 1] * 10, np.uint64)), "too large for a label"),
@@ -229,7 +248,10 @@ def test_train_and_test(tmp_path, notices):
     make_pictures(tmp_path / "train")
     make_pictures(tmp_path / "test", classes=("c", "grün"), n=2)
     (tmp_path / "README.md").write_text("hello")
+    (tmp_path / "val").mkdir()
     dataset = data.load(str(tmp_path))
+    assert notices().count("is not read") == 1
+    assert "val is not read: only train and test are" in notices()
     assert (len(dataset.train), len(dataset.test), dataset.num_classes) == (30, 4, 3)
     assert sorted(dataset.test.labels) == [1, 1, 2, 2]
     with pytest.raises(OptionError, match="for data without test images"):

@@ -45,6 +45,18 @@ def test_of_16_bits_the_upper_8_are_kept(tmp_path):
     np.testing.assert_array_equal(found.pixels[..., 0], wide >> 8)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_of_32_bits_nobody_knows_what_is_white(dtype, tmp_path):
+    with pytest.raises(DataError, match=r"a\.tiff has pixels of 32 bits"):
+        read_picture(saved(tmp_path, Image.fromarray(GREY.astype(dtype)), "a.tiff"))
+
+
+def test_grey_with_transparency_is_grey(tmp_path):
+    found = read_picture(saved(tmp_path, Image.fromarray(GREY).convert("LA")))
+    np.testing.assert_array_equal(found.pixels, GREY[..., None])
+    assert not found.transparent
+
+
 def test_a_palette_is_colour(tmp_path):
     image = Image.fromarray(COLOUR).quantize(256)
     found = read_picture(saved(tmp_path, image))

@@ -1,6 +1,7 @@
 """Data of one's own on the command line: runs that name it, and go on."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -65,12 +66,35 @@ def test_no_training_image_counts_when_the_same_folder_is_evaluated(here, capsys
     assert run("--dataset", "pics/", "--test-share", "0.5") == 0
     (name,) = (path.name for path in (here / "runs").glob("pics-lenet-12-*"))
     capsys.readouterr()
-    for how, images in (([], 15), (["--test-share", "0.2"], 6)):
-        arguments = ["evaluate", name, "--dataset", "./pics", "--json", *how]
-        assert command.main(arguments) == 0
+    shutil.copytree(here / "pics", here / "moved")
+    for path in ("./pics", str(here / "pics"), "moved"):
+        assert command.main(["evaluate", name, "--dataset", path, "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
-        assert found["images"] == images
-        assert how or found["accuracy"] == found["network"]["accuracy"]
+        assert found["images"] == 15
+        assert found["accuracy"] == found["network"]["accuracy"]
+
+
+def test_a_folder_that_has_changed_since_its_training_does_not_judge(here, capsys):
+    make_pictures(here / "pics")
+    assert run("--dataset", "pics/", "--subset", "12", "--validation", "0.25") == 0
+    (name,) = (path.name for path in (here / "runs").glob("pics-lenet-12-*"))
+    assert command.main(["evaluate", name, "--dataset", "pics"]) == 0
+    assert "of 6 images are right" in capsys.readouterr().out
+    Image.new("RGB", (8, 8)).save(here / "pics" / "c" / "new.png")
+    assert command.main(["evaluate", name, "--dataset", "pics"]) == 2
+    assert "pics has changed since" in capsys.readouterr().err
+
+
+def test_a_folder_without_test_images_judges_with_all_of_its_own(here, capsys):
+    make_pictures(here / "pics")
+    assert run("--dataset", "pics/") == 0
+    (name,) = (path.name for path in (here / "runs").glob("pics-lenet-12-*"))
+    (here / "more" / "c").mkdir(parents=True)
+    for k in range(3):
+        Image.new("RGB", (9, 9), (0, 0, 90 + k)).save(here / "more" / "c" / f"{k}.png")
+    assert command.main(["evaluate", name, "--dataset", "more", "--plot", "a.txt"]) == 2
+    assert command.main(["evaluate", name, "--dataset", "more"]) == 0
+    assert "of 3 images are right" in capsys.readouterr().out
 
 
 def test_another_picture_or_share_is_another_run(here):

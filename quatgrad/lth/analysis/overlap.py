@@ -58,7 +58,7 @@ def overlap(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> O
     total = np.zeros(5)
     for name, mask in one.items():
         A, B = rows(mask), rows(other[name])
-        n, a, b = A.shape[1], A.sum(axis=1), B.sum(axis=1)
+        n, a, b = A.shape[1], A.sum(axis=1, dtype=float), B.sum(axis=1, dtype=float)
         variance = a * b * (n - a) * (n - b) / (n**2 * max(n - 1, 1))
         parts = ((A & B).sum(axis=1), (A | B).sum(axis=1), a * b / n, variance, np.minimum(a, b))
         total += [part.sum() for part in parts]

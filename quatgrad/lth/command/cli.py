@@ -17,7 +17,7 @@ from quatgrad.lth.command.arguments import Parser, current, parser, with_flags
 from quatgrad.lth.command.run_command import run_command
 from quatgrad.lth.experiment import experiment, garbage, plan, runs, sweep, verify
 from quatgrad.lth.experiment.options import Options, resolve, spelled_out
-from quatgrad.lth.results import compare
+from quatgrad.lth.results import compare, plot
 from quatgrad.lth.ticket.controls import CONTROLS
 from quatgrad.option_fields import replaced
 
@@ -145,15 +145,14 @@ def cmd_evaluate(arguments: list[str]) -> int:
     """evaluate RUN --dataset NAME: accuracy and confusion matrix on its test images."""
     p = _small("evaluate", "")
     prediction.add_network(p)
-    p.add_argument("--dataset", required=True, help="whose test data, as for run")
+    p.add_argument("--dataset", required=True, help="whose test data; of a path without any, all")
     p.add_argument("--data-dir", metavar="DIR", help="where they are (else $QUATGRAD_DATA)")
-    p.add_argument("--test-share", type=float, metavar="X", help="as for run; of the data that the "
-                   "network was trained on it is the run's")  # fmt: skip
     p.add_argument("--plot", metavar="FILE", help="draw the confusion matrix (.png or .svg)")
     given, as_json = _given(p, arguments)
+    if "plot" in given:
+        plot.check_path(Path(given["plot"]))
     net = prediction.network_of(given)
-    where = given["dataset"], given.get("data_dir"), given.get("test_share")
-    found = prediction.evaluate(net, *where)
+    found = prediction.evaluate(net, given["dataset"], given.get("data_dir"))
     text = prediction.title(net, given)
     if "plot" in given:
         prediction.draw(found, net, given["plot"])

@@ -12,6 +12,8 @@ import numpy as np
 
 from quatgrad import data, sparse
 from quatgrad.backend import BACKENDS, notice, set_backend
+from quatgrad.data.dataset import Dataset, Split
+from quatgrad.data.own_files import to_judge
 from quatgrad.data.pictures import read_picture
 from quatgrad.errors import DataError, OptionError
 from quatgrad.lth.experiment import runs
@@ -20,6 +22,7 @@ from quatgrad.lth.results import plot
 from quatgrad.lth.results.confusion import Confusion, confusion
 from quatgrad.network import Network, finds_boxes, load, writes_text
 from quatgrad.sparse.predict import image_shape
+from quatgrad.task import CLASSES
 
 SUFFIX, TICKET = ".safetensors", ".ticket"
 DRAWN: dict[str, Any] = {"length": 200, "temperature": 1.0, "seed": 0}  # of a text
@@ -194,27 +197,56 @@ def _array(net: Network, path: Path) -> np.ndarray:
     return found.reshape(shape).astype(found.dtype if net.encoding else np.float32)
 
 
-def evaluate(
-    net: Network, dataset: str, data_dir: str | None, test_share: float | None = None
-) -> Confusion:
+def evaluate(net: Network, dataset: str, data_dir: str | None) -> Confusion:
     """The network on the test images of a dataset, encoded as it was trained.
 
-    `test_share`: of a path without test images, as of `run`; of the data that it was trained on,
-    it is the run's own, so that no training image counts.
+    Of a path without test images all are judged; of the data that it was trained on, those that it
+    was not trained on. Raises `DataError` for the path of its training if something else is there
+    now: which of it was trained on, nobody knows.
     """
     shape = _image_shape(net)
-    size = shape[:2] if data.is_like_path(dataset) else None
-    share = test_share
-    if share is None and size is not None and _same_path(dataset, net.said.get("dataset")):
-        share = net.said.get("test_share")
-    found = data.load(dataset, data_dir, image_size=size, test_share=share)
-    if found.test.images.shape[1:] != shape:
+    if data.is_like_path(dataset):
+        test, classes, what = _judged(net, dataset, shape[:2])
+    else:
+        found = data.load(dataset, data_dir)
+        test, classes, what = found.test, found.class_names, found.task.what
+    if test.images.shape[1:] != shape:
         raise DataError(
             f"the network takes images of {shape} (height, width, channels); "
-            f"those of {dataset} are {found.test.images.shape[1:]}"
+            f"those of {dataset} are {test.images.shape[1:]}"
         )
-    judged = found.test.images, found.test.labels, found.class_names
-    return replace(confusion(sparse.faster(net), *judged), what=found.task.what)
+    judged = confusion(sparse.faster(net), test.images, test.labels, classes)
+    return replace(judged, what=what)
+
+
+def _judged(net: Network, path: str, size: tuple[int, int]) -> tuple[Split, tuple[str, ...], str]:
+    """Images of a path, the names of their classes, and what they are called."""
+    test, classes, apart = to_judge(path, size)
+    own = None if apart else _own(net, path, size)
+    if own:
+        return own.test, own.class_names, own.task.what
+    if not apart and _same_path(path, net.said.get("dataset")):
+        raise DataError(
+            f"{path} has changed since the network was trained on it, and it may have seen any of "
+            "it: put what is to judge it into another folder"
+        )
+    return test, classes, CLASSES.what
+
+
+def _own(net: Network, path: str, size: tuple[int, int]) -> Dataset | None:
+    """The data that the network was trained on, if the path has them."""
+    said = net.said
+    share, seed = said.get("validation"), said.get("seed", 0)
+    try:
+        found = data.load(
+            path, None, None, said.get("subset"), seed, None, size, said.get("test_share")
+        )
+        found = found.split_validation(share, seed) if share else found
+    except (DataError, OptionError):  # then they are not those that have been trained on
+        return None
+    if "data" not in said:  # earlier versions did not say
+        return found if _same_path(path, said.get("dataset")) else None
+    return found if found.fingerprint() == said["data"] else None
 
 
 def _image_shape(net: Network) -> tuple[int, int, int]:

@@ -77,6 +77,8 @@ def _tune(arguments: list[str]) -> Answer:
 
 def _show(arguments: list[str]) -> Answer:
     given, options = _parse(_parser("show", "STUDY", ""), arguments)
+    if others := options.keys() - {"out"}:
+        raise OptionError(f"show trains nothing: leave out `{min(others)}`")
     told = show.write(tune.load(given.what, options.get("out", "runs")))
     return told, show.text(told), given.json
 

@@ -19,6 +19,9 @@ from quatgrad.network import About, Build, Network, about, restore
 #: A level matches the dense network down to so much below its accuracy.
 TOLERANCE = 0.01
 
+#: What names the data of a run.
+DATA = ("dataset", "test_share", "subset", "validation", "seed", "data")
+
 
 def trained(
     run: Run,
@@ -34,7 +37,7 @@ def trained(
     build    as of `quatgrad.load`: for a network of your own
 
     `said` has the run, the network, the trial, the level, its weights left, its accuracy,
-    and what that is called.
+    what that is called, and the data.
     Raises `OptionError` for a network, trial or level that the run has not finished.
     """
     name, record, stage = finished(run, network, level, trial)
@@ -48,7 +51,7 @@ def trained(
     said |= {"weights_left": record.weights_left, "weights_total": record.weights_total}
     said |= {"accuracy": record.accuracy, "score": run.config.measure}
     own = run.config.options
-    said |= {name: own[name] for name in ("dataset", "test_share") if own.get(name) is not None}
+    said |= {name: own[name] for name in DATA if own.get(name) is not None}
     state = {n: a * end.masks[n] if n in end.masks else a for n, a in end.state.items()}
     return restore(msgspec.structs.replace(known, said=said), state, end.masks, run.path, build)
 

@@ -100,7 +100,12 @@ def full_size(runs: Curves) -> int:
     A quaternion network has exactly a quarter in its quaternion layers, so its curve starts a
     little above 25 %. Where the real one was not run, 100 % is the first that was.
     """
-    return runs["real" if "real" in runs else next(iter(runs))][0].weights_total
+    return runs[whole(runs)][0].weights_total
+
+
+def whole(runs: Curves) -> str:
+    """The network that is 100 %: the real one, or the first that was run."""
+    return "real" if "real" in runs else next(iter(runs))
 
 
 def rows(runs: Curves) -> list[dict[str, Any]]:
@@ -224,8 +229,8 @@ def equal_weights(runs: Curves, other: str = "real") -> list[tuple[int, float, f
 def verdict(runs: Curves, other: str = "real") -> str:
     """How far the quaternion network is ahead of the real one of equal weights, and how far behind.
 
-    Where their intervals overlap there is no difference; one seed has no interval. `other` is in
-    the place of the real network.
+    Where their intervals overlap there is no difference; without intervals, as of one seed, nobody
+    knows. `other` is in the place of the real network.
     """
     points, name = equal_weights(runs, other), other.capitalize()
     if not points:
@@ -249,11 +254,13 @@ def verdict(runs: Curves, other: str = "real") -> str:
         )
         if (gap > 0) == (word == "ahead")
     ]
-    seeds = min(level.trials for name in halves for level in runs[name])
+    both_runs = [level for name in halves for level in runs[name]]
+    seeds = min(level.trials for level in both_runs)
+    unknown = any(level.interval is None for level in both_runs)
     found = f"the quaternion network is at most {' and '.join(lines)}" if lines else "no difference"
     chance = (
-        "one seed: chance may be all of it"
-        if seeds == 1
+        f"{'one seed' if seeds == 1 else 'no interval is known'}: chance may be all of it"
+        if unknown
         else f"{seeds} seeds; where intervals overlap there is no difference"
     )
     beside = "" if other == "real" else f", beside {other}"

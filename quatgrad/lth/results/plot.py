@@ -11,7 +11,7 @@ from matplotlib.style import context
 from PIL import Image
 
 from quatgrad.errors import OptionError
-from quatgrad.lth.results.compare import Curves, full_size
+from quatgrad.lth.results.compare import Curves, full_size, whole
 from quatgrad.lth.results.drawing import (
     Percent,
     band,
@@ -78,7 +78,7 @@ def figure(
     log_axis(ax)
     ax.yaxis.set_major_formatter(Percent())
     ax.set_ylim(bottom=0)
-    ax.set_xlabel("weights remaining, in % of the dense real network")
+    ax.set_xlabel(f"weights remaining, in % of the dense {whole(runs)} network")
     ax.set_ylabel(f"test {score}")
     set_title(ax, title, caption)
     legend_below(fig, ax.lines)

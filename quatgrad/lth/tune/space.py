@@ -124,12 +124,8 @@ class StudyFile:
         return options
 
     def check(self, network: str) -> None:
-        """Raise for options that this network cannot have, and without data to choose by."""
-        if not self.options(network, {}).data.validation:
-            raise OptionError(
-                "validation data choose the settings: give `validation`, the share of the "
-                "training data that is held out, as in validation = 0.1"
-            )
+        """Raise for options that this network cannot have."""
+        self.options(network, {})
         for name, value in _each(self.space):
             self.options(network, {name: value})
 

@@ -96,6 +96,11 @@ def start(path: Path, given: Mapping[str, Any], networks: str, **how: Any) -> St
         file.check(network)
     options = file.options(names[0], {})
     (dataset,) = experiment.prepare(options).values()
+    if not dataset.validation:
+        raise OptionError(
+            "validation data choose the settings: give `validation`, the share of the training "
+            "data that is held out, as in validation = 0.1"
+        )
     also = {name: values(options)[name] for name in ALSO}
     what = file.plain(), options.config(dataset.fingerprint()), also
     key = files.content_key(what)[:8]
