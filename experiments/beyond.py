@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from beyond_draw import draw
-from beyond_record import COSTS, VARIANTS, Trials, about_task, collect, on_record, trial_of
+from beyond_record import COSTS, VARIANTS, Level, Trials, about_task, collect, on_record, trial_of
 
 from quatgrad.errors import RunError
 from quatgrad.lth.experiment.runs import runs_in
@@ -149,10 +149,20 @@ def lines(task: str, trials: Trials) -> list[dict[str, Any]]:
 
 
 def with_partner(task: str, tasks: dict[str, Trials]) -> Trials:
-    """The trials of a task; of a variant, with the other networks of what it is a variant of."""
+    """The trials of a task; of a variant, with the other networks of what it is a variant of.
+
+    Its "equal" network is left out where the variant has many more weights, or fewer.
+    """
     base = {trial_of(t): t for t in tasks.get(VARIANTS.get(task, ""), [])}
     both = [base[trial_of(t)] | t for t in tasks[task] if trial_of(t) in base]
-    return both or tasks[task]
+    return [_of_one_size(t) for t in both] or tasks[task]
+
+
+def _of_one_size(trial: dict[str, list[Level]]) -> dict[str, list[Level]]:
+    """A trial without an "equal" network that has not as many weights as the quaternion one."""
+    sizes = {name: levels[0].weights_left for name, levels in trial.items()}
+    unequal = abs(sizes.get("equal", 0) / sizes["quaternion"] - 1) > 0.1
+    return {name: levels for name, levels in trial.items() if not (unequal and name == "equal")}
 
 
 # ------------------------------------------------------------------------------------------ text

@@ -204,6 +204,13 @@ def samples(run: Run, first: dict[str, list[Level]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _words(option: str, value: Any) -> list[str]:
+    """An option as it is typed: alone, where it is on, and once for each of a list."""
+    if isinstance(value, list):
+        return [f"{option} {v}" for v in value]
+    return [option if value is True else f"{option} {value}"]
+
+
 def record(run: Run, trials: Trials, commit: str) -> dict[str, Any]:
     """What a reader of the numbers wants to know of a run."""
     first = run.config.first_run
@@ -211,7 +218,7 @@ def record(run: Run, trials: Trials, commit: str) -> dict[str, Any]:
     given = {k: v for k, v in first.overrides.items() if k not in ("out", "quiet", "data_dir")}
     given["trials"] = len(trials)  # those that have finished
     dataset = {"dataset": run.config.options["dataset"]} | given
-    words = [f"--{k.replace('_', '-')} {v}" for k, v in dataset.items() if not isinstance(v, list)]
+    words = [word for k, v in dataset.items() for word in _words(f"--{k.replace('_', '-')}", v)]
     known = bench.about(0, 1)
     seconds = sum(r.seconds for r in run.measured)
     return {

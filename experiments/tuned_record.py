@@ -15,6 +15,7 @@ import argparse
 import itertools
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,27 @@ def copy(study: Path, folder: Path) -> None:
 
 
 def merged(runs: Sequence[Run]) -> Trials:
-    """The trials, by their seed, of which all networks of these runs have all levels."""
+    """The trials, by their seed, that every network of these runs has finished.
+
+    A trial has ended where it has as many levels as others of its network, or by its own rule.
+    """
     found: dict[int, dict[str, list[Level]]] = {}
     for run in runs:
-        first = run.config.options.get("seed", 0)
+        first, most = run.config.options.get("seed", 0), Counter[str]()
+        for networks in run.trials.values():
+            most |= Counter({name: len(levels) for name, levels in networks.items()})
         for number, networks in run.trials.items():
             seed = first + number
-            levels = {n: [Level.of(seed, n, r) for r in of] for n, of in networks.items()}
-            found.setdefault(seed, {}).update(levels)
-    whole = max((len(t), sum(map(len, t.values()))) for t in found.values())
-    return [t for t in found.values() if (len(t), sum(map(len, t.values()))) == whole]
+            of = found.setdefault(seed, {})
+            for name, records in networks.items():
+                ended = files.exists(run.search_path(number, name) / "ended.json")
+                if len(records) == most[name] or ended:
+                    of[name] = [Level.of(seed, name, record) for record in records]
+    every = set().union(*found.values())
+    for seed, of in found.items():
+        if missing := ", ".join(sorted(every - of.keys())):
+            print(f"seed {seed} is left out: not finished of {missing}")
+    return [of for of in found.values() if of.keys() == every]
 
 
 def differences(trials: Trials) -> dict[str, dict[str, Any]]:

@@ -46,14 +46,24 @@ def test_differences_of_tuned_tickets_are_those_of_their_levels(records, name):
             assert gap == pytest.approx(told["differences"][pair][what])
 
 
-def test_tickets_of_several_runs_are_paired_by_their_seeds(records, monkeypatch):
+def test_tickets_of_several_runs_are_paired_by_their_seeds(records, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(records.tuned_record.Level, "of", lambda *level: level)
 
-    def run(network, first, count):
-        trials = {k: {network: ["dense", "pruned"]} for k in range(count)}
-        return SimpleNamespace(config=SimpleNamespace(options={"seed": first}), trials=trials)
+    def run(network, first, *levels):
+        trials = {k: {network: ["level"] * n} for k, n in enumerate(levels)}
+        return SimpleNamespace(
+            config=SimpleNamespace(options={"seed": first}),
+            trials=trials,
+            search_path=lambda number, name: tmp_path / f"{name}-{first + number}",
+        )
 
-    found = records.tuned_record.merged([run("real", 5, 3), run("quaternion", 6, 3)])
+    (tmp_path / "real-7").mkdir()
+    (tmp_path / "real-7" / "ended.json").touch()  # by its own rule; that of 8 is not finished
+    found = records.tuned_record.merged([run("real", 5, 3, 3, 2, 1), run("quaternion", 6, 2, 2, 2)])
+    assert capsys.readouterr().out.splitlines() == [
+        "seed 5 is left out: not finished of quaternion",
+        "seed 8 is left out: not finished of real",
+    ]
     assert [{n: levels[0][0] for n, levels in t.items()} for t in found] == [
         {"real": 6, "quaternion": 6}, {"real": 7, "quaternion": 7},
     ]  # fmt: skip

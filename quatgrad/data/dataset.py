@@ -203,12 +203,6 @@ class Dataset:
         held_out = np.zeros(N, dtype=bool)
         held_out[_dealt(self.strata, n, generator(seed, "validation"), halves=True)] = True
         train, validation = (self.train.take(np.flatnonzero(w)) for w in (~held_out, held_out))
-        lost = np.setdiff1d(self.strata, self.strata[~held_out])
-        if len(lost):
-            raise OptionError(
-                f"a share of {share:g} held out for validation leaves no training {self.task.what} "
-                f"of class {self.class_names[lost[0]]}: choose a smaller one"
-            )
         return replace(self, train=train, validation=validation)
 
 
@@ -224,7 +218,7 @@ def stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarr
 def _dealt(labels: np.ndarray, n: int, rng: np.random.Generator, halves: bool) -> np.ndarray:
     """As `stratified`; with `halves` so until half of a class is dealt, the others in proportion.
 
-    So a class that is small beside the others is not used up.
+    So a class that is small beside the others is not used up: the last of each is dealt last.
     """
     order = rng.permutation(len(labels))
     by_class = np.argsort(labels[order], kind="stable")
@@ -234,7 +228,7 @@ def _dealt(labels: np.ndarray, n: int, rng: np.random.Generator, halves: bool) -
     turn[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
     if halves:
         own = sizes[labels[order]]
-        turn = np.where(turn < own // 2, turn, len(labels) + (turn + 0.5) / own)
+        turn = np.where(turn < own // 2, turn, len(labels) + (turn + 1) / own)
     return np.sort(order[np.argsort(turn, kind="stable")[:n]])
 
 

@@ -248,9 +248,7 @@ def _as_labels(y: Any, what: str) -> np.ndarray:
         try:
             labels = np.char.decode(labels, "utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"`{what}` has bytes that are no UTF-8: give texts"
-            ) from error
+            raise DataError(f"`{what}` has bytes that are no UTF-8: give texts") from error
     if labels.dtype.kind == "O" or (is_list and labels.dtype.kind == "U"):
         values = list(y) if is_list else labels.tolist()
         if not all(isinstance(v, str) for v in values):

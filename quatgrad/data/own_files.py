@@ -73,7 +73,7 @@ def to_judge(path: str | os.PathLike[str], image_size: Size) -> tuple[Split, tup
     arrays = _read(root, _pair(image_size))
     apart = len(arrays) == 4
     try:
-        images, labels = labelled(*arrays[-2:], which="_test" if apart else "")
+        images, labels = labelled(arrays[-2], arrays[-1], which="_test" if apart else "")
     except DataError as error:
         raise DataError(f"{root}: {error}") from error
     classes, numbers = np.unique(labels, return_inverse=True)

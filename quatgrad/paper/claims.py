@@ -339,7 +339,9 @@ def p3(curves: Curves) -> Ruling:
         for model, real, quaternion in pairs(curves, dataset, prefix)
         if _reach(real, quaternion, 15)
     }
-    numbers = ", ".join(f"{m} {f'below {x:.1f} %' if x else 'never'}" for m, x in found.items())
+    ends = {m: "all" if x == math.inf else f"below {x:.1f} %" if x else "never"
+            for m, x in found.items()}  # fmt: skip
+    numbers = ", ".join(f"{model} {end}" for model, end in ends.items())
     needed = "a LeNet or conv net, real and quaternion, pruned to 15 %"
     return _count([x is not None for x in found.values()], needed), numbers
 
@@ -360,6 +362,14 @@ def _pairs(curves: Curves, dataset: str, models: tuple[str, ...] = ()) -> list[P
     if not found:
         raise MissingError(f"{' or '.join(models) or 'a ResNet'} on {dataset}, real and quaternion")
     return found
+
+
+def _pruned(found: list[Pair], dataset: str) -> list[Pair]:
+    """Those of which both have a pruned level."""
+    pruned = [(m, r, q) for m, r, q in found if min(len(r.points), len(q.points)) > 1]
+    if not pruned:
+        raise MissingError(f"a pruned ResNet on {dataset}, real and quaternion")
+    return pruned
 
 
 def _gap(real: Curve, quaternion: Curve, x: float) -> float:

@@ -40,6 +40,8 @@ def read_run(directory: Path) -> list[Curve]:
     run = Run(directory)
     config, first = run.config.options, run.config.first_run
     label = f"{directory}, preset {first.preset}" if first else str(directory)
+    if not {"model", "dataset", "epochs"} <= config.keys():
+        raise RunError(f"{directory} does not say its model, dataset and epochs: run it again")
     model = str(config["model"])
     scaled, synthetic = ", ".join(smaller(config)), (directory / MADE).exists()
     runs = {n: [t[n] for t in run.trials.values() if n in t] for n in NETWORKS}

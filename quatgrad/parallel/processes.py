@@ -24,7 +24,7 @@ from quatgrad.autograd import Parameter, Tensor
 from quatgrad.calls import call
 from quatgrad.errors import InvariantError, OptionError, RunError
 from quatgrad.kernels.parts import synchronised
-from quatgrad.nn import Buffer, Module
+from quatgrad.nn import Buffer, Dropout, Module
 from quatgrad.optim import Optimizer
 from quatgrad.parallel.buckets import Buckets
 from quatgrad.tensor_file import digest
@@ -367,8 +367,10 @@ def _copy_to(values: Array, array: Array) -> None:
 
 
 def running_statistics(model: Module) -> list[Buffer]:
-    """The running statistics of norms."""
-    return [t for _, t in model.named_state() if isinstance(t, Buffer) and t.dtype.kind == "f"]
+    """The running statistics of norms; what dropout has drawn is counted, and no statistic."""
+    counted = {id(m.draws) for _, m in model.named_modules() if isinstance(m, Dropout)}
+    floats = (t for _, t in model.named_state() if isinstance(t, Buffer) and t.dtype.kind == "f")
+    return [t for t in floats if id(t) not in counted]
 
 
 def _packed(job: Any) -> bytes:

@@ -106,6 +106,17 @@ def test_overlap_by_chance_is_the_mean_over_all_shuffles():
     assert found.deviations == pytest.approx((found.shared - found.chance) / np.std(shared))
 
 
+@pytest.mark.parametrize("density", [0.107, 0.5])
+def test_the_overlap_of_a_large_layer_is_within_chance(density):
+    """a b (n - a) (n - b) of 784 x 300 entries is no int64."""
+    rng = np.random.default_rng(0)
+    one, other = ({"w": rng.random((784, 300)) < density} for _ in range(2))
+    n, a, b = 784 * 300, int(one["w"].sum()), int(other["w"].sum())
+    found = overlap(one, other)
+    assert found.variance == pytest.approx(a * b * (n - a) * (n - b) / (n**2 * (n - 1)))
+    assert abs(found.deviations) < 4
+
+
 @given(seed=st.integers(0, 999), keep=st.floats(0.1, 0.9))
 def test_overlap_of_equal_masks_is_1_and_components_count_apart(seed, keep):
     masks = {"q": quaternion_mask(seed, keep=(keep,) * 4), "r": quaternion_mask(seed)[0]}

@@ -132,6 +132,17 @@ def test_where_intervals_overlap_there_is_no_difference(half, word):
     assert "3 seeds; where intervals overlap there is no difference" in told
 
 
+def test_without_intervals_several_seeds_say_no_more_than_one():
+    runs = {n: [replace(x, trials=2) for x in levels] for n, levels in RUNS.items()}
+    assert "(no interval is known: chance may be all of it)" in compare.verdict(runs)
+
+
+def test_the_axis_says_whose_weights_are_100_percent():
+    for runs, whose in ((RUNS, "real"), (curves_of(quaternion=QUATERNION), "quaternion")):
+        (ax,) = plot.figure(runs, "title", 0.1).axes
+        assert ax.get_xlabel() == f"weights remaining, in % of the dense {whose} network"
+
+
 def test_100_percent_is_the_dense_real_network():
     assert compare.full_size(RUNS) == 1000
     assert compare.full_size(dict(reversed(RUNS.items()))) == 1000

@@ -3,6 +3,7 @@
 import csv
 import os
 
+import msgspec
 import numpy as np
 import pytest
 from tiny_runs import lenet, network, random_masks, run, search_of, timeless
@@ -178,3 +179,30 @@ def test_the_command_trains_controls_and_keeps_them_beside_the_run(tmp_path, cap
         assert "real-signs_accuracy" in next(csv.reader(f))
     assert main(command) == 0  # they are on record, and drawn again
     assert capsys.readouterr().out.count("from the record") == 4
+
+
+@pytest.mark.parametrize("name", ["reinitialised", "shuffled", "shuffled-whole"])
+def test_verify_finds_a_control_with_other_masks_of_the_same_count(tmp_path, capsys, name):
+    """Two layers that trade a weight: as many are left, and they lie where the control has none."""
+    command = ["--preset", "smoke", "--quiet", "--levels", "1", "--algebra", "quaternion",
+               "--out", str(tmp_path), "--control", name]  # fmt: skip
+    assert main(command) == 0
+    (folder,) = tmp_path.glob("digits-*")
+    assert main(["verify", folder.name, "--out", str(tmp_path)]) == 0
+    stage = Stage.load((folder / "trial0" / f"quaternion-{name}" / "level_01").resolve())
+    end, record = stage.end(), stage.record()
+    masks = {n: m.copy() for n, m in end.masks.items()}
+    first, last = (masks[n].reshape(4, -1) for n in list(masks)[:2])
+    first[0, first[0].argmax()] = False
+    last[1, last[1].argmin()] = True
+    state = {n: a * masks[n] if n in masks else a for n, a in end.state.items()}
+    wrong = Ticket(masks, state, end.optimizer_state)
+    assert wrong.weights_left == end.weights_left
+    stage.path.joinpath("end.npz").unlink()
+    files.save_ticket(stage.path / "end.npz", wrong)
+    said = msgspec.structs.replace(record, end=wrong.digest(), trained=files.digest(wrong.state))
+    said.write(stage.path / "record.json")
+    files.finalize(stage.path)
+    capsys.readouterr()
+    assert main(["verify", folder.name, "--out", str(tmp_path)]) == 1
+    assert "its masks are not those that it took" in capsys.readouterr().out

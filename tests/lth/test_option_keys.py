@@ -71,3 +71,25 @@ def test_old_flags_work_and_say_what_they_are_called_now(capsys):
 def test_texts_stay_where_docstrings_are_left_out(texts):
     code = f"import sys; {texts}; sys.exit(not (texts and all(texts)))"
     subprocess.run([sys.executable, "-OO", "-c", code], check=True)
+
+
+@pytest.mark.parametrize("model", ["resnet8", "lenet-12"])
+def test_norms_of_all_processes_are_another_training_where_their_shares_differ(model):
+    """Dropout is of a share by itself, so it is no training of one process either."""
+    given = {"preset": "smoke", "model": model, "dropout": 0.1, "parallel": "mpi", "processes": 2}
+    own, synced, one = (
+        resolve(given | more)
+        for more in ({}, {"sync_norm": True}, {"parallel": None, "processes": 1})
+    )
+    keys = [
+        (content_key(o.what("real")), content_key(o.config(IMAGES))) for o in (own, synced, one)
+    ]
+    assert len({what for what, _ in keys}) == len({config for _, config in keys}) == 3
+
+
+def test_a_network_of_the_users_may_have_dropout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def net(algebra, classes, shape, rng): ...")
+    given = {"preset": "smoke", "model": "mine.py:net"}
+    many = {"parallel": "mpi", "processes": 2, "sync_norm": True}
+    assert resolve(given | many).what("real") != resolve(given).what("real")

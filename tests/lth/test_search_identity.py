@@ -238,5 +238,12 @@ def test_a_network_that_a_search_has_trained_is_the_one_that_it_was(tmp_path, mo
         assert len(list((directory / "stages").iterdir())) == 4
 
 
+def test_so_it_is_where_a_first_pass_finds_the_masks(tmp_path):
+    model = plain(nn.ReLU())
+    protocol = Protocol(Rule(0.5), 1, 0.0, mask_source="finetuned")
+    once = replace(search(tmp_path / "x", model, what={"network": "plain"}), protocol=protocol)
+    assert replace(once).run() == once.run()
+
+
 def _fails(*args):
     raise RuntimeError

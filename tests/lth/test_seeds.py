@@ -82,6 +82,26 @@ def test_a_rewind_point_that_nobody_kept_is_trained_again_by_the_same_seeds(tmp_
     assert len(late.run()) == 2  # else it says that the network came out otherwise
 
 
+def test_a_rewind_point_of_a_training_that_was_given_up_is_gone(tmp_path, monkeypatch):
+    """It was killed before its first checkpoint, and another machine trains the dense network."""
+    search = search_of(tmp_path / "x", 0, lenet(), progress=False)
+    search = replace(search, stages=tmp_path / "stages")
+    late = replace(search, protocol=replace(search.protocol, levels=1, rewind_epoch=1))
+
+    def killed(directory, level, history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace(late, watch=killed).run()
+    (stale,) = (tmp_path / "stages").glob("*/epoch_01.npz")
+    files.save_ticket(stale, replace(files.load_ticket(stale), optimizer_state={}))
+    there = stale.read_bytes()
+    search.run()
+    assert not stale.exists()
+    late.run()
+    assert stale.read_bytes() != there
+
+
 def test_the_command_holds_a_seed_in_all_trials_and_moves_the_others(tmp_path, capsys):
     command = ["--preset", "smoke", "--quiet", "--levels", "1", "--algebra", "real", "--trials",
                "2", "--score", "random", "--control", "shuffled",

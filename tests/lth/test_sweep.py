@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 
@@ -151,6 +152,36 @@ def test_a_worker_takes_one_gpu(monkeypatch):
             sweep._take_gpu(1)
             assert os.environ["CUDA_VISIBLE_DEVICES"] == found
     sweep._take_gpu.cache_clear()
+
+
+@needs_dask
+def test_a_worker_with_several_threads_runs_one_at_a_time(monkeypatch):
+    """A process has one backend and one precision."""
+    monkeypatch.setattr("distributed.get_worker", lambda: Namespace(name="w"))
+    running, most = [], []
+
+    def job():
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+        return {}
+
+    jobs = [sweep.Job(resolve({"preset": "smoke"}))] * 3
+    monkeypatch.setattr(sweep.Job, "__call__", lambda self: job())
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(sweep._on_worker, jobs)) == [{}] * 3
+    assert most == [1, 1, 1]
+
+
+@needs_submitit
+def test_a_gpu_is_asked_for_if_any_run_wants_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(sweep, "_on_submitit", lambda *given: asked.append(given[-1]))
+    how = Namespace(engine="slurm", workers=1, slurm=[])
+    for backends, gpus in ((["numba", "numpy"], None), (["numba", "cupy"], 1)):
+        sweep.sweep([resolve({"preset": "smoke", "backend": b}) for b in backends], how)
+        assert asked.pop().get("gpus_per_node") == gpus
 
 
 OPTIONS = ["--levels", "2", "--epochs", "20"]

@@ -470,6 +470,23 @@ def test_the_end_tests_the_best_with_seeds_that_chose_nothing(file, tmp_path, ca
     assert told["differences"][pair]["mean"] == pytest.approx(quaternion - real)
 
 
+def test_the_end_is_at_the_level_that_is_asked_for(file, tmp_path, capsys):
+    """Other seeds may have gone further on record."""
+    out = tmp_path / "out"
+    assert call(capsys, file(), "--out", out)[0] == 0
+    (directory,) = (out / "tune").iterdir()
+    deep = "--levels", 1, "--keep", 0.5
+    assert call(capsys, "final", directory, "--seeds", 1, "--out", out, *deep)[0] == 0
+    told = json.loads((directory / "final.json").read_text())["networks"]["real"]
+    assert told["level"] == 1
+    assert call(capsys, "final", directory, "--seeds", 2, "--out", out, "--keep", 0.5)[0] == 0
+    dense = json.loads((directory / "final.json").read_text())["networks"]["real"]
+    assert dense["level"] == 0
+    assert dense["run"] == told["run"]
+    assert dense["weights left"] > told["weights left"]
+    assert dense["test accuracies"][0] != told["test accuracies"][0]
+
+
 def test_an_ablation_puts_back_one_setting_at_a_time(file, tmp_path, capsys):
     out = tmp_path / "out"
     text = FILE.replace("{{", "{").replace("}}", "}").replace('"{sampler}"', '"random"')

@@ -73,6 +73,13 @@ def test_without_curves_there_is_not_enough_data_for_any_claim():
     assert all(v.numbers.startswith("needs ") for v in found)
 
 
+def test_of_dense_networks_alone_no_claim_about_pruning_is_judged():
+    dense = {k: replace(c, points=c.points[:1]) for k, c in published().items()}
+    found = judged(dense)
+    assert {found[c] for c in ("A1", "A2", "A4", "S4", "S6", "S7", "S8")} == {TOO_LITTLE}
+    assert found["S3"] == CAVEATS
+
+
 def test_a_claim_needs_both_networks():
     real_only = {k: c for k, c in published().items() if k[2] == "real"}
     found = judged(real_only)

@@ -67,6 +67,13 @@ def test_what_is_smaller_than_published_is_said(tmp_path):
     assert read_run(other)[0].scaled == ""
 
 
+def test_a_run_of_no_published_network_is_read(tmp_path):
+    for model in ("gru", "mynet.py:net"):
+        folder = write_run(tmp_path / model[:3], {"real": [[0.5, 0.4]]}, "natops", model)
+        (curve,) = read_run(folder)
+        assert curve.scaled == ""
+
+
 def test_presets_of_what_was_published():
     assert published_preset("cifar100", "resnet50") == "paper-cifar100"
     assert published_preset("cifar100", "conv-4") == "predecessor"

@@ -113,6 +113,11 @@ def test_running_statistics_of_own_norms_become_their_mean():
     assert by_all(2, work) == [[[1, 1], [1, 1]]] * 2
 
 
+def test_what_dropout_has_drawn_is_no_statistic():
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.5, rng=0))
+    assert [t.shape for t in running_statistics(net)] == [(2,), (2,)]
+
+
 def test_metrics_are_summed_and_a_whole_batch_counts_once():
     def work(group):
         share = group.share(3)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from quatgrad.errors import OptionError
 from quatgrad.lth.command.arguments import Parser, parser
 from quatgrad.lth.tune import final, show, tune
 

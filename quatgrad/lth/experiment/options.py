@@ -301,6 +301,7 @@ class Options:
             "init": self.model.init if self.model.init != "he" else None,
             "source": models.source(self.model.model),
             "processes": self.shares_differ,
+            "sync_norm": bool(self.shares_differ and self.run.sync_norm),
         } | self.style(network)
         known = {
             "dataset": self.data.dataset,
@@ -314,10 +315,12 @@ class Options:
     def shares_differ(self) -> int:
         """How many processes there are, if that changes more than rounding; else 0.
 
-        Norms may be of a share by themselves, and dropout always is.
+        Norms may be of a share by themselves, and dropout always is; a network of the user's may
+        have some.
         """
         norms = not self.run.sync_norm and self.model.model not in WITHOUT_NORMS
-        differ = self.run.processes > 1 and (norms or self.model.style.dropout > 0)
+        drops = self.model.style.dropout > 0 or self.model.own
+        differ = self.run.processes > 1 and (norms or drops)
         return self.run.processes if differ else 0
 
     def style(self, network: str) -> dict[str, Any]:
@@ -346,6 +349,8 @@ class Options:
         known = non_default(self) | named | {"data": images}
         if not self.shares_differ:  # the numbers are those of one process, up to rounding
             known.pop("processes", None)
+        elif self.run.sync_norm:  # where something else differs between shares, and norms do not
+            known["sync_norm"] = True
         return known
 
 

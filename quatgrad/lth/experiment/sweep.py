@@ -10,6 +10,7 @@ is a line, and the others go on.
 import itertools
 import logging
 import os
+import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -31,6 +32,9 @@ ENGINES = {"dask": "distributed", "slurm": "submitit", "local": "submitit"}
 
 #: Seconds in which a scheduler must answer.
 CONNECT = 10
+
+#: Held by the run of a process: a worker of somebody's cluster may have many threads.
+ALONE = threading.Lock()
 
 #: number of a run, and its directory or what is wrong
 Outcomes = Iterator[tuple[int, dict[str, Any]]]
@@ -113,7 +117,7 @@ def sweep(options: Sequence[Options], how: Namespace) -> Outcomes:
     if how.engine == "dask":
         return _on_dask(jobs, how.workers, how.scheduler)
     parameters: dict[str, Any] = {"timeout_min": 24 * 60}
-    if options[0].run.backend == "cupy":
+    if any(o.run.backend == "cupy" for o in options):
         parameters["gpus_per_node"] = 1
     if how.engine == "slurm":
         parameters["slurm_array_parallelism"] = how.workers
@@ -156,13 +160,14 @@ def _on_dask(jobs: Sequence[dict[int, Job]], workers: int, scheduler: str | None
 
 
 def _on_worker(job: Job) -> dict[str, Any]:
-    """A job on the GPU of this worker, if it wants one."""
+    """A job on the GPU of this worker, if it wants one; alone, as a process has one backend."""
     from distributed import get_worker
 
-    name = str(get_worker().name)
-    if job.options.run.backend == "cupy" and name.isdigit():
-        _take_gpu(int(name))
-    return job()
+    with ALONE:
+        name = str(get_worker().name)
+        if job.options.run.backend == "cupy" and name.isdigit():
+            _take_gpu(int(name))
+        return job()
 
 
 @cache

@@ -5,7 +5,7 @@ What cannot be proved is named: a picture of another version, an analysis, whate
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Record
 from quatgrad.lth.store.stage import Stage, read_done, read_end, read_record, read_records
 from quatgrad.lth.ticket.checks import check_pruning
-from quatgrad.lth.ticket.controls import FROM_ANOTHER_SEED
+from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED
 from quatgrad.lth.ticket.ticket import Ticket
 from quatgrad.tensor_file import digest
 
@@ -269,7 +269,7 @@ def _zeros(end: Ticket) -> None:
 def _masks(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> None:
     """Masks of a dense level are full, of a pruned one follow the rule, others equal their source.
 
-    Those of a control may lie elsewhere; as many are left.
+    Those of a control that shuffles lie elsewhere; as many are left of each component tensor.
     """
     if not stage.parents:
         if not all(m.all() for m in masks.values()):
@@ -278,7 +278,8 @@ def _masks(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> N
         source = read_end(stage.parent("masks"))
         if record.weights_left != source.weights_left:
             raise InvariantError("it has not as many weights as the masks that it took")
-        if stage.kind == "level" and digest(masks) != digest(source.masks):
+        components = read_record(stage.parent("dense")).components or {}
+        if not _taken(stage, masks, source.masks, components):
             raise InvariantError("its masks are not those that it took")
     else:
         components = read_record(stage.parent("dense")).components or {}
@@ -286,6 +287,28 @@ def _masks(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> N
         old, times = protocol.prunings(read_end(stage.parent("before")).masks, level)
         check_pruning(old, masks, components, protocol.rule, times)
     right["masks that only shrink, by the rule's count"] += 1
+
+
+def _taken(stage: Stage, masks: Masks, source: Masks, components: Mapping[str, int]) -> bool:
+    """Are these the masks of the source, or, of a control that shuffles, as many of each kind?
+
+    A control of the user's may change them.
+    """
+    control = stage.parameters.get("control")
+    if control in ("shuffled", "shuffled-whole"):
+        whole = control == "shuffled-whole"
+        counts = (
+            (_counts(mask, components[name], whole), _counts(source[name], components[name], whole))
+            for name, mask in masks.items()
+        )
+        return all(np.array_equal(here, there) for here, there in counts)
+    return (stage.kind != "level" and control not in CONTROLS) or digest(masks) == digest(source)
+
+
+def _counts(mask: np.ndarray, components: int, whole: bool) -> np.ndarray:
+    """How many are alive of each component tensor; or how many columns have each pattern."""
+    rows = mask.reshape(components, -1)
+    return np.bincount(2 ** np.arange(components) @ rows) if whole else rows.sum(axis=1)
 
 
 def _start(stage: Stage, record: Record, masks: Masks, right: Counter[str]) -> None:

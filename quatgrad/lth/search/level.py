@@ -90,6 +90,9 @@ class Level:
             state, counted, self.snapshots = stored
             began -= sum(e.seconds for e in state.history[self.start_epoch :]) + state.seconds
             self.checks.update(counted)
+        elif not self.stage.parents:
+            for old in self.stage.path.glob("epoch_*.npz"):  # of a training that was given up
+                old.unlink(missing_ok=True)
         args = model, self.dataset, self.recipe, optimizer, self.seeds, state, label
         with closing(train_steps(*args)) as steps:
             for state in steps:

@@ -95,8 +95,9 @@ class Search:
         try:
             return self._locked_run()
         finally:
-            if "identity" in vars(self):
-                remember(self.model, self.identity)
+            for search in (self, vars(self).get("first_pass")):
+                if search and "identity" in vars(search):
+                    remember(self.model, search.identity)
 
     def _locked_run(self) -> list[Record]:
         files.prepare_directory(self.directory)

@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT: at once as a rule, but a network in training is saved first."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -19,12 +20,16 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def handled(handler: Callable[[int], None]) -> Iterator[None]:
-    """Both signals call `handler(number)` in the block; in a thread, nothing is changed."""
+    """Both signals call `handler(number)` in the block; in a thread, nothing is changed.
+
+    In a job of Slurm SIGTERM stays as it is: submitit ignores it, and the job, queued again, goes
+    on from its last checkpoint.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    both = (signal.SIGTERM, signal.SIGINT)
-    before = {s: signal.signal(s, lambda number, _: handler(number)) for s in both}
+    ours = [signal.SIGINT] + [signal.SIGTERM] * (os.environ.get("SUBMITIT_EXECUTOR") != "slurm")
+    before = {s: signal.signal(s, lambda number, _: handler(number)) for s in ours}
     try:
         yield
     finally:

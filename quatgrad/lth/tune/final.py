@@ -101,12 +101,14 @@ def _trained(
     options = study.file.options(network, {**settings, **given})
     options = replaced(options, trials=seeds, seed=options.run.seed + 1)
     directory, trials = experiment.run(options, tell)
-    last = [trial[network][-1] for trial in trials]
+    level = min(options.protocol.levels, *(len(trial[network]) - 1 for trial in trials))
+    last = [trial[network][level] for trial in trials]  # others may have gone further on record
     accuracies = [record.accuracy for record in last]
     return {
         "run": directory.name,
         "settings": dict(settings),
         "seeds": [options.run.seed + n for n in range(seeds)],
+        "level": level,
         "weights left": last[0].weights_left,
         "test accuracies": accuracies,
         **_mean(accuracies),

@@ -28,6 +28,7 @@ from quatgrad import __version__
 from quatgrad.errors import OptionError, QuatgradError, RunError
 from quatgrad.lth.experiment import experiment
 from quatgrad.lth.experiment.options import networks_of
+from quatgrad.lth.experiment.sweep import ALONE
 from quatgrad.lth.search.signals import at_once, handled
 from quatgrad.lth.store import files
 from quatgrad.lth.store.records import Count, File, Positive, Value
@@ -213,8 +214,14 @@ def _on_dask(study: Study, workers: int, scheduler: str) -> None:
             "`scheduler` needs Dask, which is not installed: pip install 'quatgrad[sweep]'"
         ) from error
     with Client(scheduler) as client:
-        for done in [client.submit(study.work, _tell, pure=False) for _ in range(workers)]:
+        for done in [client.submit(_on_worker, study, pure=False) for _ in range(workers)]:
             done.result()
+
+
+def _on_worker(study: Study) -> None:
+    """Trials in a worker, of whose threads one works at a time."""
+    with ALONE:
+        study.work(_tell)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
