@@ -35,9 +35,7 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Parameter]):
         self.parameters = list(dict.fromkeys(parameters))  # one that is shared takes one step
         if not all(isinstance(p, Parameter) for p in self.parameters):
-            raise OptionError(
-                "optimizer: got something that is no Parameter; pass model.parameters()"
-            )
+            raise OptionError("optimizer: got what is no Parameter; pass model.parameters()")
         if not self.parameters:
             raise OptionError("optimizer: no parameters given; pass model.parameters()")
         self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
@@ -72,7 +70,7 @@ class Optimizer:
         return number(lr, "the learning rate") if array_module(lr) is np else lr
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
-        vars(self).update(attributes)
+        vars(self).update(attributes, flat=None)  # its views are arrays of their own now
         for memory in self.state:
             memory.update({name: writeable(a) for name, a in memory.items()})
 
@@ -105,7 +103,7 @@ class Optimizer:
                 )
             for name, a in memory.items():
                 is_count = isinstance(start[name], int)
-                memory[name] = integer(a, name) if is_count else asarray(np.array(to_numpy(a)))
+                memory[name] = integer(a, name) if is_count else asarray(to_numpy(a).copy())
             _check_like(p, f"{what}: parameter {i}", memory)
             for a in memory.values():
                 if p.constraint and not isinstance(a, int):

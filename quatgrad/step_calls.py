@@ -43,7 +43,7 @@ class StepCalls:
     """
 
     def __init__(self, model: Module, task: Task):
-        self.model = model
+        self.model, self.modules = model, [m for _, m in model.named_modules()]
         alone = get_backend() == "numba" and not processes().sync_norm
         self.enabled = alone and type(task) in (Classes, Series) and is_ours(model)
         self.recorded: dict[Any, _Recorded | None] = {}  # None: not yet
@@ -57,7 +57,7 @@ class StepCalls:
             return
         images, labels, sums, share = arguments
         kinds = images.shape, images.dtype, labels.shape, labels.dtype
-        key = *kinds, id(sums), str(share), self.model.training
+        key = *kinds, id(sums), str(share), *(m.training for m in self.modules)
         passes = self.recorded.get(key)
         if passes and passes.was_tried and passes.is_valid():
             passes.repeat(images, labels)

@@ -6,12 +6,14 @@ As a graph they are one launch.
 
 from collections.abc import Callable
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
 
 from quatgrad.arrays import Array, asarray
 from quatgrad.backend import get_backend, notice
+from quatgrad.nn import Module
 from quatgrad.optim import SGD, Optimizer
 from quatgrad.parallel import processes
 
@@ -21,18 +23,19 @@ Step = Callable[..., None]  # of images, labels and learning rate
 class StepGraphs:
     """The graphs of a step, one for each shape of the images.
 
-    With the backend "cupy" and SGD, the first two steps are eager: they compile the kernels. So is
-    the first step on a new batch size. The next one is recorded. From then on the graph is
-    launched: the same kernels on other numbers.
+    With the backend "cupy" and SGD, the first two steps are eager: they compile the kernels, and
+    the first one moves the weights to where they stay. So is the first step on a new batch size.
+    The next one is recorded. From then on the graph is launched: the same kernels on other numbers.
     A step that cannot be recorded, as one that draws random numbers, stays eager, with a notice.
-    Weights, rates and masks may change between steps. When the optimizer has moved to other
-    memory, its graphs are thrown away.
+    Weights and rates may change between steps. When something has moved to other memory, has
+    another mask, or learns no longer, the graphs are thrown away; each mode of the modules has its
+    own.
     """
 
-    def __init__(self, optimizer: Optimizer):
-        self.optimizer = optimizer
-        self.recorded: dict[Any, _Recorded | None] = {}
-        self.eager_steps = 0
+    def __init__(self, optimizer: Optimizer, model: Module):
+        self.optimizer, self.modules = optimizer, [m for _, m in model.named_modules()]
+        self.state, self.facts = [t for _, t in model.named_state()], list[Any]()
+        self.recorded: dict[Any, _Recorded | None] = {}  # None: not yet
         # Adam's update counts its steps on the host, and a graph would count no further.
         self.enabled = get_backend() == "cupy" and isinstance(optimizer, SGD)
 
@@ -43,18 +46,20 @@ class StepGraphs:
             return
         # The rate is an array also where the step is eager: the same kernels then.
         arrays = images, labels, asarray(np.asarray(lr, self.optimizer.parameters[0].dtype))
-        self._forget_if_moved()
-        key, step = (*images.shape, *map(str, how)), lambda *a, step=step: step(*a, *how)
-        if key in self.recorded and self.eager_steps > 1 and not self.recorded[key]:
+        self._forget_if_changed()
+        modes = tuple(m.training for m in self.modules)
+        key, step = (*images.shape, *map(str, how), modes), lambda *a, step=step: step(*a, *how)
+        if key in self.recorded and not self.recorded[key]:
             self._record(key, step, *arrays)
-        graph = self.recorded.setdefault(key)
-        self.eager_steps += graph is None
-        (graph or step)(*arrays)
+        (self.recorded.setdefault(key) or step)(*arrays)
 
-    def _forget_if_moved(self) -> None:
-        flat = getattr(self.optimizer, "flat", None)
-        if flat and not flat.is_valid(self.optimizer.parameters, self.optimizer.state):
+    def _forget_if_changed(self) -> None:
+        facts: list[Any] = [x for t in self.state for x in (t._array, t.requires_grad)]
+        facts += [p.constraint for p in self.optimizer.parameters]
+        facts += [a for memory in self.optimizer.state for a in memory.values()]
+        if len(facts) != len(self.facts) or not all(map(is_, facts, self.facts)):
             self.recorded.clear()
+        self.facts = facts  # held, so that nothing else comes to lie there
 
     def _record(self, key: Any, step: Step, *arrays: Array) -> None:
         """A graph, on all of several GPUs or on none: in one they would wait for the others."""
@@ -64,8 +69,7 @@ class StepGraphs:
         except (RuntimeError, MemoryError) as error:  # CuPy's, and `BackendError`
             reason = str(error).partition("\n")[0]
         if not processes().agree(not reason):
-            self.enabled = False
-            self.recorded.clear()  # a graph holds memory of its own
+            self.enabled, self.recorded = False, {}  # a graph holds memory of its own
             reason = reason or "another GPU could not record it"
             notice(f"the training step is no CUDA graph ({reason}): small batches are slower")
 

@@ -174,7 +174,7 @@ class TrainStep:
         self.sums = asarray(np.zeros(2))  # of losses and of right answers
         self.own_sums = self.group.own(self.sums)
         self.calls = StepCalls(model, task)  # on a CPU
-        self.graphs = StepGraphs(optimizer)  # on a GPU
+        self.graphs = StepGraphs(optimizer, model)  # on a GPU
 
     def __call__(self, images: Array, labels: Array, lr: float, share: Share = WHOLE) -> None:
         """One step on images (N, H, W, C) and labels (N,), recorded once and then repeated."""

@@ -12,7 +12,7 @@ from quatgrad.errors import DataError
 from quatgrad.kernels.numba_cpu.machine.arena import Arena
 from quatgrad.kernels.numba_cpu.machine.recorder import Recorder
 from quatgrad.models import create
-from quatgrad.nn import Dropout, Flatten, Linear, Module, ReLU, Sequential
+from quatgrad.nn import BatchNorm2d, Dropout, Flatten, Linear, Module, ReLU, Sequential
 from quatgrad.optim import SGD, Adam
 from quatgrad.parallel.processes import ALONE, Several, use_processes
 from quatgrad.step_calls import is_ours
@@ -180,6 +180,21 @@ def test_a_mask_that_changes_is_seen():
             a.tobytes() for a in steps[1].model.state_dict().values()
         ]
     assert records(steps[0])
+
+
+def test_a_part_in_another_mode_is_seen():
+    """A norm that is fixed after some steps, as where a network is tuned for another task."""
+    steps = [
+        step_of(create("resnet8", "real", CLASSES, 4, 8, image_size=(8, 8)), recorded)
+        for recorded in (True, False)
+    ]
+    for t, (x, y) in enumerate(batches(12)):
+        for step in steps:
+            if t == 6:
+                assert records(steps[0])
+                next(m for _, m in step.model.named_modules() if isinstance(m, BatchNorm2d)).eval()
+            step(x, y, 0.01)
+        assert state(steps[0]) == state(steps[1])
 
 
 def test_each_shape_has_a_record_of_its_own():

@@ -326,7 +326,7 @@ cupy.add.at = _add_at
 vars(cupy).update(
     ndarray=ndarray, array=_to_device, asarray=_asarray, empty=_empty, RawModule=RawModule,
     empty_like=lambda a: _empty(a.shape, a.dtype),
-    ascontiguousarray=lambda a: _asarray(a, order="C"),
+    ascontiguousarray=lambda a: _asarray(a, order="C").reshape(a.shape or 1),  # of a number a row
     may_share_memory=lambda a, b: np.may_share_memory(a.on_cpu, b.on_cpu),
     linalg=SimpleNamespace(eigh=function(np.linalg.eigh)),
     get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),

@@ -1,5 +1,7 @@
 """A recorded training step does what the eager one does, and what cannot be recorded is noticed."""
 
+import copy
+
 import cupy_on_cpu
 import numpy as np
 import pytest
@@ -104,6 +106,59 @@ def test_a_graph_does_not_outlive_its_masks(solved):
         step(images, labels, 0.1)
         assert (to_numpy(w.data) == 0)[~to_numpy(mask_of(w))].all()
     assert next(iter(step.graphs.recorded.values())) not in (None, first)
+
+
+def freeze(net, on):
+    for p in net.modules[2].parameters():
+        p.requires_grad = not on
+
+
+CHANGES = {
+    "frozen": [lambda net: freeze(net, True)],
+    "frozen, then not": [lambda net: freeze(net, True), lambda net: freeze(net, False)],
+    "frozen, then masked": [
+        lambda net: freeze(net, True),
+        lambda net: set_mask(net.modules[4].weight, np.arange(16).reshape(4, 4) % 3 > 0),
+    ],
+    "a norm that is fixed": [lambda net: net.modules[3].eval()],
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_what_changes_between_steps_is_seen(solved, changes, monkeypatch):
+    """Which layers learn, in which mode they are, and a mask where not all of them learn."""
+
+    def steps():
+        rng = np.random.default_rng(0)
+        layers = nn.Linear(4, 4, rng=rng), nn.BatchNorm2d(4), nn.Linear(4, 4, rng=rng)
+        net = nn.Sequential(nn.Conv2d(4, 4, 3, rng=rng), nn.GlobalAvgPool2d(), *layers)
+        step = TrainStep(net, SGD(net.parameters(), 0.9))
+        for change in [lambda net: None, *changes]:
+            change(net)
+            for images, labels in batches([4] * 5):
+                step(images, labels, 0.1)
+        return net.state_dict(), [r for r in step.graphs.recorded.values() if r]
+
+    state, recorded = steps()
+    assert recorded
+    monkeypatch.setattr(StepGraphs, "_record", lambda *args: None)
+    for key, array in steps()[0].items():
+        assert array.tobytes() == state[key].tobytes(), key
+
+
+def test_a_copy_of_weights_and_optimizer_goes_on(solved):
+    """The memory in which all weights lie is one array no longer."""
+    net = network("conv-2", "real")
+    step = TrainStep(net, SGD(net.parameters(), 0.9))
+    given = list(batches([4] * 3))
+    step(*given[0], 0.1)
+    twin, optimizer = copy.deepcopy((net, step.optimizer))
+    again = TrainStep(twin, optimizer)
+    for images, labels in given[1:]:
+        step(images, labels, 0.1)
+        again(images, labels, 0.1)
+    for key, array in net.state_dict().items():
+        assert array.tobytes() == twin.state_dict()[key].tobytes(), key
 
 
 def test_recording_computes_nothing(stand_in):

@@ -119,6 +119,26 @@ def test_accumulate_metrics(device, N, K, dtype):
     np.testing.assert_array_equal(to_numpy(there), sums)
 
 
+def test_numbers_without_axes_stay_so(device):
+    x, y = asarray(np.float32(-2.0)), asarray(np.float32(3.0))
+    assert cupy_gpu.relu(x).shape == cupy_gpu.add(x, y).shape == ()
+    assert cupy_gpu.relu_dx(y, cupy_gpu.relu(y)).shape == ()
+    assert to_numpy(cupy_gpu.add(x, y)) == 1
+
+
+def test_metrics_of_no_images(device):
+    sums = asarray(np.zeros(2))
+    nothing = asarray(np.zeros((0, 3), np.float32)), asarray(np.zeros(0, np.int64))
+    cupy_gpu.accumulate_metrics(sums, *nothing, asarray(np.float32(np.nan)))
+    np.testing.assert_array_equal(to_numpy(sums), [np.nan, 0])
+
+
+def test_matrices_that_do_not_fit_are_refused(solved):
+    a, b = asarray(np.ones((3, 5), np.float32)), asarray(np.ones((4, 2), np.float32))
+    with pytest.raises(ValueError, match="5"):
+        cupy_gpu.matmul(a, b)
+
+
 def test_cross_entropy_of_odd_logits(device):
     z = np.array([[0, -np.inf, 3], [np.nan, 0, 1], [np.inf, 0, 1], [1, 2, 3]], np.float32)
     for row, label in ((0, 0), (0, 1), (1, 1), (2, 0), (3, 2)):

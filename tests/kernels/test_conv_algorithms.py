@@ -149,6 +149,11 @@ def test_no_images(role, algorithm):
     np.testing.assert_array_equal(by(algorithm, role, args), getattr(gemm, role)(*args))
 
 
+def test_no_images_and_a_large_weight():
+    args = arguments("conv2d_dw", *problem(0, False, (0, 8, 8, 128, 128, (3, 3), (1, 1), (1, 1))))
+    assert not by("winograd", "conv2d_dw", args).any()
+
+
 # ---------------------------------------------------------------------------- the selection
 
 

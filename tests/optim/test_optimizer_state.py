@@ -144,6 +144,19 @@ def test_what_is_saved_is_restored_and_goes_on_with_the_same_bits():
     assert np.array_equal(p.data, q.data)
 
 
+@pytest.mark.parametrize("kind", [lambda p: optim.SGD(p, 0.9), optim.Adam])
+def test_a_state_in_another_order_of_axes_is_taken(kind):
+    p, q = parameter(2, 3), parameter(2, 3)
+    first, second = kind([p]), kind([q])
+    first.step(0.1)
+    q.data = p.data
+    kept = {n: np.array(a, order="F") for n, a in first.state_dict().items()}
+    second.load_state_dict(kept)
+    for one in (first, second):
+        one.step(0.1)
+    np.testing.assert_array_equal(p.data, q.data)
+
+
 def test_an_optimizer_whose_memory_is_mapped_read_only_steps():
     """As joblib hands large arrays to its workers."""
     p = parameter(3)

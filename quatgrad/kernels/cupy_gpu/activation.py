@@ -35,6 +35,6 @@ def add_to(a: Array, b: Array) -> Array:
 def _each(name: str, *arrays: Array) -> Array:
     """A kernel on maps of one shape, entry by entry."""
     rows = contiguous(*arrays)
-    y = array_module(*rows).empty(rows[0].shape, rows[0].dtype)
+    y = array_module(*rows).empty(arrays[0].shape, rows[0].dtype)  # one number makes a row of one
     launch_for_packs("activation", name, y.size, y.dtype, *rows, y)
     return y

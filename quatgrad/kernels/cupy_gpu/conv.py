@@ -31,7 +31,7 @@ def cast_input(x: Array) -> Array:
 @register
 def matmul(a: Array, b: Array) -> Array:
     """`reference.matmul`; matrices as convolutions of one pixel, which a CUDA graph can record."""
-    if a.ndim == b.ndim == 2:
+    if a.ndim == b.ndim == 2 and a.shape[1] == len(b):
         (M, K), N = map(_even, a.shape), b.shape[1]
         x, w, y = (M, 1, 1, K), (N, 1, 1, K), (M, 1, 1, N)
         if plan := cudnn.plan("forward", a, x, w, y, (1, 1), (0, 0)):

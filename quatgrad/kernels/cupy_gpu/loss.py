@@ -39,6 +39,9 @@ def accumulate_metrics(sums: Array, z: Array, labels: Array, L: Array) -> None:
     """`reference.accumulate_metrics`."""
     z, labels = _rows(z, labels)
     N, K = z.shape
+    if not N:
+        sums[0] += L * 0
+        return
     hits, n = array_module(z).empty(N, np.int32), np.int64(N)
     launch("loss", "find_hits", z.dtype, (-(-N // 8),), ROWS, z, labels, hits, n, np.int32(K))
     launch("loss", "accumulate_metrics", z.dtype, *ONE_BLOCK, sums, hits, *contiguous(L), n)

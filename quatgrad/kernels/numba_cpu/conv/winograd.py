@@ -281,6 +281,8 @@ def conv2d_dw(x: Array, g: Array, shape: Shape, padding: Pair, tile: int) -> Arr
     components, (P, Q) = 4 if len(shape) == 5 else 1, shape[-2:]
     planes = _planes(components, tile)
     x, g, tiles = read_only(x), read_only(g), count_tiles(g.shape[0], g.shape[1], g.shape[2], tile)
+    if not tiles:
+        return np.zeros(shape, x.dtype)
     if planes * P * Q <= PART:
         parts = empty((min(how_many(planes * P * Q), tiles), planes, P * Q + LANES), x.dtype)
         block = min(tiles, SUM_BLOCK if components == 1 else QUATERNION_SUM_BLOCK)
