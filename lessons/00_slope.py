@@ -123,10 +123,11 @@ def remainder(f, df, x, h):
 check.remainder(remainder)
 
 # %% [markdown]
-# For $x^2$ it is $(3 + h)^2 - 9 - 6h = h^2$: half the step, a quarter of the remainder. That holds
-# for every smooth function, if the derivative is right. And if it is wrong, by 3 %, say? Then the
-# line has the wrong slope, and a part that falls only like $h$ is never explained away. The picture
-# tells them apart at a glance:
+# For $x^2$ it is $(3 + h)^2 - 9 - 6h = h^2$: half the step, a quarter of the remainder. So it is
+# for every smooth function, if the derivative is right (or still less, where the curve does not
+# bend: an eighth for the sine at 0). And if it is wrong, by 3 %, say? Then the line has the wrong
+# slope, and a part that falls only like $h$ is never explained away. The picture tells them apart
+# at a glance:
 
 # %%
 steps = 2.0 ** -np.arange(1, 16)
@@ -142,8 +143,8 @@ curves(remainders, steps, ("o-", "s-"), words, xscale="log", yscale="log",
 # ## The test, built
 #
 # In a picture with logarithmic axes, $h^2$ is a straight line of slope 2. So the test is: take
-# eight steps, each half of the one before, fit a line, read its slope. 2 means right, 1 means
-# wrong. There is no tolerance to choose.
+# eight steps, each half of the one before, fit a line, read its slope. 2 or more means right, 1
+# means wrong. There is no tolerance to choose.
 
 
 # %%
@@ -186,5 +187,5 @@ check.gradient(gradient)
 # has a hundred thousand entries, and would have to run two hundred thousand times for one step of
 # learning. They are for testing.
 #
-# **What you have now:** a test that no wrong derivative passes, and no method yet to get the right
-# ones quickly. The next lesson gets all of them in one backward walk.
+# **What you have now:** a test that finds a derivative that is wrong by a percent, and no method
+# yet to get the right ones quickly. The next lesson gets all of them in one backward walk.

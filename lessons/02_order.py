@@ -87,7 +87,7 @@ check.paths(paths)
 
 # %% [markdown]
 # ResNet-152 has 50 shortcuts. If every visit took a millionth of a second, the walk along its
-# paths would take 35 years.
+# paths would take more than 70 years.
 #
 # ## Once each: but when?
 #
@@ -187,8 +187,9 @@ by_paths = [every_path(diamonds(n, Node(1.0))) for n in range(1, 15)]
 show.visits(by_paths, [sweep(diamonds(n, Node(1.0))) for n in range(1, 61)])
 
 # %% [markdown]
-# The package's engine is this loop. What it adds is care with arrays: the first share to arrive is
-# borrowed, each further one makes a new array; and what has been used is freed.
+# The package's engine is this loop. What it adds is care with arrays: the first share to arrive may
+# be borrowed, the second makes a new array, and all further ones are added into that; and what has
+# been used is freed.
 
 # %%
 print(inspect.getsource(autograd.run_backward))

@@ -125,8 +125,9 @@ check.inverse(inverse)
 # 1 and an angle $t$, and let $q = \cos(t/2) + \sin(t/2)\,u$. Then $q v \bar q$ is the point, turned
 # by $t$ around $u$.
 #
-# Why twice, and why half the angle? $q v$ alone is not a point of space: its first component is not
-# 0. The $\bar q$ on the right makes it 0 again, and turns a second time by the same half angle.
+# Why twice, and why half the angle? $q v$ alone is in general no point of space: its first
+# component is not 0. The $\bar q$ on the right makes it 0 again, and turns a second time by the
+# same half angle.
 
 # %%
 u, v = np.array([0.6, 0, 0.8]), np.array([0, 1.0, 2.0, 3.0])

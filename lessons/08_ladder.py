@@ -19,7 +19,8 @@
 # The last two lessons ended with a formula: a quaternion convolution is a sum of products. A
 # formula says what to compute, but not how. In this lesson we compute one layer in seven ways and
 # measure each. The slowest takes about half a minute, the fastest about a thousandth of a second.
-# Each way is a **rung** of a ladder: it computes the same as the rung below, but faster.
+# Each way is a **rung** of a ladder: it computes the same as the rung below, and is meant to be
+# faster.
 #
 # The layer has a window of 3 × 3, 32 quaternions in and 32 out, on 8 maps of 16 × 16 pixels.
 # Each Hamilton product takes 16 multiplications:
@@ -209,8 +210,8 @@ assert np.allclose(eight(other, one), reference.hamilton(one, other))
 
 # %% [markdown]
 # The components need not be numbers. They can be matrices, and `mul` a matrix product: then this is
-# a **linear layer**. Its eight products have a quarter of the size of the big product, so they are
-# half of the work.
+# a **linear layer**. Each of its eight products has a quarter of the inputs and a quarter of the
+# outputs, a sixteenth of the work of the big product: together they are half of it.
 #
 # And `mul` can be a convolution. Then this is our layer: eight real convolutions, each with a
 # quarter of the features. Here it is in the package, where X and W are the eight planes of x and of
@@ -233,7 +234,7 @@ def eight_products():
 climb("eight products, Numba", eight_products)
 
 # %% [markdown]
-# It has half the multiplications of the rung before, but takes more than half of the time. The
+# It has half the multiplications of the rung before, and is hardly faster here, or even slower. The
 # products were already so fast that the additions count now: they move every number through memory
 # and do almost nothing with it. The saving grows with the square of the width, the additions only
 # with the width, so a wide layer becomes faster. The package decides for each layer:

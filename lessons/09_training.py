@@ -44,6 +44,17 @@ def network(algebra="quaternion", seed=0):
 
 
 # %% [markdown]
+# ## What is trained, in six sentences
+#
+# A network is linear layers (lesson 3) with a **ReLU** between them, $\max(x, 0)$, whose slope is 1
+# above 0 and 0 below. The last layer gives a number for each class, the **logits** $z$. The
+# **softmax** makes probabilities of them: $p_c = e^{z_c} / \sum_k e^{z_k}$. The loss, **cross
+# entropy**, is the mean of $-\ln p$ of the right classes; its slope along $z_c$ is $p_c$, less 1
+# for the right class, over the number of images. A **step** goes downhill by the **learning rate**
+# lr: $w \leftarrow w - \text{lr}\, dL/dw$. With **momentum** it is
+# $w \leftarrow w - \text{lr}\, v$, after $v \leftarrow 0.9\, v + dL/dw$. An **epoch** is once
+# through all images.
+#
 # ## 1. What is the loss before the first step?
 #
 # The loss is $-\ln p$, where p is the probability that the network gave to the right class. A
@@ -182,7 +193,8 @@ curves(ways, styles=["-", "--", "-.", ":", "-"], words={"ln 10": (30, 3)},
        title="fifty images, again and again")  # fmt: skip
 
 # %% [markdown]
-# * **Stuck at ln 10**: images and labels do not belong together. Someone shuffled one of the two.
+# * **Stuck at ln 10**: the labels change from step to step, so there is nothing to learn by heart.
+#   Someone shuffles images and labels apart, each time anew.
 # * **Stuck elsewhere**: something stands in the way. The ReLU makes a negative logit 0, with
 #   gradient 0, and what is dead stays dead.
 # * **Old gradients** look best of all, for a while. They add up, and act as a momentum without
@@ -209,8 +221,8 @@ check.one_step(one_step)
 # first day, so a **warm-up** raises it from near 0.
 #
 # **Exercise 3.** With W steps of warm-up, steps 0, 1, 2 ... have the rates `lr/W, 2lr/W, 3lr/W` ...
-# After that comes the cosine, $\text{lr}\,(1 + \cos \pi s) / 2$, where s goes from 0 at step W
-# towards 1 at the last step.
+# After that comes the cosine, $\text{lr}\,(1 + \cos \pi s) / 2$, where s grows evenly from 0 at
+# step W to 1 at step `steps`, the one that would come after the last.
 
 
 # %%

@@ -25,7 +25,7 @@
 #
 # Either the first layers learn nothing, or they are thrown about, unless the factor is 1 within a
 # few percent. A **residual** layer computes $y = x + f(x)$. Its factor is $1 + f'$: near 1 whenever
-# f is small.
+# the slope $f'$ is small.
 
 # %%
 import inspect
@@ -54,7 +54,9 @@ images, labels = next(data.batches(digits, size=64, seed=0, epoch=0))
 # %% [markdown]
 # ## A block, built
 #
-# Two convolutions, each with its batch norm, and a way around them. Where the block changes the
+# Two convolutions, each with its batch norm, and a way around them. **Batch norm** subtracts from
+# each channel its mean over the batch, divides by its deviation, and applies a scale and a shift
+# that are learned; in testing it takes running means of training. Where the block changes the
 # number of channels or halves the map, x does not fit any more, and the way around gets a small
 # convolution too: one pixel wide.
 

@@ -220,7 +220,7 @@ gc.enable()
 # In a cycle everybody is referred to by somebody. Only the garbage collector finds out that nobody
 # outside does. It comes by when *many* objects have been made, however large they are, and a few
 # hundred maps of ten megabytes are not many. So the memory fills up. In the package links go one
-# way only: a tensor points at its node, and a node at those above it, never back.
+# way only: a tensor points at its node, and a node at those below it, never back.
 #
 # The other mistake is the user's: to keep what holds a graph.
 #

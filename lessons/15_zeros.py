@@ -219,9 +219,10 @@ for name in KINDS:
     print(f"{name:26} at 5 %: {dense_ms[name] / sparse_ms[name][2]:4.1f} times as fast as dense")
 
 # %% [markdown]
-# Where a line crosses the dotted line of its colour, the zeros begin to pay. The real layer and the
-# quaternions by component cost about the same: one load for each product. (Dense quaternions are
-# faster than dense reals, lesson 8, so they are harder to beat.) Whole quaternions are cheapest.
+# Where a line crosses the dotted line of its colour (whole quaternions: that of quaternions), the
+# zeros begin to pay. The real layer and the quaternions by component cost about the same: one load
+# for each product. (Dense quaternions are faster than dense reals, lesson 8, so they are harder to
+# beat.) Whole quaternions are cheapest.
 #
 # **Exercise 3.** At which density does the sparse layer take as long as the dense one? Between two
 # measured densities the line is straight.
@@ -257,9 +258,10 @@ for model, size in {"resnet8": (32, 32), "lenet-300-100": (14, 14)}.items():
     print(f"{model:14} dense {ms[1]:.3f} ms, 5 % {ms[0.05]:.3f} ms: {ms[1] / ms[0.05]:.1f} times")
 
 # %% [markdown]
-# 5 % of the weights take more than 5 % of the time. But in a larger network they take about a tenth
-# of it, and the file on the disk is fifteen times as small. `quatgrad-lth deploy RUN` measures both
-# for the levels of a run, and compares them with what else you could take: a smaller dense network.
+# 5 % of the weights take more than 5 % of the time: of the small ResNet a fifth to a quarter, of
+# LeNet half of it or more. In a large network whole quaternions come nearer: in ResNet-18 a ninth
+# (README, "Inference"). `quatgrad-lth deploy RUN` measures the time and the file on the disk for
+# the levels of a run, and compares them with what else you could take: a smaller dense network.
 #
 # **What you have now:** an engine that differentiates, layers of quaternions, tickets, and a way to
 # run them that leaves out what was pruned. Fifteen lessons ago we began with a slope. Next:

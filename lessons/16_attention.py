@@ -54,8 +54,8 @@ print("matches:", keys @ query)
 # %% [markdown]
 # The answer should come from `e` and `a`, half and half. So we need weights that are positive, add
 # up to 1, and are large where the match is large. You know such a function: the **softmax**,
-# $\exp(s_j) / \sum_k \exp(s_k)$, which made probabilities out of logits. What comes back is the
-# **mean of the values** with these weights.
+# $\exp(s_j) / \sum_k \exp(s_k)$, which made probabilities out of logits (lesson 9). What comes back
+# is the **mean of the values** with these weights.
 #
 # One more thing. Say that the D numbers of a query and of a key are random, of size 1. Their
 # product is a sum of D terms, and it grows like $\sqrt D$. Large matches make the softmax choose
@@ -214,7 +214,9 @@ for what, f, sides in (("x u", layer, (one, u)), ("u x", layer, (u, one)),
 #
 # A transformer is attention, then a small network for each letter, both *added* to what was there
 # (lesson 10), and this a few times. Letters become vectors by a table that is learned. Another
-# table says "I am the fifth": without it, attention would not know any order.
+# table says "I am the fifth": without it, attention would not know any order. `LayerNorm` does for
+# the features of one letter what batch norm does for a channel: mean 0, deviation 1, then a scale
+# and a shift.
 
 
 # %%

@@ -36,9 +36,10 @@ def order(answer):
 
 
 class Stub:
-    """A node that knows only its arrows."""
+    """A node without an operation: its arrows, and room for whoever writes to it."""
 
     def __init__(self, *below):
+        self.value, self.slope = 0.0, 0.0
         self.arrows = [(node, 1.0) for node in below]
 
 

@@ -31,7 +31,7 @@ def blind_loss(answer):
         }  # fmt: skip
         want = cross_entropy(logits, labels).item()
         what = f"the loss for {len(p)} classes with {', '.join(map(str, counts))} images"
-        agree(what, answer(counts), want, "cross_entropy", mistakes=mistakes)
+        agree(what, answer(np.array(counts)), want, "cross_entropy", mistakes=mistakes)
 
 
 LR = 0.5
@@ -100,6 +100,8 @@ def warm_cosine(answer):
             _warm((at + 1) / warmup, at / steps),
         "The cosine starts at step W, but ends too late: s is 1 when the steps are over.":
             _warm((at + 1) / warmup, (at - warmup) / steps),
+        "s is 1 at step `steps`, after the last; yours is 1 at the last.":
+            _warm((at + 1) / warmup, (at - warmup) / (steps - 1 - warmup)),
         "There is no warm-up.": _warm(np.ones(steps), at / steps, 0),
         "It falls to −lr: the cosine goes from 1 to −1, so halve 1 + cos.":
             _warm((at + 1) / warmup, (at - warmup) / (steps - warmup), rate=lambda s: np.cos(s)),

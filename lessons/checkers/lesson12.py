@@ -107,7 +107,7 @@ def step(answer):
 
 
 def _pair(got):
-    if not isinstance(got, tuple) or len(got) != 2:
+    if not isinstance(got, tuple | list) or len(got) != 2:
         raise Wrong("two arrays are asked for, (w, v)")
     return got
 

@@ -52,7 +52,7 @@ def fair(answer):
 @exercise
 def half_width(answer):
     """scipy's t-interval."""
-    values = [3.0, 5.5, 1.0, 4.0, 2.5]
+    values = np.array([3.0, 5.5, 1.0, 4.0, 2.5])
     n, s = len(values), np.std(values, ddof=1)
     t = stats.t.ppf(0.975, n - 1)
     want = stats.t.interval(0.95, n - 1, np.mean(values), stats.sem(values))[1] - np.mean(values)

@@ -46,14 +46,21 @@ def products_per_load(answer):
 
 @exercise
 def break_even(answer):
-    """Lines with a known crossing, between two of the points."""
+    """A bent line with a known crossing, between two of the points."""
     densities = np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.5])
-    for a, b, dense in ((0.1, 2.0, 0.56), (0.05, 1.0, 0.17)):
-        times, want = a + b * densities, (dense - a) / b
+    for a, b, dense in ((0.1, 2.0, 0.42), (0.05, 1.0, 0.13)):
+        times = a + b * densities + 3 * densities**2
+        k = np.searchsorted(times, dense)
+        (d0, d1), (t0, t1) = densities[k - 1 : k + 1], times[k - 1 : k + 1]
+        want = d0 + (d1 - d0) * (dense - t0) / (t1 - t0)
+        ends = [densities[0], densities[-1]], [times[0], times[-1]]
         near = densities[np.argmin(abs(times - dense))]
         above = densities[np.argmax(times >= dense)]
         mistakes = {
-            "A layer without a weight takes time, too: the line does not begin at 0.": dense / b,
+            "A layer without a weight takes time, too: the line does not begin at 0.":
+                dense / ((t1 - t0) / (d1 - d0)),
+            "The line through all points is bent: take the two densities around the crossing.":
+                np.interp(dense, *ends[::-1]),
             "That is the time at a density: read the line the other way round.":
                 np.interp(dense, densities, times),
             "The answer lies between two of the measured densities.": near,
@@ -62,5 +69,5 @@ def break_even(answer):
                 dense / times[-1],
         }  # fmt: skip
         got = answer(densities.copy(), times.copy(), dense)
-        agree(f"the break-even density of {a} + {b} d = {dense}", got, want, None,
+        agree(f"the break-even density of {a} + {b} d + 3 d² = {dense}", got, want, None,
               mistakes=mistakes)  # fmt: skip

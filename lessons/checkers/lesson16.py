@@ -65,6 +65,8 @@ def leaks(answer):
             lambda x: np.vstack([x[:2], x[2:3] + x[3:4], x[3:]]),
         "a layer in which only the last step but one sees the last":
             lambda x: np.vstack([x[:4], x[4:5] + x[5:6], x[5:]]),
+        "a layer in which only the first step sees the last":
+            lambda x: np.vstack([x[:1] + x[-1:], x[1:]]),
     }  # fmt: skip
     for name, layer in (silent | loud).items():
         given = x.copy()

@@ -53,12 +53,24 @@ def sweep(combine, start=0):
     return depth
 
 
+def in_the_nodes(root):
+    """As the lesson's sweep, with lengths in place of slopes."""
+    order = [root]
+    for node in order:
+        order += [below for below, _ in node.arrows if below not in order[-200:]]
+    for node in order:
+        for below, _ in node.arrows:
+            below.slope = max(below.slope, node.slope + 1)
+    return max(node.slope for node in order)
+
+
 def recursive(root):
     return max((1 + recursive(below) for below, _ in root.arrows), default=0)
 
 
 @pytest.mark.parametrize(("answer", "verdict"), [
     (sweep(max), "correct"),
+    (in_the_nodes, "correct"),
     (sweep(min), "shortest path"),
     (sweep(max, start=1), "Count arrows, not nodes"),
     (sweep(lambda a, b: a + b), "all arrows that were followed"),

@@ -22,6 +22,14 @@ def test_a_wrong_blind_loss(says, answer, hint):
     assert hint in says(check.blind_loss, lambda counts: answer(np.array(counts) / sum(counts)))
 
 
+def test_counts_are_an_array_as_the_lesson_says(says):
+    def blind_loss(counts):
+        p = counts / counts.sum()
+        return -(p * np.log(p)).sum()
+
+    assert says(check.blind_loss, blind_loss) == "correct"
+
+
 def step(clear="before", take=True, lr=1.0, after=False):
     def one_step(net, x, y, optimizer, given):
         loss = cross_entropy(net(Tensor(x)), y)
@@ -71,6 +79,7 @@ def test_a_schedule_that_is_right(says):
     (schedule(first=0), "starts at 0"),
     (schedule(start=0), "during the warm-up"),
     (schedule(end=28), "ends too late"),
+    (schedule(end=23), "yours is 1 at the last"),
     (schedule(rate=lambda s: math.cos(math.pi * s)), "falls to −lr"),
     (schedule(rate=lambda s: (1 - math.cos(math.pi * s)) / 2), "rises where it should fall"),
     (schedule(rate=lambda s: (1 + math.cos(2 * math.pi * s)) / 2), "a whole one"),

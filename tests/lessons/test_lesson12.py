@@ -74,6 +74,7 @@ def masked_step(gradient=True, velocity=True, weight=True, product=False, memory
 @pytest.mark.parametrize(("answer", "hint"), [
     (masked_step(), "correct"),
     (masked_step(gradient=False), "correct"),
+    (lambda *given: [*masked_step()(*given)], "correct"),
     (masked_step(weight=False), "correct"),
     (masked_step(False, False, False), "Nothing is masked"),
     (masked_step(velocity=False, weight=False), "momentum wakes the dead"),

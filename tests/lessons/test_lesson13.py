@@ -56,3 +56,8 @@ def interval(ddof=1, t=T, root=2):
 ])  # fmt: skip
 def test_half_width(says, answer, hint):
     assert hint in says(check.half_width, answer)
+
+
+def test_values_are_an_array_as_in_the_lesson(says):
+    answer = lambda v: stats.t.ppf(0.975, len(v) - 1) * v.std(ddof=1) / len(v) ** 0.5  # noqa: E731
+    assert says(check.half_width, answer) == "correct"

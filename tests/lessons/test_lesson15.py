@@ -38,10 +38,19 @@ def line(d, t):
     return t[0] - slope * d[0], slope
 
 
+def near(d, t, dense):
+    """The two points around the crossing."""
+    k = np.searchsorted(t, dense)
+    return d[k - 1 : k + 1], t[k - 1 : k + 1]
+
+
 @pytest.mark.parametrize(("answer", "hint"), [
     (lambda d, t, dense: np.interp(dense, t, d), "correct"),
-    (lambda d, t, dense: (dense - line(d, t)[0]) / line(d, t)[1], "correct"),
-    (lambda d, t, dense: dense / line(d, t)[1], "does not begin at 0"),
+    (lambda d, t, dense: (dense - line(*near(d, t, dense))[0]) / line(*near(d, t, dense))[1],
+     "correct"),
+    (lambda d, t, dense: (dense - line(d, t)[0]) / line(d, t)[1], "line through all points"),
+    (lambda d, t, dense: (dense - np.polyfit(d, t, 1)[1]) / np.polyfit(d, t, 1)[0], "is wrong"),
+    (lambda d, t, dense: dense / line(*near(d, t, dense))[1], "does not begin at 0"),
     (lambda d, t, dense: np.interp(dense, d, t), "the other way round"),
     (lambda d, t, dense: d[np.argmin(abs(t - dense))], "between two"),
     (lambda d, t, dense: d[t >= dense][0], "go back to the crossing"),

@@ -60,6 +60,7 @@ def in_place(layer, x):
     (test_of(range, lambda t: slice(t)), "correct"),
     (test_of(lambda T: [T - 1], lambda t: slice(t)), "only step 2 sees a later one"),
     (test_of(lambda T: [T - 1], lambda t: slice(1)), "off by one"),
+    (test_of(range, lambda t: slice(max(t - 1, 0), t)), "only the first step sees the last"),
     (test_of(range, lambda t: slice(t + 1)), "a causal mask leaks nothing"),
     (test_of(lambda T: range(T - 1), lambda t: slice(t)), "the last step but one"),
     (in_place, "change a copy"),

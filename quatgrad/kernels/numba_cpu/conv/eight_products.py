@@ -1,7 +1,8 @@
 """Quaternion layers with 8 products of matrices for the 16 of the definition.
 
-Howell and Lafon (1975) found that eight multiplications do for a Hamilton product, in any ring:
-matrices too. With H = `hadamard` (Cariow and Cariowa 2021), w = (r, i, j, k), x = (a, b, c, d) and
+Howell and Lafon (1975) found that eight multiplications do for a Hamilton product, in any ring in
+which one can divide by 4, so for matrices too. With H = `hadamard` (Cariow and Cariowa 2021),
+w = (r, i, j, k), x = (a, b, c, d) and
 
     h = H (H w * H x) / 4:      w x = (2 r a - h_0, h_1 - 2 k c, h_2 - 2 i d, h_3 - 2 j b)
 
