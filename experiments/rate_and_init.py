@@ -5,11 +5,14 @@
 
 The studies are one grid with several seeds. Written are rates.csv, rates.png and shifts.json: by
 how many octaves of the rate two curves of the training loss are apart, at each loss that both reach
-below the middle of their fall, where the rate is still too small. Each seed gives one number.
+below the middle of their fall, where the rate is still too small. Each seed gives one number. And
+accuracies.json: how far apart two curves of the accuracy are, in points, paired by seed: at each
+rate, and where each has its best mean.
 """
 
 import argparse
 import csv
+import itertools
 import json
 import math
 import statistics
@@ -87,6 +90,29 @@ def table(seeds):
     return rows
 
 
+def accuracies(seeds):
+    """By how many points the accuracy of one (network, init) is above that of the other."""
+    rates = sorted({rate for _, _, rate in seeds[0]})
+    best = {
+        of: max(rates, key=lambda rate, of=of: sum(seed[*of, rate][0] for seed in seeds))
+        for of in dict.fromkeys(itertools.chain(*PAIRS))
+    }
+
+    def points(one, other, rate=None):
+        a, b = ((*of, rate or best[of]) for of in (one, other))
+        middle, half = mean([100 * (seed[a][0] - seed[b][0]) for seed in seeds])
+        return {"points": middle, "interval": half}
+
+    return {
+        f"{' '.join(one)} less {' '.join(other)}": {
+            "best rates": [best[one], best[other]],
+            "at the best": points(one, other),
+            "at each rate": {f"{rate:.6g}": points(one, other, rate) for rate in rates},
+        }
+        for one, other in PAIRS
+    }
+
+
 @context("quatgrad.style")
 def figure(rows, title, about):
     """A panel for each initialiser, accuracy above and loss below."""
@@ -145,6 +171,7 @@ def main():
         shifts[text] = {"octaves": middle, "interval": half, "seeds": found}
         print(f"{text}: {middle:+.2f} octaves" + (f" +- {half:.2f}" if half is not None else ""))
     files.write_json(given.to / "shifts.json", shifts)
+    files.write_json(given.to / "accuracies.json", accuracies(seeds))
 
 
 if __name__ == "__main__":

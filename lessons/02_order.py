@@ -188,8 +188,8 @@ show.visits(by_paths, [sweep(diamonds(n, Node(1.0))) for n in range(1, 61)])
 
 # %% [markdown]
 # The package's engine is this loop. What it adds is care with arrays: the first share to arrive may
-# be borrowed, the second makes a new array, and all further ones are added into that; and what has
-# been used is freed.
+# be borrowed, then the second makes a new array, and all further ones are added into that; and what
+# has been used is freed.
 
 # %%
 print(inspect.getsource(autograd.run_backward))

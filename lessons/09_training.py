@@ -44,7 +44,7 @@ def network(algebra="quaternion", seed=0):
 
 
 # %% [markdown]
-# ## What is trained, in six sentences
+# ## What is trained, in a few sentences
 #
 # A network is linear layers (lesson 3) with a **ReLU** between them, $\max(x, 0)$, whose slope is 1
 # above 0 and 0 below. The last layer gives a number for each class, the **logits** $z$. The
@@ -52,8 +52,8 @@ def network(algebra="quaternion", seed=0):
 # entropy**, is the mean of $-\ln p$ of the right classes; its slope along $z_c$ is $p_c$, less 1
 # for the right class, over the number of images. A **step** goes downhill by the **learning rate**
 # lr: $w \leftarrow w - \text{lr}\, dL/dw$. With **momentum** it is
-# $w \leftarrow w - \text{lr}\, v$, after $v \leftarrow 0.9\, v + dL/dw$. An **epoch** is once
-# through all images.
+# $w \leftarrow w - \text{lr}\, v$, after $v \leftarrow 0.9\, v + dL/dw$; **Nesterov's** form looks
+# ahead, and takes $dL/dw + 0.9\, v$ for $v$ in the first. An **epoch** is once through all images.
 #
 # ## 1. What is the loss before the first step?
 #

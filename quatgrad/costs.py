@@ -137,11 +137,18 @@ def _stored(w: Tensor, alive: int) -> int:
 
 def _evaluate(model: Module, example: tuple[int, ...] | Callable[[Module], Tensor]) -> Tensor:
     """The output for a black image, or of a call, in evaluation mode, with its graph."""
+    frozen = [p for p in model.parameters() if not p.requires_grad]  # they leave no graph
     with evaluation_mode(model):
-        if callable(example):
-            y = example(model)
-        else:
-            y = model(Tensor(np.zeros((1, *example), model.parameters()[0].dtype)))
+        try:
+            for p in frozen:
+                p.requires_grad = True
+            if callable(example):
+                y = example(model)
+            else:
+                y = model(Tensor(np.zeros((1, *example), model.parameters()[0].dtype)))
+        finally:
+            for p in frozen:
+                p.requires_grad = False
     if not y.requires_grad:
         raise GraphError("costs() reads the graph of a forward pass: call it outside no_grad()")
     return y
@@ -167,13 +174,13 @@ def _uses(
     uses, factor = dict.fromkeys(weights, 0), {n: w.components for n, w in weights.items()}
     for node, _ in nodes:  # a weight that is expanded first: its products are those of its table
         if isinstance(node, GateWeight) and node.parents and id(node.parents[0]) in names:
-            names[id(node)] = names.pop(id(node.parents[0]))
+            names[id(node)] = names[id(node.parents[0])]
         if isinstance(node, TableWeight) and node.parents and id(node.parents[0]) in names:
-            name = names[id(node)] = names.pop(id(node.parents[0]))
+            name = names[id(node)] = names[id(node.parents[0])]
             factor[name] = min(4, int(np.count_nonzero(to_numpy(node.saved[1]))) // 4)
     for node, shape in nodes:
         for parent in node.parents or ():
-            if id(parent) not in names:
+            if id(parent) not in names or isinstance(node, GateWeight | TableWeight):
                 continue
             name = names[id(parent)]
             if isinstance(node, ConvTranspose):

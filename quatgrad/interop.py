@@ -15,6 +15,7 @@ Layer by layer, ours and PyTorch's:
 
 Names of layers are the same, but for ResNets: theirs are those of torchvision (layer1.0.conv1,
 downsample, fc) or of pytorch-cifar (shortcut, linear). Maps turn as well: ours are (N, H, W, C).
+So the inputs of a linear layer behind a `Flatten` stand in another order, and are put into theirs.
 """
 
 import re
@@ -27,7 +28,8 @@ from safetensors.numpy import save
 
 from quatgrad.errors import DataError, OptionError, ShapeError, unknown
 from quatgrad.files import write_whole
-from quatgrad.nn import BatchNorm2d, Conv2d, Linear, Module
+from quatgrad.models.resnet import ResNet
+from quatgrad.nn import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, Module
 from quatgrad.nn.conv import QConv2d
 from quatgrad.nn.linear import QLinear
 from quatgrad.tensor_file import read_safetensors
@@ -56,7 +58,7 @@ def from_torch(
     that do not fit, `DataError` for a file that cannot be read.
     """
     state = _state(source)
-    style = _style(state)
+    style, orders = _style(state) if isinstance(model, ResNet) else None, _orders(model)
     new, used = {}, set()
     for name, layer, member in _members(model):
         theirs = _their_names(name, layer, member, style)
@@ -68,6 +70,8 @@ def from_torch(
             )
         used |= set(theirs)
         a = _turned_in(layer, member, [state[n] for n in theirs], library)
+        if member == "weight" and id(layer) in orders and a.ndim == getattr(layer, member).ndim:
+            a = _reordered(a, np.argsort(orders[id(layer)]))
         like = getattr(layer, member)
         if a.shape != like.shape:
             raise ShapeError(
@@ -83,7 +87,8 @@ def from_torch(
             + (f" and {len(left) - 3} more" if len(left) > 3 else "")
             + "; make the model that they were trained for, or leave these out"
         )
-    model.load_state_dict(model.state_dict() | new)
+    own = model.state_dict()  # where a layer that stands in two places has one name
+    model.load_state_dict(own | {name: a for name, a in new.items() if name in own})
 
 
 def to_torch(
@@ -97,9 +102,13 @@ def to_torch(
     if style not in RESNETS:
         raise OptionError(unknown("style", style, RESNETS))
     state: dict[str, np.ndarray] = {}
+    known, orders = style if isinstance(model, ResNet) else None, _orders(model)
     for name, layer, member in _members(model):
-        arrays = _turned_out(layer, member, getattr(layer, member).numpy(), library)
-        theirs = _their_names(name, layer, member, style)
+        a = getattr(layer, member).numpy()
+        if member == "weight" and id(layer) in orders:
+            a = _reordered(a, orders[id(layer)])
+        arrays = _turned_out(layer, member, a, library)
+        theirs = _their_names(name, layer, member, known)
         state |= {n: np.ascontiguousarray(a) for n, a in zip(theirs, arrays, strict=True)}
     return state
 
@@ -123,7 +132,8 @@ def _state(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
                 "weights_only=True), or write it with safetensors"
             )
         source = read_safetensors(source)[0]
-    arrays = {name.removeprefix("module."): np.asarray(a) for name, a in source.items()}
+    parallel = "module." if all(name.startswith("module.") for name in source) else ""
+    arrays = {name.removeprefix(parallel): np.asarray(a) for name, a in source.items()}
     return {n: a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
 
 
@@ -136,9 +146,9 @@ def _members(model: Module) -> Iterator[tuple[str, Module, str]]:
     """(name of a layer, the layer, name of a parameter or buffer of it), for all of a model."""
     for name, layer in model.named_modules():
         for member, t in layer.members():
-            if isinstance(t, Module):
+            if isinstance(t, Module) or isinstance(layer, Dropout):  # it counts what it has drawn
                 continue
-            if not isinstance(layer, Conv2d | Linear | BatchNorm2d):
+            if type(layer) not in (Conv2d, QConv2d, Linear, QLinear, BatchNorm2d):
                 raise OptionError(
                     f"{_join(name, member)} belongs to a {type(layer).__name__}, which PyTorch "
                     "does not have: linear layers, convolutions and batch norms can be exchanged"
@@ -146,14 +156,46 @@ def _members(model: Module) -> Iterator[tuple[str, Module, str]]:
             yield name, layer, member
 
 
-def _their_names(name: str, layer: Module, member: str, style: str) -> list[str]:
-    """What PyTorch calls a parameter or buffer: four names for a quaternion weight."""
-    shortcut, head = RESNETS[style]
-    if name.startswith(("stages.", "stem", "bn", "head")):  # a ResNet
+def _orders(model: Module) -> dict[int, np.ndarray]:
+    """id of a linear layer behind a `Flatten` -> which of its inputs stand where in PyTorch.
+
+    A map (H, W, C) of quaternions becomes (4, H, W, Q) here, another (H, W, C); there (C, H, W).
+    """
+    C = (model.architecture or {}).get("in_channels")
+    found, flat = {}, False
+    for name, layer in model.named_modules():
+        if isinstance(layer, Conv2d):
+            C = layer.weight.shape[-1] * layer.weight.components
+        elif isinstance(layer, Linear) and flat:
+            P, A = layer.weight.shape[-2] * layer.weight.components, 1 if not C or C % 4 else 4
+            if not C or P % C:
+                raise OptionError(
+                    f"{name} stands behind a Flatten, and nothing says how many channels its map "
+                    "has: its inputs stand in another order in PyTorch; flatten by hand there"
+                )
+            order = np.arange(P).reshape(A, P // C, C // A).transpose(0, 2, 1).ravel()
+            found[id(layer)] = order[: layer.weight.shape[-2]]  # of all components the same
+        flat = isinstance(layer, Flatten) or (flat and not isinstance(layer, Linear))
+    return found
+
+
+def _reordered(a: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The weight (..., P, Q) with its inputs in this order."""
+    return a[..., order, :]
+
+
+def _their_names(name: str, layer: Module, member: str, style: str | None) -> list[str]:
+    """What PyTorch calls a parameter or buffer: four names for a quaternion weight.
+
+    `style` is that of a ResNet; other networks have the same names.
+    """
+    if style is not None:
+        shortcut, head = RESNETS[style]
         name = re.sub(r"^stages\.(\d+)\.", lambda m: f"layer{int(m[1]) + 1}.", name).replace(
             ".shortcut.", f".{shortcut}."
         )
-        name = {"stem": "conv1", "bn": "bn1", "head": head}.get(name, name)
+        names = {"stem": "conv1", "bn": "bn1", "head": head, "head.1": head}  # behind a Dropout
+        name = names.get(name, name)
     if member == "weight" and isinstance(layer, QConv2d | QLinear):
         return [_join(name, f"{part}_weight") for part in "rijk"]
     return [_join(name, NORM.get(member, member) if isinstance(layer, BatchNorm2d) else member)]

@@ -36,6 +36,7 @@ class StepGraphs:
         self.optimizer, self.modules = optimizer, [m for _, m in model.named_modules()]
         self.state, self.facts = [t for _, t in model.named_state()], list[Any]()
         self.recorded: dict[Any, _Recorded | None] = {}  # None: not yet
+        self.eager_steps = 0
         # Adam's update counts its steps on the host, and a graph would count no further.
         self.enabled = get_backend() == "cupy" and isinstance(optimizer, SGD)
 
@@ -49,9 +50,11 @@ class StepGraphs:
         self._forget_if_changed()
         modes = tuple(m.training for m in self.modules)
         key, step = (*images.shape, *map(str, how), modes), lambda *a, step=step: step(*a, *how)
-        if key in self.recorded and not self.recorded[key]:
+        if key in self.recorded and self.eager_steps > 1 and not self.recorded[key]:
             self._record(key, step, *arrays)
-        (self.recorded.setdefault(key) or step)(*arrays)
+        graph = self.recorded.setdefault(key)
+        self.eager_steps += graph is None
+        (graph or step)(*arrays)
 
     def _forget_if_changed(self) -> None:
         facts: list[Any] = [x for t in self.state for x in (t._array, t.requires_grad)]

@@ -39,6 +39,7 @@ def write_tensors(
 ) -> None:
     """Write arrays and `about`, of JSON's types, whole or not at all; `DataError` if it fails."""
     whole = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    about = json.loads(json.dumps(about))  # as it will be read: its names are texts
     said = {"form": FORM, "sha256": _checksum(whole, about), "about": about}
     content = save(whole, {"quatgrad": json.dumps(said)})
     try:

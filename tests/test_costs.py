@@ -102,6 +102,26 @@ def test_a_transposed_convolution_multiplies_each_weight_with_every_input_pixel(
     assert costs(layer, (4, 5, 8)).uses == {"weight": 4 * 4 * 5}
 
 
+def test_a_frozen_layer_costs_what_it_does():
+    net = models.create("resnet8", "quaternion", width=8, image_size=(8, 8))
+    free = costs(net, (8, 8, 4))
+    for p in net.parameters():
+        p.requires_grad = False
+    assert costs(net, (8, 8, 4)) == free
+    assert not any(p.requires_grad for p in net.parameters())
+
+
+def test_a_shared_layer_of_a_sham_or_of_time_is_counted_at_each_use():
+    sham = models.create("lenet-12", "plus", width=16, image_size=(2, 2), num_classes=16)
+    layer = sham.modules[1]
+    assert layer.weight.shape == (4, 4, 4)
+    twice = nn.Sequential(nn.Flatten(), layer, layer)
+    assert costs(twice, (2, 2, 4)).multiply_adds == 2 * 4 * layer.weight.size
+    gru = nn.QGRU(8, 8, rng=0)
+    once, both = (costs(nn.Sequential(*[gru] * n), (5, 8)).multiply_adds for n in (1, 2))
+    assert both == 2 * once > 0
+
+
 def test_a_shared_layer_is_counted_wherever_it_stands_and_stored_once():
     layer = nn.Linear(5, 5, bias=False, rng=RNG)
     c = costs(nn.Sequential(layer, nn.ReLU(), layer), (5,))

@@ -111,6 +111,95 @@ def test_nothing_is_written_where_one_weight_does_not_fit():
         np.testing.assert_array_equal(a, before[n])
 
 
+# ---------------------------------------------------------------------- a map that is flattened
+
+
+def small(C, algebra="real"):
+    """A convolution from 4 to C channels, flattened from 2 x 3 pixels, and two linear layers."""
+    rng = np.random.default_rng(0)
+    linear = {"real": nn.Linear, "quaternion": nn.QLinear}[algebra]
+    conv = {"real": nn.Conv2d, "quaternion": nn.QConv2d}[algebra](4, C, 1, rng=rng)
+    layers = conv, nn.Flatten(), linear(6 * C, 8, rng=rng), nn.ReLU(), linear(8, 8, rng=rng)
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("C", [4, 8, 6])
+def test_inputs_of_a_flattened_map_stand_in_pytorchs_order(C):
+    net = small(C)
+    x = np.random.default_rng(1).standard_normal((5, 2, 3, 4)).astype(np.float32)
+    state = interop.to_torch(net)
+    maps = net.modules[0](Tensor(x)).numpy().transpose(0, 3, 1, 2)  # (N, C, H, W)
+    y = np.maximum(maps.reshape(5, -1) @ state["2.weight"].T + state["2.bias"], 0)
+    y = y @ state["4.weight"].T + state["4.bias"]
+    np.testing.assert_allclose(y, net(Tensor(x)).numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_a_flattened_map_goes_out_and_in_again(algebra):
+    net, other = small(8, algebra), small(8, algebra)
+    for p in other.parameters():
+        p.data = p.data + 1
+    interop.from_torch(other, interop.to_torch(net))
+    for (n, a), (_, b) in zip(net.named_state(), other.named_state(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=n)
+
+
+def test_quaternions_of_a_flattened_map_stand_in_the_librarys_order():
+    """Their flattened map is (4, Q, H, W): each component's inputs in the order (Q, H, W)."""
+    net = small(8, "quaternion")
+    ours, theirs = net.modules[2].weight.numpy(), interop.to_torch(net)["2.j_weight"]
+    np.testing.assert_array_equal(
+        theirs.reshape(2, 2, 3, 2), ours[2].reshape(2, 3, 2, 2).transpose(2, 0, 1, 3)
+    )
+
+
+def test_a_flattened_image_of_unknown_channels_is_refused():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 5, rng=0))
+    with pytest.raises(OptionError, match="how many channels its map has"):
+        interop.to_torch(net)
+    lenet = models.create("lenet-12", in_channels=8, image_size=(4, 4))
+    assert set(interop.to_torch(lenet)) == {f"{k}.{n}" for k in (1, 3) for n in ("weight", "bias")}
+
+
+# -------------------------------------------------------------------------- names of one's own
+
+
+class Own(nn.Module):
+    def __init__(self):
+        self.module = nn.Linear(4, 4, rng=0)
+        self.head = self.again = nn.Linear(4, 4, rng=1)
+
+
+def test_names_of_ones_own_are_kept_and_a_shared_layer_goes_in_again():
+    net, other = Own(), Own()
+    state = interop.to_torch(net)
+    assert {"module.weight", "head.weight", "again.bias"} <= set(state)
+    other.head.weight.data = other.head.weight.data * 2
+    interop.from_torch(other, state)
+    np.testing.assert_array_equal(other.again.weight.numpy(), net.head.weight.numpy())
+
+
+def test_dropout_before_the_head_has_nothing_to_exchange():
+    net = models.create("resnet8", "real", width=8, dropout=0.5)
+    assert "fc.weight" in interop.to_torch(net)
+    interop.from_torch(models.create("resnet8", "real", width=8), interop.to_torch(net))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.RotationLinear(8, 8, rng=0),
+        nn.QVarianceNorm2d(8),
+        nn.Conv1d(4, 8, 3, rng=0),
+        models.create("lenet-12", "plus", image_size=(4, 4)).modules[1],
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_that_only_look_like_theirs_are_refused(layer):
+    with pytest.raises(OptionError, match=f"belongs to a {type(layer).__name__}"):
+        interop.to_torch(nn.Sequential(layer))
+
+
 def test_names_nobody_knows():
     with pytest.raises(OptionError, match="did you mean 'torchvision'"):
         interop.to_torch(resnet(), "torchvison")

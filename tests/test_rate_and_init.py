@@ -47,3 +47,21 @@ def test_means_and_rows(script):
     assert all((r["seeds"], r["validation_accuracy"], r["interval"]) == (3, 0.5, 0) for r in rows)
     assert script.mean([1.0]) == (1.0, None)
     assert script.figure(rows, "title", "8,000 training images, 5 epochs").axes
+
+
+def test_accuracies_are_compared_at_each_rate_and_at_the_best_of_each(script):
+    def seed(shift):
+        nets = [(n, i) for n in ("real", "quaternion") for i in ("he", "polar-he", "xavier")]
+        return {
+            (network, init, rate): (0.1 + rate / 10 + 0.1 * (network == "real") + shift, 1.0)
+            for network, init in nets
+            for rate in (0.5, 1.0)
+        }
+
+    found = script.accuracies([seed(0.0), seed(0.01), seed(0.02)])
+    told = found["quaternion he less real he"]
+    assert told["best rates"] == [1.0, 1.0]
+    assert told["at each rate"].keys() == {"0.5", "1"}
+    for points in (told["at the best"], *told["at each rate"].values()):
+        assert points["points"] == pytest.approx(-10)
+        assert points["interval"] == pytest.approx(0, abs=1e-9)

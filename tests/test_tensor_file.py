@@ -94,3 +94,8 @@ def test_a_place_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="cannot write"):
         write_tensors(tmp_path / "none" / "a.safetensors", ARRAYS, ABOUT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_numbers_come_back_as_texts(path):
+    write_tensors(path, {"a": np.zeros(3)}, {"accuracy": {9: 0.5, 10: 0.6}})
+    assert read_tensors(path)[1] == {"accuracy": {"9": 0.5, "10": 0.6}}

@@ -69,5 +69,5 @@ def break_even(answer):
                 dense / times[-1],
         }  # fmt: skip
         got = answer(densities.copy(), times.copy(), dense)
-        agree(f"the break-even density of {a} + {b} d + 3 d² = {dense}", got, want, None,
-              mistakes=mistakes)  # fmt: skip
+        what = f"the break-even density between points of {a} + {b} d + 3 d² = {dense}"
+        agree(what, got, want, None, mistakes=mistakes)

@@ -218,7 +218,7 @@ def _as_numbers(X: Any, what: str) -> np.ndarray:
 
 def _notice_lost_digits(a: np.ndarray, x: np.ndarray, what: str) -> None:
     """Say so where numbers differ by less than float32 can tell: a time in seconds, a long id."""
-    if a.dtype == np.float32 or not 1 <= a.ndim <= 3 or not a.size:
+    if a.dtype == np.float32 or a.ndim != 2 or not a.size:
         return
     spread = a.astype(np.float64).std(axis=0)
     coarse = (spread > 0) & (np.spacing(abs(x).max(axis=0)) > spread / 100)

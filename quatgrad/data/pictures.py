@@ -36,7 +36,7 @@ def read_picture(
 
     Of 16 bits the upper 8 are kept; palettes and CMYK become RGB; what is transparent is laid
     over white. Raises `DataError` for what is missing, damaged, no picture, too large, or of 32
-    bits, which do not say what is white.
+    or signed 16 bits, which do not say what is white.
     """
     source: Any = path if content is None else io.BytesIO(content)
     try:
@@ -48,8 +48,8 @@ def read_picture(
                 image.load()
                 if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
                     raise DataError(
-                        f"{path} has pixels of 32 bits, and nothing says what is white: scale "
-                        "them to 0 to 255, or give them as an .npz file"
+                        f"{path} has pixels of 32 bits, or signed ones, and nothing says what is "
+                        "white: scale them to 0 to 255, or give them as an .npz file"
                     )
                 return _to_bytes(ImageOps.exif_transpose(image), channels, size)
     except DataError:

@@ -19,6 +19,7 @@ from quatgrad.models.sentences import SentenceTransformer
 from quatgrad.models.sequences import FCN, AttitudeNet, RecurrentClassifier
 from quatgrad.nn import LearnedEncoder, Module, Sequential
 from quatgrad.random import generator
+from quatgrad.scalars import integer
 
 Shape = tuple[int, int, int]
 Builder = Callable[[Layers, int, Shape, int], Module]
@@ -104,19 +105,21 @@ def create(
     not a multiple of 4.
     """
     network = _find(name)
+    sizes = num_classes, in_channels, *image_size
+    num_classes, in_channels, *image = (integer(n, "models.create: a size") for n in sizes)
     if num_classes < 1:
         raise OptionError(f"num_classes is at least 1; got {num_classes}")
-    if width is not None and width < 1:
+    if width is not None and (width := integer(width, "width")) < 1:
         raise OptionError(f"width is the number of channels of the first stage; got {width}")
     layers = Layers(algebra, generator(seed, "init"), init, real_head, _style(style))
-    shape = (*image_size, 4 if learned_encoder else in_channels)
+    shape = (image[0], image[1], 4 if learned_encoder else in_channels)
     net, options = network.build(layers, num_classes, shape, width)
     layers.check_parts()
     if learned_encoder:
         net = Sequential(LearnedEncoder(in_channels, rng=generator(seed, "encoder")), net)
     net.architecture = {
         "model": network.name, "algebra": algebra, "num_classes": num_classes,
-        "in_channels": in_channels, "image_size": list(image_size),
+        "in_channels": in_channels, "image_size": image,
         "learned_encoder": learned_encoder, **options, **style,
     }  # fmt: skip
     return net
@@ -149,7 +152,7 @@ class _Named:
 def _find(model: str | Function) -> _Named | OwnNetwork:
     """What makes a network: by name, from a file, or a function itself."""
     if not isinstance(model, str):
-        return own_network(getattr(model, "__name__", type(model).__name__), model)
+        return own_network(_of_ones_own(getattr(model, "__name__", type(model).__name__)), model)
     if is_file_spec(model):
         return network_in_file(model)
     check_name(model)
@@ -171,9 +174,14 @@ def register(name: str, function: Function) -> None:
 
     Raises `OptionError` for a name that the package has, and for what is no such function.
     """
+    _OWN[name] = own_network(_of_ones_own(name), function)
+
+
+def _of_ones_own(name: str) -> str:
+    """A name that a network of one's own can have."""
     if name in NAMED or is_file_spec(name) or not name.strip():
         raise OptionError(f"a network of one's own has a name of its own; got {name!r}")
-    _OWN[name] = own_network(name, function)
+    return name
 
 
 def is_known(name: str) -> bool:
@@ -193,14 +201,6 @@ def check_name(name: str) -> None:
 
 
 __all__ = [
-    "MODELS",
-    "NAMED",
-    "SEQUENCES",
-    "check_name",
-    "create",
-    "create_again",
-    "is_file_spec",
-    "is_known",
-    "register",
-    "source",
-]
+    "MODELS", "NAMED", "SEQUENCES", "check_name", "create", "create_again", "is_file_spec",
+    "is_known", "register", "source",
+]  # fmt: skip

@@ -35,9 +35,9 @@ class Detector(Module):
         self.head = layers.head(P, 4 * (1 + math.ceil(classes / 4)))
         for name, bias in self.head.named_parameters():
             if name.endswith("bias"):
-                first = np.zeros((4, bias.size // 4), bias.dtype)
-                first[:, 1:] = -math.log(1 / PRIOR - 1)
-                bias.data = first.reshape(-1)
+                b = np.tile([0.0] + [-math.log(1 / PRIOR - 1)] * (bias.size // 4 - 1), 4)
+                grouped = getattr(self.head, "algebra", "") == "grouped"  # whose channels move
+                bias.data = np.ravel(b.reshape(-1, 4).T if grouped else b).astype(bias.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, H, W, C) -> (N, H / 8, W / 8, 4 (1 + K / 4)), quotients rounded up."""

@@ -20,9 +20,10 @@ def _counted(name: str, algebra: str, options: tuple[tuple[str, Any], ...]) -> i
 def equal_width(name: str, width: int, step: int | None = None, **options: Any) -> int:
     """The width of the real network whose weights are nearest to the quaternion one's at `width`.
 
-    Widths are multiples of `step`: a transformer's of its heads. A tie goes to the narrower one.
+    Widths are multiples of `step`: a transformer's of its heads, of 12 with a head of moduli. A tie
+    goes to the narrower one.
     """
-    step = step or (HEADS if name in ("gpt", "transformer") else 1)
+    step = step or {"gpt": HEADS, "transformer": HEADS, "modulus-300-100": 12}.get(name, 1)
     target = count_weights(name, "quaternion", width=width, **options)
     low, high = 1, -(-width // step)  # in steps; real networks of `width` have more weights
 

@@ -15,8 +15,8 @@ class GCN(Module):
     """y = A relu(A x W) W': two graph convolutions. Kipf & Welling, arXiv:1609.02907."""
 
     def __init__(self, layers: Layers, classes: int, in_shape: Shape, width: int):
-        self.dropout = dropout(layers)
         own = layers.of("layer1")
+        self.dropout = dropout(own)
         self.layer1, self.activation = own.linear(in_shape[2], width), own.activation(width)
         self.head = layers.head(width, classes)
 

@@ -65,7 +65,7 @@ class Dropout(Module):
     """y = x m / (1 - p) in training, m = 0 with probability p, else 1; y = x in evaluation.
 
     `rng` gives the layer its key. How often it has drawn is a buffer: part of the state, so that
-    a network that is rewound, or loaded to go on, draws again what it drew.
+    a network that is rewound, or made anew by its seed to go on, draws again what it drew.
     """
 
     components = 1  # that are dropped together

@@ -12,14 +12,8 @@ from typing import Any
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Parameter, no_grad
 from quatgrad.kernels.registry import kernel
-from quatgrad.nn.conv import (
-    Conv2d,
-    Convolution,
-    ConvTranspose2d,
-    QConv2d,
-    QConvTranspose2d,
-    RotationConv2d,
-)
+from quatgrad.nn import conv
+from quatgrad.nn.conv1d import Conv1d, QConv1d
 from quatgrad.nn.linear import Linear, QLinear, RotationLinear
 from quatgrad.nn.module import Module
 from quatgrad.ops.rotation import rotation_weight
@@ -27,11 +21,12 @@ from quatgrad.ops.rotation import rotation_weight
 #: Real layer -> its quaternion twin, and the way back.
 TO_QUATERNION: dict[type, type] = {
     Linear: QLinear,
-    Conv2d: QConv2d,
-    ConvTranspose2d: QConvTranspose2d,
+    conv.Conv2d: conv.QConv2d,
+    Conv1d: QConv1d,
+    conv.ConvTranspose2d: conv.QConvTranspose2d,
 }
 TO_REAL: dict[type, type] = {q: r for r, q in TO_QUATERNION.items()}
-TO_REAL |= {RotationLinear: Linear, RotationConv2d: Conv2d}
+TO_REAL |= {RotationLinear: Linear, conv.RotationConv2d: conv.Conv2d}
 
 
 def to_quaternion(model: Module) -> Module:
@@ -59,13 +54,14 @@ def to_real(model: Module) -> Module:
     """The network with every quaternion layer replaced by the real one that computes the same.
 
     A layer gets four times the weights, its expanded weight: `kernels.reference.expand`. Groups
-    become the zeros of a block-diagonal weight, rotations their matrices.
+    become the zeros of a block-diagonal weight, rotations their matrices. Recurrent layers and
+    those of sham algebras stay as they are.
     """
 
     def convert(layer: Any) -> Module | None:
         if type(layer) not in TO_REAL:
             return None
-        if isinstance(layer, RotationLinear | RotationConv2d):
+        if isinstance(layer, RotationLinear | conv.RotationConv2d):
             with no_grad():
                 W = rotation_weight(layer.weight, layer.scale).data
         else:
@@ -100,6 +96,7 @@ def twin_of(layer: Module, kind: Any, weight: Array) -> Module:
     for name, value in vars(layer).items():  # the order of the parameters stays
         if name == "weight":
             twin.weight = Parameter(weight, components=4 if kind in TO_REAL else 1)
+            twin.weight.requires_grad = value.requires_grad
         elif name != "scale":  # a rotation's is in the weight
             setattr(twin, name, deepcopy(value))
     if hasattr(twin, "window"):
@@ -109,7 +106,7 @@ def twin_of(layer: Module, kind: Any, weight: Array) -> Module:
 
 def groups_of(layer: Any) -> int:
     """The groups of a convolution; 1 for other layers."""
-    return layer.window.groups if isinstance(layer, Convolution) else 1
+    return layer.window.groups if isinstance(layer, conv.Convolution) else 1
 
 
 def _dense(w: Array, groups: int) -> Array:

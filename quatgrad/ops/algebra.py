@@ -106,8 +106,10 @@ class Intrinsic(Function):
         t = xp.where(real, 1, _length(v))
         ratio = xp.where(real, slope[..., :1], _dot(y[..., 1:], u) / t)
         along = _dot(g[..., 1:], u) * u
+        across = g[..., 1:] - along
+        across = xp.where(across == 0, 0, ratio) * across  # beside the cut a ratio is infinite
         in_plane = quaternion.conjugate(slope), xp.concatenate([g[..., :1], along], axis=-1)
-        return quaternion.multiply(*in_plane) + _pure(ratio * (g[..., 1:] - along))
+        return quaternion.multiply(*in_plane) + _pure(across)
 
 
 class Rotate(Function):

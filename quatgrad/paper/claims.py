@@ -339,8 +339,10 @@ def p3(curves: Curves) -> Ruling:
         for model, real, quaternion in pairs(curves, dataset, prefix)
         if _reach(real, quaternion, 15)
     }
-    ends = {m: "all" if x == math.inf else f"below {x:.1f} %" if x else "never"
-            for m, x in found.items()}  # fmt: skip
+    ends = {
+        m: "all" if x == math.inf else f"below {x:.1f} %" if x else "never"
+        for m, x in found.items()
+    }
     numbers = ", ".join(f"{model} {end}" for model, end in ends.items())
     needed = "a LeNet or conv net, real and quaternion, pruned to 15 %"
     return _count([x is not None for x in found.values()], needed), numbers

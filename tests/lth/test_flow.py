@@ -182,3 +182,10 @@ def test_layers_through_which_no_path_is_defined():
     grouped = nn.Sequential(nn.QConv2d(8, 8, 1, groups=2, rng=rng))
     with pytest.raises(OptionError, match="has groups"):
         synflow_gradients(grouped, (2, 2, 8))
+
+
+@pytest.mark.parametrize("name", ["gcn", "gpt", "transformer"])
+def test_a_network_that_sees_no_image_has_no_flow(name):
+    options = {"num_classes": 5, "in_channels": 12, "width": 64, "image_size": (12, 1)}
+    with pytest.raises(OptionError, match="choose another `score`"):
+        synflow_gradients(models.create(name, "real", **options), (12, 1, 12))

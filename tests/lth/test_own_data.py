@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import quatgrad
 from quatgrad.lth import command
 
 SMALL = ["--model", "lenet-12", "--levels", "1", "--epochs", "1", "--batch-size", "8", "--quiet"]
@@ -82,7 +84,7 @@ def test_a_folder_that_has_changed_since_its_training_does_not_judge(here, capsy
     assert "of 6 images are right" in capsys.readouterr().out
     Image.new("RGB", (8, 8)).save(here / "pics" / "c" / "new.png")
     assert command.main(["evaluate", name, "--dataset", "pics"]) == 2
-    assert "pics has changed since" in capsys.readouterr().err
+    assert "pics does not hold what the network was trained on" in capsys.readouterr().err
 
 
 def test_a_folder_without_test_images_judges_with_all_of_its_own(here, capsys):
@@ -95,6 +97,38 @@ def test_a_folder_without_test_images_judges_with_all_of_its_own(here, capsys):
     assert command.main(["evaluate", name, "--dataset", "more", "--plot", "a.txt"]) == 2
     assert command.main(["evaluate", name, "--dataset", "more"]) == 0
     assert "of 3 images are right" in capsys.readouterr().out
+
+
+def test_tables_and_grey_arrays_are_evaluated(here, capsys):
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 4
+    np.savez("table.npz", X=rng.normal(size=(40, 8)) + y[:, None], y=y)
+    np.savez("grey.npz", X=rng.integers(0, 256, (40, 8, 8), np.uint8), y=y)
+    for name in ("table", "grey"):
+        assert run("--dataset", f"{name}.npz") == 0
+        (folder,) = (here / "runs").glob(f"{name}*-lenet-12-*")
+        capsys.readouterr()
+        assert command.main(["evaluate", folder.name, "--dataset", f"{name}.npz"]) == 0
+        assert "of 8 images are right" in capsys.readouterr().out
+    assert run("--dataset", "grey.npz", "--image-size", "12") == 0
+
+
+def test_what_a_file_says_of_its_data_may_be_anything(here, capsys):
+    make_pictures(here / "pics")
+    assert run("--dataset", "pics/") == 0
+    (name,) = (path.name for path in (here / "runs").glob("pics-lenet-12-*"))
+    assert command.main(["save", name, "net.safetensors"]) == 0
+    net = quatgrad.load("net.safetensors")
+    assert net.said["data"]
+    make_pictures(here / "new", size=16)
+    said = net.said
+    for odd in ({"subset": "x"}, {"validation": "x"}, {"test_share": [1]}, {"dataset": 7}):
+        replace(net, said=said | odd).save("odd.safetensors")
+        capsys.readouterr()
+        arguments = ["evaluate", "odd.safetensors", "--dataset"]
+        assert command.main([*arguments, "./new"]) == 0
+        assert "of 30 images are right" in capsys.readouterr().out
+        assert command.main([*arguments, "pics"]) == (0 if "dataset" in odd else 2)
 
 
 def test_another_picture_or_share_is_another_run(here):

@@ -36,7 +36,7 @@ def test_costs_are_those_of_its_maps():
     assert costs(twin, (120, 160, 4)).multiply_adds == costs(net, (120, 160, 4)).multiply_adds
 
 
-@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+@pytest.mark.parametrize("algebra", ["real", "quaternion", "grouped", "plus"])
 @pytest.mark.parametrize(("classes", "channels"), [(1, 8), (3, 8), (4, 8), (5, 12), (20, 24)])
 def test_the_map_has_numbers_and_scores_which_start_at_the_prior(algebra, classes, channels):
     net = models.create("detector", algebra, classes, 4, 8, image_size=(40, 56)).eval()
@@ -48,6 +48,7 @@ def test_the_map_has_numbers_and_scores_which_start_at_the_prior(algebra, classe
     assert scores.shape == (2, 5, 7, classes)
     assert numbers.shape == (2, 5, 7, 4)
     np.testing.assert_allclose(1 / (1 + np.exp(-scores)), PRIOR, rtol=1e-5)  # of black pictures
+    assert not numbers.any()
     np.testing.assert_array_equal(numbers, 0)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from quatgrad import Tensor, models, no_grad, ops
 from quatgrad.errors import OptionError, QuatgradError, ShapeError
+from quatgrad.models.equal import equal_width
 
 ALGEBRAS = pytest.mark.parametrize("algebra", ["real", "quaternion"])
 
@@ -260,3 +261,16 @@ def test_images_with_other_channels_are_refused(algebra):
     net, size = small("resnet8", algebra)
     with pytest.raises(ShapeError, match=r"takes 4 input channels.* has 3"):
         net(images(size, channels=3))
+
+
+def test_sizes_may_be_numpys_and_the_network_is_saved(tmp_path):
+    sizes = {"num_classes": np.int64(10), "width": np.int32(12), "image_size": np.array([4, 4])}
+    net = models.create("lenet-12", in_channels=np.int8(4), **sizes)
+    net.save(tmp_path / "net.safetensors")
+    assert net.architecture["image_size"] == [4, 4]
+    with pytest.raises(OptionError, match=r"a whole number; got 2\.5"):
+        models.create("lenet-12", width=2.5)
+
+
+def test_a_network_of_moduli_has_an_equal_one():
+    assert equal_width("modulus-300-100", 300, image_size=(4, 4)) % 12 == 0

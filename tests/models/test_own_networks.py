@@ -71,6 +71,14 @@ def test_a_name_of_ones_own(monkeypatch):
             models.register(name, linear)
 
 
+def test_a_function_with_the_name_of_a_network_of_the_package_is_not_taken_for_it():
+    def gru(algebra, num_classes, input_shape, rng):
+        return nn.Sequential(nn.Flatten(), nn.Linear(48, num_classes, rng=rng))
+
+    with pytest.raises(OptionError, match="a name of its own; got 'gru'"):
+        models.create(gru, image_size=(3, 4))
+
+
 def test_a_learned_encoder_in_front(file):
     net = models.create(f"{file}:small", in_channels=3, image_size=(2, 2), learned_encoder=True)
     assert net(Tensor(np.ones((2, 2, 2, 3), np.float32))).shape == (2, 10)

@@ -182,3 +182,15 @@ def test_zeros_of_a_pruned_weight_stay_and_its_mask_does_not():
     twin = convert.to_real(layer)
     assert (twin.weight.data == 0).sum() == 8
     assert mask_of(twin.weight) is None
+
+
+def test_a_network_of_convolutions_over_time_is_converted_too():
+    options = {"num_classes": 6, "in_channels": 24, "width": 16, "image_size": (20, 1)}
+    net = doubled(models.create("fcn", "quaternion", **options)).eval()
+    net.parameters()[0].requires_grad = False
+    twin = convert.to_real(net)
+    assert nn.QConv1d not in kinds(twin)
+    assert not twin.parameters()[0].requires_grad
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 20, 24)))
+    close(twin(x), net(x))
+    close(convert.to_quaternion(twin)(x), net(x))

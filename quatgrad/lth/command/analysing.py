@@ -38,8 +38,10 @@ def report(
         raise OptionError(f"`tolerance` is a difference of accuracies, at least 0; got {tolerance}")
     if run.of_search and not connectivity:
         if where:
-            raise OptionError(f"{run.path} is of one search, and nothing of it is computed anew: "
-                              f"leave out `{next(iter(where))}`")  # fmt: skip
+            raise OptionError(
+                f"{run.path} is of one search, and nothing of it is computed anew: leave out "
+                f"`{next(iter(where))}`"
+            )
         return analyse(run, networks_on_record(run), tolerance)
     options = replaced(options_of(run), **where)
     set_backend(options.run.backend)

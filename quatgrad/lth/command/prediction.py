@@ -12,10 +12,11 @@ import numpy as np
 
 from quatgrad import data, sparse
 from quatgrad.backend import BACKENDS, notice, set_backend
-from quatgrad.data.dataset import Dataset, Split
+from quatgrad.data.dataset import Dataset, Split, as_it_is
+from quatgrad.data.own import TEST_SHARE, split_off
 from quatgrad.data.own_files import to_judge
 from quatgrad.data.pictures import read_picture
-from quatgrad.errors import DataError, OptionError
+from quatgrad.errors import DataError, OptionError, QuatgradError
 from quatgrad.lth.experiment import runs
 from quatgrad.lth.experiment.trained import describe, trained
 from quatgrad.lth.results import plot
@@ -221,32 +222,31 @@ def evaluate(net: Network, dataset: str, data_dir: str | None) -> Confusion:
 
 def _judged(net: Network, path: str, size: tuple[int, int]) -> tuple[Split, tuple[str, ...], str]:
     """Images of a path, the names of their classes, and what they are called."""
-    test, classes, apart = to_judge(path, size)
-    own = None if apart else _own(net, path, size)
-    if own:
-        return own.test, own.class_names, own.task.what
-    if not apart and _same_path(path, net.said.get("dataset")):
+    found, classes, apart = to_judge(path, size)
+    own = None if apart else _own(net, path, found, classes)
+    if not apart and own is None and _same_path(path, net.said.get("dataset")):
         raise DataError(
-            f"{path} has changed since the network was trained on it, and it may have seen any of "
-            "it: put what is to judge it into another folder"
+            f"{path} does not hold what the network was trained on, or not in the same parts, and "
+            "it may have seen any of it: put what is to judge it into another folder"
         )
-    return test, classes, CLASSES.what
+    return own or found, classes, CLASSES.what
 
 
-def _own(net: Network, path: str, size: tuple[int, int]) -> Dataset | None:
-    """The data that the network was trained on, if the path has them."""
+def _own(net: Network, path: str, found: Split, classes: tuple[str, ...]) -> Split | None:
+    """The test images of what the network was trained on, if these are all of it."""
     said = net.said
     share, seed = said.get("validation"), said.get("seed", 0)
     try:
-        found = data.load(
-            path, None, None, said.get("subset"), seed, None, size, said.get("test_share")
-        )
-        found = found.split_validation(share, seed) if share else found
-    except (DataError, OptionError):  # then they are not those that have been trained on
+        is_test = split_off(found.labels, said.get("test_share") or TEST_SHARE, 0)
+        train, test = (found.take(np.flatnonzero(rows)) for rows in (~is_test, is_test))
+        whole = Dataset(path, train, test, classes, as_it_is)
+        known = whole.subset(said["subset"], seed) if said.get("subset") else whole
+        known = known.split_validation(share, seed) if share else known
+    except (QuatgradError, TypeError, ValueError):  # a file may say anything
         return None
     if "data" not in said:  # earlier versions did not say
-        return found if _same_path(path, said.get("dataset")) else None
-    return found if found.fingerprint() == said["data"] else None
+        return whole.test if _same_path(path, said.get("dataset")) else None
+    return whole.test if known.fingerprint() == said["data"] else None
 
 
 def _image_shape(net: Network) -> tuple[int, int, int]:
@@ -255,8 +255,8 @@ def _image_shape(net: Network) -> tuple[int, int, int]:
     return net.encoding.image_shape
 
 
-def _same_path(a: str, b: str | None) -> bool:
-    return b is not None and Path(a).resolve() == Path(b).resolve()
+def _same_path(a: str, b: Any) -> bool:
+    return isinstance(b, str) and Path(a).resolve() == Path(b).resolve()
 
 
 def draw(found: Confusion, net: Network, path: str) -> None:

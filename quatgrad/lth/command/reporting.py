@@ -54,7 +54,8 @@ for (const head of document.querySelectorAll("table.sorts th")) {
     for (const other of table.querySelectorAll("th")) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
     const value = row => row.cells[n].dataset.value ?? row.cells[n].textContent;
-    const order = (x, y) => x - y || (isNaN(x - y) ? x.localeCompare(y) : 0);
+    const order = (x, y) => x - y || (isNaN(x - y)
+      ? x.localeCompare(y, undefined, {numeric: true}) : 0);
     body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(value(a), value(b))));
   });
 }

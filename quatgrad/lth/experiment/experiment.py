@@ -312,7 +312,10 @@ def options_of(run: Run) -> Options:
     except OptionError as error:  # a name that is no option, or no preset
         raise RunError(f"{path} was changed by hand ({error}); run it again") from error
     if options.config(str(config["data"])) != config:
-        raise RunError(f"{path} was changed by hand, or its preset since; run it again")
+        raise RunError(
+            f"{path} was changed by hand, or its preset since, or an earlier version called such "
+            "a run so; run it again"
+        )
     return options
 
 

@@ -301,7 +301,7 @@ class Options:
             "init": self.model.init if self.model.init != "he" else None,
             "source": models.source(self.model.model),
             "processes": self.shares_differ,
-            "sync_norm": bool(self.shares_differ and self.run.sync_norm),
+            "sync_norm": self.syncs_apart,
         } | self.style(network)
         known = {
             "dataset": self.data.dataset,
@@ -322,6 +322,12 @@ class Options:
         drops = self.model.style.dropout > 0 or self.model.own
         differ = self.run.processes > 1 and (norms or drops)
         return self.run.processes if differ else 0
+
+    @property
+    def syncs_apart(self) -> bool:
+        """Do norms see all shares, where something else differs between them?"""
+        synced = self.run.sync_norm and self.model.model not in WITHOUT_NORMS
+        return synced and self.shares_differ > 0
 
     def style(self, network: str) -> dict[str, Any]:
         """What is not usual in the style of a network; what is of quaternions is not of others.
@@ -349,7 +355,7 @@ class Options:
         known = non_default(self) | named | {"data": images}
         if not self.shares_differ:  # the numbers are those of one process, up to rounding
             known.pop("processes", None)
-        elif self.run.sync_norm:  # where something else differs between shares, and norms do not
+        if self.syncs_apart:
             known["sync_norm"] = True
         return known
 

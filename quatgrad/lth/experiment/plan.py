@@ -89,7 +89,7 @@ def stage_bytes(model: Module, level: int, options: Options) -> int:
     state = sum(a.nbytes for a in model.state_dict().values())
     weights = sum(w.data.nbytes for _, w in model.weight_parameters())
     pruned = int(weights * (1 - options.protocol.rule.keep**level))
-    moments = 2 if options.recipe.optimizer == "adam" else 1
+    moments = 1 if options.recipe.optimizer == "sgd" else 2
     memory = moments * sum(p.data.nbytes for p in model.parameters())
     kept = memory if level == 0 or options.protocol.optimizer_state == "kept" else 0
     early = state + memory if level == 0 and options.protocol.rewind_epoch else 0

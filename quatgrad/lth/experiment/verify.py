@@ -298,7 +298,7 @@ def _taken(stage: Stage, masks: Masks, source: Masks, components: Mapping[str, i
     if control in ("shuffled", "shuffled-whole"):
         whole = control == "shuffled-whole"
         counts = (
-            (_counts(mask, components[name], whole), _counts(source[name], components[name], whole))
+            tuple(_counts(m, components.get(name, 1), whole) for m in (mask, source[name]))
             for name, mask in masks.items()
         )
         return all(np.array_equal(here, there) for here, there in counts)

@@ -17,7 +17,7 @@ import numpy as np
 from quatgrad import nn
 from quatgrad.autograd import Parameter, Tensor
 from quatgrad.backend import use_backend
-from quatgrad.errors import InvariantError, OptionError
+from quatgrad.errors import DTypeError, InvariantError, OptionError, ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.lth.prune.rule import Arrays, Masks
 from quatgrad.nn.convert import TO_QUATERNION, TO_REAL, groups_of, rebuild, twin_of
@@ -36,7 +36,13 @@ def flow(model: nn.Module, shape: tuple[int, ...], values: Arrays) -> tuple[floa
     """
     with use_backend("numpy"), np.errstate(over="ignore", invalid="ignore"):
         net, weights = _positive(model, values)
-        total = net.eval()(Tensor(np.ones((1, *shape)))).sum()
+        try:
+            total = net.eval()(Tensor(np.ones((1, *shape)))).sum()
+        except (TypeError, ShapeError, DTypeError) as error:
+            raise OptionError(
+                f"flow: an image of ones does not go through this network ({error}); SynFlow is "
+                "for networks of images, choose another `score`"
+            ) from error
         total.backward()
         gradients = {name: _gradient(w, values[name]) for name, w in weights.items()}
     if not all(np.isfinite(g).all() for g in gradients.values()):
