@@ -19,6 +19,16 @@
 # A program with a mistake stops, or prints nonsense. A network with a mistake trains. It just
 # reaches 91 % where it could reach 97 %, and nobody knows. So we do not start with a long training.
 # We start with three small questions whose answers we know beforehand.
+#
+# ## What is trained, in a few sentences
+#
+# Linear layers (lesson 3) have a **ReLU** between them, $\max(x, 0)$, whose slope is 1 above 0
+# and 0 below. The last one gives a number for each class, the **logits** $z$. The **softmax**
+# makes probabilities of them: $p_c = e^{z_c} / \sum_k e^{z_k}$. The loss, **cross entropy**, is
+# the mean of $-\ln p$ of the right classes; its slope along $z_c$ is $p_c$, less 1 for the right
+# class, over the number of images. A **step** goes downhill by the **learning rate** lr:
+# $w \leftarrow w - \text{lr}\, dL/dw$. **Momentum** puts $v \leftarrow 0.9\, v + dL/dw$ in the
+# place of $dL/dw$ (Nesterov's: $dL/dw + 0.9\, v$). An **epoch** is once through all images.
 
 # %%
 import inspect
@@ -44,17 +54,6 @@ def network(algebra="quaternion", seed=0):
 
 
 # %% [markdown]
-# ## What is trained, in a few sentences
-#
-# A network is linear layers (lesson 3) with a **ReLU** between them, $\max(x, 0)$, whose slope is 1
-# above 0 and 0 below. The last layer gives a number for each class, the **logits** $z$. The
-# **softmax** makes probabilities of them: $p_c = e^{z_c} / \sum_k e^{z_k}$. The loss, **cross
-# entropy**, is the mean of $-\ln p$ of the right classes; its slope along $z_c$ is $p_c$, less 1
-# for the right class, over the number of images. A **step** goes downhill by the **learning rate**
-# lr: $w \leftarrow w - \text{lr}\, dL/dw$. With **momentum** it is
-# $w \leftarrow w - \text{lr}\, v$, after $v \leftarrow 0.9\, v + dL/dw$; **Nesterov's** form looks
-# ahead, and takes $dL/dw + 0.9\, v$ for $v$ in the first. An **epoch** is once through all images.
-#
 # ## 1. What is the loss before the first step?
 #
 # The loss is $-\ln p$, where p is the probability that the network gave to the right class. A
