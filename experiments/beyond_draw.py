@@ -40,7 +40,7 @@ def draw(out: Path) -> None:
 def levels(trials: Trials) -> compare.Curves:
     """The mean curves, in the order of pictures."""
     means = compare.mean(trials)
-    return {name: means[name] for name in plot.STYLE if name in means}
+    return {name: means[name] for name in plot.STYLE | plot.SHAM_STYLE if name in means}
 
 
 def draw_task(folder: Path) -> None:
