@@ -70,8 +70,6 @@ def from_torch(
             )
         used |= set(theirs)
         a = _turned_in(layer, member, [state[n] for n in theirs], library)
-        if member == "weight" and id(layer) in orders and a.ndim == getattr(layer, member).ndim:
-            a = _reordered(a, np.argsort(orders[id(layer)]))
         like = getattr(layer, member)
         if a.shape != like.shape:
             raise ShapeError(
@@ -79,6 +77,8 @@ def from_torch(
                 f"which makes {a.shape} here; {_join(name, member)} is {like.shape}: make the "
                 "model that they were trained for, or name another `library`"
             )
+        if member == "weight" and id(layer) in orders:
+            a = a[..., np.argsort(orders[id(layer)]), :]  # (..., P, Q), inputs in our order
         new[_join(name, member)] = a.astype(like.dtype)
     left = sorted(state.keys() - used)
     if left:
@@ -106,7 +106,7 @@ def to_torch(
     for name, layer, member in _members(model):
         a = getattr(layer, member).numpy()
         if member == "weight" and id(layer) in orders:
-            a = _reordered(a, orders[id(layer)])
+            a = a[..., orders[id(layer)], :]
         arrays = _turned_out(layer, member, a, library)
         theirs = _their_names(name, layer, member, known)
         state |= {n: np.ascontiguousarray(a) for n, a in zip(theirs, arrays, strict=True)}
@@ -177,11 +177,6 @@ def _orders(model: Module) -> dict[int, np.ndarray]:
             found[id(layer)] = order[: layer.weight.shape[-2]]  # of all components the same
         flat = isinstance(layer, Flatten) or (flat and not isinstance(layer, Linear))
     return found
-
-
-def _reordered(a: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """The weight (..., P, Q) with its inputs in this order."""
-    return a[..., order, :]
 
 
 def _their_names(name: str, layer: Module, member: str, style: str | None) -> list[str]:

@@ -144,6 +144,13 @@ def test_a_flattened_map_goes_out_and_in_again(algebra):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=n)
 
 
+def test_a_flattened_map_of_another_size_is_refused():
+    state = interop.to_torch(small(8))
+    state["2.weight"] = state["2.weight"][:, :24]
+    with pytest.raises(ShapeError, match=r"2\.weight is \(8, 24\), which makes \(24, 8\) here"):
+        interop.from_torch(small(8), state)
+
+
 def test_quaternions_of_a_flattened_map_stand_in_the_librarys_order():
     """Their flattened map is (4, Q, H, W): each component's inputs in the order (Q, H, W)."""
     net = small(8, "quaternion")

@@ -33,10 +33,10 @@ class Detector(Module):
             P = Q
         self.stages = Sequential(*stages)
         self.head = layers.head(P, 4 * (1 + math.ceil(classes / 4)))
+        grouped = layers.algebra == "grouped" and not layers.real_head  # whose channels move
         for name, bias in self.head.named_parameters():
             if name.endswith("bias"):
                 b = np.tile([0.0] + [-math.log(1 / PRIOR - 1)] * (bias.size // 4 - 1), 4)
-                grouped = getattr(self.head, "algebra", "") == "grouped"  # whose channels move
                 bias.data = np.ravel(b.reshape(-1, 4).T if grouped else b).astype(bias.dtype)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -36,10 +36,11 @@ def test_costs_are_those_of_its_maps():
     assert costs(twin, (120, 160, 4)).multiply_adds == costs(net, (120, 160, 4)).multiply_adds
 
 
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5}, {"real_head": True}])
 @pytest.mark.parametrize("algebra", ["real", "quaternion", "grouped", "plus"])
 @pytest.mark.parametrize(("classes", "channels"), [(1, 8), (3, 8), (4, 8), (5, 12), (20, 24)])
-def test_the_map_has_numbers_and_scores_which_start_at_the_prior(algebra, classes, channels):
-    net = models.create("detector", algebra, classes, 4, 8, image_size=(40, 56)).eval()
+def test_the_map_has_scores_which_start_at_the_prior(algebra, classes, channels, options):
+    net = models.create("detector", algebra, classes, 4, 8, image_size=(40, 56), **options).eval()
     x = np.zeros((2, 40, 56, 4), np.float32)
     with no_grad():
         y = net(Tensor(x)).numpy()
