@@ -61,7 +61,7 @@ def from_arrays(
     if (X_test is None) != (y_test is None):
         raise OptionError("`X_test` and `y_test` belong together: give both or none")
     if X_test is None:
-        is_test = split_off(labels, TEST_SHARE if test_share is None else test_share, seed)
+        is_test = split_off(labels, test_share, seed)
         test_images, test_labels = images[is_test], labels[is_test]
         images, labels = images[~is_test], labels[~is_test]
     elif test_share is not None:
@@ -89,12 +89,13 @@ def labelled(
     return images, labels
 
 
-def split_off(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+def split_off(labels: np.ndarray, share: float | None = None, seed: int = 0) -> np.ndarray:
     """Which images are for testing, bool (N,): round(share n) of the n of each class, at least 1.
 
-    They are drawn from `generator(seed, "own", "test")`. Raises `DataError` if nothing of a class
-    would be left to train on.
+    Without a share it is `TEST_SHARE`. They are drawn from `generator(seed, "own", "test")`. Raises
+    `DataError` if nothing of a class would be left to train on.
     """
+    share = TEST_SHARE if share is None else share
     if not 0 < share < 1:
         raise OptionError(f"`test_share` is more than 0 and less than 1; got {share!r}")
     rng = generator(seed, "own", "test")
@@ -223,10 +224,9 @@ def _notice_lost_digits(a: np.ndarray, x: np.ndarray, what: str) -> None:
     spread = a.astype(np.float64).std(axis=0)
     coarse = (spread > 0) & (np.spacing(abs(x).max(axis=0)) > spread / 100)
     if coarse.any():
-        column = np.argwhere(coarse)[0].tolist()
         notice(
-            f"`{what}`[:, {', '.join(map(str, column))}] has large numbers that differ by little, "
-            "less than float32 can tell: subtract their mean first"
+            f"`{what}`[:, {coarse.argmax()}] has large numbers that differ by little, less than "
+            "float32 can tell: subtract their mean first"
         )
 
 
@@ -300,10 +300,12 @@ def _notice_twins(name: str, train: Split, test: Split) -> None:
 
 
 def resized(images: np.ndarray, size: tuple[int, int] | None, names: Sequence[str]) -> np.ndarray:
-    """Images uint8 (N, H, W, C) of another size (H, W)."""
+    """Images uint8 (N, H, W, C), or grey ones (N, H, W), of another size (H, W)."""
     if size is None or images.shape[1:3] == size:
         return images
-    if images.dtype != np.uint8 or images.shape[3] not in (1, 3, 4):
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3, 4):
         raise OptionError(
             f"`image_size` is for pictures of bytes; {names[0]} holds {images.dtype} "
             f"{images.shape[1:]}"

@@ -123,9 +123,7 @@ def _read(root: Path, size: tuple[int, int] | None) -> list[np.ndarray]:
         )
     if size is not None:
         for k in range(0, len(arrays), 2):
-            if arrays[k].ndim > 2:  # what is no table; grey images may come without channels
-                images = arrays[k][..., None] if arrays[k].ndim == 3 else arrays[k]
-                arrays[k] = resized(images, size, [str(root)])
+            arrays[k] = resized(arrays[k], size, [str(root)])
     return arrays
 
 

@@ -111,6 +111,9 @@ def test_tables_and_grey_arrays_are_evaluated(here, capsys):
         assert command.main(["evaluate", folder.name, "--dataset", f"{name}.npz"]) == 0
         assert "of 8 images are right" in capsys.readouterr().out
     assert run("--dataset", "grey.npz", "--image-size", "12") == 0
+    capsys.readouterr()
+    assert run("--dataset", "table.npz", "--image-size", "12") == 2
+    assert "image-size is for pictures of bytes" in capsys.readouterr().err
 
 
 def test_what_a_file_says_of_its_data_may_be_anything(here, capsys):

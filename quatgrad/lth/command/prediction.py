@@ -13,7 +13,7 @@ import numpy as np
 from quatgrad import data, sparse
 from quatgrad.backend import BACKENDS, notice, set_backend
 from quatgrad.data.dataset import Dataset, Split, as_it_is
-from quatgrad.data.own import TEST_SHARE, split_off
+from quatgrad.data.own import split_off
 from quatgrad.data.own_files import to_judge
 from quatgrad.data.pictures import read_picture
 from quatgrad.errors import DataError, OptionError, QuatgradError
@@ -207,7 +207,7 @@ def evaluate(net: Network, dataset: str, data_dir: str | None) -> Confusion:
     """
     shape = _image_shape(net)
     if data.is_like_path(dataset):
-        test, classes, what = _judged(net, dataset, shape[:2])
+        test, classes, what = _judged(net, dataset, None if shape[:2] == (1, 1) else shape[:2])
     else:
         found = data.load(dataset, data_dir)
         test, classes, what = found.test, found.class_names, found.task.what
@@ -220,8 +220,13 @@ def evaluate(net: Network, dataset: str, data_dir: str | None) -> Confusion:
     return replace(judged, what=what)
 
 
-def _judged(net: Network, path: str, size: tuple[int, int]) -> tuple[Split, tuple[str, ...], str]:
-    """Images of a path, the names of their classes, and what they are called."""
+def _judged(
+    net: Network, path: str, size: tuple[int, int] | None
+) -> tuple[Split, tuple[str, ...], str]:
+    """Images of a path, the names of their classes, and what they are called.
+
+    Pictures become of this size; rows of a table have none.
+    """
     found, classes, apart = to_judge(path, size)
     own = None if apart else _own(net, path, found, classes)
     if not apart and own is None and _same_path(path, net.said.get("dataset")):
@@ -237,7 +242,7 @@ def _own(net: Network, path: str, found: Split, classes: tuple[str, ...]) -> Spl
     said = net.said
     share, seed = said.get("validation"), said.get("seed", 0)
     try:
-        is_test = split_off(found.labels, said.get("test_share") or TEST_SHARE, 0)
+        is_test = split_off(found.labels, said.get("test_share"))
         train, test = (found.take(np.flatnonzero(rows)) for rows in (~is_test, is_test))
         whole = Dataset(path, train, test, classes, as_it_is)
         known = whole.subset(said["subset"], seed) if said.get("subset") else whole
