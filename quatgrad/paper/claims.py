@@ -137,7 +137,7 @@ def a4(curves: Curves) -> Ruling:
                 continue
             x = measure.crossover(real, quaternion)
             ahead.append(x is not None)
-            where = "nowhere" if x is None else "all" if x == math.inf else f"below {x:.2g} %"
+            where = _below(x, ".2g", "nowhere")
             texts.append(f"{_short(model)} {where} (most: {widest[1]:+.1f} at {widest[0]:.2g} %)")
         if texts:
             numbers.append(f"{dataset}: {', '.join(texts)}")
@@ -339,11 +339,7 @@ def p3(curves: Curves) -> Ruling:
         for model, real, quaternion in pairs(curves, dataset, prefix)
         if _reach(real, quaternion, 15)
     }
-    ends = {
-        m: "all" if x == math.inf else f"below {x:.1f} %" if x else "never"
-        for m, x in found.items()
-    }
-    numbers = ", ".join(f"{model} {end}" for model, end in ends.items())
+    numbers = ", ".join(f"{model} {_below(x, '.1f', 'never')}" for model, x in found.items())
     needed = "a LeNet or conv net, real and quaternion, pruned to 15 %"
     return _count([x is not None for x in found.values()], needed), numbers
 
@@ -405,6 +401,13 @@ def _failed(real: Curve, x: float) -> bool:
 
 def _short(model: str) -> str:
     return model.replace("resnet", "RN")
+
+
+def _below(crossover: float | None, form: str, never: str) -> str:
+    """ "below 2.9 %": where the quaternion network is ahead."""
+    if crossover is None:
+        return never
+    return "all" if crossover == math.inf else f"below {crossover:{form}} %"
 
 
 def _each(values: dict[str, float] | dict[str, float | None], form: str = "+.1f") -> str:

@@ -18,6 +18,7 @@ from quatgrad.lth.command import cli
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment import runs, sweep
 from quatgrad.lth.experiment.options import resolve
+from quatgrad.lth.search.signals import at_once, handled
 from quatgrad.lth.store.stage import read_records
 
 needs_dask = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed")
@@ -244,3 +245,15 @@ def test_local_processes_by_submitit(tmp_path, capsys):
 def test_a_job_whose_time_is_up_is_queued_again():
     job = sweep.Job(resolve({"preset": "smoke"}))
     assert job.checkpoint().function == job
+
+
+def test_in_a_job_of_slurm_sigterm_is_left_to_submitit(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    with handled(at_once):
+        assert signal.getsignal(signal.SIGTERM) is before[0]
+        assert signal.getsignal(signal.SIGINT) is not before[1]
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+    with handled(at_once):
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

@@ -313,8 +313,8 @@ def options_of(run: Run) -> Options:
         raise RunError(f"{path} was changed by hand ({error}); run it again") from error
     if options.config(str(config["data"])) != config:
         raise RunError(
-            f"{path} was changed by hand, or its preset since, or an earlier version called such "
-            "a run so; run it again"
+            f"{path} was changed by hand, or its preset since, or such runs have another name "
+            "in this version; run it again"
         )
     return options
 

@@ -22,8 +22,8 @@ class Interrupted(KeyboardInterrupt):
 def handled(handler: Callable[[int], None]) -> Iterator[None]:
     """Both signals call `handler(number)` in the block; in a thread, nothing is changed.
 
-    In a job of Slurm SIGTERM stays as it is: submitit ignores it, and the job, queued again, goes
-    on from its last checkpoint.
+    In a job of Slurm SIGTERM stays as it is: submitit ignores it, and queues the job again by a
+    signal of its own; it goes on from its last checkpoint.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
