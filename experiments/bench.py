@@ -13,9 +13,10 @@ turn, and each round gives its own ratios. A disturbance hits neighbours alike a
 ratios alone. Printed are medians over the rounds. With a file of results comes a picture of the
 same name. The memory of a training step is the peak of a process that does nothing else.
 
-PyTorch is optional. It runs in a process of its own: OpenBLAS, Numba and PyTorch bring a pool of
-threads each, idle threads spin while they wait, and on two cores pools in one process can make
-each other 50 times slower. The parent computes nothing, it only hands out turns.
+PyTorch is optional. Its convolutions are timed with the channels last in memory and first, and the
+faster counts; its optimizer is the fused one. It runs in a process of its own: OpenBLAS, Numba and
+PyTorch bring a pool of threads each, idle threads spin while they wait, and on two cores pools in
+one process can make each other 50 times slower. The parent computes nothing, it hands out turns.
 """
 
 import argparse
@@ -42,13 +43,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.style import context
 
 from quatgrad import Tensor, generator, nn, use_backend
 from quatgrad.kernels import kernel, reference
 from quatgrad.kernels.reference.conv_norm_act import Block, Saved
 from quatgrad.kernels.reference.optimizer import AdamRule
-from quatgrad.lth.results.drawing import set_title
 from quatgrad.models import create, resnet
 from quatgrad.models.algebra import Layers
 from quatgrad.optim import SGD
@@ -57,7 +56,12 @@ from quatgrad.train import TrainStep
 SCRIPT = Path(__file__).resolve()
 RESULTS = SCRIPT.parent / "results"
 OURS = "numba"  # the ratios are theirs / ours
-ENGINES = {"kernels": ["numpy", OURS], "layers": ["numpy", OURS, "torch"], "steps": [OURS, "torch"]}
+LAYOUTS = {"torch": "channels last", "torch-first": "channels first"}  # maps and weights in memory
+ENGINES = {
+    "kernels": ["numpy", OURS],
+    "layers": ["numpy", OURS, *LAYOUTS],
+    "steps": [OURS, *LAYOUTS],
+}
 APART = ("algebra", "inference", "parallel", "sequences")  # suites that are files of their own
 #: What `--rivals` adds: PyTorch in bfloat16, where the processor has it, and compiled.
 STEP_RIVALS = ("torch-bf16", "torch-compile")
@@ -71,6 +75,7 @@ REST = 0.2  # s: OpenBLAS's idle threads spin for 0.1 s, in which others run at 
 
 Case = dict[str, Any]  # arguments of one of CALLS, fit for JSON
 Call = Callable[[], Any]  # what is timed
+Times = dict[str, list[float]]  # of each engine, s in every round
 Worker = subprocess.Popen[str]
 
 # ------------------------------------------------------------------------ what is measured
@@ -231,9 +236,9 @@ def layer_call(engine: str, algebra: str, sizes: Sequence[int]) -> Call:
         "linear": lambda: make.linear(P, Q),
     }
     layer, x, g = layers[kind](), normal(*shape, P), normal(*shape, Q, seed=1)
-    if engine == "torch":
-        f, leaves = torch_twin(layer)
-        x, g = torch_maps(x).requires_grad_(), torch_maps(g)
+    if engine.startswith("torch"):
+        f, leaves = torch_twin(layer, engine)
+        x, g = torch_maps(x, engine).requires_grad_(), torch_maps(g, engine)
     else:
         f, leaves, x = layer, layer.parameters(), Tensor(x, requires_grad=True)
 
@@ -268,15 +273,16 @@ def step_call(engine: str, batch: int, image_size: Sequence[int], **net: Any) ->
 
 
 def torch_step(engine: str, model: nn.Module, x: Any, labels: Any, options: Case) -> Call:
-    """PyTorch's loop: in float32, or as "torch-bf16" or "torch-compile" says."""
+    """PyTorch's loop: in float32, or as "torch-bf16" or "torch-compile" says; step fused."""
     import torch
 
-    f, leaves = torch_twin(model)
+    f, leaves = torch_twin(model, engine)
     if engine == "torch-compile":
         resnet.relu = torch.relu  # for good: the compiler does not follow torch_twin's patch
         f = torch.compile(model.forward)
-    x, labels, sums = torch_maps(x), torch.tensor(labels), torch.zeros(2, dtype=torch.float64)
-    optimizer = torch.optim.SGD(leaves, lr=LR, **options)
+    x, labels = torch_maps(x, engine), torch.tensor(labels)
+    sums = torch.zeros(2, dtype=torch.float64)
+    optimizer = torch.optim.SGD(leaves, lr=LR, fused=True, **options)
 
     def call() -> Any:
         with torch.autocast("cpu", torch.bfloat16, enabled=engine == "torch-bf16"):
@@ -298,30 +304,44 @@ CALLS = {"kernels": kernel_call, "layers": layer_call, "steps": step_call}
 # ------------------------------------------------------------------- the same in PyTorch
 
 
-def torch_maps(x: np.ndarray) -> Any:
-    """(N, H, W, C) as (N, C, H, W), channels last in memory: PyTorch's fastest on a CPU."""
+def laid_out(t: Any, engine: str) -> Any:
+    """Maps (N, C, H, W) or weights (Q, P, kh, kw), their channels first or last in memory."""
+    import torch
+
+    if t.ndim != 4:
+        return t
+    first = engine == "torch-first"
+    kind = torch.contiguous_format if first else torch.channels_last
+    return t.contiguous(memory_format=kind)
+
+
+def torch_maps(x: np.ndarray, engine: str) -> Any:
+    """(N, H, W, C) as (N, C, H, W); anything else as it is."""
     import torch
 
     t = torch.tensor(x)
-    return t.permute(0, 3, 1, 2) if t.ndim == 4 else t
+    return laid_out(t.permute(0, 3, 1, 2), engine) if t.ndim == 4 else t
 
 
-def torch_twin(model: nn.Module) -> tuple[Callable[[Any], Any], list[Any]]:
+def torch_twin(model: nn.Module, engine: str) -> tuple[Callable[[Any], Any], list[Any]]:
     """The same network or layer as a function on PyTorch tensors, and its parameters.
 
-    The network's own code runs on them (`model` serves nothing else any more): only the forward
-    of each layer becomes PyTorch's.
+    The network's own code runs on them: only the forward of each layer becomes PyTorch's. `model`
+    serves nothing else any more, and its arrays are given up, so that memory holds one network.
     """
     import torch
 
     leaves: list[Any] = []
 
     def leaf(a: np.ndarray) -> Any:
-        leaves.append(torch.tensor(np.ascontiguousarray(a), requires_grad=True))
+        t = laid_out(torch.tensor(np.ascontiguousarray(a)), engine)
+        leaves.append(t.requires_grad_())
         return leaves[-1]
 
     for _, m in list(model.named_modules()):
         m.forward = torch_forward(m, leaf) or m.forward  # type: ignore[method-assign]
+    for p in model.parameters():
+        p.data = np.broadcast_to(np.zeros((), p.dtype), p.shape)
     return model, leaves
 
 
@@ -475,23 +495,42 @@ def measure(
     ]
 
 
+def of_faster_layout(times: Times) -> tuple[Times, dict[str, str]]:
+    """The times with PyTorch's faster layout as "torch", the other left out; and which it is."""
+    if not times.keys() >= LAYOUTS.keys():
+        return times, {}
+    best = min(LAYOUTS, key=lambda engine: np.median(times[engine]))
+    others = {e: t for e, t in times.items() if e not in LAYOUTS}
+    return others | {"torch": times[best]}, {"layout": LAYOUTS[best]}
+
+
 def peak_memory(engine: str, case: Case, threads: int | None) -> float:
-    """MB that a new process holds at most for training steps of one case, libraries and all."""
+    """MB that a new process holds at most for training steps of one case, libraries and all.
+
+    PyTorch's also holds quatgrad's libraries, some 30 MB.
+    """
     with start_worker(threads) as worker:
         _, peak = ask(worker, json.dumps(["steps", engine, case]))
         worker.stdin.close()
     return peak / 1024
 
 
-def result(suite: str, name: str, case: Case, times: dict[str, list[float]]) -> dict[str, Any]:
+def result(suite: str, name: str, case: Case, times: Times) -> dict[str, Any]:
     """Medians and quartiles of the seconds, and the median over rounds of theirs / ours."""
+    times, layout = of_faster_layout(times)
     q = {e: np.percentile(t, (25, 50, 75)).tolist() for e, t in times.items()}
     ratio = {e: float(np.median(np.divide(t, times[OURS]))) for e, t in times.items() if e != OURS}
-    row = {"suite": suite, "name": name, "case": case, "ratios": ratio}
+    row = {"suite": suite, "name": name, "case": case, "ratios": ratio} | layout
     row |= {"seconds": {e: q[e][1] for e in q}, "quartiles": {e: q[e][::2] for e in q}}
     if "batch" in case:
         row["images_per_second"] = {e: case["batch"] / q[e][1] for e in q}
     return row
+
+
+def layout_of(engine: str, row: dict[str, Any]) -> str:
+    """PyTorch's engine in the layout that counts in this row; any other is itself."""
+    first = engine == "torch" and row.get("layout") == LAYOUTS["torch-first"]
+    return "torch-first" if first else engine
 
 
 # ---------------------------------------------------------------------------- the command
@@ -499,11 +538,12 @@ def result(suite: str, name: str, case: Case, times: dict[str, list[float]]) -> 
 
 def table_line(suite: str, row: dict[str, Any] | None = None) -> str:
     """A line of the table, or its header: milliseconds, ratios, images per second."""
-    columns = [(f"{e} ms", "seconds", e, 1e3, ".2f") for e in ENGINES[suite]]
-    columns += [(f"{e}/{OURS}", "ratios", e, 1, ".2f") for e in ENGINES[suite] if e != OURS]
+    engines = [e for e in ENGINES[suite] if e != "torch-first"]
+    columns = [(f"{e} ms", "seconds", e, 1e3, ".2f") for e in engines]
+    columns += [(f"{e}/{OURS}", "ratios", e, 1, ".2f") for e in engines if e != OURS]
     if suite == "steps":
-        columns += [(f"{e} img/s", "images_per_second", e, 1, ",.0f") for e in ENGINES[suite]]
-        columns += [(f"{e} MB", "peak_mb", e, 1, ",.0f") for e in ENGINES[suite]]
+        columns += [(f"{e} img/s", "images_per_second", e, 1, ",.0f") for e in engines]
+        columns += [(f"{e} MB", "peak_mb", e, 1, ",.0f") for e in engines]
     line = f"{row['name'] if row else suite:<44}"
     for title, key, e, unit, form in columns:
         cell = title if row is None else format(row[key][e] * unit, form) if e in row[key] else "-"
@@ -531,7 +571,6 @@ def measured_on(record: dict[str, Any]) -> str:
     return text + (f"; PyTorch {versions['torch']}" if versions.get("torch") else "")
 
 
-@context("quatgrad.style")
 def draw(record: dict[str, Any], path: Path) -> None:
     """A bar for each ratio of a layer or step to PyTorch, or of a kernel to the rung below.
 
@@ -540,7 +579,9 @@ def draw(record: dict[str, Any], path: Path) -> None:
     import matplotlib  # here: gpu_check.py takes of this file what needs nothing
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, style
+
+    from quatgrad.lth.results.drawing import set_title
 
     bars = {}
     for row in record["results"]:
@@ -550,21 +591,21 @@ def draw(record: dict[str, Any], path: Path) -> None:
                 spread = [abs(ratio * q / seconds - ratio) for q in row["quartiles"][rival]]
                 bars[f"{row['name']}, {rival}"] = ratio, spread, rival
                 break
-    figure, axes = pyplot.subplots(figsize=(8, 1.6 + 0.22 * len(bars)))
     ratios, spreads, rivals = zip(*bars.values(), strict=True)
     colours = ["C0" if rival == "torch" else "0.6" for rival in rivals]
-    axes.barh(
-        list(bars), ratios, color=colours, xerr=np.transpose(spreads), error_kw={"elinewidth": 0.7}
-    )
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.invert_yaxis()
-    axes.set_ylim(len(bars) - 0.4, -0.6)
-    axes.set_xlabel(f"time of the rival / time of {OURS}: longer is better for {OURS}")
-    bar = "bars: medians of the ratio; lines: quartiles of the rival's time"
-    figure.draw_without_rendering()  # so that the width of the axes is known
-    set_title(axes, f"{OURS} beside its rivals", f"{measured_on(record)}; {bar}")
-    figure.savefig(path)
-    pyplot.close(figure)
+    with style.context("quatgrad.style"):
+        figure, axes = pyplot.subplots(figsize=(8, 1.6 + 0.22 * len(bars)))
+        lines = {"xerr": np.transpose(spreads), "error_kw": {"elinewidth": 0.7}}
+        axes.barh(list(bars), ratios, color=colours, **lines)
+        axes.axvline(1, color="black", linewidth=0.8)
+        axes.invert_yaxis()
+        axes.set_ylim(len(bars) - 0.4, -0.6)
+        axes.set_xlabel(f"time of the rival / time of {OURS}: longer is better for {OURS}")
+        bar = "bars: medians of the ratio; lines: quartiles of the rival's time"
+        figure.draw_without_rendering()  # so that the width of the axes is known
+        set_title(axes, f"{OURS} beside its rivals", f"{measured_on(record)}; {bar}")
+        figure.savefig(path)
+        pyplot.close(figure)
 
 
 def explained() -> Iterator[str]:
@@ -647,7 +688,8 @@ def run(suites: list[str], full: bool, rounds: int, threads: int | None) -> Iter
                 for row in measure(suite, group, there, rounds):
                     if suite == "steps":
                         row["peak_mb"] = {
-                            e: peak_memory(e, row["case"], threads) for e in row["seconds"]
+                            e: peak_memory(layout_of(e, row), row["case"], threads)
+                            for e in row["seconds"]
                         }
                     print(table_line(suite, row), flush=True)
                     yield row

@@ -153,7 +153,7 @@ def torch_step(net: Any, tokens: np.ndarray, following: np.ndarray) -> Call:
         blocks.append((norm(b.norm1), norm(b.norm2), *layers))
     last, four = norm(net.norm), 4 if net.blocks[0].attention.components == 4 else 1
     heads = net.blocks[0].attention.heads
-    optimizer = torch.optim.AdamW(leaves, bench.LR, BETAS, weight_decay=DECAY)
+    optimizer = torch.optim.AdamW(leaves, bench.LR, BETAS, weight_decay=DECAY, fused=True)
 
     def split(h: Any) -> Any:  # (N, T, C) -> (N, heads, T, D), whole quaternions
         return h.view(N, T, four, heads, -1).permute(0, 3, 1, 2, 4).flatten(3)

@@ -520,9 +520,7 @@ def torch_step(batch: int, compiled: bool, image_size: Sequence[int], **net: Any
     import torch
 
     model = models.create(image_size=tuple(image_size), **net)
-    forward, leaves = torch_twin(model)
-    for w in (leaf for leaf in leaves if leaf.ndim == 4):
-        w.data = w.data.contiguous(memory_format=torch.channels_last)
+    forward, leaves = torch_twin(model, "torch")
     if compiled:
         resnet.relu = torch.relu  # for good: the compiler does not follow torch_twin's patch
         forward = torch.compile(model.forward)

@@ -94,6 +94,18 @@ def test_a_rival_that_cannot_is_left_out_and_asked_once(bench, monkeypatch, caps
     assert row["ratios"] == {"torch": 2.0}
 
 
+def test_of_two_layouts_of_pytorch_the_faster_counts(bench):
+    times = {"numba": [1.0, 1.0, 1.0], "torch": [3.0, 3.0, 9.0], "torch-first": [2.0, 2.0, 8.0]}
+    row = bench.result("steps", "name", {"batch": 10}, times)
+    assert row["ratios"] == {"torch": 2.0}
+    assert row["layout"] == "channels first"
+    assert bench.layout_of("torch", row) == "torch-first"
+    assert bench.layout_of("numba", row) == "numba"
+    row = bench.result("steps", "name", {"batch": 10}, times | {"torch": [1.5, 1.5, 1.5]})
+    assert (row["ratios"], row["layout"]) == ({"torch": 1.5}, "channels last")
+    assert bench.layout_of("torch", row) == "torch"
+
+
 @pytest.mark.parametrize("suite", ["kernels", "layers", "steps"])
 def test_names_are_unique_and_cases_fit_for_the_pipe(bench, suite):
     cases = [case for group in bench.groups(suite, full=True) for case in group.items()]
@@ -134,14 +146,16 @@ def test_pytorch_does_the_same_work(bench, algebra, monkeypatch):
     monkeypatch.setattr(bench, "LR", 0.01)
     with use_backend("numpy"):
         for sizes in LAYERS[::2] if algebra == "quaternion" else LAYERS:
-            y, z = (bench.layer_call(e, algebra, sizes)() for e in ("numpy", "torch"))
-            z = z.detach().movedim(1, -1).numpy()
-            np.testing.assert_allclose(y.numpy(), z, rtol=0, atol=1e-5)
+            y = bench.layer_call("numpy", algebra, sizes)().numpy()
+            for engine in bench.LAYOUTS:
+                z = bench.layer_call(engine, algebra, sizes)().detach().movedim(1, -1).numpy()
+                np.testing.assert_allclose(y, z, rtol=0, atol=1e-5)
         for name, width, classes in NETS:
             net = {"name": name, "width": width, "num_classes": classes, "algebra": algebra}
-            ours, theirs = (bench.step_call(e, 4, (8, 8), **net) for e in ("numpy", "torch"))
+            steps = [bench.step_call(e, 4, (8, 8), **net) for e in ("numpy", *bench.LAYOUTS)]
             for _ in range(3):  # the later losses see the earlier steps
-                assert ours().item() == pytest.approx(theirs().item(), rel=1e-3), name
+                ours, *theirs = (step().item() for step in steps)
+                assert theirs == pytest.approx([ours, ours], rel=1e-3), name
             rival = bench.step_call("torch-bf16", 4, (8, 8), **net)
             assert rival().item() == pytest.approx(
                 bench.step_call("torch", 4, (8, 8), **net)().item(), rel=0.1
