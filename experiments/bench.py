@@ -564,6 +564,26 @@ def parser_of(suite: str, doc: str | None, rounds: int) -> argparse.ArgumentPars
     return p
 
 
+def check_out(p: argparse.ArgumentParser, out: Path | None) -> None:
+    """End the program, before anything is measured, if the results cannot be written there."""
+    try:
+        if out and out.is_dir():
+            raise IsADirectoryError("it is a directory")
+        if out:
+            tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        p.error(f"cannot write {out}: {error.strerror or error}")
+
+
+def parsed(p: argparse.ArgumentParser, argv: Sequence[str] | None, name: str) -> argparse.Namespace:
+    """The options of a suite in a file of its own; --record is --out bench-NAME.json."""
+    options = p.parse_args(argv)
+    if options.record and not options.out:
+        options.out = RESULTS / f"bench-{name}.json"
+    check_out(p, options.out)
+    return options
+
+
 def measured_on(record: dict[str, Any]) -> str:
     """The machine, and how often it was measured."""
     machine, versions = record["machine"], record["versions"]
@@ -634,7 +654,8 @@ def about(rounds: int, threads: int | None) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", *(a.replace(root, "") for a in sys.argv)]),
         "machine": machine,
-        "versions": {n: known.get(n) for n in ("python", "numpy", "numba", "quatgrad", *RIVALS)},
+        "versions": {n: known.get(n) for n in ("python", "numpy", "numba", "quatgrad", *RIVALS)}
+        | {n: version for n, version in known.items() if n.startswith("nvidia-cudnn")},
         "rounds": rounds,
         "threads": threads,
     }
@@ -662,15 +683,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         p.error(f"--threads is at least 1; got {options.threads}")
     if options.profile and options.suite != "steps":
         p.error("--profile is of --suite steps")
+    apart = options.suite in APART or options.profile
+    for name in ("threads", "rivals", "full"):
+        if apart and getattr(options, name) and not (name == "full" and options.profile):
+            p.error(f"--{name} is not of this suite: it is measured as its own file says")
     if options.record and not options.out:
         options.out = RESULTS / f"bench-{'profile' if options.profile else options.suite}.json"
-    try:
-        if options.out and options.out.is_dir():
-            raise IsADirectoryError("it is a directory")
-        if options.out:
-            tempfile.TemporaryFile(dir=options.out.parent).close()
-    except OSError as error:
-        p.error(f"cannot write {options.out}: {error.strerror or error}")
+    check_out(p, options.out)
     return options
 
 

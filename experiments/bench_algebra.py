@@ -16,21 +16,19 @@ if __name__ == "__main__":  # before the libraries start their threads
     for _pool in ("OPENBLAS", "OMP", "MKL", "NUMBA"):
         os.environ[f"{_pool}_NUM_THREADS"] = "1"
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import RESULTS, about
+from bench import QUICK_ROUNDS, about, parsed, parser_of
 
 from quatgrad import generator, quaternion, use_backend
 
-COUNT, ROUNDS, QUICK_ROUNDS = 10**6, 31, 3
+COUNT, ROUNDS = 10**6, 31
 ENGINES = ("numba", "numba float32", "numpy", "numpy-quaternion", "quaternionic", "scipy")
 SLOW = "numpy"  # the rung of formulas: a second for each product of a million
 
@@ -202,19 +200,11 @@ def measure(name: str, calls: dict[str, dict[str, Call]], rounds: int) -> dict[s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    p = argparse.ArgumentParser(
-        prog="bench_algebra.py", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, not {ROUNDS}")
+    p = parser_of("algebra", __doc__, ROUNDS)
     p.add_argument("--count", type=int, default=COUNT, help=f"quaternions (default: {COUNT:,})")
-    p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
-    p.add_argument("--record", action="store_true", help="--out experiments/results/...")
-    options = p.parse_args(argv)
+    options = parsed(p, argv, "algebra")
     if options.count < 1:
         p.error(f"--count is at least 1; got {options.count}")
-    if options.record and not options.out:
-        options.out = RESULTS / "bench-algebra.json"
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     calls = contestants(options.count)
     print(f"{'ms':<22}" + "".join(f"{e:>18}" for e in ENGINES))
@@ -229,7 +219,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\nMedians of {rounds} rounds, {options.count:,} quaternions, one thread, float64.")
     if options.out:
         about_run = about(rounds, 1) | {"count": options.count}
-        options.out.parent.mkdir(exist_ok=True)
         options.out.write_text(json.dumps(about_run | {"results": results}, indent=1) + "\n")
         print(f"Written: {options.out}")
     return 0

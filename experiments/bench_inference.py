@@ -31,10 +31,11 @@ import numpy as np
 from bench import (
     LAYOUTS,
     REST,
-    RESULTS,
     Worker,
     about,
     measured_on,
+    parsed,
+    parser_of,
     start_worker,
     torch_maps,
     torch_twin,
@@ -436,19 +437,22 @@ def run(nets: Sequence[str], quick: bool, rounds: int) -> Iterator[Case]:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
-    raw = argparse.RawDescriptionHelpFormatter
-    p = argparse.ArgumentParser(prog="bench_inference.py", description=__doc__, formatter_class=raw)
-    p.add_argument("--quick", action="store_true", help="5 %% alone, one thread, few rounds")
+    """The options; --quick is also of one thread, and of plans of 5 % alone."""
+    p = parser_of("inference", __doc__, ROUNDS)
     p.add_argument("--net", choices=NETS, action="append", help="only this one; may be repeated")
-    p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
-    p.add_argument("--record", action="store_true", help="--out experiments/results/...")
     p.add_argument("--table", type=Path, metavar="FILE", help="the README's table of a record")
-    p.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = p.parse_args(argv)
-    if options.record and not options.out:
-        options.out = RESULTS / "bench-inference.json"
-    return options
+    return parsed(p, argv, "inference")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record; the program ends if it is none."""
+    try:
+        record = json.loads(path.read_text())
+        if not record["results"]:
+            raise ValueError("it has no results")
+        return record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(f"bench_inference.py: error: {path} is no record of this program: {error}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -457,7 +461,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.serve:
         return serve()
     if options.table:
-        print(table(json.loads(options.table.read_text())))
+        print(table(read_record(options.table)))
         return 0
     record = about(QUICK_ROUNDS if options.quick else ROUNDS, None)
     print(*record["machine"].values(), *(f"{n} {v}" for n, v in record["versions"].items() if v))

@@ -29,13 +29,16 @@ from quatgrad.data.synthetic import make
 RESULTS = Path(__file__).parent / "results"
 STEP = 0.1  # s of a training step in which the processor is idle
 STEPS = 30
+EPOCHS = {"mnist": (59_940, 60), "cifar10": (50_000, 128)}  # images, and those of a batch
 
 Numbers = dict[str, float]
 
 
 def make_files(folder: Path, images: int) -> Numbers:
-    """Official files of as many training images, and a twentieth of it for testing."""
+    """Official files of as many training images, and a twentieth of it for testing; all others."""
     make("imagenet64", folder, images, images // 20)
+    for name, (count, _) in EPOCHS.items():
+        make(name, folder / name, count, 100)
     return {}
 
 
@@ -68,12 +71,12 @@ def wait_in_turn(folder: Path, images: int) -> Numbers:
 
 def mnist(folder: Path, images: int) -> Numbers:
     """An epoch of 999 batches of 60; 60,000 synthetic images would not pass for MNIST."""
-    return best_epoch("mnist", folder, 59_940, 60)
+    return best_epoch("mnist", folder)
 
 
 def cifar10(folder: Path, images: int) -> Numbers:
     """An epoch of augmented batches of 128."""
-    return best_epoch("cifar10", folder, 50_000, 128)
+    return best_epoch("cifar10", folder)
 
 
 STAGES = {f.__name__: f for f in (make_files, convert, stream, wait_ahead, wait_in_turn,
@@ -98,10 +101,10 @@ def waiting(batches: Iterator[Any]) -> Numbers:
     return {"milliseconds": 1e3 * float(np.median(times))}
 
 
-def best_epoch(name: str, folder: Path, images: int, size: int) -> Numbers:
+def best_epoch(name: str, folder: Path) -> Numbers:
     """The quickest of five epochs; a busy machine disturbs one, but seldom all."""
-    dataset = data.load(name, make(name, folder / name, images, 100))
-    found = []
+    images, size = EPOCHS[name]
+    dataset, found = data.load(name, folder / name), []
     for epoch in range(5):
         start = time.perf_counter()
         for _ in data.batches(dataset, size, seed=0, epoch=epoch):

@@ -25,13 +25,13 @@ from bench import (
     LR,
     QUICK_ROUNDS,
     REST,
-    RESULTS,
     TURN,
     Call,
     Case,
     Worker,
     about,
     ask,
+    parsed,
     parser_of,
     start_worker,
 )  # fmt: skip
@@ -186,7 +186,7 @@ def line(row: dict[str, Any] | None = None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = parser_of("parallel", __doc__, ROUNDS).parse_args(argv)
+    options = parsed(parser_of("parallel", __doc__, ROUNDS), argv, "parallel")
     if options.serve:
         return serve()
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
@@ -205,12 +205,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(
         "1 x 2: one process, two threads; 2 x 1: two processes, one each; speed: of two, by one's"
     )
-    out = options.out or (RESULTS / "bench-parallel.json" if options.record else None)
-    if out:
+    if options.out:
         record = about(rounds, THREADS) | {"results": rows}
         record["versions"] |= mpi_here.versions()
-        out.write_text(json.dumps(record, indent=1) + "\n")
-        print(f"Written: {out}")
+        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"Written: {options.out}")
     return 0
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import OURS, about, groups, step_call
+from bench import OURS, about, check_out, groups, step_call
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import CPUDispatcher
 
@@ -114,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--full", action="store_true", help="resnet18 and resnet50 too")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the results there, as JSON")
     options = p.parse_args(argv)
+    check_out(p, options.out)
     steps, results = QUICK_STEPS if options.quick else STEPS, []
     for group in groups("steps", options.full):
         for name, case in group.items():

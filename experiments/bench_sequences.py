@@ -19,7 +19,7 @@ from typing import Any
 
 import bench
 import numpy as np
-from bench import OURS, QUICK_ROUNDS, RESULTS, ROUNDS, Call, Case, about, normal, start_worker
+from bench import OURS, QUICK_ROUNDS, ROUNDS, Call, Case, about, normal, start_worker
 
 from quatgrad import Tensor, generator, models, nn, optim
 from quatgrad.ops import cross_entropy
@@ -184,7 +184,7 @@ bench.CALLS["sequences"], bench.ENGINES["sequences"] = sequence_call, [OURS, "to
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    options = bench.parser_of("sequences", __doc__, ROUNDS).parse_args(argv)
+    options = bench.parsed(bench.parser_of("sequences", __doc__, ROUNDS), argv, "sequences")
     if options.serve:
         return bench.serve()
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
@@ -198,10 +198,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for row in bench.measure("sequences", group, workers, rounds):
                 print(bench.table_line("sequences", row), flush=True)
                 rows.append(row)
-    out = options.out or (RESULTS / "bench-sequences.json" if options.record else None)
-    if out:
-        out.write_text(json.dumps(about(rounds, None) | {"results": rows}, indent=1) + "\n")
-        print(f"Written: {out}")
+    if options.out:
+        record = about(rounds, None) | {"results": rows}
+        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"Written: {options.out}")
     return 0
 
 

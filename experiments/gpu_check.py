@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import about, normal, torch_twin
+from bench import about, check_out, normal, torch_twin
 
 from quatgrad import Tensor, autograd, data, generator, models
 from quatgrad.arrays import asarray, to_numpy
@@ -615,6 +615,9 @@ def run(name: str, backend: str, tiny: bool, left: float = DEADLINE) -> dict[str
         os.killpg(process.pid, signal.SIGKILL)  # with its children, which hold the pipes open
         out, errors = process.communicate()
         problem = f"not finished after {limit:g} s"
+    except KeyboardInterrupt:  # Ctrl-C does not reach a session of its own
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     if problem:
         problem += "".join(f": {line}" for line in errors.strip().splitlines()[-1:])
     rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
@@ -665,6 +668,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"default: {OUT}")
     p.add_argument("--section", choices=tuple(SECTIONS), help=argparse.SUPPRESS)
     options = p.parse_args(argv)
+    check_out(p, options.out)
     if options.section:
         return child(options.section, options.backend, options.tiny)
     try:

@@ -4,10 +4,10 @@
     python experiments/rate_and_init.py runs/tune/rate-digits-* --to DIR
 
 The studies are one grid with several seeds. Written are rates.csv, rates.png and shifts.json: by
-how many octaves of the rate two curves of the training loss are apart, at each loss that both reach
-below the middle of their fall, where the rate is still too small. Each seed gives one number. And
-accuracies.json: how far apart two curves of the accuracy are, in points, paired by seed: at each
-rate, and where each has its best mean.
+how many octaves of the rate two curves of the training loss are apart, at losses from where both
+begin to the middle of their fall, where the rate is still too small. Each seed gives one number.
+And accuracies.json: how far apart two curves of the accuracy are, in points, paired by seed: at
+each rate, and where each has its best mean.
 """
 
 import argparse

@@ -170,6 +170,8 @@ def test_what_cannot_be_done_is_said_before_measuring(bench, monkeypatch, tmp_pa
         "--threads is at least 1; got 0": ["--threads", "0"],
         "nowhere/x.json: No such file": ["--out", str(tmp_path / "nowhere" / "x.json")],
         "it is a directory": ["--out", str(tmp_path)],
+        "--threads is not of this suite": ["--suite", "inference", "--threads", "1"],
+        "--rivals is not of this suite": ["--suite", "steps", "--profile", "--rivals"],
     }
     for message, argv in wrong.items():
         with pytest.raises(SystemExit) as stop:
@@ -177,6 +179,25 @@ def test_what_cannot_be_done_is_said_before_measuring(bench, monkeypatch, tmp_pa
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["algebra", "inference", "parallel", "sequences", "profile"])
+def test_a_suite_of_its_own_says_first_that_it_cannot_write(name, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(FILE.parent))
+    suite = importlib.import_module(f"bench_{name}")
+    with pytest.raises(SystemExit) as stop:
+        suite.main(["--quick", "--out", str(tmp_path / "nowhere" / "x.json")])
+    assert stop.value.code == 2
+    assert "nowhere/x.json: No such file" in capsys.readouterr().err
+
+
+def test_a_record_that_is_none_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FILE.parent))
+    suite = importlib.import_module("bench_inference")
+    (tmp_path / "x.json").write_text("{}")
+    for file in ("x.json", "nothing.json"):
+        with pytest.raises(SystemExit, match="is no record of this program"):
+            suite.main(["--table", str(tmp_path / file)])
 
 
 def test_a_profile_accounts_for_the_whole_step(bench, monkeypatch, tmp_path):
@@ -231,10 +252,26 @@ def test_the_table_of_the_readme_is_that_of_the_records(label, name):
     assert line in (FILE.parent.parent / "README.md").read_text().splitlines()
 
 
+@pytest.mark.parametrize(("label", "name"), [
+    ("GRU", "GRU"), ("LSTM", "LSTM"), ("a training step of the GPT", "GPT"),
+])  # fmt: skip
+def test_the_sequences_of_the_readme_are_those_of_the_record(label, name):
+    record = json.loads((FILE.parent / "results" / "bench-sequences.json").read_text())
+    rows = {row["name"].upper(): row for row in record["results"]}
+    cells = []
+    for algebra in ("REAL", "QUATERNION"):
+        row = next(rows[n] for n in rows if n.startswith(f"{algebra} ") and name in n)
+        ms, ratio = 1e3 * row["seconds"]["numba"], row["ratios"]["torch"]
+        cells.append(f"{ms:.1f} ({ratio:.{2 if ratio < 2 else 1}f})")
+    line = f"| {label} | {' | '.join(cells)} |"
+    assert line in (FILE.parent.parent / "README.md").read_text().splitlines()
+
+
 ALGEBRA_ROWS = {
     "multiply": "multiply", "exp": "exp", "log": "log", "sqrt": "sqrt", "power": "power",
     "slerp": "slerp", "rotate, paired vectors": "rotate", "to rotation matrices": "to_matrix",
     "from rotation matrices": "from_matrix", "to Euler angles, ZYZ": "to_euler, ZYZ",
+    "distance, chordal": "distance, chordal",
 }  # fmt: skip
 
 

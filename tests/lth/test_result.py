@@ -187,7 +187,7 @@ def test_a_network_in_a_file_on_the_command_line(tmp_path, capsys):
     assert first["model"] == f"{file}:small"
     capsys.readouterr()
     assert main([*arguments, "--algebra", "half"]) == 2
-    assert "asks for another width" in capsys.readouterr().err
+    assert "with another width or product" in capsys.readouterr().err
 
 
 def test_one_control_is_a_text(tmp_path):

@@ -34,6 +34,7 @@ several runs need are trained once. Other things to do, each with --json for pro
   list                        the runs there are          show RUN   one of them in full
   compare RUN ...             their networks in a table   plot RUN   draw its picture again
   analyse RUN                 what its tickets look like, share and compute; pictures of it
+  report RUN                  one HTML file with all of it (extra report)
   predict RUN IMAGE ...       the classes of pictures     evaluate RUN --dataset NAME
   save RUN FILE               one of its networks in a file, for quatgrad.load
   deploy RUN ...              its levels by accuracy, kB and ms; --kb 100 --ms 1: the best of them

@@ -162,10 +162,11 @@ class ModelOptions:
     def __post_init__(self) -> None:
         check_values(self)
         models.check_name(self.model)
-        if {"half", "equal"} & {*networks_of(self.algebra)} and self.own:
+        others = [name for name in self.networks if name not in ("real", "quaternion")]
+        if self.own and others:
             raise OptionError(
-                f"`algebra` {self.algebra} asks for another width of {self.model}, and only that "
-                "network of yours knows its width: choose real, quaternion or both"
+                f"`algebra` {self.algebra} asks for {self.model} as {others[0]}, with another width "
+                "or product, and that network of yours knows none: choose real, quaternion or both"
             )
 
     @property
