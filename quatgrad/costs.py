@@ -67,10 +67,7 @@ def _count(
     """The costs of a model by the nodes of its graph."""
     weights = dict(model.weight_parameters())
     uses = _uses(weights, nodes)
-    alive = {
-        name: w.size if masks is None else int(np.count_nonzero(masks[name]))
-        for name, w in weights.items()
-    }
+    alive = {name: _alive(w, name, masks) for name, w in weights.items()}
     state = dict(model.named_state())
     return Costs(
         weights=sum(alive.values()),
@@ -85,6 +82,12 @@ def _count(
     )
 
 
+def _alive(w: Tensor, name: str, masks: Mapping[str, np.ndarray] | None) -> int:
+    """How many entries of a weight live; all without a mask."""
+    mask = None if masks is None else masks.get(name)
+    return w.size if mask is None else int(np.count_nonzero(mask))
+
+
 def summary(
     model: Module, input_shape: tuple[int, ...], masks: Mapping[str, np.ndarray] | None = None
 ) -> str:
@@ -96,16 +99,15 @@ def summary(
     y = _evaluate(model, input_shape)
     nodes = list(_graph(y))
     c, shapes = _count(model, nodes, masks), _output_shapes(nodes)
+    told: set[int] = set()
     rows: list[tuple[str, ...]]
     rows = [("layer", "kind", "output", "weights", "others", "multiply-adds")]
     for path, layer in model.named_modules():
         own = {f"{path}.{name}" if path else name: t for name, t in layer.members()
                if isinstance(t, Parameter)}  # fmt: skip
-        alive = {
-            name: w.size if masks is None else int(np.count_nonzero(masks[name]))
-            for name, w in own.items()
-            if name in c.uses
-        }
+        own = {name: p for name, p in own.items() if id(p) not in told}  # of one in two places
+        told |= {id(p) for p in own.values()}
+        alive = {name: _alive(w, name, masks) for name, w in own.items() if name in c.uses}
         if own:
             others = sum(p.size for p in own.values()) - sum(own[name].size for name in alive)
             products = sum(n * c.uses[name] for name, n in alive.items())
@@ -137,6 +139,8 @@ def _stored(w: Tensor, alive: int) -> int:
 
 def _evaluate(model: Module, example: tuple[int, ...] | Callable[[Module], Tensor]) -> Tensor:
     """The output for a black image, or of a call, in evaluation mode, with its graph."""
+    if not model.parameters():
+        raise OptionError(f"costs: {type(model).__name__} has no parameters: nothing to count")
     frozen = [p for p in model.parameters() if not p.requires_grad]  # they leave no graph
     with evaluation_mode(model):
         try:

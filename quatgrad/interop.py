@@ -77,8 +77,8 @@ def from_torch(
                 f"which makes {a.shape} here; {_join(name, member)} is {like.shape}: make the "
                 "model that they were trained for, or name another `library`"
             )
-        if member == "weight" and id(layer) in orders:
-            a = a[..., np.argsort(orders[id(layer)]), :]  # (..., P, Q), inputs in our order
+        if id(layer) in orders and member != "bias":
+            a = _in_order(layer, a, np.argsort(orders[id(layer)]))
         new[_join(name, member)] = a.astype(like.dtype)
     left = sorted(state.keys() - used)
     if left:
@@ -105,8 +105,8 @@ def to_torch(
     known, orders = style if isinstance(model, ResNet) else None, _orders(model)
     for name, layer, member in _members(model):
         a = getattr(layer, member).numpy()
-        if member == "weight" and id(layer) in orders:
-            a = a[..., orders[id(layer)], :]
+        if id(layer) in orders and member != "bias":
+            a = _in_order(layer, a, orders[id(layer)])
         arrays = _turned_out(layer, member, a, library)
         theirs = _their_names(name, layer, member, known)
         state |= {n: np.ascontiguousarray(a) for n, a in zip(theirs, arrays, strict=True)}
@@ -157,26 +157,56 @@ def _members(model: Module) -> Iterator[tuple[str, Module, str]]:
 
 
 def _orders(model: Module) -> dict[int, np.ndarray]:
-    """id of a linear layer behind a `Flatten` -> which of its inputs stand where in PyTorch.
+    """id of a layer behind a `Flatten` -> which of its inputs stand where in PyTorch.
 
     A map (H, W, C) of quaternions becomes (4, H, W, Q) here, another (H, W, C); there (C, H, W).
+    Layers are looked at in the order of their names; where that does not say which of them read
+    the map, an `OptionError`.
     """
     C = (model.architecture or {}).get("in_channels")
-    found, flat = {}, False
+    found: dict[int, np.ndarray] = {}
+    flat, inputs, last = False, 0, 0  # behind a Flatten; its numbers, if known; those of the last
     for name, layer in model.named_modules():
         if isinstance(layer, Conv2d):
+            if inputs:
+                raise _unknown_order(name, "is a convolution, and behind a Flatten and its layer")
             C = layer.weight.shape[-1] * layer.weight.components
-        elif isinstance(layer, Linear) and flat:
-            P, A = layer.weight.shape[-2] * layer.weight.components, 1 if not C or C % 4 else 4
-            if not C or P % C:
-                raise OptionError(
-                    f"{name} stands behind a Flatten, and nothing says how many channels its map "
-                    "has: its inputs stand in another order in PyTorch; flatten by hand there"
-                )
-            order = np.arange(P).reshape(A, P // C, C // A).transpose(0, 2, 1).ravel()
-            found[id(layer)] = order[: layer.weight.shape[-2]]  # of all components the same
+        elif isinstance(layer, BatchNorm2d) and flat:
+            found[id(layer)] = _order(name, len(layer.scale.data), C)
+        elif isinstance(layer, Linear):
+            P, A = layer.weight.shape[-2] * layer.weight.components, layer.weight.components
+            if flat:
+                if A == 4 and C and C % 4:
+                    raise _unknown_order(name, f"has quaternions of a map of {C} channels")
+                found[id(layer)] = _order(name, P, C)[: layer.weight.shape[-2]]
+                inputs = P
+            elif inputs and P == inputs != last:
+                raise _unknown_order(name, "seems to read the map, as another layer before it")
+            last = layer.weight.shape[-1] * A
         flat = isinstance(layer, Flatten) or (flat and not isinstance(layer, Linear))
     return found
+
+
+def _order(name: str, P: int, C: int | None) -> np.ndarray:
+    if not C or P % C:
+        raise OptionError(
+            f"{name} stands behind a Flatten, and nothing says how many channels its map "
+            "has: its inputs stand in another order in PyTorch; flatten by hand there"
+        )
+    A = 1 if C % 4 else 4
+    return np.arange(P).reshape(A, P // C, C // A).transpose(0, 2, 1).ravel()
+
+
+def _unknown_order(name: str, why: str) -> OptionError:
+    return OptionError(
+        f"{name} {why}, and nothing says in which order its inputs stand in PyTorch: flatten by "
+        "hand there, and exchange the layers one by one"
+    )
+
+
+def _in_order(layer: Module, a: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The inputs of a layer in another order: rows of a weight (..., P, Q), numbers of a norm."""
+    return a[order] if isinstance(layer, BatchNorm2d) else a[..., order, :]
 
 
 def _their_names(name: str, layer: Module, member: str, style: str | None) -> list[str]:
@@ -201,6 +231,11 @@ def _turned_in(layer: Module, member: str, arrays: list[np.ndarray], library: st
         return arrays[0]
     if len(arrays) == 4:
         axes, signs = _layout(layer, library)
+        if len({a.shape for a in arrays}) > 1:
+            raise ShapeError(
+                "the weights do not fit this model: the four components of a quaternion weight "
+                f"have shapes {', '.join(str(a.shape) for a in arrays)}"
+            )
         return np.stack([s * _transposed(a, axes) for s, a in zip(signs, arrays, strict=True)])
     axes = REAL_CONV if isinstance(layer, Conv2d) else REAL_LINEAR
     return _transposed(arrays[0], np.argsort(axes))

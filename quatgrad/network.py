@@ -269,7 +269,14 @@ def _build(known: About, build: Build | None, path: str | Path) -> Module:
         model = models.create_again(architecture, build)
     except QuatgradError:
         raise
-    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise DataError(
             f"{path} names no network that can be made ({error}): write it again"
         ) from error

@@ -207,7 +207,24 @@ def test_float64_takes_eight_bytes():
     assert costs(layer, (3,)).bytes == 48
 
 
+def test_weights_without_a_mask_count_whole():
+    net = nn.Sequential(nn.Linear(4, 3, rng=RNG), nn.Linear(3, 2, rng=RNG))
+    masks = {"0.weight": np.eye(4, 3, dtype=bool)}
+    assert costs(net, (4,), {}) == costs(net, (4,))
+    assert costs(net, (4,), masks).weights == 3 + 6
+    assert " 3 " in summary(net, (4,), masks)
+
+
+def test_a_layer_in_two_places_has_one_row():
+    layer = nn.Linear(4, 4, rng=RNG)
+    rows = summary(nn.Sequential(layer, nn.ReLU(), layer), (4,)).splitlines()
+    assert len(rows) == 3
+    assert rows[1].split()[-3:] == rows[2].split()[-3:] == ["16", "4", "32"]
+
+
 def test_what_cannot_be_counted_is_refused():
+    with pytest.raises(OptionError, match="ReLU has no parameters: nothing to count"):
+        costs(nn.ReLU(), (3,))
     with pytest.raises(OptionError, match=r"costs: \w+ goes into \w+, whose multiplications are"):
         costs(nn.RotationLinear(8, 8, rng=RNG), (8,))
     with no_grad(), pytest.raises(GraphError, match=r"outside no_grad\(\)"):

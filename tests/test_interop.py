@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from quatgrad import Tensor, interop, models, nn
+from quatgrad import Tensor, interop, models, nn, no_grad
 from quatgrad.errors import DataError, OptionError, ShapeError
 from quatgrad.kernels import reference
 
@@ -158,6 +158,65 @@ def test_quaternions_of_a_flattened_map_stand_in_the_librarys_order():
     np.testing.assert_array_equal(
         theirs.reshape(2, 2, 3, 2), ours[2].reshape(2, 3, 2, 2).transpose(2, 0, 1, 3)
     )
+
+
+def test_a_norm_behind_a_flattened_map_goes_with_it():
+    rng = np.random.default_rng(0)
+    norm = nn.BatchNorm2d(24)
+    for _, t in norm.members():
+        t.data = (1 + rng.random(24)).astype(np.float32)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, rng=rng), nn.Flatten(), norm, nn.Linear(24, 2, rng=rng))
+    x, state = rng.standard_normal((5, 2, 3, 3)).astype(np.float32), interop.to_torch(net)
+    maps = net.modules[0](Tensor(x)).numpy().transpose(0, 3, 1, 2).reshape(5, -1)
+    scaled = (maps - state["2.running_mean"]) / np.sqrt(state["2.running_var"] + norm.eps)
+    y = (scaled * state["2.weight"] + state["2.bias"]) @ state["3.weight"].T + state["3.bias"]
+    with no_grad():
+        np.testing.assert_allclose(net.eval()(Tensor(x)).numpy(), y, rtol=1e-4, atol=1e-5)
+    other = nn.Sequential(nn.Conv2d(3, 4, 1, rng=1), nn.Flatten(), nn.BatchNorm2d(24),
+                          nn.Linear(24, 2, rng=1))  # fmt: skip
+    interop.from_torch(other, state)
+    for (n, a), (_, b) in zip(net.named_state(), other.named_state(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=n)
+
+
+class TwoHeads(nn.Module):
+    """Both read the map."""
+
+    def __init__(self):
+        self.conv, self.flat = nn.Conv2d(4, 8, 1, rng=0), nn.Flatten()
+        self.one, self.other = nn.Linear(48, 2, rng=1), nn.Linear(48, 3, rng=2)
+
+
+class ConvAfterTheHead(nn.Module):
+    """Which stands before it in forward."""
+
+    def __init__(self):
+        self.conv, self.flat = nn.Conv2d(4, 8, 1, rng=0), nn.Flatten()
+        self.head, self.late = nn.Linear(96, 2, rng=1), nn.Conv2d(8, 16, 1, rng=2)
+
+
+@pytest.mark.parametrize(
+    ("net", "what"),
+    [
+        (TwoHeads(), "other seems to read the map, as another layer before it"),
+        (ConvAfterTheHead(), "late is a convolution, and behind a Flatten and its layer"),
+        (
+            nn.Sequential(nn.Conv2d(4, 6, 1, rng=0), nn.Flatten(), nn.QLinear(24, 4, rng=1)),
+            "2 has quaternions of a map of 6 channels",
+        ),
+    ],
+)
+def test_a_flattened_map_whose_readers_are_not_known_is_refused(net, what):
+    with pytest.raises(OptionError, match=f"{what}, and nothing says in which order"):
+        interop.to_torch(net)
+
+
+def test_components_of_different_shapes_are_refused():
+    net = nn.Sequential(nn.QLinear(8, 8, rng=0))
+    state = interop.to_torch(net)
+    state["0.i_weight"] = state["0.i_weight"][:1]
+    with pytest.raises(ShapeError, match="the four components of a quaternion weight have shapes"):
+        interop.from_torch(net, state)
 
 
 def test_a_flattened_image_of_unknown_channels_is_refused():

@@ -56,7 +56,9 @@ def _can_stand_side_by_side(steps: Steps, first: Layer, tail: list[Step]) -> boo
 
 
 def _is_pixelwise(step: Step) -> bool:
-    return not isinstance(step, Layer | Channelwise) or step.window == (1, 1)
+    if not isinstance(step, Layer | Channelwise):
+        return True
+    return (step.window, step.stride, step.padding) == ((1, 1), (1, 1), (0, 0))
 
 
 def _side_by_side(steps: Steps, tail: list[Step], first: Layer) -> Part:
@@ -68,7 +70,7 @@ def _side_by_side(steps: Steps, tail: list[Step], first: Layer) -> Part:
     shapes = [(1, SIDE, C) for _, _, C in steps.shapes]
     shapes[INPUT] = (1, SIDE, A * H * W * P)
     weight, alive = (a.reshape(A, 1, 1, H * W * P, Q) for a in (first.weight, first.alive))
-    changed = replace(first, x=INPUT, weight=weight, alive=alive)
+    changed = replace(first, x=INPUT, stride=(1, 1), weight=weight, alive=alive)
     constants = {m: np.repeat(c, SIDE, axis=1) for m, c in steps.constants.items()}
     order = np.arange(A * H * W * P).reshape(A, H, W, P).transpose(1, 2, 0, 3).ravel()
     return Part(Steps(shapes, [changed, *tail[1:]], constants, steps.output), SIDE, order)

@@ -4,30 +4,49 @@ A plan leaves out what `compact` finds. A network and its ticket keep their shap
 these weights: each output is the sum of the same numbers without zeros.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from quatgrad.arrays import Array
+from quatgrad.arrays import Array, asarray
 from quatgrad.errors import OptionError
 from quatgrad.network import Network
+from quatgrad.nn import Module
 from quatgrad.sparse.compact import fold_constants, read_channels
 from quatgrad.sparse.predict import image_shape
-from quatgrad.sparse.rules import follow
+from quatgrad.sparse.rules import follow_trace
 from quatgrad.sparse.steps import Layer, Step, Steps
+from quatgrad.sparse.trace import Trace, trace
 
 
 def without_dead(network: Network) -> Network:
-    """The same network with masks that leave out its dead weights; its model has them still.
+    """The same network with masks that leave out its dead weights, which are 0 in its model.
 
     A network that no plan can have, or that has no masks, is given back as it is.
     """
+    if not network.masks:
+        return network
+    shape = image_shape(network)
     try:
-        steps = follow(network.model, image_shape(network), network.masks)
+        seen = trace(network.model, shape)
+        steps = follow_trace(seen, network.model, shape, network.masks)
     except OptionError:
         return network
-    return replace(network, masks=living(steps, network.masks))
+    only_layers = _only_in_layers(seen, steps, network.model)
+    masks = living(steps, {n: m for n, m in network.masks.items() if n in only_layers})
+    model = deepcopy(network.model)
+    for name, w in model.weight_parameters():
+        if name in masks:
+            w.data = w.data * asarray(masks[name])
+    return replace(network, model=model, masks={**network.masks, **masks})
+
+
+def _only_in_layers(seen: Trace, steps: Steps, model: Module) -> set[str]:
+    """The weights that stand nowhere but in layers: none that is also transposed, as tied ones."""
+    layers = Counter(step.name for step in steps.layers())
+    return {n for n, w in model.weight_parameters() if seen.uses.get(id(w), 0) <= layers[n]}
 
 
 def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
@@ -43,7 +62,8 @@ def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
         if isinstance(step, Layer):
             A, *_, P, _Q = step.weight.shape
             feeds = (values[step.x].reshape(A, P) != 0).any(axis=0)  # (P,); NaN is not 0
-            inputs[step.name] = inputs[step.name] | feeds
+            if step.name in masks and masks[step.name].ndim > 3:
+                inputs[step.name] = inputs[step.name] | feeds
             step = replace(step, alive=step.alive & feeds[:, None])
         done.append(step)
     read = read_channels(Steps(steps.shapes, done, steps.constants, steps.output))
@@ -55,6 +75,6 @@ def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
         found[name] = mask
         if name in outputs and outputs[name].size == mask.shape[-1]:
             found[name] = mask & outputs[name]
-            if mask.ndim > 3 and len(inputs[name]) == mask.shape[-2]:  # no groups
+            if mask.ndim > 3 and inputs[name].size == mask.shape[-2]:  # no groups
                 found[name] = found[name] & inputs[name][:, None]
     return found

@@ -94,7 +94,7 @@ def export_c(
     images, plan = plan.checked(images), rounded(plan, weights)
     writer = _Writer(plan.steps, weights == "int8")
     body = writer.body()
-    logits = reference.run(plan.steps, images)
+    logits = _finite_logits(plan.steps, images)
     known: dict[str, Any] = {
         "NAME": name, "UPPER": name.upper(), "WEIGHT": "int8_t" if weights == "int8" else "float",
         "COUNT": f"uint{8 * writer.count_bytes}_t", "ARENA": max(writer.arena, 1),
@@ -113,6 +113,19 @@ def export_c(
         except OSError as error:
             raise DataError(f"cannot write {file}: {error.strerror}") from error
     return made
+
+
+def _finite_logits(steps: Steps, images: Array) -> Array:
+    """C99 has no constant for NaN, and a check can compare no infinite logits."""
+    for step in steps.steps:
+        numbers = (step.weight, step.shift, step.scale) if isinstance(step, Taps) else ()
+        if not all(np.isfinite(a).all() for a in numbers if a is not None):
+            raise OptionError(f"export_c: {step.name} has a number that is not finite: train again")
+    with np.errstate(all="ignore"):
+        logits = reference.run(steps, images)
+    if not np.isfinite(logits).all():
+        raise OptionError("export_c: the logits are not finite for the images of the check")
+    return logits
 
 
 def _template(code: str) -> tuple[str, str]:

@@ -47,10 +47,13 @@ def export_onnx(plan: Plan, path: str | Path, weights: str = "float32", about: s
         raise OptionError(
             f"ONNX models need the package onnx ({error}): pip install 'quatgrad[onnx]'"
         ) from error
+    path = Path(path)
+    if not path.name:
+        raise OptionError(f"export_onnx: name a file to write; got {str(path)!r}")
+    path = path if path.suffix == ".onnx" else path.with_name(f"{path.name}.onnx")
     writer = _Writer(helper, rounded(plan, weights), weights)
     model = writer.model(about)
     checker.check_model(model)
-    path = Path(path).with_suffix(".onnx")
     try:
         write_whole(path, model.SerializeToString())
     except OSError as error:

@@ -160,6 +160,10 @@ def _is_size(n: Any) -> bool:
 
 def check_masks(who: str, model: Module, masks: Mapping[str, Array]) -> None:
     """`OptionError` for a mask that fits no weight of the model."""
+    if not isinstance(masks, Mapping):
+        raise OptionError(
+            f"{who}: masks are a dict, the name of a weight -> its mask; got {type(masks).__name__}"
+        )
     weights = dict(model.weight_parameters())
     for name, mask in masks.items():
         if name not in weights or np.shape(mask) != weights[name].shape:

@@ -75,7 +75,10 @@ def _max_pool(step: MaxPool, maps: Maps) -> Array:
 
 
 def _move(step: Move, maps: Maps) -> Array:
-    x = np.concatenate([maps[m].reshape(len(maps[m]), -1) for m in step.sources], axis=1)
+    N = len(maps[INPUT])
+    if not step.sources:  # nothing but padding
+        return np.zeros((N, step.index.size), maps[INPUT].dtype)
+    x = np.concatenate([maps[m].reshape(N, -1) for m in step.sources], axis=1)
     return np.where(step.index < 0, x.dtype.type(0), x[:, step.index])
 
 

@@ -73,7 +73,16 @@ def follow(
     model: Module, input_shape: tuple[int, ...], masks: Mapping[str, Array] | None = None
 ) -> Steps:
     """The steps of a model for one image; `OptionError` names an operation that has no rule."""
-    seen = trace(model, input_shape)
+    return follow_trace(trace(model, input_shape), model, input_shape, masks)
+
+
+def follow_trace(
+    seen: Trace,
+    model: Module,
+    input_shape: tuple[int, ...],
+    masks: Mapping[str, Array] | None = None,
+) -> Steps:
+    """The same of a trace."""
     names = {id(t): name for name, t in model.named_state()}
     follower = Follower(seen, names, masks or {}, _three(input_shape))
     for node in seen.nodes:

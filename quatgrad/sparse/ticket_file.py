@@ -46,12 +46,19 @@ def save(path: str | Path, network: Network, weights: str = "float32") -> None:
     arrays: dict[str, np.ndarray] = {}
     state = network.model.state_dict()
     for name, w in network.model.weight_parameters():
+        if w.dtype != np.float32:
+            raise OptionError(f"a ticket is of float32; {name} is {w.dtype}: keep it by its `save`")
         if w.size > MOST:
             raise OptionError(
                 f"a ticket has weights of at most {MOST:,} entries; {name} is {w.shape}: keep "
                 "this network by its `save`, or make it narrower"
             )
         mask = np.asarray(network.masks.get(name, np.ones(w.shape, bool)), bool)
+        if np.any(state[name][~mask]):
+            raise OptionError(
+                f"sparse.save: weights that the mask {name} prunes are not 0: give the masks of "
+                "the model's own ticket, after they were applied"
+            )
         arrays |= {f"{part}/{name}": a for part, a in pack(state[name], mask, weights).items()}
     shapes = {name: list(w.shape) for name, w in network.model.weight_parameters()}
     rest, norms = without_statistics(network.model, state)
@@ -177,8 +184,8 @@ def without_statistics(model: Module, state: Mapping[str, Array]) -> tuple[dict[
     """The state with every split norm as a scale and a shift; and the eps of each, by its name."""
     left, norms = dict(state), {}
     for name, norm in model.named_modules():
-        if type(norm) is BatchNorm2d:
-            scale, shift, mean, var = _names(name)
+        scale, shift, mean, var = _names(name)
+        if type(norm) is BatchNorm2d and scale in state:  # of one in two places one name
             factor = state[scale] / np.sqrt(state[var].astype(np.float64) + norm.eps)
             left[scale] = factor.astype(np.float32)
             left[shift] = (state[shift] - state[mean] * factor).astype(np.float32)

@@ -18,7 +18,6 @@ class Trace:
     nodes: list[Function]
     inputs: dict[int, list[Function | Tensor]]
     uses: dict[int, int]
-    shape: tuple[int, ...]
 
 
 def trace(model: Module, input_shape: tuple[int, ...]) -> Trace:
@@ -60,7 +59,7 @@ def trace(model: Module, input_shape: tuple[int, ...]) -> Trace:
             f"prepare: the output of {type(model).__name__} does not depend on the image: does "
             "its forward compute with arrays instead of Tensors?"
         )
-    return Trace(image, nodes, inputs, uses, y.shape)
+    return Trace(image, nodes, inputs, uses)
 
 
 def _inputs(node: Function) -> list[Function | Tensor]:

@@ -228,6 +228,10 @@ def test_bad_input(run, pictures, tmp_path, capsys):
     np.save(tmp_path / "texts.npy", np.array([["a"]]))
     np.save(tmp_path / "nan.npy", np.full((8, 8), np.nan))
     (tmp_path / "empty.npy").write_bytes(b"")
+    np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
+    (tmp_path / "arrays.npz").rename(tmp_path / "archive.npy")
+    header = (tmp_path / "small.npy").read_bytes().replace(b")", b"(", 1)
+    (tmp_path / "header.npy").write_bytes(header)
     (tmp_path / "text.png").write_text("no picture")
     net = tmp_path / "net.safetensors"
     told(capsys, "save", run, net)
@@ -240,6 +244,8 @@ def test_bad_input(run, pictures, tmp_path, capsys):
         ((file, tmp_path / "text.png"), "is no picture"),
         ((file, tmp_path / "none.npy"), "none.npy cannot be read"),
         ((file, tmp_path / "empty.npy"), "holds no array"),
+        ((file, tmp_path / "archive.npy"), "holds no array"),
+        ((file, tmp_path / "header.npy"), "holds no array"),
         ((file, tmp_path / "small.npy"), "of shape (4, 4); the network takes (8, 8, 1)"),
         ((file, tmp_path / "texts.npy"), "texts.npy holds <U1: an image is finite real numbers"),
         ((file, tmp_path / "nan.npy"), "nan.npy holds float64: an image is finite"),
@@ -252,6 +258,8 @@ def test_bad_input(run, pictures, tmp_path, capsys):
         ((run, "--level", "9"), "--level 9: of the network quaternion"),
         ((run, "--file", "a.npz"), "--file for ticket ends with .ticket; got 'a.npz'"),
         ((run, "--file", "."), "--file is a folder: name a file in it; got '.'"),
+        ((run, "--file", f"{tmp_path}/"), "--file is a folder: name a file in it"),
+        ((run, "--file", f"{tmp_path}/new/"), "--file is a folder: name a file in it"),
         ((run, "--to", "c", "--file", tmp_path / "a-b.c"), "names a function in C"),
         ((run, "--to", "c", "--weights", "float16"), "C99 has no type for it"),
         ((run, "--file", tmp_path / "none" / "a.ticket"), "cannot write"),

@@ -6,7 +6,7 @@ from networks import Call, created, logits, odd, trained
 
 from quatgrad import ops, sparse
 from quatgrad.backend import use_backend
-from quatgrad.nn import Linear, QLinear, ReLU, Sequential
+from quatgrad.nn import Conv2d, Flatten, Linear, QConv2d, QLinear, ReLU, Sequential
 from quatgrad.sparse import choice, engine, measure
 from quatgrad.sparse.batch import SIDE, in_parts
 from quatgrad.sparse.plan import MANY
@@ -38,6 +38,20 @@ def test_the_logits_of_a_batch(name, algebra):
 def test_layers_that_no_network_of_the_package_has(name):
     net, _ = trained(odd(np.random.default_rng(0))[name], (9, 7, 4))
     check(net, (9, 7, 4), None, 2 * SIDE + 1)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda rng: [Conv2d(4, 8, 2, 2, rng=rng), ReLU()],
+        lambda rng: [Conv2d(4, 8, 2, rng=rng), Conv2d(8, 8, 1, 2, rng=rng)],
+        lambda rng: [Conv2d(4, 8, 2, 3, rng=rng), QConv2d(8, 8, 1, 2, rng=rng)],
+    ],
+)
+def test_a_window_of_the_whole_map_with_a_stride(layers):
+    rng = np.random.default_rng(0)
+    net = Sequential(*layers(rng), Flatten(), Linear(8, 3, rng=rng))
+    check(net, (2, 2, 4), None, 2 * SIDE + 1)
 
 
 @pytest.mark.parametrize(

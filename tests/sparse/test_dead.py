@@ -34,7 +34,10 @@ def check(net, masks, shape, monkeypatch):
     x = np.random.default_rng(5).standard_normal((3, *shape)).astype(np.float32)
     y = logits(net, x)
     small = sparse.without_dead(Network(net, masks=masks))
-    assert small.model is net
+    assert all(
+        (w.data == net.state_dict()[name] * small.masks[name]).all()
+        for name, w in small.model.weight_parameters()
+    )
     for name, w in net.weight_parameters():
         assert not (small.masks[name] & ~masks[name]).any()
         w.data = w.data * small.masks[name]
@@ -131,6 +134,32 @@ def test_inputs_of_a_linear_layer_in_another_order(monkeypatch):
         w.data = w.data * masks[n]
     left = check(net, masks, (2, 1, 4), monkeypatch)
     assert not left["1.weight"][:, 2].any()  # its reversed place is 1
+
+
+class Tied(Module):
+    """A weight that stands in a layer, and transposed in a product."""
+
+    def __init__(self):
+        self.fc = Linear(4, 6, rng=np.random.default_rng(0))
+
+    def forward(self, x):
+        h = self.fc(Flatten()(x))
+        return ops.matmul(h, ops.transpose(self.fc.weight))[:, :2] + h[:, :2]
+
+
+def test_tied_weights_stay(monkeypatch):
+    net = Tied()
+    masks = {"fc.weight": np.ones((4, 6), bool)}
+    assert check(net, masks, (1, 1, 4), monkeypatch)["fc.weight"].all()
+
+
+def test_a_linear_layer_that_stands_in_two_places(monkeypatch):
+    rng = np.random.default_rng(0)
+    fc, head = Linear(16, 16, rng=rng), Linear(16, 3, rng=rng)
+    flat, relu = Flatten(), ReLU()
+    net = Sequential(flat, fc, relu, fc, relu, head)
+    net, masks = trained(net, (2, 2, 4), density=0.3)
+    check(net, masks, (2, 2, 4), monkeypatch)
 
 
 def test_a_network_that_no_plan_can_have_stays():

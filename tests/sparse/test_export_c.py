@@ -141,6 +141,19 @@ def test_a_step_without_c_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    plan = plan_of("lenet-12", "real")
+    for value in (np.nan, np.inf):
+        next(plan.steps.layers()).shift[0] = value
+        with pytest.raises(OptionError, match="has a number that is not finite: train again"):
+            export_c(plan, tmp_path / "net")
+    with np.errstate(divide="ignore"):
+        reciprocal = sparse.prepare(Call(lambda x: 1 / x.relu()), (1, 1, 4))
+    with pytest.raises(OptionError, match="logits are not finite for the images of the check"):
+        export_c(reciprocal, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
 def test_names_weights_and_folders(tmp_path):
     plan = plan_of("lenet-12", "real")
     with pytest.raises(OptionError, match="names a function in C"):

@@ -63,7 +63,10 @@ def test_weights_of_fewer_bits(tmp_path, algebra):
 def test_what_it_says_of_itself(tmp_path):
     onnx = pytest.importorskip("onnx")
     net, _ = trained(created("lenet-12", "real"), (16, 16, 4))
-    made = export_onnx(sparse.prepare(net, (16, 16, 4)), tmp_path / "net", about="of the digits")
+    plan = sparse.prepare(net, (16, 16, 4))
+    assert export_onnx(plan, tmp_path / "net.v2").name == "net.v2.onnx"
+    made = export_onnx(plan, tmp_path / "net", about="of the digits")
+    assert made.name == "net.onnx"
     model = onnx.load(made)
     assert (model.producer_name, model.doc_string) == ("quatgrad", "of the digits")
     assert [
@@ -84,6 +87,8 @@ def test_what_cannot_be_written(tmp_path, monkeypatch):
         export_onnx(plan, tmp_path / "net", "int4")
     with pytest.raises(DataError, match="cannot write"):
         export_onnx(plan, tmp_path / "missing" / "net")
+    with pytest.raises(OptionError, match="name a file to write"):
+        export_onnx(plan, ".")
     plan.steps.steps.append(Step("fft", plan.steps.output, plan.steps.output))
     with pytest.raises(OptionError, match="there is no ONNX for the step 'fft'"):
         export_onnx(plan, tmp_path / "net")

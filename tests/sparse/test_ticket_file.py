@@ -8,7 +8,7 @@ import pytest
 from networks import created, logits, trained
 
 import quatgrad
-from quatgrad import data, lth, models, sparse
+from quatgrad import data, lth, models, nn, sparse
 from quatgrad.errors import DataError, OptionError, RunError
 from quatgrad.network import Network
 from quatgrad.sparse import load, prepared, save
@@ -226,3 +226,32 @@ def test_int8_of_no_number_and_of_the_smallest(tmp_path):
     w[:] = 1e-44, 3e38  # a 127th of the first one is 0
     found, _ = unpack(pack(w, np.ones((3, 2), bool), "int8"), (3, 2))
     assert np.allclose(found, w, rtol=1e-6, atol=1e-43)
+
+
+def test_weights_that_a_mask_prunes_and_that_are_not_0_are_refused(tmp_path):
+    net = nn.Sequential(nn.Conv2d(4, 4, 1, rng=np.random.default_rng(0)))
+    masks = {"0.weight": np.zeros((1, 1, 4, 4), bool)}
+    with pytest.raises(OptionError, match=r"that the mask 0\.weight prunes are not 0"):
+        sparse.save(tmp_path / "x.ticket", Network(net, masks=masks))
+    assert not list(tmp_path.iterdir())
+
+
+def test_float64_is_refused_when_it_is_written(tmp_path):
+    net = nn.Sequential(nn.Linear(4, 3, rng=np.random.default_rng(0)))
+    weight = net.modules[0].weight
+    weight._array = weight._array.astype(np.float64)
+    with pytest.raises(OptionError, match=r"of float32; 0\.weight is float64"):
+        sparse.save(tmp_path / "x.ticket", Network(net))
+
+
+def test_a_norm_that_stands_in_two_places(tmp_path):
+    rng = np.random.default_rng(0)
+    norm = nn.BatchNorm2d(4)
+    norm.running_mean.data = rng.normal(size=4).astype(np.float32)
+    parts = (nn.Conv2d(4, 4, 1, rng=rng) for _ in range(2))
+    net = nn.Sequential(next(parts), norm, next(parts), norm, nn.Flatten())
+    sparse.save(tmp_path / "x.ticket", Network(net.eval()))
+    x = rng.normal(size=(2, 1, 1, 4)).astype(np.float32)
+    again = sparse.load(tmp_path / "x.ticket", net)
+    before = Network(net.eval()).predict(x)
+    np.testing.assert_allclose(again.predict(x), before, atol=1e-6)

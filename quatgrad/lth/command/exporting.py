@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
@@ -122,14 +123,21 @@ def _input_of(net: Network) -> list[str]:
 
 def _path(net: Network, given: dict[str, Any]) -> Path:
     """What is written; its ending says the form."""
+    path = _named(net, given)
+    if path.resolve() == Path(given["run"]).resolve():
+        raise OptionError(f"{path} is the network that is exported: name another file by `file`")
+    return path
+
+
+def _named(net: Network, given: dict[str, Any]) -> Path:
     to, ending = given["to"], FORMS[given["to"]]
     if "file" in given:
         path = Path(given["file"])
-        if path.name in ("", ".."):
+        if path.name in ("", "..") or given["file"].endswith(("/", os.sep)) or path.is_dir():
             raise OptionError(f"`file` is a folder: name a file in it; got {given['file']!r}")
         if path.suffix not in ("", ending):
             raise OptionError(f"`file` for {to} ends with {ending}; got {given['file']!r}")
-        return path.with_suffix(ending)
+        return path if path.suffix else path.with_name(path.name + ending)
     said = net.said
     name = Path(given["run"]).stem
     if {"run", "network", "level"} <= said.keys():  # of a file: it names no other folder

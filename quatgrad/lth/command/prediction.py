@@ -6,6 +6,7 @@ import argparse
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -185,10 +186,11 @@ def _notice_units(net: Network, path: str, image: np.ndarray) -> None:
 def _array(net: Network, path: Path) -> np.ndarray:
     """An image in an .npy file: as the pixels of a picture, or without an encoding as encoded."""
     try:
-        found = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            found = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError, MemoryError) as error:
         raise DataError(f"{path} holds no array ({str(error)[:100]}): write it again") from error
     shape = net.encoding.image_shape if net.encoding else image_shape(net)
     if found.dtype.kind not in "buif" or not np.isfinite(found).all():
@@ -267,7 +269,8 @@ def _same_path(a: str, b: Any) -> bool:
 def draw(found: Confusion, net: Network, path: str) -> None:
     """The picture of the confusion matrix."""
     said = net.said
-    name = f"{said['run']}\n{said['network']}, level {said['level']}: " if "run" in said else ""
+    known = {"run", "network", "level"} <= said.keys()
+    name = f"{said['run']}\n{said['network']}, level {said['level']}: " if known else ""
     plot.save(found.figure(name), Path(path))
 
 

@@ -165,8 +165,9 @@ class ModelOptions:
         others = [name for name in self.networks if name not in ("real", "quaternion")]
         if self.own and others:
             raise OptionError(
-                f"`algebra` {self.algebra} asks for {self.model} as {others[0]}, with another width "
-                "or product, and that network of yours knows none: choose real, quaternion or both"
+                f"`algebra` {self.algebra} asks for {self.model} as {others[0]}, with another "
+                "width or product, and that network of yours knows none: choose real, quaternion "
+                "or both"
             )
 
     @property
