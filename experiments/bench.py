@@ -63,7 +63,7 @@ ENGINES = {
     "steps": [OURS, *LAYOUTS],
 }
 APART = ("algebra", "inference", "parallel", "sequences")  # suites that are files of their own
-#: What `--rivals` adds: PyTorch in bfloat16, where the processor has it, and compiled.
+#: What `--rivals` adds, channels last: PyTorch in bfloat16, where there is that, and compiled.
 STEP_RIVALS = ("torch-bf16", "torch-compile")
 RIVALS = ("torch", "onnxruntime", "numpy-quaternion", "quaternionic")
 ROUNDS, QUICK_ROUNDS = 25, 3
@@ -339,13 +339,15 @@ def torch_twin(model: nn.Module, engine: str) -> tuple[Callable[[Any], Any], lis
         return leaves[-1]
 
     for _, m in list(model.named_modules()):
-        m.forward = torch_forward(m, leaf) or m.forward  # type: ignore[method-assign]
+        m.forward = torch_forward(m, leaf, engine) or m.forward  # type: ignore[method-assign]
     for p in model.parameters():
-        p.data = np.broadcast_to(np.zeros((), p.dtype), p.shape)
+        p._array = np.broadcast_to(np.zeros((), p.dtype), p.shape)
     return model, leaves
 
 
-def torch_forward(m: nn.Module, leaf: Callable[[np.ndarray], Any]) -> Callable[[Any], Any] | None:
+def torch_forward(
+    m: nn.Module, leaf: Callable[[np.ndarray], Any], engine: str
+) -> Callable[[Any], Any] | None:
     """The forward of a layer in PyTorch; None for a module that only calls others."""
     import torch
     import torch.nn.functional as F  # noqa: N812
@@ -365,14 +367,16 @@ def torch_forward(m: nn.Module, leaf: Callable[[np.ndarray], Any]) -> Callable[[
             how = m.training, m.momentum, m.eps
             return lambda x: F.batch_norm(x, *running, scale, shift, *how)
         case nn.Linear() | nn.QLinear():
-            return with_weight(m, (1, 0), leaf, F.linear)
+            return with_weight(m, (1, 0), leaf, F.linear, engine)
         case nn.Conv2d() | nn.QConv2d():
             conv = partial(F.conv2d, stride=m.window.stride, padding=m.window.padding)
-            return with_weight(m, (3, 2, 0, 1), leaf, conv)
+            return with_weight(m, (3, 2, 0, 1), leaf, conv, engine)
     return None
 
 
-def with_weight(m: Any, axes: tuple[int, ...], leaf: Callable[[Any], Any], f: Any) -> Call:
+def with_weight(
+    m: Any, axes: tuple[int, ...], leaf: Callable[[Any], Any], f: Any, engine: str
+) -> Call:
     """x -> f(x, w, b). As published, a quaternion weight is expanded at every call: to the real
     weight (4Q, 4P, ...) that is the paper's block matrix.
     """
@@ -386,7 +390,7 @@ def with_weight(m: Any, axes: tuple[int, ...], leaf: Callable[[Any], Any], f: An
 
     def forward(x: Any) -> Any:
         rows = (r, -i, -j, -k), (i, r, -k, j), (j, k, r, -i), (k, -j, i, r)
-        return f(x, cat([cat(row, dim=1) for row in rows], dim=0), b)
+        return f(x, laid_out(cat([cat(row, dim=1) for row in rows], dim=0), engine), b)
 
     return forward
 

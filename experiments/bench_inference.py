@@ -1,6 +1,6 @@
 """Measure inference: plans, dense and sparse, beside the engine, PyTorch and onnxruntime.
 
-    python experiments/bench.py --suite inference --quick     a minute's look
+    python experiments/bench.py --suite inference --quick     a look: 5 % alone, one thread
     python experiments/bench.py --suite inference --record    to results/bench-inference.json
     python experiments/bench_inference.py --table FILE        the README's table of a record
 
@@ -437,7 +437,7 @@ def run(nets: Sequence[str], quick: bool, rounds: int) -> Iterator[Case]:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options; --quick is also of one thread, and of plans of 5 % alone."""
+    """The options."""
     p = parser_of("inference", __doc__, ROUNDS)
     p.add_argument("--net", choices=NETS, action="append", help="only this one; may be repeated")
     p.add_argument("--table", type=Path, metavar="FILE", help="the README's table of a record")

@@ -526,7 +526,8 @@ def torch_step(batch: int, compiled: bool, image_size: Sequence[int], **net: Any
         forward = torch.compile(model.forward)
     x = torch.tensor(normal(batch, *image_size, 4)).permute(0, 3, 1, 2)
     labels = torch.tensor(generator(0, "labels").integers(0, net["num_classes"], batch))
-    optimizer = torch.optim.SGD(leaves, lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    rule = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+    optimizer = torch.optim.SGD(leaves, lr=1e-4, fused=True, **rule)
 
     def call() -> Any:
         with torch.autocast(x.device.type, torch.bfloat16):
@@ -668,9 +669,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"default: {OUT}")
     p.add_argument("--section", choices=tuple(SECTIONS), help=argparse.SUPPRESS)
     options = p.parse_args(argv)
-    check_out(p, options.out)
     if options.section:
         return child(options.section, options.backend, options.tiny)
+    check_out(p, options.out)
     try:
         with use_backend(options.backend):
             pass

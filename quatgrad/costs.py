@@ -9,7 +9,7 @@ import numpy as np
 
 from quatgrad.arrays import to_numpy
 from quatgrad.autograd import Function, Parameter, Tensor
-from quatgrad.errors import GraphError, OptionError
+from quatgrad.errors import GraphError, OptionError, unknown
 from quatgrad.nn import Module
 from quatgrad.nn.module import evaluation_mode
 from quatgrad.ops.arithmetic import MatMul
@@ -66,6 +66,9 @@ def _count(
 ) -> Costs:
     """The costs of a model by the nodes of its graph."""
     weights = dict(model.weight_parameters())
+    foreign = [name for name in masks or {} if name not in weights]
+    if foreign:
+        raise OptionError(unknown("weight", foreign[0], weights))
     uses = _uses(weights, nodes)
     alive = {name: _alive(w, name, masks) for name, w in weights.items()}
     state = dict(model.named_state())

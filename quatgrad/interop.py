@@ -160,47 +160,79 @@ def _orders(model: Module) -> dict[int, np.ndarray]:
     """id of a layer behind a `Flatten` -> which of its inputs stand where in PyTorch.
 
     A map (H, W, C) of quaternions becomes (4, H, W, Q) here, another (H, W, C); there (C, H, W).
-    Layers are looked at in the order of their names; where that does not say which of them read
-    the map, an `OptionError`.
+    Layers are looked at in the order of their names: the first linear one behind a `Flatten` reads
+    its map, and norms of that width between them. `OptionError` where this cannot be so.
     """
     C = (model.architecture or {}).get("in_channels")
     found: dict[int, np.ndarray] = {}
-    flat, inputs, last = False, 0, 0  # behind a Flatten; its numbers, if known; those of the last
-    for name, layer in model.named_modules():
-        if isinstance(layer, Conv2d):
-            if inputs:
-                raise _unknown_order(name, "is a convolution, and behind a Flatten and its layer")
+    layers = {id(layer): (name, layer) for name, layer in reversed([*model.named_modules()])}
+    norms: list[BatchNorm2d] | None = None  # since a Flatten, until its linear layer
+    width, widths, late = 0, set[int](), ""  # of the map; of what later layers give; a convolution
+    for name, layer in reversed(layers.values()):
+        if isinstance(layer, Flatten):
+            norms, late = [], ""
+        elif isinstance(layer, Conv2d):
             C = layer.weight.shape[-1] * layer.weight.components
-        elif isinstance(layer, BatchNorm2d) and flat:
-            found[id(layer)] = _order(name, len(layer.scale.data), C)
-        elif isinstance(layer, Linear):
-            P, A = layer.weight.shape[-2] * layer.weight.components, layer.weight.components
-            if flat:
-                if A == 4 and C and C % 4:
-                    raise _unknown_order(name, f"has quaternions of a map of {C} channels")
-                found[id(layer)] = _order(name, P, C)[: layer.weight.shape[-2]]
-                inputs = P
-            elif inputs and P == inputs != last:
-                raise _unknown_order(name, "seems to read the map, as another layer before it")
-            last = layer.weight.shape[-1] * A
-        flat = isinstance(layer, Flatten) or (flat and not isinstance(layer, Linear))
+            late = name if width else ""
+        elif isinstance(layer, BatchNorm2d) and norms is not None:
+            norms.append(layer)
+        elif isinstance(layer, BatchNorm2d | Linear):
+            P = _inputs(layer)
+            if width == P and P not in widths:
+                raise _unknown_order(name, "seems to read a flattened map, as a layer before it")
+            widths.add(_outputs(layer))
+        if isinstance(layer, Linear) and norms is not None:
+            order = _order(name, layer, C)
+            if (order != np.arange(len(order))).any():
+                found[id(layer)] = order[: layer.weight.shape[-2]]  # of all components the same
+                found |= {id(norm): order for norm in norms if _inputs(norm) == len(order)}
+                width = len(order)
+            norms, widths = None, {_outputs(layer)}
+    if late:
+        raise _unknown_order(late, "is named behind a flattened map")
+    if norms is not None and any(
+        id(layer) not in found and _may_read(layer, C) for _, layer in layers.values()
+    ):
+        raise _unknown_order("a linear layer", "may read a map that is flattened behind it")
     return found
 
 
-def _order(name: str, P: int, C: int | None) -> np.ndarray:
+def _inputs(layer: Any) -> int:
+    """How many numbers go in."""
+    if isinstance(layer, BatchNorm2d):
+        return len(layer.scale.data)
+    return layer.weight.shape[-2] * layer.weight.components
+
+
+def _outputs(layer: Any) -> int:
+    """How many numbers come out."""
+    if isinstance(layer, BatchNorm2d):
+        return len(layer.scale.data)
+    return layer.weight.shape[-1] * layer.weight.components
+
+
+def _may_read(layer: Module, C: int | None) -> bool:
+    """Does a linear layer have the inputs of several pixels of C channels?"""
+    return isinstance(layer, Linear) and bool(C) and _inputs(layer) in range(2 * C, 1 << 40, C)
+
+
+def _order(name: str, layer: Any, C: int | None) -> np.ndarray:
+    P = _inputs(layer)
     if not C or P % C:
         raise OptionError(
             f"{name} stands behind a Flatten, and nothing says how many channels its map "
             "has: its inputs stand in another order in PyTorch; flatten by hand there"
         )
+    if C % 4 and layer.weight.components == 4:
+        raise _unknown_order(name, f"has quaternions of a map of {C} channels")
     A = 1 if C % 4 else 4
     return np.arange(P).reshape(A, P // C, C // A).transpose(0, 2, 1).ravel()
 
 
 def _unknown_order(name: str, why: str) -> OptionError:
     return OptionError(
-        f"{name} {why}, and nothing says in which order its inputs stand in PyTorch: flatten by "
-        "hand there, and exchange the layers one by one"
+        f"{name} {why}, and nothing says in which order inputs stand in PyTorch: name layers in "
+        "the order in which they compute, or flatten by hand there"
     )
 
 

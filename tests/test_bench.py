@@ -150,6 +150,10 @@ def test_pytorch_does_the_same_work(bench, algebra, monkeypatch):
             for engine in bench.LAYOUTS:
                 z = bench.layer_call(engine, algebra, sizes)().detach().movedim(1, -1).numpy()
                 np.testing.assert_allclose(y, z, rtol=0, atol=1e-5)
+        model = bench.create("resnet8", algebra, width=8, image_size=(8, 8))
+        leaves = bench.torch_twin(model, "torch")[1]
+        assert all(set(p._array.strides) == {0} for p in model.parameters())  # memory holds one
+        assert leaves[0].is_contiguous(memory_format=pytest.importorskip("torch").channels_last)
         for name, width, classes in NETS:
             net = {"name": name, "width": width, "num_classes": classes, "algebra": algebra}
             steps = [bench.step_call(e, 4, (8, 8), **net) for e in ("numpy", *bench.LAYOUTS)]

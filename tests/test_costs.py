@@ -212,6 +212,8 @@ def test_weights_without_a_mask_count_whole():
     masks = {"0.weight": np.eye(4, 3, dtype=bool)}
     assert costs(net, (4,), {}) == costs(net, (4,))
     assert costs(net, (4,), masks).weights == 3 + 6
+    with pytest.raises(OptionError, match=r"unknown weight '0\.wieght': did you mean '0\.weight'"):
+        costs(net, (4,), {"0.wieght": masks["0.weight"]})
     assert " 3 " in summary(net, (4,), masks)
 
 

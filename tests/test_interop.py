@@ -187,6 +187,77 @@ class TwoHeads(nn.Module):
         self.one, self.other = nn.Linear(48, 2, rng=1), nn.Linear(48, 3, rng=2)
 
 
+class TwoHeadsOfAPixel(nn.Module):
+    """Its order is the same in PyTorch."""
+
+    def __init__(self):
+        self.conv, self.flat = nn.Conv2d(4, 8, 1, rng=0), nn.Flatten()
+        self.one, self.other = nn.Linear(8, 2, rng=1), nn.Linear(8, 3, rng=2)
+
+
+class HeadBeforeTheMap(nn.Module):
+    """Which is named behind it."""
+
+    def __init__(self):
+        self.conv, self.head = nn.Conv2d(4, 8, 1, rng=0), nn.Linear(48, 2, rng=1)
+        self.flat = nn.Flatten()
+
+
+class NormBehind(nn.Module):
+    """Which stands before the linear layer in forward."""
+
+    def __init__(self):
+        self.conv, self.flat = nn.Conv2d(4, 8, 1, rng=0), nn.Flatten()
+        self.head, self.norm = nn.Linear(48, 2, rng=1), nn.BatchNorm2d(48)
+
+
+class Declared(nn.Module):
+    """Layers by kind: norms of the maps are named behind the Flatten."""
+
+    def __init__(self):
+        self.conv1, self.conv2 = nn.Conv2d(4, 16, 1, rng=0), nn.Conv2d(16, 8, 1, rng=1)
+        self.flat, self.bn1, self.bn2 = nn.Flatten(), nn.BatchNorm2d(16), nn.BatchNorm2d(8)
+        self.fc = nn.Linear(48, 2, rng=2)
+
+
+class ActorAndCritic(nn.Module):
+    """Two heads on a layer as wide as the map."""
+
+    def __init__(self):
+        self.conv, self.flat = nn.Conv2d(4, 8, 1, rng=0), nn.Flatten()
+        self.fc = nn.Linear(48, 48, rng=1)
+        self.actor, self.critic = nn.Linear(48, 4, rng=2), nn.Linear(48, 1, rng=3)
+
+
+def towers(count):
+    """Each flattens its own map."""
+    tower = nn.Conv2d(4, 8, 1, rng=0), nn.Flatten(), nn.Linear(48, 5, rng=1)
+    other = nn.Conv2d(4, 16, 1, rng=2), nn.Flatten(), nn.Linear(96, 5, rng=3)
+    return nn.Sequential(nn.Sequential(*tower), nn.Sequential(*(other if count == 2 else tower)))
+
+
+@pytest.mark.parametrize(
+    ("net", "turned"),
+    [
+        (Declared(), ["fc"]),
+        (ActorAndCritic(), ["fc"]),
+        (towers(1), ["0.2", "1.2"]),
+        (towers(2), ["0.2", "1.2"]),
+        (TwoHeadsOfAPixel(), []),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_which_layers_are_put_into_another_order(net, turned):
+    """Of the others, weights are only transposed."""
+    state = interop.to_torch(net)
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Linear):
+            same = np.array_equal(state[f"{name}.weight"], layer.weight.numpy().T)
+            assert same == (name not in turned), name
+        if isinstance(layer, nn.BatchNorm2d):
+            np.testing.assert_array_equal(state[f"{name}.weight"], layer.scale.numpy())
+
+
 class ConvAfterTheHead(nn.Module):
     """Which stands before it in forward."""
 
@@ -198,8 +269,10 @@ class ConvAfterTheHead(nn.Module):
 @pytest.mark.parametrize(
     ("net", "what"),
     [
-        (TwoHeads(), "other seems to read the map, as another layer before it"),
-        (ConvAfterTheHead(), "late is a convolution, and behind a Flatten and its layer"),
+        (TwoHeads(), "other seems to read a flattened map, as a layer before it"),
+        (NormBehind(), "norm seems to read a flattened map"),
+        (HeadBeforeTheMap(), "a linear layer may read a map that is flattened behind it"),
+        (ConvAfterTheHead(), "late is named behind a flattened map"),
         (
             nn.Sequential(nn.Conv2d(4, 6, 1, rng=0), nn.Flatten(), nn.QLinear(24, 4, rng=1)),
             "2 has quaternions of a map of 6 channels",
@@ -207,7 +280,7 @@ class ConvAfterTheHead(nn.Module):
     ],
 )
 def test_a_flattened_map_whose_readers_are_not_known_is_refused(net, what):
-    with pytest.raises(OptionError, match=f"{what}, and nothing says in which order"):
+    with pytest.raises(OptionError, match=f"{what}.*nothing says in which order"):
         interop.to_torch(net)
 
 

@@ -4,19 +4,19 @@ A plan leaves out what `compact` finds. A network and its ticket keep their shap
 these weights: each output is the sum of the same numbers without zeros.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from quatgrad.arrays import Array, asarray
+from quatgrad.arrays import Array, array_module, asarray
 from quatgrad.errors import OptionError
 from quatgrad.network import Network
 from quatgrad.nn import Module
 from quatgrad.sparse.compact import fold_constants, read_channels
 from quatgrad.sparse.predict import image_shape
-from quatgrad.sparse.rules import follow_trace
+from quatgrad.sparse.rules import LAYERS, follow_trace
 from quatgrad.sparse.steps import Layer, Step, Steps
 from quatgrad.sparse.trace import Trace, trace
 
@@ -24,29 +24,34 @@ from quatgrad.sparse.trace import Trace, trace
 def without_dead(network: Network) -> Network:
     """The same network with masks that leave out its dead weights, which are 0 in its model.
 
-    A network that no plan can have, or that has no masks, is given back as it is.
+    A network that no plan can have, or without dead weights, is given back as it is.
     """
-    if not network.masks:
-        return network
-    shape = image_shape(network)
     try:
+        shape = image_shape(network)
         seen = trace(network.model, shape)
         steps = follow_trace(seen, network.model, shape, network.masks)
     except OptionError:
         return network
-    only_layers = _only_in_layers(seen, steps, network.model)
+    only_layers = _only_in_layers(seen, network.model)
     masks = living(steps, {n: m for n, m in network.masks.items() if n in only_layers})
+    dead = {n: network.masks[n] & ~mask for n, mask in masks.items()}
+    if not any(mask.any() for mask in dead.values()):
+        return network
     model = deepcopy(network.model)
     for name, w in model.weight_parameters():
-        if name in masks:
-            w.data = w.data * asarray(masks[name])
+        if name in dead:
+            w.data = array_module(w.data).where(asarray(dead[name]), w.dtype.type(0), w.data)
     return replace(network, model=model, masks={**network.masks, **masks})
 
 
-def _only_in_layers(seen: Trace, steps: Steps, model: Module) -> set[str]:
+def _only_in_layers(seen: Trace, model: Module) -> set[str]:
     """The weights that stand nowhere but in layers: none that is also transposed, as tied ones."""
-    layers = Counter(step.name for step in steps.layers())
-    return {n for n, w in model.weight_parameters() if seen.uses.get(id(w), 0) <= layers[n]}
+    found = {id(w): name for name, w in model.weight_parameters()}
+    for node in seen.nodes:
+        for k, x in enumerate(seen.inputs[id(node)]):
+            if k != 1 or not isinstance(node, LAYERS):
+                found.pop(id(x), None)
+    return {*found.values()}
 
 
 def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
@@ -67,7 +72,7 @@ def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
             step = replace(step, alive=step.alive & feeds[:, None])
         done.append(step)
     read = read_channels(Steps(steps.shapes, done, steps.constants, steps.output))
-    for step in steps.layers():
+    for step in (step for step in steps.layers() if step.name in masks):
         A, *_, Q = step.weight.shape
         outputs[step.name] = outputs[step.name] | read[step.y].reshape(A, Q).any(axis=0)
     found = {}

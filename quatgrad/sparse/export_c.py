@@ -118,7 +118,10 @@ def export_c(
 def _finite_logits(steps: Steps, images: Array) -> Array:
     """C99 has no constant for NaN, and a check can compare no infinite logits."""
     for step in steps.steps:
-        numbers = (step.weight, step.shift, step.scale) if isinstance(step, Taps) else ()
+        if not isinstance(step, Taps):
+            continue
+        alive = step.alive if isinstance(step, Layer) else True
+        numbers = np.where(alive, step.weight, 0), step.shift, step.scale
         if not all(np.isfinite(a).all() for a in numbers if a is not None):
             raise OptionError(f"export_c: {step.name} has a number that is not finite: train again")
     with np.errstate(all="ignore"):

@@ -20,6 +20,15 @@ from quatgrad.sparse.trace import Trace, trace
 #: (rules, node, values of its inputs) -> the value of its output; a constant is an array.
 Rule = Callable[["Follower", Any, list[Any]], Value]
 RULES: dict[type[Function], Rule] = {}
+#: Operations with a weight, their second input.
+LAYERS = (
+    arithmetic.MatMul,
+    conv.Conv,
+    conv.ConvTranspose,
+    HamiltonLinear,
+    HamiltonConv,
+    HamiltonConvTranspose,
+)
 
 
 def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:

@@ -16,6 +16,7 @@ weights a place takes 6 bits. Rice, "Some practical universal noiseless coding t
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -183,9 +184,11 @@ def places_of(code: Array, n: int, size: int) -> Array:
 def without_statistics(model: Module, state: Mapping[str, Array]) -> tuple[dict[str, Array], dict]:
     """The state with every split norm as a scale and a shift; and the eps of each, by its name."""
     left, norms = dict(state), {}
-    for name, norm in model.named_modules():
+    modules = {id(m): (name, m) for name, m in reversed([*model.named_modules()])}
+    held = Counter(id(t) for _, m in modules.values() for _, t in m.members())
+    for name, norm in modules.values():  # each once, by its first name
         scale, shift, mean, var = _names(name)
-        if type(norm) is BatchNorm2d and scale in state:  # of one in two places one name
+        if type(norm) is BatchNorm2d and all(held[id(t)] == 1 for _, t in norm.members()):
             factor = state[scale] / np.sqrt(state[var].astype(np.float64) + norm.eps)
             left[scale] = factor.astype(np.float32)
             left[shift] = (state[shift] - state[mean] * factor).astype(np.float32)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from networks import Call, created, logits, odd, trained
 
-from quatgrad import Parameter, models, ops, sparse
+from quatgrad import Parameter, Tensor, models, ops, sparse
+from quatgrad.errors import OptionError
 from quatgrad.lth.prune.rule import Rule, full_masks, prune
 from quatgrad.network import Network
 from quatgrad.nn import (
@@ -160,6 +161,56 @@ def test_a_linear_layer_that_stands_in_two_places(monkeypatch):
     net = Sequential(flat, fc, relu, fc, relu, head)
     net, masks = trained(net, (2, 2, 4), density=0.3)
     check(net, masks, (2, 2, 4), monkeypatch)
+
+
+def test_a_weight_that_is_also_no_layer_stays(monkeypatch):
+    rng = np.random.default_rng(0)
+    conv = Conv2d(4, 8, 2, dilation=2, rng=rng)
+
+    class Net(Module):
+        def __init__(self):
+            self.conv = conv
+
+        def forward(self, x):
+            y = self.conv(x)[:, 0, 0, :2]
+            return y + ops.matmul(x[:, 0, 0], self.conv.weight[0, 0])[:, 6:]
+
+    net, masks = Net(), {"conv.weight": np.ones(conv.weight.shape, bool)}
+    assert check(net, masks, (4, 4, 4), monkeypatch)["conv.weight"].all()
+
+
+def test_masks_that_were_not_applied_are_seen_in_a_ticket_without_dead_weights(tmp_path):
+    net, masks = trained(created("resnet8", "real"), SHAPE, density=0.02)
+    alive = net.stem.weight.data != 0
+    net.stem.weight.data = net.stem.weight.data + ~alive
+    small = sparse.without_dead(Network(net, masks=masks))
+    with pytest.raises(OptionError, match="that the mask stem"):
+        sparse.save(tmp_path / "x.ticket", small)
+
+
+def test_networks_without_a_shape_or_dead_weights_stay():
+    rng = np.random.default_rng(0)
+    net = Sequential(Flatten(), Linear(16, 3, rng=rng))
+    network = Network(net, masks={"1.weight": np.ones((16, 3), bool)})
+    assert sparse.without_dead(network) is network
+    whole = created("lenet-12", "real")
+    network = Network(whole, masks=full_masks(dict(whole.weight_parameters())))
+    assert sparse.without_dead(network) is network
+
+
+def test_layers_without_a_mask_of_one_name(monkeypatch):
+    rng = np.random.default_rng(0)
+    fixed = [Tensor(rng.standard_normal((1, 1, 4, n)).astype(np.float32)) for n in (6, 5)]
+    head = Linear(11, 3, rng=rng)
+
+    class Net(Module):
+        def __init__(self):
+            self.head = head
+
+        def forward(self, x):
+            return self.head(ops.concatenate([Flatten()(ops.conv2d(x, w)) for w in fixed], axis=1))
+
+    check(Net(), {"head.weight": np.ones((11, 3), bool)}, (1, 1, 4), monkeypatch)
 
 
 def test_a_network_that_no_plan_can_have_stays():

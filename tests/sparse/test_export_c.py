@@ -143,6 +143,12 @@ def test_a_step_without_c_is_named(tmp_path):
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     plan = plan_of("lenet-12", "real")
+    first = next(plan.steps.layers())
+    first.alive = first.alive.copy()
+    first.alive[0, 0, 0, 0, 0], first.weight[0, 0, 0, 0, 0] = False, np.nan
+    export_c(plan, tmp_path / "pruned")  # it is not written
+    for path in tmp_path.iterdir():
+        path.unlink()
     for value in (np.nan, np.inf):
         next(plan.steps.layers()).shift[0] = value
         with pytest.raises(OptionError, match="has a number that is not finite: train again"):

@@ -244,6 +244,20 @@ def test_float64_is_refused_when_it_is_written(tmp_path):
         sparse.save(tmp_path / "x.ticket", Network(net))
 
 
+def test_norms_that_share_their_scale_keep_their_statistics(tmp_path):
+    rng = np.random.default_rng(0)
+    a, b = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+    b.scale, b.shift = a.scale, a.shift
+    a.running_mean.data = rng.normal(size=4).astype(np.float32)
+    b.running_var.data = 1 + rng.random(4).astype(np.float32)
+    net = nn.Sequential(nn.Conv2d(4, 4, 1, rng=rng), a, nn.ReLU(), b, nn.Flatten())
+    x = rng.normal(size=(2, 1, 1, 4)).astype(np.float32)
+    before = Network(net.eval()).predict(x)
+    sparse.save(tmp_path / "x.ticket", Network(net))
+    again = sparse.load(tmp_path / "x.ticket", net)
+    np.testing.assert_allclose(again.predict(x), before, atol=1e-6)
+
+
 def test_a_norm_that_stands_in_two_places(tmp_path):
     rng = np.random.default_rng(0)
     norm = nn.BatchNorm2d(4)

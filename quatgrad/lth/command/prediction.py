@@ -190,7 +190,15 @@ def _array(net: Network, path: Path) -> np.ndarray:
             found = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError, SyntaxError, TokenError, MemoryError) as error:
+    except (
+        ValueError,
+        TypeError,
+        EOFError,
+        SyntaxError,
+        TokenError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise DataError(f"{path} holds no array ({str(error)[:100]}): write it again") from error
     shape = net.encoding.image_shape if net.encoding else image_shape(net)
     if found.dtype.kind not in "buif" or not np.isfinite(found).all():
