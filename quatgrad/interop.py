@@ -213,7 +213,9 @@ def _outputs(layer: Any) -> int:
 
 def _may_read(layer: Module, C: int | None) -> bool:
     """Does a linear layer have the inputs of several pixels of C channels?"""
-    return isinstance(layer, Linear) and bool(C) and _inputs(layer) in range(2 * C, 1 << 40, C)
+    if not isinstance(layer, Linear) or not C:
+        return False
+    return _inputs(layer) > C and _inputs(layer) % C == 0
 
 
 def _order(name: str, layer: Any, C: int | None) -> np.ndarray:
