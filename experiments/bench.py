@@ -13,10 +13,10 @@ turn, and each round gives its own ratios. A disturbance hits neighbours alike a
 ratios alone. Printed are medians over the rounds. With a file of results comes a picture of the
 same name. The memory of a training step is the peak of a process that does nothing else.
 
-PyTorch is optional. Its convolutions are timed with the channels last in memory and first, and the
-faster counts; its optimizer is the fused one. It runs in a process of its own: OpenBLAS, Numba and
-PyTorch bring a pool of threads each, idle threads spin while they wait, and on two cores pools in
-one process can make each other 50 times slower. The parent computes nothing, it hands out turns.
+PyTorch is optional. For three rounds it has its channels last in memory and first, from then on the
+faster of the two; its optimizer is the fused one. It runs in a process of its own: OpenBLAS, Numba
+and PyTorch bring a pool of threads each, idle threads spin while they wait, and on two cores pools
+in one process can make each other 50 times slower. The parent computes nothing, it hands out turns.
 """
 
 import argparse
@@ -492,6 +492,9 @@ def measure(
                 time.sleep(REST)
             last, request = engine, json.dumps([suite, engine, group[name]])
             times[engine, name].append(ask(workers[engine], request)[0])
+        if k + 1 == QUICK_ROUNDS:
+            for name in group:
+                drop_slower_layout(times, name)
     known = {key: t for key, t in times.items() if not np.isnan(t).any()}
     return [
         result(suite, n, group[n], {e: known[e, n] for e in workers if (e, n) in known})
@@ -499,13 +502,11 @@ def measure(
     ]
 
 
-def of_faster_layout(times: Times) -> tuple[Times, dict[str, str]]:
-    """The times with PyTorch's faster layout as "torch", the other left out; and which it is."""
-    if not times.keys() >= LAYOUTS.keys():
-        return times, {}
-    best = min(LAYOUTS, key=lambda engine: np.median(times[engine]))
-    others = {e: t for e, t in times.items() if e not in LAYOUTS}
-    return others | {"torch": times[best]}, {"layout": LAYOUTS[best]}
+def drop_slower_layout(times: dict[tuple[str, str], list[float]], name: str) -> None:
+    """From now on PyTorch has a turn in that layout alone in which it was faster until now."""
+    found = [(float(np.median(times[e, name])), e) for e in LAYOUTS if (e, name) in times]
+    if len(found) == len(LAYOUTS):
+        del times[max(found)[1], name]
 
 
 def peak_memory(engine: str, case: Case, threads: int | None) -> float:
@@ -520,11 +521,16 @@ def peak_memory(engine: str, case: Case, threads: int | None) -> float:
 
 
 def result(suite: str, name: str, case: Case, times: Times) -> dict[str, Any]:
-    """Medians and quartiles of the seconds, and the median over rounds of theirs / ours."""
-    times, layout = of_faster_layout(times)
+    """Medians and quartiles of the seconds, and the median over rounds of theirs / ours.
+
+    PyTorch is "torch", in whatever layout; the row says so if its channels were first.
+    """
+    first = times.get("torch-first")
+    times = {"torch" if e in LAYOUTS else e: t for e, t in times.items()}
     q = {e: np.percentile(t, (25, 50, 75)).tolist() for e, t in times.items()}
     ratio = {e: float(np.median(np.divide(t, times[OURS]))) for e, t in times.items() if e != OURS}
-    row = {"suite": suite, "name": name, "case": case, "ratios": ratio} | layout
+    row = {"suite": suite, "name": name, "case": case, "ratios": ratio}
+    row |= {"layout": LAYOUTS["torch-first"]} if first else {}
     row |= {"seconds": {e: q[e][1] for e in q}, "quartiles": {e: q[e][::2] for e in q}}
     if "batch" in case:
         row["images_per_second"] = {e: case["batch"] / q[e][1] for e in q}
@@ -533,8 +539,7 @@ def result(suite: str, name: str, case: Case, times: Times) -> dict[str, Any]:
 
 def layout_of(engine: str, row: dict[str, Any]) -> str:
     """PyTorch's engine in the layout that counts in this row; any other is itself."""
-    first = engine == "torch" and row.get("layout") == LAYOUTS["torch-first"]
-    return "torch-first" if first else engine
+    return "torch-first" if engine == "torch" and "layout" in row else engine
 
 
 # ---------------------------------------------------------------------------- the command

@@ -94,16 +94,25 @@ def test_a_rival_that_cannot_is_left_out_and_asked_once(bench, monkeypatch, caps
     assert row["ratios"] == {"torch": 2.0}
 
 
-def test_of_two_layouts_of_pytorch_the_faster_counts(bench):
-    times = {"numba": [1.0, 1.0, 1.0], "torch": [3.0, 3.0, 9.0], "torch-first": [2.0, 2.0, 8.0]}
-    row = bench.result("steps", "name", {"batch": 10}, times)
-    assert row["ratios"] == {"torch": 2.0}
-    assert row["layout"] == "channels first"
-    assert bench.layout_of("torch", row) == "torch-first"
+@pytest.mark.parametrize("first", [2.0, 4.0])
+def test_of_two_layouts_of_pytorch_the_faster_counts(bench, monkeypatch, first):
+    seconds, turns = {"numba": 1.0, "torch": 3.0, "torch-first": first}, []
+
+    def ask(worker, request):
+        turns.append(worker)
+        return seconds[worker], 1
+
+    monkeypatch.setattr(bench, "REST", 0)
+    monkeypatch.setattr(bench, "ask", ask)
+    (row,) = bench.measure("steps", {"x": {"batch": 4}}, {e: e for e in seconds}, 5)
+    faster = "torch-first" if first < 3 else "torch"
+    assert row["ratios"] == {"torch": min(first, 3.0)}
+    assert row.get("layout") == ("channels first" if first < 3 else None)
+    assert bench.layout_of("torch", row) == faster
     assert bench.layout_of("numba", row) == "numba"
-    row = bench.result("steps", "name", {"batch": 10}, times | {"torch": [1.5, 1.5, 1.5]})
-    assert (row["ratios"], row["layout"]) == ({"torch": 1.5}, "channels last")
-    assert bench.layout_of("torch", row) == "torch"
+    assert {e: turns.count(e) for e in seconds} == {
+        e: 5 if e in ("numba", faster) else 3 for e in seconds
+    }
 
 
 @pytest.mark.parametrize("suite", ["kernels", "layers", "steps"])
