@@ -165,10 +165,12 @@ def _orders(model: Module) -> dict[int, np.ndarray]:
     """
     C = (model.architecture or {}).get("in_channels")
     found: dict[int, np.ndarray] = {}
-    layers = {id(layer): (name, layer) for name, layer in reversed([*model.named_modules()])}
+    layers: dict[int, tuple[str, Module]] = {}
+    for name, layer in model.named_modules():
+        layers.setdefault(id(layer), (name, layer))  # of one in two places its first name
     norms: list[BatchNorm2d] | None = None  # since a Flatten, until its linear layer
     width, widths, late = 0, set[int](), ""  # of the map; of what later layers give; a convolution
-    for name, layer in reversed(layers.values()):
+    for name, layer in layers.values():
         if isinstance(layer, Flatten):
             norms, late = [], ""
         elif isinstance(layer, Conv2d):
@@ -178,7 +180,7 @@ def _orders(model: Module) -> dict[int, np.ndarray]:
             norms.append(layer)
         elif isinstance(layer, BatchNorm2d | Linear):
             P = _inputs(layer)
-            if width == P and P not in widths:
+            if norms is None and width == P and P not in widths:
                 raise _unknown_order(name, "seems to read a flattened map, as a layer before it")
             widths.add(_outputs(layer))
         if isinstance(layer, Linear) and norms is not None:

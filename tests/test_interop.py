@@ -232,7 +232,7 @@ class ActorAndCritic(nn.Module):
 def towers(count):
     """Each flattens its own map."""
     tower = nn.Conv2d(4, 8, 1, rng=0), nn.Flatten(), nn.Linear(48, 5, rng=1)
-    other = nn.Conv2d(4, 16, 1, rng=2), nn.Flatten(), nn.Linear(96, 5, rng=3)
+    other = nn.Conv2d(4, 8, 1, rng=2), nn.Flatten(), nn.Linear(48, 5, rng=3)
     return nn.Sequential(nn.Sequential(*tower), nn.Sequential(*(other if count == 2 else tower)))
 
 
