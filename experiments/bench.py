@@ -512,7 +512,7 @@ def drop_slower_layout(times: dict[tuple[str, str], list[float]], name: str) -> 
 def peak_memory(engine: str, case: Case, threads: int | None) -> float:
     """MB that a new process holds at most for training steps of one case, libraries and all.
 
-    PyTorch's also holds quatgrad's libraries, some 30 MB.
+    PyTorch's also holds quatgrad's libraries, some 40 MB.
     """
     with start_worker(threads) as worker:
         _, peak = ask(worker, json.dumps(["steps", engine, case]))

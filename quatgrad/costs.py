@@ -87,7 +87,7 @@ def _count(
 
 def _alive(w: Tensor, name: str, masks: Mapping[str, np.ndarray] | None) -> int:
     """How many entries of a weight live; all without a mask."""
-    mask = None if masks is None else masks.get(name)
+    mask = (masks or {}).get(name)
     return w.size if mask is None else int(np.count_nonzero(mask))
 
 

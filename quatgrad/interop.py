@@ -179,17 +179,17 @@ def _orders(model: Module) -> dict[int, np.ndarray]:
         elif isinstance(layer, BatchNorm2d) and norms is not None:
             norms.append(layer)
         elif isinstance(layer, BatchNorm2d | Linear):
-            P = _inputs(layer)
+            P = _width(layer, -2)
             if norms is None and width == P and P not in widths:
                 raise _unknown_order(name, "seems to read a flattened map, as a layer before it")
-            widths.add(_outputs(layer))
+            widths.add(_width(layer, -1))
         if isinstance(layer, Linear) and norms is not None:
             order = _order(name, layer, C)
             if (order != np.arange(len(order))).any():
                 found[id(layer)] = order[: layer.weight.shape[-2]]  # of all components the same
-                found |= {id(norm): order for norm in norms if _inputs(norm) == len(order)}
+                found |= {id(norm): order for norm in norms if _width(norm, -2) == len(order)}
                 width = len(order)
-            norms, widths = None, {_outputs(layer)}
+            norms, widths = None, {_width(layer, -1)}
     if late:
         raise _unknown_order(late, "is named behind a flattened map")
     if norms is not None and any(
@@ -199,29 +199,23 @@ def _orders(model: Module) -> dict[int, np.ndarray]:
     return found
 
 
-def _inputs(layer: Any) -> int:
-    """How many numbers go in."""
+def _width(layer: Any, axis: int) -> int:
+    """How many numbers go in (axis -2) or come out (-1)."""
     if isinstance(layer, BatchNorm2d):
         return len(layer.scale.data)
-    return layer.weight.shape[-2] * layer.weight.components
-
-
-def _outputs(layer: Any) -> int:
-    """How many numbers come out."""
-    if isinstance(layer, BatchNorm2d):
-        return len(layer.scale.data)
-    return layer.weight.shape[-1] * layer.weight.components
+    return layer.weight.shape[axis] * layer.weight.components
 
 
 def _may_read(layer: Module, C: int | None) -> bool:
     """Does a linear layer have the inputs of several pixels of C channels?"""
     if not isinstance(layer, Linear) or not C:
         return False
-    return _inputs(layer) > C and _inputs(layer) % C == 0
+    P = _width(layer, -2)
+    return P > C and P % C == 0
 
 
 def _order(name: str, layer: Any, C: int | None) -> np.ndarray:
-    P = _inputs(layer)
+    P = _width(layer, -2)
     if not C or P % C:
         raise OptionError(
             f"{name} stands behind a Flatten, and nothing says how many channels its map "

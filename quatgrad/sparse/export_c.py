@@ -127,7 +127,10 @@ def _finite_logits(steps: Steps, images: Array) -> Array:
     with np.errstate(all="ignore"):
         logits = reference.run(steps, images)
     if not np.isfinite(logits).all():
-        raise OptionError("export_c: the logits are not finite for the images of the check")
+        raise OptionError(
+            "export_c: the logits are not finite for the images of the check: give other images, "
+            "or train again"
+        )
     return logits
 
 
