@@ -152,6 +152,7 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "dropout": lambda x, y, P, c, eps: (x, generator(0).random(x.shape) >= 0.3, 0.3),
     "layer_norm": lambda x, y, P, c, eps: (rows(x), c, c, 1, eps),
     "layer_norm_dx": lambda x, y, P, c, eps: (rows(1 - x), rows(x), rows(x)[:, 0], c, 1),
+    "sum_over": lambda x, y, P, c, eps: (rows(y), 0),
     "segment_sum": lambda x, y, P, c, eps: (rows(y), integers(rows(y).shape[0], 65), 65),
     "csr_matmul": lambda *_: (
         *(normal(20_000), integers(20_000, 2708), np.linspace(0, 20_000, 2709).astype(int)),

@@ -21,7 +21,7 @@ from quatgrad.backend import get_backend
 from quatgrad.kernels.registry import LADDERS, ladder
 from quatgrad.nn import Buffer, Module
 from quatgrad.parallel import Share, processes
-from quatgrad.task import Classes, Series, Task
+from quatgrad.task import Classes, Series, Task, Text
 
 if TYPE_CHECKING:
     from quatgrad.kernels.numba_cpu.machine.arena import Arena
@@ -33,19 +33,19 @@ Gradients = Callable[[Array, Array, Array, Share], None]  # of images, labels an
 class StepCalls:
     """The recorded passes of a model, one for each shape of the images.
 
-    With the backend "numba", for a network of the package's modules and a task of classes, and
-    where no process asks others in between, as synchronised norms do. The first two steps, and the
-    first on a new shape, are as they are; the next is recorded; the one after that is made twice,
-    as it is and from the record. If all bits agree, the record is used from then on; if not, or if
-    Python reads a value in the middle, as a network does that drops entries, steps stay as they
-    are. Weights and masks may change between steps, and which of them learn, but not what the
-    network is made of.
+    With the backend "numba", for a network of the package's modules and a task of classes or of
+    texts, and where no process asks others in between, as synchronised norms do. The first two
+    steps, and the first on a new shape, are as they are; the next is recorded; the one after that
+    is made twice, as it is and from the record. If all bits agree, the record is used from then on;
+    if not, or if Python reads a value in the middle, as a network does that drops entries, steps
+    stay as they are. Weights and masks may change between steps, and which of them learn, but not
+    what the network is made of.
     """
 
     def __init__(self, model: Module, task: Task):
         self.model, self.modules = model, [m for _, m in model.named_modules()]
         alone = get_backend() == "numba" and not processes().sync_norm
-        self.enabled = alone and type(task) in (Classes, Series) and is_ours(model)
+        self.enabled = alone and type(task) in (Classes, Series, Text) and is_ours(model)
         self.recorded: dict[Any, _Recorded | None] = {}  # None: not yet
         self.plain_steps = 0
         self.arena: Arena | None = None

@@ -16,7 +16,7 @@ from quatgrad.nn import BatchNorm2d, Dropout, Flatten, Linear, Module, ReLU, Seq
 from quatgrad.optim import SGD, Adam
 from quatgrad.parallel.processes import ALONE, Several, use_processes
 from quatgrad.step_calls import is_ours
-from quatgrad.task import Classes
+from quatgrad.task import Classes, Text
 from quatgrad.train import Recipe, TrainStep
 
 CLASSES = 5
@@ -102,6 +102,27 @@ def test_adam_smoothing_and_clipping_are_outside_of_the_record():
             step(x, y, 0.01)
         assert state(steps[0]) == state(steps[1])
     assert records(steps[0])
+
+
+@pytest.mark.parametrize("algebra", ["real", "quaternion"])
+def test_of_texts(algebra):
+    """A network with attention; numbers of characters are checked from the record, too."""
+    T, recipe = 9, Recipe(1, 6, 0.01, optimizer="adamw", clip=1.0)
+    steps = []
+    for recorded in (True, False):
+        net = create("gpt", algebra, 20, 1, 32, image_size=(1, T))
+        steps.append(TrainStep(net, recipe.make_optimizer(net), recipe, Text(T)))
+        steps[-1].calls.enabled &= recorded
+    rng = np.random.default_rng(0)
+    for _ in range(7):
+        x = rng.integers(0, 20, (6, T + 1))
+        for step in steps:
+            step(x, np.zeros(6, np.int64), 0.01)
+        assert state(steps[0]) == state(steps[1])
+    assert records(steps[0])
+    x[2, 3] = 20
+    with pytest.raises(DataError, match=r"token 20 at \(2, 3\)"):
+        steps[0](x, np.zeros(6, np.int64), 0.01)
 
 
 class Own(Module):

@@ -61,7 +61,7 @@ class LeakyReLU(Function):
 class GELU(Function):
     """y = x P(Z <= x) for Z normal; dy/dx = P(Z <= x) + x e^(-x^2/2) / sqrt(2 pi)."""
 
-    owns_grads = True
+    owns_grads = noted_inside = True
 
     def forward(self, x):
         self.save_for_backward(x)

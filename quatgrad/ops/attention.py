@@ -17,7 +17,7 @@ class Attention(Function):
     With da = g v^T and ds = a (da - sum_j a da) / sqrt(D): dq = ds k, dk = ds^T q, dv = a^T g.
     """
 
-    owns_grads = True
+    owns_grads = noted_inside = True
 
     def __init__(self, lengths: Array, heads: int, components: int, causal: bool):
         self.lengths, self.heads = lengths, heads

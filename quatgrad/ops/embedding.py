@@ -4,6 +4,7 @@ from typing import Any
 
 from quatgrad.arrays import Array
 from quatgrad.autograd import Function, Tensor, as_tensors
+from quatgrad.calls import call
 from quatgrad.errors import ShapeError
 from quatgrad.kernels.registry import kernel
 from quatgrad.ops.sequence import check_integers
@@ -30,4 +31,4 @@ def embedding(E: Tensor, tokens: Any) -> Tensor:
     (E,) = as_tensors("embedding", E)
     if E.ndim != 2:
         raise ShapeError(f"embedding: a table (V, C); got shape {E.shape}")
-    return Embedding(check_integers("embedding", tokens, E.shape[0], "token"))(E)
+    return Embedding(call(check_integers, "embedding", tokens, E.shape[0], "token"))(E)

@@ -14,7 +14,7 @@ class LayerNorm(Function):
     dshift = sum g. Of quaternions each component has a mean of its own, and all share var.
     """
 
-    owns_grads = True
+    owns_grads = noted_inside = True
 
     def __init__(self, components: int, eps: float):
         self.components, self.eps = components, eps

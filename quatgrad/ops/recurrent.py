@@ -135,8 +135,7 @@ def _gates(
     """Lengths, W x + b (N, T, gates H), and the real weight U (H, gates H)."""
     L = asarray(check_lengths(op, x, lengths))
     H = b.size // count
-    four = 4 if w_x.ndim == 3 else 1
-    lead = (4,) if four == 4 else ()
+    four, lead = (4, (4,)) if w_x.ndim == 3 else (1, ())
     if w_x.ndim not in (2, 3) or b.ndim != 1 or b.size % (count * four) or x.shape[2] % four:
         raise ShapeError(
             f"{op}: x (N, T, P), w_x (P, {count}H) or of quaternions (4, P/4, {count}H/4), "

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quatgrad import Tensor, nn, ops, use_backend
-from quatgrad.kernels import reference
+from quatgrad.kernels import numba_cpu, reference
 from quatgrad.kernels.reference.sums import MOST
 from quatgrad.kernels.registry import kernel, use_kernels
 from quatgrad.quaternion import Quaternion
@@ -72,6 +72,31 @@ def test_short_sums_have_numpys_bits(layout, data):
 def test_the_bits_are_numpys_as_far_as_it_says(rows):
     x = np.random.default_rng(0).random((rows, 3), dtype=np.float32)
     assert reference.sum_over(x, 0).tobytes() == x.sum(axis=0).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((768, 128), 0),
+        ((12, 64, 130), (0, 1)),
+        ((12, 64, 130), (-2, 0)),
+        ((MOST, 17), 0),
+        ((40, 5, 3, 70), 0),
+        ((40, 5, 3, 70), (0, 1, 2)),
+        ((MOST, 5, 1), 0),
+        ((2, 50000), 0),
+        ((MOST, 5, 1), (0, 1)),
+        ((1, 40000), ()),
+        ((200, 300), 1),
+        ((200, 300), None),
+    ],
+)
+def test_compiled_sums_have_the_same_bits(shape, axis):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    x.reshape(-1)[-1] = np.inf
+    for keepdims in (False, True):
+        known, y = reference.sum_over(x, axis, keepdims), numba_cpu.sum_over(x, axis, keepdims)
+        assert (np.shape(y), y.tobytes()) == (np.shape(known), known.tobytes())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -22,6 +22,7 @@ from quatgrad.kernels.numba_cpu.layers import (
     pool,
     recurrent,
     segments,
+    sums,
 )
 from quatgrad.kernels.numba_cpu.machine.allocator import keep_freed_memory
 from quatgrad.kernels.numba_cpu.machine.fork import survive_forks

@@ -8,7 +8,7 @@ from numba import prange
 from quatgrad.arrays import Array
 from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
-from quatgrad.kernels.numba_cpu.simd.exponential import normal_cdf, normal_density
+from quatgrad.kernels.numba_cpu.simd.exponential import normal
 from quatgrad.kernels.reference import arithmetic
 from quatgrad.kernels.reference.sums import BLOCK, MOST
 from quatgrad.kernels.registry import register
@@ -141,7 +141,7 @@ def gelu(x: Array) -> Array:
 @parallel
 def _gelu(x, y):
     for k in prange(len(x)):
-        y[k] = x[k] * normal_cdf(x[k])
+        y[k] = x[k] * normal(x[k])[0]
 
 
 @register
@@ -157,7 +157,8 @@ def gelu_dx(g: Array, x: Array) -> Array:
 @parallel
 def _gelu_dx(g, x, dx):
     for k in prange(len(x)):
-        dx[k] = g[k] * (normal_cdf(x[k]) + x[k] * normal_density(x[k]))
+        probability, density = normal(x[k])
+        dx[k] = g[k] * (probability + x[k] * density)
 
 
 @register

@@ -2,7 +2,8 @@
 
 A head's part of q, k and v is copied to one piece of memory, k and v also turned, so that heads of
 whole quaternions, whose components lie apart, cost no more than real ones. Nothing is computed
-past the end of a sequence: there, all is 0.
+past the end of a sequence: there, all is 0. Rows of scores are as long as whole vectors, whatever
+the length of the others is: so the bits of a sequence do not depend on it.
 """
 
 import math
@@ -11,10 +12,11 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial, summing
+from quatgrad.calls import call
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, summing
 from quatgrad.kernels.numba_cpu.simd.exponential import exp
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
-from quatgrad.kernels.numba_cpu.simd.vector import scratch
+from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
 from quatgrad.kernels.reference.attention import attention as formula
 from quatgrad.kernels.reference.attention import attention_dx as formula_dx
 from quatgrad.kernels.registry import register
@@ -26,11 +28,12 @@ def attention(
 ) -> tuple[Array, Array]:
     """`reference.attention`."""
     if q.dtype != np.float32 or not q.size:
-        return formula(q, k, v, lengths, heads, components, causal)
-    N, T, _ = q.shape
+        return call(formula, q, k, v, lengths, heads, components, causal)
+    N, T, C = q.shape
     y, a = empty(q.shape, q.dtype), empty((N, heads, T, T), q.dtype)
-    inputs = read_only(q), read_only(k), read_only(v), read_only(lengths, np.int64)
-    _attention(*inputs, components, causal, y, a.reshape(N, heads, -1))
+    inputs = (read_only(x).reshape(-1) for x in (q, k, v))
+    how = read_only(lengths, np.int64), T, C, heads, components, causal
+    _attention(*inputs, *how, y.reshape(-1), a.reshape(-1))
     return y, a
 
 
@@ -40,114 +43,139 @@ def attention_dx(
 ) -> tuple[Array, Array, Array]:
     """`reference.attention_dx`."""
     if q.dtype != np.float32 or not q.size:
-        return formula_dx(g, q, k, v, a, lengths, components)
+        return call(formula_dx, g, q, k, v, a, lengths, components)
     dq, dk, dv = (empty(q.shape, q.dtype) for _ in range(3))
-    N, heads, T, _ = a.shape
-    inputs = read_only(g), read_only(q), read_only(k), read_only(v)
-    made = read_only(a).reshape(N, heads, T * T), read_only(lengths, np.int64)
-    _attention_dx(*inputs, *made, components, dq, dk, dv)
+    inputs = (read_only(x).reshape(-1) for x in (g, q, k, v, a))
+    how = read_only(lengths, np.int64), q.shape[1], q.shape[2], a.shape[1], components
+    _attention_dx(*inputs, *how, dq.reshape(-1), dk.reshape(-1), dv.reshape(-1))
     return dq, dk, dv
 
 
-@serial
-def _load(x, n, head, heads, components, to, L, step, row):
-    """to[t row + d step] = what head `head` has of x[n, t], t < L."""
-    part = x.shape[2] // (components * heads)
+@leaf
+def _copy(x, i, y, j, n):
+    """y[j : j + n] = x[i : i + n]."""
+    whole = n - n % LANES
+    for k in range(0, whole, LANES):
+        store(load(x, i + k, LANES), y, j + k, LANES)
+    if whole < n:
+        store(load(x, i + whole, n - whole), y, j + whole, n - whole)
+
+
+@leaf
+def _rows(x, at, C, heads, components, L, D, to):
+    """to[t D + d] = number d of a head in row t of x, which starts at `at`: t < L."""
+    part = D // components
     for t in range(L):
         for b in range(components):
-            first = (b * heads + head) * part
-            for j in range(part):
-                to[t * row + (b * part + j) * step] = x[n, t, first + j]
+            _copy(x, at + t * C + b * heads * part, to, t * D + b * part, part)
 
 
-@serial
-def _store(x, n, head, heads, components, y, L, D):
-    """The inverse of `_load` of rows x (L, D); zeros after them."""
+@leaf
+def _turned(x, at, C, heads, components, L, D, to, row):
+    """to[d row + t] = the same; zeros up to t = row. Lines after the last are written, too."""
     part = D // components
-    for t in range(y.shape[1]):
+    for b in range(components):
+        for d in range(0, part, LANES):
+            i, width = at + b * heads * part + d, min(LANES, part - d)
+            for t in range(0, L, LANES):
+                transpose(x, i + t * C, C, L - t, width, to, (b * part + d) * row + t, row)
+
+
+@leaf
+def _back(x, L, D, y, at, C, T, heads, components):
+    """The inverse of `_rows`; zeros after row L."""
+    part = D // components
+    for t in range(T):
         for b in range(components):
-            first = (b * heads + head) * part
-            for j in range(part):
-                y[n, t, first + j] = x[t * D + b * part + j] if t < L else np.float32(0)
+            i = at + t * C + b * heads * part
+            if t < L:
+                _copy(x, t * D + b * part, y, i, part)
+            else:
+                for k in range(i, i + part):
+                    y[k] = 0
 
 
 @summing
-def _total(x, first, last):
+def _total(x):
     total = np.float32(0)
-    for j in range(first, last):
+    for j in range(len(x)):
         total += x[j]
     return total
 
 
 @summing
-def _product(x, y, first, last):
+def _product(x, y):
     total = np.float32(0)
-    for j in range(first, last):
+    for j in range(len(x)):
         total += x[j] * y[j]
     return total
 
 
-@serial
-def _softmax(a, T, length, causal, scale):
-    """Rows of scores a (T, T), times scale, become weights; zeros after the last row."""
-    a[length * T :] = 0
+@leaf
+def _softmax(a, row, length, causal, scale):
+    """Rows of scores a, `row` apart, times scale, become weights; zeros after the last of each."""
     for i in range(length):
         end = i + 1 if causal else length
-        first, top = i * T, a[i * T]
-        for j in range(first, first + end):
-            top = a[j] if a[j] > top else top
-        for j in range(first, first + end):
-            a[j] = exp((a[j] - top) * scale)
-        share = np.float32(1) / _total(a, first, first + end)
-        for j in range(first, first + end):
-            a[j] *= share
-        for j in range(first + end, first + T):
-            a[j] = 0
+        x = a[i * row : i * row + (end + LANES - 1) // LANES * LANES]  # loops from 0: in vectors
+        top = x[0]
+        for j in range(1, end):
+            top = x[j] if x[j] > top else top
+        for j in range(len(x)):
+            x[j] = exp((x[j] - top) * scale)
+        a[i * row + end : (i + 1) * row] = 0
+        share = np.float32(1) / _total(x)
+        for j in range(len(x)):
+            x[j] *= share
 
 
 @parallel
-def _attention(q, k, v, lengths, components, causal, y, a):
-    N, T, C = q.shape
-    heads = a.shape[1]
+def _attention(q, k, v, lengths, T, C, heads, components, causal, y, a):
     D = C // heads
     scale = np.float32(1 / math.sqrt(D))
-    for task in prange(N * heads):
+    for task in prange(len(lengths) * heads):
         n, head = divmod(np.int64(task), heads)
-        L, scores = lengths[n], a[n, head]
-        Q, K, V, Y = scratch(L * D), scratch(L * D), scratch(L * D), scratch(L * D)
-        _load(q, n, head, heads, components, Q, L, 1, D)
-        _load(k, n, head, heads, components, K, L, L, 1)
-        _load(v, n, head, heads, components, V, L, 1, D)
-        multiply(scores, 0, T, Q, 0, D, 1, K, 0, L, L, D, L, False)  # (L, D) (D, L)
-        _softmax(scores, T, L, causal, scale)
-        multiply(Y, 0, D, scores, 0, T, 1, V, 0, D, L, L, D, False)  # (L, L) (L, D)
-        _store(Y, n, head, heads, components, y, L, D)
+        L, at, to = lengths[n], n * T * C + head * (D // components), task * T * T
+        row = (L + LANES - 1) // LANES * LANES
+        X, K, S = scratch(L * D), scratch((D + LANES) * row), scratch(L * row)
+        _rows(q, at, C, heads, components, L, D, X)
+        _turned(k, at, C, heads, components, L, D, K, row)
+        multiply(S, 0, row, X, 0, D, 1, K, 0, row, L, D, row, False)  # (L, D) (D, L)
+        _softmax(S, row, L, causal, scale)
+        _rows(v, at, C, heads, components, L, D, X)
+        multiply(K, 0, D, S, 0, row, 1, X, 0, D, L, L, D, False)  # (L, L) (L, D)
+        _back(K, L, D, y, at, C, T, heads, components)
+        for i in range(L):
+            _copy(S, i * row, a, to + i * T, L)
+            a[to + i * T + L : to + i * T + T] = 0
+        a[to + L * T : to + T * T] = 0
 
 
 @parallel
-def _attention_dx(g, q, k, v, a, lengths, components, dq, dk, dv):
-    N, T, C = q.shape
-    heads = a.shape[1]
+def _attention_dx(g, q, k, v, a, lengths, T, C, heads, components, dq, dk, dv):
     D = C // heads
     scale = np.float32(1 / math.sqrt(D))
-    for task in prange(N * heads):
+    for task in prange(len(lengths) * heads):
         n, head = divmod(np.int64(task), heads)
-        L, weights = lengths[n], a[n, head]
-        G, X, Y, ds = scratch(L * D), scratch(L * D), scratch(L * D), scratch(L * T)
-        _load(g, n, head, heads, components, G, L, 1, D)
-        multiply(Y, 0, D, weights, 0, 1, T, G, 0, D, L, L, D, False)  # dv = a^T g
-        _store(Y, n, head, heads, components, dv, L, D)
-        _load(v, n, head, heads, components, X, L, L, 1)
-        if L < T:
-            ds[:] = 0  # a row's mean is of all T: its bits may depend on how many are summed
-        multiply(ds, 0, T, G, 0, D, 1, X, 0, L, L, D, L, False)  # da = g v^T
-        for i in range(0, L * T, T):
-            mean = _product(weights, ds, i, i + T)
-            for j in range(i, i + L):
-                ds[j] = weights[j] * (ds[j] - mean) * scale
-        _load(k, n, head, heads, components, X, L, 1, D)
-        multiply(Y, 0, D, ds, 0, T, 1, X, 0, D, L, L, D, False)  # dq = ds k
-        _store(Y, n, head, heads, components, dq, L, D)
-        _load(q, n, head, heads, components, X, L, 1, D)
-        multiply(Y, 0, D, ds, 0, 1, T, X, 0, D, L, L, D, False)  # dk = ds^T q
-        _store(Y, n, head, heads, components, dk, L, D)
+        L, at, of = lengths[n], n * T * C + head * (D // components), task * T * T
+        row = (L + LANES - 1) // LANES * LANES
+        G, X, Y = scratch(L * D), scratch((D + LANES) * row), scratch(L * D)
+        weights, ds = scratch(L * row), scratch(L * row)
+        for i in range(L):
+            _copy(a, of + i * T, weights, i * row, L)
+            weights[i * row + L : i * row + row] = 0
+        _rows(g, at, C, heads, components, L, D, G)
+        multiply(Y, 0, D, weights, 0, 1, row, G, 0, D, L, L, D, False)  # dv = a^T g
+        _back(Y, L, D, dv, at, C, T, heads, components)
+        _turned(v, at, C, heads, components, L, D, X, row)
+        multiply(ds, 0, row, G, 0, D, 1, X, 0, row, L, D, row, False)  # da = g v^T
+        for t in range(L):
+            x, w = ds[t * row : (t + 1) * row], weights[t * row : (t + 1) * row]
+            mean = _product(x, w)
+            for j in range(len(x)):
+                x[j] = w[j] * (x[j] - mean) * scale
+        _rows(k, at, C, heads, components, L, D, X)
+        multiply(Y, 0, D, ds, 0, row, 1, X, 0, D, L, L, D, False)  # dq = ds k
+        _back(Y, L, D, dq, at, C, T, heads, components)
+        _rows(q, at, C, heads, components, L, D, X)
+        multiply(Y, 0, D, ds, 0, 1, row, X, 0, D, L, L, D, False)  # dk = ds^T q
+        _back(Y, L, D, dk, at, C, T, heads, components)

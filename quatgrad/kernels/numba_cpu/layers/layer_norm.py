@@ -6,7 +6,8 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, summing
+from quatgrad.calls import call
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, summing
 from quatgrad.kernels.registry import register
 
 #: Rows that a task adds up into sums of its own, for the gradients of gain and shift.
@@ -19,43 +20,51 @@ def layer_norm(
 ) -> tuple[Array, Array, Array]:
     """`reference.layer_norm`."""
     y, z = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
-    inv = np.empty(len(x), x.dtype)
+    inv = empty((len(x),), x.dtype)
     _layer_norm(read_only(x), read_only(gain), read_only(shift), components, eps, y, z, inv)
     return y, z, inv
 
 
 @summing
-def _total(x, m, first, last):
-    total = x[m, first] - x[m, first]
-    for c in range(first, last):
-        total += x[m, c]
+def _total(x):
+    total = x[0] - x[0]
+    for c in range(len(x)):
+        total += x[c]
     return total
 
 
 @summing
-def _product(x, y, m, first, last):
-    total = x[m, first] - x[m, first]
-    for c in range(first, last):
-        total += x[m, c] * y[m, c]
+def _product(x, y):
+    total = x[0] - x[0]
+    for c in range(len(x)):
+        total += x[c] * y[c]
     return total
 
 
 @parallel
 def _layer_norm(x, gain, shift, components, eps, y, z, inv):
-    M, C = x.shape
+    for m in prange(len(x)):
+        inv[m] = _row(x[m], gain, shift, components, eps, y[m], z[m])
+
+
+@leaf
+def _row(x, gain, shift, components, eps, y, z):
+    """y and z of a row; returns 1 / sqrt(var + eps)."""
+    C = len(x)
     Q = C // components
-    for m in prange(M):
-        for b in range(components):
-            mean = x.dtype.type(_total(x, m, b * Q, b * Q + Q) / Q)
-            for c in range(b * Q, b * Q + Q):
-                z[m, c] = x[m, c] - mean
-        inv[m] = 1 / math.sqrt(_product(z, z, m, 0, C) / C + eps)
-        scale = inv[m]
-        for b in range(components):
-            for c in range(Q):
-                d = z[m, b * Q + c] * scale
-                z[m, b * Q + c] = d
-                y[m, b * Q + c] = gain[c] * d + shift[b * Q + c]
+    for b in range(0, C, Q):
+        part, d = x[b : b + Q], z[b : b + Q]
+        mean = x.dtype.type(_total(part) / Q)
+        for c in range(Q):
+            d[c] = part[c] - mean
+    inv = x.dtype.type(1 / math.sqrt(_product(z, z) / C + eps))
+    for c in range(C):
+        z[c] *= inv
+    for b in range(0, C, Q):
+        d, offset, result = z[b : b + Q], shift[b : b + Q], y[b : b + Q]
+        for c in range(Q):
+            result[c] = gain[c] * d[c] + offset[c]
+    return inv
 
 
 @register
@@ -65,29 +74,47 @@ def layer_norm_dx(
     """`reference.layer_norm_dx`; the sums are of float64, in tasks of a fixed size."""
     M, C = g.shape
     dx = empty(g.shape, g.dtype)
-    sums = np.zeros((2, (M + _ROWS - 1) // _ROWS, C))
+    sums = empty((2, (M + _ROWS - 1) // _ROWS, C), np.dtype(np.float64))
     _layer_norm_dx(
         read_only(g), read_only(z), read_only(inv), read_only(gain), components, dx, sums
     )
+    return dx, *call(_added, sums, components, g.dtype)
+
+
+def _added(sums: Array, components: int, dtype: np.dtype) -> tuple[Array, Array]:
     dgain, dshift = sums.sum(axis=1)
-    dgain = dgain.reshape(components, C // components).sum(axis=0)
-    return dx, dgain.astype(g.dtype), dshift.astype(g.dtype)
+    dgain = dgain.reshape(components, -1).sum(axis=0)
+    return dgain.astype(dtype), dshift.astype(dtype)
 
 
 @parallel
 def _layer_norm_dx(g, z, inv, gain, components, dx, sums):
-    M, C = g.shape
-    Q = C // components
     for task in prange(sums.shape[1]):
-        for m in range(task * _ROWS, min(task * _ROWS + _ROWS, M)):
-            for b in range(components):
-                for c in range(Q):
-                    at = b * Q + c
-                    sums[0, task, at] += g[m, at] * z[m, at]
-                    sums[1, task, at] += g[m, at]
-                    dx[m, at] = gain[c] * g[m, at]
-            slope, scale = g.dtype.type(_product(dx, z, m, 0, C) / C), inv[m]
-            for b in range(components):
-                mean = g.dtype.type(_total(dx, m, b * Q, b * Q + Q) / Q)
-                for c in range(b * Q, b * Q + Q):
-                    dx[m, c] = scale * (dx[m, c] - mean - z[m, c] * slope)
+        sums[:, task] = 0
+        for m in range(task * _ROWS, min(task * _ROWS + _ROWS, len(g))):
+            _add_row(g[m], z[m], sums[0, task], sums[1, task])
+            _row_dx(g[m], z[m], inv[m], gain, components, dx[m])
+
+
+@leaf
+def _add_row(g, z, dgain, dshift):
+    for c in range(len(g)):
+        dgain[c] += g[c] * z[c]
+    for c in range(len(g)):
+        dshift[c] += g[c]
+
+
+@leaf
+def _row_dx(g, z, inv, gain, components, dx):
+    C = len(g)
+    Q = C // components
+    for b in range(0, C, Q):
+        h, part = dx[b : b + Q], g[b : b + Q]
+        for c in range(Q):
+            h[c] = gain[c] * part[c]
+    slope = g.dtype.type(_product(dx, z) / C)
+    for b in range(0, C, Q):
+        h, d = dx[b : b + Q], z[b : b + Q]
+        mean = g.dtype.type(_total(h) / Q)
+        for c in range(Q):
+            h[c] = inv * (h[c] - mean - d[c] * slope)

@@ -285,9 +285,10 @@ def _chunk_gradients_passed(g, x, y, mean, starts, passed, sums):
                 _ask(g, m + 1)
                 _ask(x, m + 1)
                 _ask(y, m + 1)
+            for c in range(C):  # alone, it becomes vectors
+                passed[m, c] = g[m, c] if y[m, c] > 0 else zero
             for c in range(C):
-                share = g[m, c] if y[m, c] > 0 else zero
-                passed[m, c] = share
+                share = passed[m, c]
                 sum_g[c] += share
                 sum_gx[c] += np.float64(share) * np.float64(x[m, c] - mean[c])
         for c in range(C):

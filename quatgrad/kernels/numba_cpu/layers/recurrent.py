@@ -1,9 +1,12 @@
 """GRU and LSTM in float32: a task takes some sequences of the batch through all of their steps.
 
 So threads never wait for each other, and the weight of the state stays in the cache. A step is one
-product, and one pass over the gates. A row has the same bits whatever rows are beside it. A task
+product, and some passes over the gates. A row has the same bits whatever rows are beside it. A task
 has its longest sequences first, so those that have a step are its first rows, and nothing is
 computed for the others: past its end, a sequence has zeros.
+
+A pass is a loop from 0 that writes one row: of these the compiler makes vectors. Of one that writes
+several it cannot tell whether they overlap, and takes number by number, four times as long.
 """
 
 import numba
@@ -11,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.exponential import sigmoid, tanh
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
 from quatgrad.kernels.numba_cpu.simd.vector import scratch
@@ -60,6 +63,30 @@ def _order(i, T, reverse):
     return (T - 1 - i, T - i) if reverse else (i, i - 1)
 
 
+@leaf
+def _copy(x, y):
+    for j in range(len(y)):
+        y[j] = x[j]
+
+
+@leaf
+def _add(x, y):
+    for j in range(len(y)):
+        y[j] += x[j]
+
+
+@leaf
+def _sigmoids(x):
+    for j in range(len(x)):
+        x[j] = sigmoid(x[j])
+
+
+@leaf
+def _tanhs(x):
+    for j in range(len(x)):
+        x[j] = tanh(x[j])
+
+
 @register
 def gru(x: Array, U: Array, c: Array, lengths: Array, reverse: bool) -> tuple[Array, Array, Array]:
     """`reference.gru`."""
@@ -86,16 +113,26 @@ def _gru(x, U, c, order, lengths, reverse, rows, y, gates, m):
             _clear((y, gates, m), order[first + alive : first + count], t)
             multiply(u, 0, G, h, 0, H, 1, U, 0, G, alive, H, G, False)
             for row in range(alive):
-                n, a, b = order[first + row], row * H, row * G
-                for j in range(H):
-                    r = sigmoid(x[n, t, j] + u[b + j])
-                    z = sigmoid(x[n, t, H + j] + u[b + H + j])
-                    v = u[b + 2 * H + j] + c[j]
-                    new = tanh(x[n, t, 2 * H + j] + r * v)
-                    gates[n, t, j], gates[n, t, H + j], gates[n, t, 2 * H + j] = r, z, new
-                    m[n, t, j] = v
-                    h[a + j] = new + z * (h[a + j] - new)
-                    y[n, t, j] = h[a + j]
+                n = order[first + row]
+                _gru_row(x[n, t], c, h[row * H : (row + 1) * H], u[row * G :], m[n, t], gates[n, t])
+                _copy(h[row * H :], y[n, t])
+
+
+@leaf
+def _gru_row(x, c, h, u, m, gates):
+    """A step of a sequence: h and u U change, its gates and m are noted."""
+    H = len(h)
+    r, z, new = gates[:H], gates[H : 2 * H], gates[2 * H :]
+    for j in range(H):
+        m[j] = u[2 * H + j] + c[j]
+    _copy(x, gates)
+    _add(u, gates[: 2 * H])
+    _sigmoids(gates[: 2 * H])
+    for j in range(H):
+        new[j] += r[j] * m[j]
+    _tanhs(new)
+    for j in range(H):
+        h[j] = new[j] + z[j] * (h[j] - new[j])
 
 
 @register
@@ -126,18 +163,31 @@ def _gru_dx(g, y, gates, m, turned, order, lengths, reverse, rows, dx, du):
             alive = _alive(lengths, first, count, t)
             _clear((dx, du), order[first + alive : first + count], t)
             for row in range(alive):
-                n, a, b = order[first + row], row * H, row * G
-                for j in range(H):
-                    r, z, new = gates[n, t, j], gates[n, t, H + j], gates[n, t, 2 * H + j]
-                    share = e[a + j] + g[n, t, j]
-                    dn = share * (_ONE - z) * (_ONE - new * new)
-                    dz = share * (older * y[n, s, j] - new) * z * (_ONE - z)
-                    dr = dn * m[n, t, j] * r * (_ONE - r)
-                    dx[n, t, j], dx[n, t, H + j], dx[n, t, 2 * H + j] = dr, dz, dn
-                    du[n, t, j], du[n, t, H + j], du[n, t, 2 * H + j] = dr, dz, dn * r
-                    d[b + j], d[b + H + j], d[b + 2 * H + j] = dr, dz, dn * r
-                    e[a + j] = share * z
+                n = order[first + row]
+                made = gates[n, t], m[n, t], y[n, s], older
+                _gru_row_dx(e[row * H : (row + 1) * H], g[n, t], *made, dx[n, t], du[n, t])
+                _copy(du[n, t], d[row * G : (row + 1) * G])
             multiply(e, 0, H, d, 0, G, 1, turned, 0, H, alive, G, H, True)
+
+
+@leaf
+def _gru_row_dx(e, g, gates, m, y, older, dx, du):
+    """The gradients of a step of a sequence; e, of its state, becomes what goes past the gates."""
+    H = len(e)
+    r, z, new = gates[:H], gates[H : 2 * H], gates[2 * H :]
+    dr, dz, dn = dx[:H], dx[H : 2 * H], dx[2 * H :]
+    _add(g, e)
+    for j in range(H):
+        dn[j] = e[j] * (_ONE - z[j]) * (_ONE - new[j] * new[j])
+    for j in range(H):
+        dz[j] = e[j] * (older * y[j] - new[j]) * z[j] * (_ONE - z[j])
+    for j in range(H):
+        dr[j] = dn[j] * m[j] * r[j] * (_ONE - r[j])
+    _copy(dx, du[: 2 * H])
+    for j in range(H):
+        du[2 * H + j] = dn[j] * r[j]
+    for j in range(H):
+        e[j] *= z[j]
 
 
 @register
@@ -167,17 +217,29 @@ def _lstm(x, U, order, lengths, reverse, rows, y, gates, cells):
             _clear((y, gates, cells), order[first + alive : first + count], t)
             multiply(u, 0, G, h, 0, H, 1, U, 0, G, alive, H, G, False)
             for row in range(alive):
-                n, a, b = order[first + row], row * H, row * G
-                for j in range(H):
-                    enter = sigmoid(x[n, t, j] + u[b + j])
-                    keep = sigmoid(x[n, t, H + j] + u[b + H + j])
-                    new = tanh(x[n, t, 2 * H + j] + u[b + 2 * H + j])
-                    out = sigmoid(x[n, t, 3 * H + j] + u[b + 3 * H + j])
-                    gates[n, t, j], gates[n, t, H + j] = enter, keep
-                    gates[n, t, 2 * H + j], gates[n, t, 3 * H + j] = new, out
-                    c[a + j] = keep * c[a + j] + enter * new
-                    h[a + j] = out * tanh(c[a + j])
-                    cells[n, t, j], y[n, t, j] = c[a + j], h[a + j]
+                n, a = order[first + row], row * H
+                state = h[a : a + H], c[a : a + H]
+                _lstm_row(x[n, t], *state, u[row * G : (row + 1) * G], gates[n, t])
+                _copy(state[1], cells[n, t])
+                _copy(state[0], y[n, t])
+
+
+@leaf
+def _lstm_row(x, h, c, u, gates):
+    """A step of a sequence: h and c change, its gates are noted."""
+    H = len(h)
+    enter, keep, new, out = u[:H], u[H : 2 * H], u[2 * H : 3 * H], u[3 * H :]
+    _add(x, u)
+    _sigmoids(u[: 2 * H])
+    _tanhs(new)
+    _sigmoids(out)
+    _copy(u, gates)
+    for j in range(H):
+        c[j] = keep[j] * c[j] + enter[j] * new[j]
+    _copy(c, h)
+    _tanhs(h)
+    for j in range(H):
+        h[j] *= out[j]
 
 
 @register
@@ -198,7 +260,7 @@ def _lstm_dx(g, gates, cells, turned, order, lengths, reverse, rows, dx):
     for task in prange((N + rows - 1) // rows):
         first = task * rows
         count = min(rows, N - first)
-        e, k, d = scratch(count * H), scratch(count * H), scratch(count * G)
+        e, k, d, state = scratch(count * H), scratch(count * H), scratch(count * G), scratch(H)
         e[:] = 0
         k[:] = 0
         for i in range(T - 1, -1, -1):
@@ -207,18 +269,32 @@ def _lstm_dx(g, gates, cells, turned, order, lengths, reverse, rows, dx):
             alive = _alive(lengths, first, count, t)
             _clear((dx,), order[first + alive : first + count], t)
             for row in range(alive):
-                n, a, b = order[first + row], row * H, row * G
-                for j in range(H):
-                    enter, keep = gates[n, t, j], gates[n, t, H + j]
-                    new, out = gates[n, t, 2 * H + j], gates[n, t, 3 * H + j]
-                    share, state = e[a + j] + g[n, t, j], tanh(cells[n, t, j])
-                    dc = k[a + j] + share * out * (_ONE - state * state)
-                    di = dc * new * enter * (_ONE - enter)
-                    df = dc * older * cells[n, s, j] * keep * (_ONE - keep)
-                    dn, do = dc * enter * (_ONE - new * new), share * state * out * (_ONE - out)
-                    dx[n, t, j], dx[n, t, H + j] = di, df
-                    dx[n, t, 2 * H + j], dx[n, t, 3 * H + j] = dn, do
-                    d[b + j], d[b + H + j], d[b + 2 * H + j], d[b + 3 * H + j] = di, df, dn, do
-                    k[a + j] = dc * keep
-                    e[a + j] = 0
-            multiply(e, 0, H, d, 0, G, 1, turned, 0, H, alive, G, H, True)
+                n, a = order[first + row], row * H
+                made = gates[n, t], cells[n, t], cells[n, s], older
+                own = d[row * G : (row + 1) * G]
+                _lstm_row_dx(e[a : a + H], k[a : a + H], g[n, t], *made, state, own)
+                _copy(own, dx[n, t])
+            multiply(e, 0, H, d, 0, G, 1, turned, 0, H, alive, G, H, False)
+
+
+@leaf
+def _lstm_row_dx(e, k, g, gates, cell, before, older, state, d):
+    """The gradients d of a step of a sequence, from e of its state and k of its cell."""
+    H = len(e)
+    enter, keep, new, out = gates[:H], gates[H : 2 * H], gates[2 * H : 3 * H], gates[3 * H :]
+    di, df, dn, do = d[:H], d[H : 2 * H], d[2 * H : 3 * H], d[3 * H :]
+    _add(g, e)
+    _copy(cell, state)
+    _tanhs(state)
+    for j in range(H):
+        k[j] += e[j] * out[j] * (_ONE - state[j] * state[j])
+    for j in range(H):
+        di[j] = k[j] * new[j] * enter[j] * (_ONE - enter[j])
+    for j in range(H):
+        df[j] = k[j] * older * before[j] * keep[j] * (_ONE - keep[j])
+    for j in range(H):
+        dn[j] = k[j] * enter[j] * (_ONE - new[j] * new[j])
+    for j in range(H):
+        do[j] = e[j] * state[j] * out[j] * (_ONE - out[j])
+    for j in range(H):
+        k[j] *= keep[j]

@@ -61,15 +61,9 @@ def tanh(x):
 
 
 @formula
-def normal_cdf(x):
-    """P(Z <= x) for Z normal."""
+def normal(x):
+    """P(Z <= x) for Z normal, and its density e^(-x^2/2) / sqrt(2 pi)."""
     a = abs(x) * _ROOT_HALF
-    t = _ONE / (_ONE + _P * a)
-    tail = _HALF * t * (_E1 + t * (_E2 + t * (_E3 + t * (_E4 + t * _E5)))) * exp(-a * a)
-    return tail if x < 0 else _ONE - tail
-
-
-@formula
-def normal_density(x):
-    """e^(-x^2/2) / sqrt(2 pi)."""
-    return _DENSITY * exp(-_HALF * x * x)
+    t, power = _ONE / (_ONE + _P * a), exp(-a * a)
+    tail = _HALF * t * (_E1 + t * (_E2 + t * (_E3 + t * (_E4 + t * _E5)))) * power
+    return tail if x < 0 else _ONE - tail, _DENSITY * power

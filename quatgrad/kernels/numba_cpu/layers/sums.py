@@ -1,0 +1,48 @@
+"""Sums of the rows of a map, as the gradient of a bias is, by all threads."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from quatgrad.arrays import Array
+from quatgrad.calls import call
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
+from quatgrad.kernels.reference import sums
+from quatgrad.kernels.registry import register
+
+#: Fewer numbers are added before a second thread has started.
+ALONE = 1 << 15
+#: Columns whose sums are the task of a thread: they stay in registers and the L1 cache.
+COLUMNS = 64
+
+
+@register
+def sum_over(x: Array, axis: Any, keepdims: bool = False) -> Any:
+    """`reference.sum_over`; sums over the first axes, as there, in the order of the rows."""
+    axes = range(x.ndim) if axis is None else sorted(d % x.ndim for d in np.atleast_1d(axis))
+    k = len(axes)
+    M, rest = math.prod(x.shape[:k]), x.shape[k:]
+    plain = x.dtype == np.float32 and x.flags.c_contiguous and list(axes) == list(range(k))
+    if not plain or math.prod(rest) < 2 or x.size < ALONE or M > sums.MOST:
+        return call(sums.sum_over, x, axis, keepdims)
+    y = empty(rest, x.dtype)
+    _sum_rows(read_only(x).reshape(M, -1), y.reshape(-1))
+    return y.reshape(*(1,) * k, *rest) if keepdims else y
+
+
+@parallel
+def _sum_rows(x, y):
+    for task in prange((len(y) + COLUMNS - 1) // COLUMNS):
+        first = task * COLUMNS
+        end = min(first + COLUMNS, len(y))
+        total = y[first:end]  # loops from 0 become vectors
+        for m in range(len(x)):
+            row = x[m, first:end]
+            if m == 0:
+                for c in range(len(total)):
+                    total[c] = row[c]
+            else:
+                for c in range(len(total)):
+                    total[c] += row[c]
