@@ -191,8 +191,7 @@ def tuned(folder: Path) -> None:
         study, told = StudyRecord.read(path), json.loads((path.parent / "result.json").read_text())
         in_order = {network: told[network] for network in study.networks}
         plot.save(plots.best(in_order, study.about), path.parent / "best.png")
-        if (path.parent / "tickets.json").exists():
-            tuned_record.draw(path.parent)
+        tuned_record.draw(path.parent)
 
 
 def numbers(row: dict[str, str]) -> dict[str, str | float]:

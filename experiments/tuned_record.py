@@ -5,8 +5,8 @@
 The study's files go to results/tuned/NAME, with "runs" for the folder where it was made. Each RUN
 has the tickets of one network or more, by --preset tuned-DATASET.toml. Of the trials that all have
 finished, tickets.csv has every level, the trial by its seed, and tickets.json the differences of
-networks, paired by seed, with intervals of 95 % (Student's t); tickets.png draws them. Nothing is
-trained.
+networks, paired by seed, with intervals of 95 % (Student's t); tickets.png draws them. Those by
+--scope SCOPE, other than layer by layer, are in tickets-SCOPE. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -78,8 +78,9 @@ def differences(trials: Trials) -> dict[str, dict[str, Any]]:
 
 def tickets(runs: Sequence[Run], folder: Path) -> None:
     """tickets.csv, tickets.json and tickets.png."""
-    trials = merged(runs)
-    write(trials, folder / "tickets.csv")
+    trials, scope = merged(runs), runs[0].config.options.get("scope", "layer")
+    name = "tickets" if scope == "layer" else f"tickets-{scope}"
+    write(trials, folder / f"{name}.csv")
     curves = beyond_draw.levels(trials)
     first = runs[0].config.first_run
     given = first.overrides if first else {}
@@ -88,21 +89,23 @@ def tickets(runs: Sequence[Run], folder: Path) -> None:
         "chance": runs[0].config.chance,
         "setting": runs[0].setting,
         "seeds": len(trials),
-        "options": {k: v for k, v in given.items() if k in ("keep", "levels", "trials")},
+        "options": {k: v for k, v in given.items() if k in ("keep", "levels", "trials", "scope")},
         "differences": differences(trials),
     }
-    (folder / "tickets.json").write_text(json.dumps(told, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
     draw(folder)
     print(f"{folder.name}: tickets of {', '.join(curves)}, {len(trials)} seeds")
 
 
 def draw(folder: Path) -> None:
-    """tickets.png of a study on record."""
-    told = json.loads((folder / "tickets.json").read_text())
-    curves = beyond_draw.levels(read(folder, "tickets.csv"))
-    caption = f"{told['setting']}; {seeds(curves)}; settings tuned for each network"
-    picture = plot.figure(curves, f"{told['task']}: lottery tickets", told["chance"], caption)
-    plot.save(picture, folder / "tickets.png")
+    """tickets.png of a study on record, and those of other scopes."""
+    for path in folder.glob("tickets*.json"):
+        told = json.loads(path.read_text())
+        curves = beyond_draw.levels(read(folder, f"{path.stem}.csv"))
+        caption = f"{told['setting']}; {seeds(curves)}; settings tuned for each network"
+        scope = f", --scope {s}" if (s := told["options"].get("scope")) else ""
+        title = f"{told['task']}: lottery tickets{scope}"
+        plot.save(plot.figure(curves, title, told["chance"], caption), path.with_suffix(".png"))
 
 
 def main() -> None:

@@ -33,11 +33,14 @@ def test_every_picture_is_drawn_without_any_run(records, name, tmp_path):
     assert all(path.read_bytes() == before for path, before in numbers.items())
 
 
-@pytest.mark.parametrize("name", ["mnist", "turned"])
-def test_differences_of_tuned_tickets_are_those_of_their_levels(records, name):
-    folder = RESULTS / "tuned" / name
-    told = json.loads((folder / "tickets.json").read_text())
-    trials = records.tuned_record.read(folder, "tickets.csv")
+@pytest.mark.parametrize(
+    "path",
+    (RESULTS / "tuned").glob("*/tickets*.json"),
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_differences_of_tuned_tickets_are_those_of_their_levels(records, path):
+    told = json.loads(path.read_text())
+    trials = records.tuned_record.read(path.parent, f"{path.stem}.csv")
     assert told["seeds"] == len(trials)
     again = records.tuned_record.differences(trials)
     assert again.keys() == told["differences"].keys()
