@@ -35,7 +35,7 @@ def test_every_picture_is_drawn_without_any_run(records, name, tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    (RESULTS / "tuned").glob("*/tickets*.json"),
+    sorted((RESULTS / "tuned").glob("*/tickets*.json")),
     ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
 def test_differences_of_tuned_tickets_are_those_of_their_levels(records, path):
