@@ -89,7 +89,8 @@ def tickets(runs: Sequence[Run], folder: Path) -> None:
         "chance": runs[0].config.chance,
         "setting": runs[0].setting,
         "seeds": len(trials),
-        "options": {k: v for k, v in given.items() if k in ("keep", "levels", "trials", "scope")},
+        "options": {k: v for k, v in given.items() if k in ("keep", "levels", "trials")}
+        | ({} if scope == "layer" else {"scope": scope}),
         "differences": differences(trials),
     }
     (folder / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")

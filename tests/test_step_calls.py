@@ -12,7 +12,7 @@ from quatgrad.errors import DataError
 from quatgrad.kernels.numba_cpu.machine.arena import Arena
 from quatgrad.kernels.numba_cpu.machine.recorder import Recorder
 from quatgrad.models import create
-from quatgrad.nn import BatchNorm2d, Dropout, Flatten, Linear, Module, ReLU, Sequential
+from quatgrad.nn import BatchNorm2d, Dropout, Flatten, LayerNorm, Linear, Module, ReLU, Sequential
 from quatgrad.optim import SGD, Adam
 from quatgrad.parallel.processes import ALONE, Several, use_processes
 from quatgrad.step_calls import is_ours
@@ -102,6 +102,13 @@ def test_adam_smoothing_and_clipping_are_outside_of_the_record():
             step(x, y, 0.01)
         assert state(steps[0]) == state(steps[1])
     assert records(steps[0])
+
+
+def test_of_a_norm_whose_gradient_comes_as_a_view():
+    def make():
+        return Sequential(LayerNorm(4), create("fcn", "real", CLASSES, 4, 8, image_size=(12, 1)))
+
+    assert records(both(make, size=(12, 1)))
 
 
 @pytest.mark.parametrize("algebra", ["real", "quaternion"])

@@ -20,15 +20,12 @@ class LayerNorm(Function):
         self.components, self.eps = components, eps
 
     def forward(self, x, gain, shift):
-        rows = x.reshape(-1, x.shape[-1])
-        y, *saved = kernel("layer_norm")(rows, gain, shift, self.components, self.eps)
+        y, *saved = kernel("layer_norm")(x, gain, shift, self.components, self.eps)
         self.save_for_backward(*saved, gain)
-        return y.reshape(x.shape)
+        return y
 
     def backward(self, g):
-        rows = g.reshape(-1, g.shape[-1])
-        dx, dgain, dshift = kernel("layer_norm_dx")(rows, *self.saved, self.components)
-        return dx.reshape(g.shape), dgain, dshift
+        return kernel("layer_norm_dx")(g, *self.saved, self.components)
 
 
 def layer_norm(

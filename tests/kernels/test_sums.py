@@ -94,6 +94,7 @@ def test_the_bits_are_numpys_as_far_as_it_says(rows):
 def test_compiled_sums_have_the_same_bits(shape, axis):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     x.reshape(-1)[-1] = np.inf
+    x[..., 0] = -0.0
     for keepdims in (False, True):
         known, y = reference.sum_over(x, axis, keepdims), numba_cpu.sum_over(x, axis, keepdims)
         assert (np.shape(y), y.tobytes()) == (np.shape(known), known.tobytes())
@@ -123,6 +124,10 @@ def test_axes_that_there_are_not_raise():
         for axis in (1, -2, (0, 0)):
             with pytest.raises(ValueError, match=r"axis|duplicate"):
                 reference.sum_over(x, axis)
+    for axis in (2, -3, (0, 0), (0, 2)):
+        with pytest.raises(ValueError, match=r"axis|duplicate"):
+            numba_cpu.sum_over(tenths(400, 100), axis)
+    assert numba_cpu.sum_over(tenths(), -1) == np.float32(0.1)  # as NumPy
 
 
 def test_what_is_not_finite_stays():

@@ -52,7 +52,7 @@ CACHE, ROWS, LONG_BLOCK, LONGEST = 7 * L2 // 16, 8, 32, 64
 #: A large weight is used column by column if it meets at most so many tiles for each of them.
 FEW, COLUMNS = 1, 2 * LANES
 #: Tiles of a block in the weight gradient: so many products for each number of a sum that is moved.
-#: There are fewer of quaternions, whose planes have twice as many numbers: they stay in the L2 cache.
+#: Planes of quaternions have twice as many numbers: of fewer tiles they stay in the L2 cache, too.
 SUM_BLOCK, QUATERNION_SUM_BLOCK = 32, 24
 # Each plane is padded by LANES numbers. Planes that start a power of 2 bytes from one another would
 # compete for the same lines of the cache: a tile writes 36 or 288 rows, one in each plane.

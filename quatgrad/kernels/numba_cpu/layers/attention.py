@@ -1,9 +1,9 @@
 """Attention in float32: a task has one head of one sequence, whose matrices stay in the cache.
 
 A head's part of q, k and v is copied to one piece of memory, k and v also turned, so that heads of
-whole quaternions, whose components lie apart, cost no more than real ones. Nothing is computed
-past the end of a sequence: there, all is 0. Rows of scores are as long as whole vectors, whatever
-the length of the others is: so the bits of a sequence do not depend on it.
+whole quaternions, whose components lie apart, cost no more than real ones. Past the end of a
+sequence all is 0. Its rows of scores are as long as whole vectors, whatever the length of the
+others is: so its bits do not depend on that.
 """
 
 import math
@@ -13,9 +13,10 @@ from numba import prange
 
 from quatgrad.arrays import Array
 from quatgrad.calls import call
-from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, summing
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only
 from quatgrad.kernels.numba_cpu.simd.exponential import exp
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
+from quatgrad.kernels.numba_cpu.simd.partial_sums import dot, sum_of
 from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
 from quatgrad.kernels.reference.attention import attention as formula
 from quatgrad.kernels.reference.attention import attention_dx as formula_dx
@@ -95,22 +96,6 @@ def _back(x, L, D, y, at, C, T, heads, components):
                     y[k] = 0
 
 
-@summing
-def _total(x):
-    total = np.float32(0)
-    for j in range(len(x)):
-        total += x[j]
-    return total
-
-
-@summing
-def _product(x, y):
-    total = np.float32(0)
-    for j in range(len(x)):
-        total += x[j] * y[j]
-    return total
-
-
 @leaf
 def _softmax(a, row, length, causal, scale):
     """Rows of scores a, `row` apart, times scale, become weights; zeros after the last of each."""
@@ -123,8 +108,8 @@ def _softmax(a, row, length, causal, scale):
         for j in range(len(x)):
             x[j] = exp((x[j] - top) * scale)
         a[i * row + end : (i + 1) * row] = 0
-        share = np.float32(1) / _total(x)
-        for j in range(len(x)):
+        share = np.float32(1) / sum_of(x)
+        for j in range(end):
             x[j] *= share
 
 
@@ -170,7 +155,7 @@ def _attention_dx(g, q, k, v, a, lengths, T, C, heads, components, dq, dk, dv):
         multiply(ds, 0, row, G, 0, D, 1, X, 0, row, L, D, row, False)  # da = g v^T
         for t in range(L):
             x, w = ds[t * row : (t + 1) * row], weights[t * row : (t + 1) * row]
-            mean = _product(x, w)
+            mean = dot(x, w)
             for j in range(len(x)):
                 x[j] = w[j] * (x[j] - mean) * scale
         _rows(k, at, C, heads, components, L, D, X)

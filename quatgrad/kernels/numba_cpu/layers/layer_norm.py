@@ -1,4 +1,7 @@
-"""Layer norm, forward and backward: a row stays in the cache until all is done with it."""
+"""Layer norm, forward and backward: a row stays in the cache until all is done with it.
+
+As in `recurrent`, loops that count from 0 and write one row become vectors.
+"""
 
 import math
 
@@ -7,7 +10,8 @@ from numba import prange
 
 from quatgrad.arrays import Array
 from quatgrad.calls import call
-from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, summing
+from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only
+from quatgrad.kernels.numba_cpu.simd.partial_sums import dot, sum_of
 from quatgrad.kernels.registry import register
 
 #: Rows that a task adds up into sums of its own, for the gradients of gain and shift.
@@ -19,26 +23,15 @@ def layer_norm(
     x: Array, gain: Array, shift: Array, components: int, eps: float
 ) -> tuple[Array, Array, Array]:
     """`reference.layer_norm`."""
-    y, z = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
-    inv = empty((len(x),), x.dtype)
-    _layer_norm(read_only(x), read_only(gain), read_only(shift), components, eps, y, z, inv)
+    y, z, rows = empty(x.shape, x.dtype), empty(x.shape, x.dtype), _rows(x)
+    inv, of = empty((len(rows),), x.dtype), (read_only(gain), read_only(shift), components, eps)
+    _layer_norm(rows, *of, y.reshape(rows.shape), z.reshape(rows.shape), inv)
     return y, z, inv
 
 
-@summing
-def _total(x):
-    total = x[0] - x[0]
-    for c in range(len(x)):
-        total += x[c]
-    return total
-
-
-@summing
-def _product(x, y):
-    total = x[0] - x[0]
-    for c in range(len(x)):
-        total += x[c] * y[c]
-    return total
+def _rows(x: Array) -> Array:
+    """(..., C) -> (M, C)."""
+    return read_only(x).reshape(-1, x.shape[-1])
 
 
 @parallel
@@ -54,10 +47,10 @@ def _row(x, gain, shift, components, eps, y, z):
     Q = C // components
     for b in range(0, C, Q):
         part, d = x[b : b + Q], z[b : b + Q]
-        mean = x.dtype.type(_total(part) / Q)
+        mean = x.dtype.type(sum_of(part) / Q)
         for c in range(Q):
             d[c] = part[c] - mean
-    inv = x.dtype.type(1 / math.sqrt(_product(z, z) / C + eps))
+    inv = x.dtype.type(1 / math.sqrt(dot(z, z) / C + eps))
     for c in range(C):
         z[c] *= inv
     for b in range(0, C, Q):
@@ -72,12 +65,11 @@ def layer_norm_dx(
     g: Array, z: Array, inv: Array, gain: Array, components: int
 ) -> tuple[Array, Array, Array]:
     """`reference.layer_norm_dx`; the sums are of float64, in tasks of a fixed size."""
-    M, C = g.shape
-    dx = empty(g.shape, g.dtype)
+    rows, dx = _rows(g), empty(g.shape, g.dtype)
+    M, C = rows.shape
     sums = empty((2, (M + _ROWS - 1) // _ROWS, C), np.dtype(np.float64))
-    _layer_norm_dx(
-        read_only(g), read_only(z), read_only(inv), read_only(gain), components, dx, sums
-    )
+    saved = _rows(z), read_only(inv), read_only(gain)
+    _layer_norm_dx(rows, *saved, components, dx.reshape(M, C), sums)
     return dx, *call(_added, sums, components, g.dtype)
 
 
@@ -112,9 +104,9 @@ def _row_dx(g, z, inv, gain, components, dx):
         h, part = dx[b : b + Q], g[b : b + Q]
         for c in range(Q):
             h[c] = gain[c] * part[c]
-    slope = g.dtype.type(_product(dx, z) / C)
+    slope = g.dtype.type(dot(dx, z) / C)
     for b in range(0, C, Q):
         h, d = dx[b : b + Q], z[b : b + Q]
-        mean = g.dtype.type(_total(h) / Q)
+        mean = g.dtype.type(sum_of(h) / Q)
         for c in range(Q):
             h[c] = inv * (h[c] - mean - d[c] * slope)

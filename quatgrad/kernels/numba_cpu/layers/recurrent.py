@@ -120,7 +120,7 @@ def _gru(x, U, c, order, lengths, reverse, rows, y, gates, m):
 
 @leaf
 def _gru_row(x, c, h, u, m, gates):
-    """A step of a sequence: h and u U change, its gates and m are noted."""
+    """A step of a sequence: h changes, its gates and m are noted."""
     H = len(h)
     r, z, new = gates[:H], gates[H : 2 * H], gates[2 * H :]
     for j in range(H):
@@ -226,7 +226,7 @@ def _lstm(x, U, order, lengths, reverse, rows, y, gates, cells):
 
 @leaf
 def _lstm_row(x, h, c, u, gates):
-    """A step of a sequence: h and c change, its gates are noted."""
+    """A step of a sequence: h and c change, u becomes its gates."""
     H = len(h)
     enter, keep, new, out = u[:H], u[H : 2 * H], u[2 * H : 3 * H], u[3 * H :]
     _add(x, u)

@@ -21,10 +21,11 @@ COLUMNS = 64
 @register
 def sum_over(x: Array, axis: Any, keepdims: bool = False) -> Any:
     """`reference.sum_over`; sums over the first axes, as there, in the order of the rows."""
-    axes = range(x.ndim) if axis is None else sorted(d % x.ndim for d in np.atleast_1d(axis))
+    axes = range(x.ndim) if axis is None else np.atleast_1d(axis)
     k = len(axes)
     M, rest = math.prod(x.shape[:k]), x.shape[k:]
-    plain = x.dtype == np.float32 and x.flags.c_contiguous and list(axes) == list(range(k))
+    first = {d if d >= 0 else d + x.ndim for d in axes} == set(range(k))  # and all there are
+    plain = first and x.dtype == np.float32 and x.flags.c_contiguous
     if not plain or math.prod(rest) < 2 or x.size < ALONE or M > sums.MOST:
         return call(sums.sum_over, x, axis, keepdims)
     y = empty(rest, x.dtype)
@@ -38,11 +39,8 @@ def _sum_rows(x, y):
         first = task * COLUMNS
         end = min(first + COLUMNS, len(y))
         total = y[first:end]  # loops from 0 become vectors
+        total[:] = 0
         for m in range(len(x)):
             row = x[m, first:end]
-            if m == 0:
-                for c in range(len(total)):
-                    total[c] = row[c]
-            else:
-                for c in range(len(total)):
-                    total[c] += row[c]
+            for c in range(len(total)):
+                total[c] += row[c]
