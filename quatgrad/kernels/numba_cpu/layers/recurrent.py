@@ -6,7 +6,7 @@ has its longest sequences first, so those that have a step are its first rows, a
 computed for the others: past its end, a sequence has zeros.
 
 A pass is a loop from 0 that writes one row: of these the compiler makes vectors. Of one that writes
-several it cannot tell whether they overlap, and takes number by number, four times as long.
+several it cannot tell whether they overlap, and takes number by number, up to three times as long.
 """
 
 import numba
