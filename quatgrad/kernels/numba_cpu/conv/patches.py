@@ -11,6 +11,7 @@ from numba import prange
 
 from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import parallel, read_only, serial
+from quatgrad.kernels.numba_cpu.simd.rows import add, copy, zero
 from quatgrad.kernels.reference.patches import Pair, out_size
 from quatgrad.kernels.registry import register
 
@@ -39,24 +40,6 @@ def output_row(h, u, stride, padding, I):
 # the compiler vectorises (a loop over k in range(lo, hi) runs at a tenth of the speed).
 
 
-@serial
-def _zero(to):
-    for k in range(len(to)):
-        to[k] = 0
-
-
-@serial
-def _copy(to, a):
-    for k in range(len(to)):
-        to[k] = a[k]
-
-
-@serial
-def _add(to, a):
-    for k in range(len(a)):
-        to[k] += a[k]
-
-
 @register
 def patches(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """`reference.patches`: copies whole rows of windows, V C numbers at a time."""
@@ -82,11 +65,11 @@ def _patches(x, P, C, stride, padding):
             for u in range(U):
                 h = i * stride[0] + u - padding[0]
                 if 0 <= h < H:
-                    _zero(P[n, i, j, u, : lo * C])
-                    _copy(P[n, i, j, u, lo * C : hi * C], x[n, h, (left + lo) * C :])
-                    _zero(P[n, i, j, u, hi * C :])
+                    zero(P[n, i, j, u, : lo * C])
+                    copy(P[n, i, j, u, lo * C : hi * C], x[n, h, (left + lo) * C :])
+                    zero(P[n, i, j, u, hi * C :])
                 else:
-                    _zero(P[n, i, j, u])
+                    zero(P[n, i, j, u])
 
 
 @register
@@ -108,7 +91,7 @@ def _unpatches(P, x, C, stride, padding):
     W, V = WC // C, VC // C
     for row in prange(N * H):
         n, h = split_row(row, H)
-        _zero(x[n, h])
+        zero(x[n, h])
         for u in range(U):
             i = output_row(h, u, stride[0], padding[0], I)
             if i < 0:
@@ -116,4 +99,4 @@ def _unpatches(P, x, C, stride, padding):
             for j in range(J):
                 left = j * stride[1] - padding[1]
                 lo, hi = inside(left, V, W)
-                _add(x[n, h, (left + lo) * C :], P[n, i, j, u, lo * C : hi * C])
+                add(x[n, h, (left + lo) * C : (left + hi) * C], P[n, i, j, u, lo * C :])

@@ -16,8 +16,8 @@ from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only
 from quatgrad.kernels.numba_cpu.simd.exponential import exp
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
-from quatgrad.kernels.numba_cpu.simd.partial_sums import dot, sum_of
-from quatgrad.kernels.numba_cpu.simd.vector import LANES, load, scratch, store, transpose
+from quatgrad.kernels.numba_cpu.simd.rows import copy, dot, sum_of, zero
+from quatgrad.kernels.numba_cpu.simd.vector import LANES, scratch, transpose
 from quatgrad.kernels.reference.attention import attention as formula
 from quatgrad.kernels.reference.attention import attention_dx as formula_dx
 from quatgrad.kernels.registry import register
@@ -53,22 +53,13 @@ def attention_dx(
 
 
 @leaf
-def _copy(x, i, y, j, n):
-    """y[j : j + n] = x[i : i + n]."""
-    whole = n - n % LANES
-    for k in range(0, whole, LANES):
-        store(load(x, i + k, LANES), y, j + k, LANES)
-    if whole < n:
-        store(load(x, i + whole, n - whole), y, j + whole, n - whole)
-
-
-@leaf
 def _rows(x, at, C, heads, components, L, D, to):
     """to[t D + d] = number d of a head in row t of x, which starts at `at`: t < L."""
     part = D // components
     for t in range(L):
         for b in range(components):
-            _copy(x, at + t * C + b * heads * part, to, t * D + b * part, part)
+            i = t * D + b * part
+            copy(to[i : i + part], x[at + t * C + b * heads * part :])
 
 
 @leaf
@@ -90,10 +81,9 @@ def _back(x, L, D, y, at, C, T, heads, components):
         for b in range(components):
             i = at + t * C + b * heads * part
             if t < L:
-                _copy(x, t * D + b * part, y, i, part)
+                copy(y[i : i + part], x[t * D + b * part :])
             else:
-                for k in range(i, i + part):
-                    y[k] = 0
+                zero(y[i : i + part])
 
 
 @leaf
@@ -130,9 +120,9 @@ def _attention(q, k, v, lengths, T, C, heads, components, causal, y, a):
         multiply(K, 0, D, S, 0, row, 1, X, 0, D, L, L, D, False)  # (L, L) (L, D)
         _back(K, L, D, y, at, C, T, heads, components)
         for i in range(L):
-            _copy(S, i * row, a, to + i * T, L)
-            a[to + i * T + L : to + i * T + T] = 0
-        a[to + L * T : to + T * T] = 0
+            copy(a[to + i * T : to + i * T + L], S[i * row :])
+            zero(a[to + i * T + L : to + (i + 1) * T])
+        zero(a[to + L * T : to + T * T])
 
 
 @parallel
@@ -146,8 +136,8 @@ def _attention_dx(g, q, k, v, a, lengths, T, C, heads, components, dq, dk, dv):
         G, X, Y = scratch(L * D), scratch((D + LANES) * row), scratch(L * D)
         weights, ds = scratch(L * row), scratch(L * row)
         for i in range(L):
-            _copy(a, of + i * T, weights, i * row, L)
-            weights[i * row + L : i * row + row] = 0
+            copy(weights[i * row : i * row + L], a[of + i * T :])
+            zero(weights[i * row + L : (i + 1) * row])
         _rows(g, at, C, heads, components, L, D, G)
         multiply(Y, 0, D, weights, 0, 1, row, G, 0, D, L, L, D, False)  # dv = a^T g
         _back(Y, L, D, dv, at, C, T, heads, components)

@@ -1,6 +1,6 @@
 """Layer norm, forward and backward: a row stays in the cache until all is done with it.
 
-As in `recurrent`, loops that count from 0 and write one row become vectors.
+Loops are as in `rows`.
 """
 
 import math
@@ -11,7 +11,7 @@ from numba import prange
 from quatgrad.arrays import Array
 from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only
-from quatgrad.kernels.numba_cpu.simd.partial_sums import dot, sum_of
+from quatgrad.kernels.numba_cpu.simd.rows import add, dot, sum_of
 from quatgrad.kernels.registry import register
 
 #: Rows that a task adds up into sums of its own, for the gradients of gain and shift.
@@ -92,8 +92,7 @@ def _layer_norm_dx(g, z, inv, gain, components, dx, sums):
 def _add_row(g, z, dgain, dshift):
     for c in range(len(g)):
         dgain[c] += g[c] * z[c]
-    for c in range(len(g)):
-        dshift[c] += g[c]
+    add(dshift, g)
 
 
 @leaf

@@ -5,8 +5,8 @@ product, and some passes over the gates. A row has the same bits whatever rows a
 has its longest sequences first, so those that have a step are its first rows, and nothing is
 computed for the others: past its end, a sequence has zeros.
 
-A pass is a loop from 0 that writes one row: of these the compiler makes vectors. Of one that writes
-several it cannot tell whether they overlap, and takes number by number, up to three times as long.
+A pass is a loop as in `rows`: of one that writes several rows the compiler cannot tell whether they
+overlap, and takes number by number, up to three times as long.
 """
 
 import numba
@@ -17,6 +17,7 @@ from quatgrad.arrays import Array
 from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.exponential import sigmoid, tanh
 from quatgrad.kernels.numba_cpu.simd.microkernel import multiply
+from quatgrad.kernels.numba_cpu.simd.rows import add, copy
 from quatgrad.kernels.numba_cpu.simd.vector import scratch
 from quatgrad.kernels.reference import recurrent as formulas
 from quatgrad.kernels.registry import register
@@ -64,18 +65,6 @@ def _order(i, T, reverse):
 
 
 @leaf
-def _copy(x, y):
-    for j in range(len(y)):
-        y[j] = x[j]
-
-
-@leaf
-def _add(x, y):
-    for j in range(len(y)):
-        y[j] += x[j]
-
-
-@leaf
 def _sigmoids(x):
     for j in range(len(x)):
         x[j] = sigmoid(x[j])
@@ -115,7 +104,7 @@ def _gru(x, U, c, order, lengths, reverse, rows, y, gates, m):
             for row in range(alive):
                 n = order[first + row]
                 _gru_row(x[n, t], c, h[row * H : (row + 1) * H], u[row * G :], m[n, t], gates[n, t])
-                _copy(h[row * H :], y[n, t])
+                copy(y[n, t], h[row * H :])
 
 
 @leaf
@@ -125,8 +114,8 @@ def _gru_row(x, c, h, u, m, gates):
     r, z, new = gates[:H], gates[H : 2 * H], gates[2 * H :]
     for j in range(H):
         m[j] = u[2 * H + j] + c[j]
-    _copy(x, gates)
-    _add(u, gates[: 2 * H])
+    copy(gates, x)
+    add(gates[: 2 * H], u)
     _sigmoids(gates[: 2 * H])
     for j in range(H):
         new[j] += r[j] * m[j]
@@ -166,7 +155,7 @@ def _gru_dx(g, y, gates, m, turned, order, lengths, reverse, rows, dx, du):
                 n = order[first + row]
                 made = gates[n, t], m[n, t], y[n, s], older
                 _gru_row_dx(e[row * H : (row + 1) * H], g[n, t], *made, dx[n, t], du[n, t])
-                _copy(du[n, t], d[row * G : (row + 1) * G])
+                copy(d[row * G : (row + 1) * G], du[n, t])
             multiply(e, 0, H, d, 0, G, 1, turned, 0, H, alive, G, H, True)
 
 
@@ -176,14 +165,14 @@ def _gru_row_dx(e, g, gates, m, y, older, dx, du):
     H = len(e)
     r, z, new = gates[:H], gates[H : 2 * H], gates[2 * H :]
     dr, dz, dn = dx[:H], dx[H : 2 * H], dx[2 * H :]
-    _add(g, e)
+    add(e, g)
     for j in range(H):
         dn[j] = e[j] * (_ONE - z[j]) * (_ONE - new[j] * new[j])
     for j in range(H):
         dz[j] = e[j] * (older * y[j] - new[j]) * z[j] * (_ONE - z[j])
     for j in range(H):
         dr[j] = dn[j] * m[j] * r[j] * (_ONE - r[j])
-    _copy(dx, du[: 2 * H])
+    copy(du[: 2 * H], dx)
     for j in range(H):
         du[2 * H + j] = dn[j] * r[j]
     for j in range(H):
@@ -220,8 +209,8 @@ def _lstm(x, U, order, lengths, reverse, rows, y, gates, cells):
                 n, a = order[first + row], row * H
                 state = h[a : a + H], c[a : a + H]
                 _lstm_row(x[n, t], *state, u[row * G : (row + 1) * G], gates[n, t])
-                _copy(state[1], cells[n, t])
-                _copy(state[0], y[n, t])
+                copy(cells[n, t], state[1])
+                copy(y[n, t], state[0])
 
 
 @leaf
@@ -229,14 +218,14 @@ def _lstm_row(x, h, c, u, gates):
     """A step of a sequence: h and c change, u becomes its gates."""
     H = len(h)
     enter, keep, new, out = u[:H], u[H : 2 * H], u[2 * H : 3 * H], u[3 * H :]
-    _add(x, u)
+    add(u, x)
     _sigmoids(u[: 2 * H])
     _tanhs(new)
     _sigmoids(out)
-    _copy(u, gates)
+    copy(gates, u)
     for j in range(H):
         c[j] = keep[j] * c[j] + enter[j] * new[j]
-    _copy(c, h)
+    copy(h, c)
     _tanhs(h)
     for j in range(H):
         h[j] *= out[j]
@@ -273,7 +262,7 @@ def _lstm_dx(g, gates, cells, turned, order, lengths, reverse, rows, dx):
                 made = gates[n, t], cells[n, t], cells[n, s], older
                 own = d[row * G : (row + 1) * G]
                 _lstm_row_dx(e[a : a + H], k[a : a + H], g[n, t], *made, state, own)
-                _copy(own, dx[n, t])
+                copy(dx[n, t], own)
             multiply(e, 0, H, d, 0, G, 1, turned, 0, H, alive, G, H, False)
 
 
@@ -283,8 +272,8 @@ def _lstm_row_dx(e, k, g, gates, cell, before, older, state, d):
     H = len(e)
     enter, keep, new, out = gates[:H], gates[H : 2 * H], gates[2 * H : 3 * H], gates[3 * H :]
     di, df, dn, do = d[:H], d[H : 2 * H], d[2 * H : 3 * H], d[3 * H :]
-    _add(g, e)
-    _copy(cell, state)
+    add(e, g)
+    copy(state, cell)
     _tanhs(state)
     for j in range(H):
         k[j] += e[j] * out[j] * (_ONE - state[j] * state[j])

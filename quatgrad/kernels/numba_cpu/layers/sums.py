@@ -9,6 +9,7 @@ from numba import prange
 from quatgrad.arrays import Array
 from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only
+from quatgrad.kernels.numba_cpu.simd.rows import add, zero
 from quatgrad.kernels.reference import sums
 from quatgrad.kernels.registry import register
 
@@ -24,7 +25,7 @@ def sum_over(x: Array, axis: Any, keepdims: bool = False) -> Any:
     axes = range(x.ndim) if axis is None else np.atleast_1d(axis)
     k = len(axes)
     M, rest = math.prod(x.shape[:k]), x.shape[k:]
-    first = {d if d >= 0 else d + x.ndim for d in axes} == set(range(k))  # and all there are
+    first = {d if d >= 0 else d + x.ndim for d in axes} == set(range(k))  # each once
     plain = first and x.dtype == np.float32 and x.flags.c_contiguous
     if not plain or math.prod(rest) < 2 or x.size < ALONE or M > sums.MOST:
         return call(sums.sum_over, x, axis, keepdims)
@@ -38,9 +39,6 @@ def _sum_rows(x, y):
     for task in prange((len(y) + COLUMNS - 1) // COLUMNS):
         first = task * COLUMNS
         end = min(first + COLUMNS, len(y))
-        total = y[first:end]  # loops from 0 become vectors
-        total[:] = 0
+        zero(y[first:end])
         for m in range(len(x)):
-            row = x[m, first:end]
-            for c in range(len(total)):
-                total[c] += row[c]
+            add(y[first:end], x[m, first:end])

@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
-from quatgrad.kernels.numba_cpu.jit import empty, parallel, serial, summing
+from quatgrad.kernels.numba_cpu.jit import empty, parallel, serial
 from quatgrad.kernels.numba_cpu.machine.cache import L1
 from quatgrad.kernels.reference.sums import MOST
 
@@ -70,21 +70,3 @@ def sum_of_parts(f: Callable[[slice], Array], n: int, most: int = 2 * MOST) -> A
             total += f(slice(start, start + most))
         y = total.astype(y.dtype)
     return y
-
-
-@summing
-def sum_of(x):
-    """The sum of a row that is short enough to be added in its own dtype."""
-    total = x.dtype.type(0)
-    for k in range(len(x)):
-        total += x[k]
-    return total
-
-
-@summing
-def dot(x, y):
-    """The sum of the products of two such rows."""
-    total = x.dtype.type(0)
-    for k in range(len(x)):
-        total += x[k] * y[k]
-    return total
