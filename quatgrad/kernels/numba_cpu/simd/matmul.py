@@ -27,7 +27,8 @@ HEIGHT, COLUMNS = 256, 256
 BLOCK = max(HEIGHT * (DEPTH + LANES), DEPTH * (HEIGHT + LANES))
 #: Multiplications that take as long as copying a number of a panel.
 COPIES = 32
-#: From so many rows of A on, all panels of B are made first; rows that go through them together.
+#: From so many rows of A on, all panels of B are made first; rows, at most, that go through them
+#: together.
 HIGH, TOGETHER = 1024, 96
 #: Multiplications below which a single thread is done before a second one has started.
 ALONE = 1 << 20
@@ -58,12 +59,19 @@ def _matmul(a: Array, b: Array) -> Array:
     elif S == 1 and M >= HIGH and a.flags.c_contiguous:
         panels = empty((-(-N // WIDTH), (K + LANES) * WIDTH), a.dtype)
         _pack(*operands[4:7], K, N, panels)
-        _high(operands[0], operands[1], panels, M, K, N)
+        _high(operands[0], operands[1], panels, _together(M), M, K, N)
     else:
         threads = get_num_threads()
         share = threads if 4 * threads > S else 1  # of a product
         _blocks(*operands, *cut(M, N, share, BROAD[0], COPIES))
     return c
+
+
+def _together(M: int) -> int:
+    """Rows that go through all panels together: even, and as often in each thread."""
+    threads = get_num_threads()
+    times = -(-M // (threads * TOGETHER))
+    return 2 * -(-M // (2 * threads * times))
 
 
 def cut(M: int, N: int, threads: int, unit: int, cost: int) -> tuple[int, int]:
@@ -121,12 +129,12 @@ def _pack(b, rs, cs, K, N, panels):
 
 
 @parallel
-def _high(c, a, panels, M, K, N):
-    """C = A B for contiguous A and a packed B."""
+def _high(c, a, panels, height, M, K, N):
+    """C = A B for contiguous A and a packed B, so many rows of A at a time."""
     flat, step = panels.reshape(-1), panels.shape[1]
-    for task in prange((M + TOGETHER - 1) // TOGETHER):
-        m = np.int64(task) * TOGETHER
-        rows = min(TOGETHER, M - m)
+    for task in prange((M + height - 1) // height):
+        m = np.int64(task) * height
+        rows = min(height, M - m)
         for panel in range(len(panels)):
             n, b = panel * WIDTH, panel * step
             width = min(WIDTH, N - n)
@@ -135,8 +143,8 @@ def _high(c, a, panels, M, K, N):
 
 @serial
 def _copied(rs, cs):
-    """Whether lines of A lie so that they compete for the same few lines of the cache."""
-    return max(rs, cs) % 64 == 0
+    """Whether lines of A compete for the same few lines of the cache, or are all in other pages."""
+    return max(rs, cs) % 64 == 0 or cs > HEIGHT
 
 
 @serial
