@@ -10,8 +10,12 @@ one flat order, by name. `lth.command.arguments` makes flags and help of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+import numpy as np
 
 from quatgrad.errors import OptionError, unknown
 
@@ -69,9 +73,28 @@ def build(options: type[T], given: Mapping[str, Any]) -> T:
     for name, f in known.items():
         if f.default is MISSING and name not in given:
             raise OptionError(f"`{name}` is missing: {f.metadata['help']}")
+    return _shaped(options, _listed(known, given), lambda kind, known: kind(**known))
+
+
+def typed(options: type[T], given: Mapping[str, Any]) -> T:
+    """`build` of values whose types nobody has looked at: 1 is 1.0 where a number may be broken.
+
+    Raises `OptionError`, also for a value of the wrong type.
+    """
+    given = {n: v.item() if isinstance(v, np.generic) else v for n, v in given.items()}
+    with suppress(TypeError, AttributeError):  # then the next lines say of which option
+        build(options, given)
+    try:
+        known = _listed({f.name: f for f in leaves(options)}, given)
+        return msgspec.convert(nested(options, known), options)
+    except msgspec.ValidationError as error:
+        raise OptionError(f"an option has a value of the wrong kind: {error}") from error
+
+
+def _listed(known: Mapping[str, Field[Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A text for an option that takes several is one of them."""
     several = {name for name, f in known.items() if isinstance(f.default, tuple)}
-    given = {n: (v,) if n in several and isinstance(v, str) else v for n, v in given.items()}
-    return _shaped(options, given, lambda kind, known: kind(**known))
+    return {n: (v,) if n in several and isinstance(v, str) else v for n, v in given.items()}
 
 
 def nested(options: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -167,6 +167,23 @@ def test_an_experiment_with_a_loss_of_ones_own(tmp_path):
     assert result.table()[0]["multiply_adds"] == 48
 
 
+def test_another_score_is_another_task_and_one_above_1_is_said(tmp_path):
+    class Near(Angle):
+        def loss(self, output, y):
+            return ops.mse_loss(output, Tensor(y)), (abs(output.data - y) < 0.01).mean()
+
+    class Far(Angle):
+        def loss(self, output, y):
+            return ops.mse_loss(output, Tensor(y)), -abs(output.data - y).mean()
+
+    near = numbers(task=Near())
+    far = replace(near, task=Far())
+    assert near.fingerprint() == replace(near, task=Near()).fingerprint() != far.fingerprint()
+    with pytest.raises(OptionError, match=r"accuracy of numbers is -.* see Far\.loss"):
+        lth.run(dataset=far, model=linear, algebra="real", epochs=1, levels=0,
+                batch_size=16, lr=0.03, out=tmp_path)  # fmt: skip
+
+
 def test_labels_of_ones_own_need_a_task_and_no_smoothing():
     with pytest.raises(DataError, match="training labels are float32"):
         numbers(task=CLASSES)

@@ -106,7 +106,7 @@ def _run(path: Path, spec: str) -> ModuleType:
         found.loader.exec_module(module)
     except QuatgradError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise OptionError(
             f"the network {spec}: running {path} ended with {type(error).__name__}: "
             f"{str(error)[:200]}; mend the file, and run it alone to see where"

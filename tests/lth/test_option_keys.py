@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from quatgrad.errors import OptionError
 from quatgrad.lth.command.arguments import RENAMED, current, parser
-from quatgrad.lth.experiment.options import overrides, resolve
+from quatgrad.lth.experiment.options import PRESET_FOLDER, overrides, resolve
 from quatgrad.lth.search.search import ControlOf, Search
 from quatgrad.lth.store.files import content_key
 
@@ -92,3 +94,28 @@ def test_a_network_of_the_users_may_have_dropout(tmp_path, monkeypatch):
     given = {"preset": "smoke", "model": "mine.py:net"}
     many = {"parallel": "mpi", "processes": 2, "sync_norm": True}
     assert resolve(given | many).what("real") != resolve(given).what("real")
+
+
+def test_a_whole_number_is_the_same_option_as_a_broken_one():
+    whole = {"preset": "smoke", "lr": 1, "warmup": 1, "weight_decay": 0, "subset": np.int64(100)}
+    broken = {"preset": "smoke", "lr": 1.0, "warmup": 1.0, "weight_decay": 0.0, "subset": 100}
+    assert resolve(whole) == resolve(broken)
+    one, other = (content_key(resolve(given).config(IMAGES)) for given in (whole, broken))
+    assert one == other
+
+
+@pytest.mark.parametrize(("line", "word"), [
+    ('levels = "2"', "levels"), ('keep = "a"', "keep"), ('epochs = "3"', "epochs"),
+    ("epochs = 1.5", "epochs"), ("batch_size = 2.5", "batch_size"), ('lr = "x"', "lr"),
+    ("exclude = 5", "exclude"), ('real_head = "no"', "real_head"), ("plot = 5", "plot"),
+    ('dataset = ["a"]', "dataset"), ("model = 5", "model"), ('algebra = ["real"]', "algebra"),
+    ("models = 5", "models"), ("algebras = {real = 5}", "algebras"), ("seed = true", "seed"),
+])  # fmt: skip
+def test_a_preset_with_a_value_of_the_wrong_kind(tmp_path, line, word):
+    smoke = PRESET_FOLDER.joinpath("smoke.toml").read_text("utf-8").splitlines()
+    name = line.partition(" = ")[0]
+    path = tmp_path / "mine.toml"
+    lines = [x for x in [*smoke, 'algebra = "real"'] if not x.startswith(f"{name} = ")]
+    path.write_text("\n".join([line, *lines]))
+    with pytest.raises(OptionError, match=word):
+        resolve({"preset": str(path)})

@@ -11,6 +11,7 @@ from quatgrad import lth, nn
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth.command import main
 from quatgrad.lth.experiment import runs, trained, verify
+from quatgrad.lth.experiment.experiment import options_of
 
 TINY = {"preset": "smoke", "width": 12, "levels": 2, "epochs": 1, "subset": 100}
 FLAGS = [f for k, v in TINY.items() for f in (f"--{k}", str(v))]
@@ -154,13 +155,18 @@ def _no_names_stay(monkeypatch):
 
 
 @pytest.mark.usefixtures("_no_names_stay")
-def test_a_network_and_a_dataset_of_ones_own(tmp_path):
+def test_a_network_and_a_dataset_of_ones_own(tmp_path, monkeypatch):
     dataset = blobs()
     result = lth.run(model=small, dataset=dataset, subset=48, **OWN, out=str(tmp_path))
     assert result.run.path.name.startswith(f"{dataset.name}-small-")
     assert {r["network"] for r in result.table()} == {"real", "quaternion"}
     assert verify.verify(result.run)["wrong"] == []
     net = result.network(1, build=small)
+    options_of(result.run)
+    with monkeypatch.context() as m:
+        m.setattr(quatgrad.models, "_OWN", {})
+        with pytest.raises(RunError, match=r"unknown model 'small'.* alone"):
+            options_of(result.run)
     with pytest.raises(OptionError, match="does not say how images are encoded"):
         net.predict(dataset.test.images)
     p = net.predict(dataset.encode(dataset.test.images))
@@ -184,6 +190,9 @@ def test_a_network_in_a_file_on_the_command_line(tmp_path, capsys):
     file.write_text(FILE.replace("8", "12"))  # another network is another run
     assert main([*arguments, "--quiet", "--algebra", "real"]) == 0
     assert len(list((tmp_path / "r" / "stages").iterdir())) == 6
+    old, new = sorted(runs.runs_in(tmp_path / "r"), key=lambda r: r.path != run.path)
+    assert old.config.options["source"] != new.config.options["source"]
+    assert verify.verify(new)["wrong"] == []
     assert first["model"] == f"{file}:small"
     capsys.readouterr()
     assert main([*arguments, "--algebra", "half"]) == 2

@@ -238,6 +238,18 @@ def test_a_network_that_a_search_has_trained_is_the_one_that_it_was(tmp_path, mo
         assert len(list((directory / "stages").iterdir())) == 4
 
 
+@pytest.mark.parametrize("what", [{}, {"model": "my / net"}])
+def test_a_network_that_a_search_has_trained_starts_from_its_first_weights(tmp_path, what):
+    model, other = plain(nn.ReLU()), replace(RECIPE, lr=RECIPE.lr / 2)
+    stages = {"what": what, "stages": tmp_path / "stages"} if what else {}
+    search(tmp_path / "a", model, **stages).run()
+    records = replace(search(tmp_path / "b", model, **stages), recipe=other).run()
+    alone = replace(search(tmp_path / "c", plain(nn.ReLU())), recipe=other).run()
+    assert timeless(records) == timeless(alone)
+    start = files.read_arrays(tmp_path / "b" / "level_00" / "start.npz")
+    assert files.digest(start) == files.digest(plain(nn.ReLU()).state_dict())
+
+
 def test_so_it_is_where_a_first_pass_finds_the_masks(tmp_path):
     model = plain(nn.ReLU())
     protocol = Protocol(Rule(0.5), 1, 0.0, mask_source="finetuned")

@@ -461,6 +461,10 @@ def test_the_end_tests_the_best_with_seeds_that_chose_nothing(file, tmp_path, ca
         assert (code, err.count("\n")) == (2, 1)
         assert given[0] in err
     assert told == json.loads((directory / "final.json").read_text())
+    for given in (("--seed", -1), ("--seed-init", 3)):  # seed 0 chose
+        code, _, err = call(capsys, "final", directory, "--out", out, *given)
+        assert (code, err.count("\n")) == (2, 1)
+        assert given[0] in err
     code, *_ = call(capsys, "final", directory, "--seeds", 1, "--out", out, "--momentum", 0.5)
     assert code == 0
     assert json.loads((directory / "final.json").read_text())["given"] == {"momentum": 0.5}
@@ -515,6 +519,32 @@ def test_an_ablation_puts_back_one_setting_at_a_time(file, tmp_path, capsys):
     code, printed, _ = call(capsys, "ablation", directory, "--seeds", 2, "--out", out)
     assert code == 0
     assert "init he -> he: the same" in printed
+
+
+def test_a_study_that_was_damaged_or_edited_is_one_clear_line(file, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call(capsys, file(), "--out", out, "--algebra", "real")[0] == 0
+    (directory,) = (out / "tune").iterdir()
+
+    def said(name, change):
+        path = directory / name
+        before = path.read_bytes()
+        path.write_bytes(change(before))
+        code, _, err = call(capsys, "show", directory, "--out", out)
+        path.write_bytes(before)
+        assert (code, err.count("\n")) == (2, 1)
+        return err
+
+    assert "trials.journal is damaged" in said("trials.journal", lambda b: b[:-40] + b"\n")
+    assert "trials.journal is damaged" in said("trials.journal", lambda b: b"\xff\xfe" + b)
+    edited = said("space.toml", lambda b: b.replace(b"init = ", b"momentum = [0.5]\n#"))
+    assert "momentum" in edited
+    assert "study.json is damaged" in said("study.json", lambda b: b.replace(b'"real"', b""))
+
+
+def test_a_path_beyond_latin_letters_is_read_again():
+    text = preset.text("study", {"real": {"dataset": "./pics-\U0001f600", "model": "resnet8"}})
+    assert tomllib.loads(text)["dataset"] == "./pics-\U0001f600"
 
 
 def test_a_preset_of_networks_with_other_models_names_one_for_all():

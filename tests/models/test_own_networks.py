@@ -104,6 +104,7 @@ def test_what_is_no_network(file, name):
         ("import nothing_of_this_name", "ModuleNotFoundError: No module named"),
         ("def small(:", "SyntaxError"),
         ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit", "SystemExit"),
         ("b = '\x00'", "(SyntaxError|ValueError)"),  # the second by Python 3.11.2
     ],
 )

@@ -176,6 +176,8 @@ def _across(runs: Mapping[str, Levels]) -> list[Overlap]:
     for (_, real), (_, quaternion) in zip(runs["real"], runs["quaternion"], strict=False):
         blocks = expanded(quaternion)
         names = [n for n, m in real.items() if n in blocks and blocks[n].shape == m.shape]
+        if not names:
+            return []
         found.append(overlap({n: real[n] for n in names}, {n: blocks[n] for n in names}))
     return found
 

@@ -12,7 +12,7 @@ from quatgrad.data import Dataset, num_batches
 from quatgrad.errors import OptionError, RunError
 from quatgrad.lth.analysis.analysis import Network, analyse
 from quatgrad.lth.analysis.connectivity import Line, stability
-from quatgrad.lth.experiment.experiment import create, load, options_of, run_path
+from quatgrad.lth.experiment.experiment import create, load, options_of
 from quatgrad.lth.experiment.options import Options
 from quatgrad.lth.results.run import Run
 from quatgrad.lth.search.start import protocol_of, start_of
@@ -49,7 +49,7 @@ def report(
     names = list(run.records(0))
     seen = {network: load(options, network) for network in {n.partition("-")[0] for n in names}}
     for dataset in seen.values():
-        if run_path(options, dataset).name != run.path.resolve().name:
+        if dataset.fingerprint() != run.config.options["data"]:
             raise RunError(
                 f"the data that were found are not those that {run.path} was trained "
                 "on: say where they are with `data_dir`"

@@ -19,7 +19,7 @@ from quatgrad.errors import OptionError, QuatgradError, RunError, line
 from quatgrad.lth.command.arguments import Parser, with_flags
 from quatgrad.lth.command.prediction import SUFFIX, TICKET, title
 from quatgrad.lth.experiment import runs
-from quatgrad.lth.experiment.experiment import load, options_of, run_path
+from quatgrad.lth.experiment.experiment import load, options_of
 from quatgrad.lth.results.confusion import confusion
 from quatgrad.network import Network, finds_boxes
 from quatgrad.option_fields import replaced
@@ -214,7 +214,7 @@ def _judge(net: Network, given: dict[str, Any]) -> Judge | None:
         where = {"data_dir": given["data_dir"]} if "data_dir" in given else {}
         options = replaced(options_of(run), **where)
         dataset = load(options, net.said["network"].partition("-")[0])
-        if run_path(options, dataset).name != run.path.name:
+        if dataset.fingerprint() != run.config.options["data"]:
             raise RunError(f"the data that were found are not those of {run.path}")
     except QuatgradError as error:
         why = with_flags(line(error))[:300]

@@ -1,7 +1,7 @@
 """The options of the command: what they mean, their presets, and which of them name a run."""
 
-import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,10 +12,11 @@ from quatgrad.backend import BACKENDS, PRECISIONS
 from quatgrad.errors import OptionError, unknown
 from quatgrad.lth.search.protocol import METHODS, Protocol
 from quatgrad.lth.store import epoch_log
+from quatgrad.lth.store.files import folder_name
 from quatgrad.lth.ticket.controls import CONTROLS, FROM_ANOTHER_SEED
 from quatgrad.models.algebra import Style
 from quatgrad.nn.init import INITIALISERS
-from quatgrad.option_fields import build, check_values, non_default, on_disk, option
+from quatgrad.option_fields import check_values, non_default, on_disk, option, typed
 from quatgrad.parallel.start import KINDS
 from quatgrad.sham import SHAMS
 from quatgrad.train import Recipe
@@ -345,6 +346,12 @@ class Options:
                 del style["activation"]
         return style
 
+    @property
+    def source(self) -> dict[str, str]:
+        """The digest of the source of a network of one's own, which names a run as well."""
+        source = models.source(self.model.model)
+        return {"source": source[:12]} if source else {}
+
     def config(self, images: str) -> dict[str, Any]:
         """The options that change the numbers of a run, and the fingerprint of the data.
 
@@ -365,12 +372,12 @@ class Options:
 def label(name: str) -> str:
     """The name of a dataset or model, without the path to it, as part of the name of a folder."""
     name = name.rpartition(":")[2] if models.is_file_spec(name) else Path(name).name
-    return re.sub(r"[^\w.+-]+", "-", name)[:60]
+    return folder_name(name)[:60]
 
 
 def resolve(given: dict[str, Any]) -> Options:
     """Options from those given on the command line, over the preset's, over the defaults."""
-    return build(Options, with_preset(given))
+    return typed(Options, with_preset(given))
 
 
 def with_preset(given: dict[str, Any]) -> dict[str, Any]:
@@ -380,6 +387,7 @@ def with_preset(given: dict[str, Any]) -> dict[str, Any]:
     preset may say more for one network, in a table [models.NAME] or [algebras.NAME]. A method, one
     of `METHODS`, stands between the two.
     """
+    _check_names(given)
     name, preset = _preset(given)
     of_models, of_algebras = preset.pop("models", {}), preset.pop("algebras", {})
     model = given.get("model", preset["model"])
@@ -397,6 +405,17 @@ def with_preset(given: dict[str, Any]) -> dict[str, Any]:
     return preset | of_model | of_algebra | spelled_out(given) | {"preset": name}
 
 
+def _check_names(given: Mapping[str, Any]) -> None:
+    """Raise `OptionError` unless the options by which others are found are names, or tables."""
+    for name in ("dataset", "method", "model", "algebra", "preset"):
+        if not isinstance(given.get(name, ""), str):
+            raise OptionError(f"`{name}` is a name; got {given[name]!r}")
+    for name in ("models", "algebras"):
+        table = given.get(name, {})
+        if not isinstance(table, dict) or not all(isinstance(t, dict) for t in table.values()):
+            raise OptionError(f"`{name}` has a table for each network; got {table!r}")
+
+
 def _preset(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name of the preset, and what it says; of a file, the name of its dataset's preset."""
     name = given.get("preset") or _default_preset(given.get("dataset", "digits"))
@@ -410,6 +429,7 @@ def _preset(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         raise OptionError(f"`preset` {name} is no TOML file of options: {error}") from error
     if not {"dataset", "model", "algebra"} <= preset.keys():
         raise OptionError(f"`preset` {name} says no dataset, model and algebra, which it must")
+    _check_names(preset)
     return _default_preset(preset["dataset"]), preset
 
 

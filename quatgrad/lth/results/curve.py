@@ -63,7 +63,8 @@ def matching(trials: Sequence[Sequence[Record]], tolerance: float = 0.01) -> lis
     for records in zip(*trials, strict=False):
         gaps = [r.accuracy - t[0].accuracy for r, t in zip(records, trials, strict=True)]
         gap, half, first = statistics.fmean(gaps), half_width(gaps, records), records[0]
-        matches, surely = gap >= -tolerance, gap - (half or 0.0) >= -tolerance
+        matches = gap >= -tolerance
+        surely = half is not None and gap - half >= -tolerance
         found.append(Match(first.level, first.weights_left, gap, half, matches, surely))
     return found
 

@@ -4,10 +4,9 @@ A key that says "the network of this name" is a promise of whoever chose the nam
 search of a dense stage writes down what it is of, `network.json`, and each later one is compared.
 """
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -42,22 +41,29 @@ def identity(model: Module, dataset: Dataset, state: State) -> dict[str, str]:
     return {name: text[:16] for name, text in found.items()}
 
 
-#: A network that a search has trained: the digest of the state that it was left in, its identity.
-_left: WeakKeyDictionary[Module, tuple[str, Mapping[str, str]]] = WeakKeyDictionary()
+class First(NamedTuple):
+    """What a network is before any search trains it: its state, and the identity with that."""
+
+    state: State
+    identity: dict[str, str]
 
 
-def remember(model: Module, found: Mapping[str, str]) -> None:
+#: A network that a search has trained: the digest of the state that it was left in, the first one.
+_left: WeakKeyDictionary[Module, tuple[str, First]] = WeakKeyDictionary()
+
+
+def remember(model: Module, first: First) -> None:
     """Of a network that a search has trained: what it was before. The next search may ask."""
-    _left[model] = digest(model.state_dict()), found
+    _left[model] = digest(model.state_dict()), first
 
 
-def first_identity(model: Module, dataset: Dataset) -> dict[str, str]:
-    """The identity of a network; as a search has left it, that of before that search."""
+def first_of(model: Module, dataset: Dataset) -> First:
+    """The network as it is; as a search has left it, as it was before that search."""
     state = model.state_dict()
-    left, found = _left.get(model, ("", {}))
-    if left != digest(state):
-        return identity(model, dataset, state)
-    return {**found, "encoded": _encoded(dataset)[:16]}
+    left, first = _left.get(model, ("", None))
+    if first is None or left != digest(state):
+        return First(state, identity(model, dataset, state))
+    return First(first.state, {**first.identity, "encoded": _encoded(dataset)[:16]})
 
 
 def _encoded(dataset: Dataset) -> str:
@@ -125,22 +131,23 @@ def _rounded(arrays: list[np.ndarray]) -> np.ndarray:
     return np.rint(flat / largest * PARTS).astype(np.int64)
 
 
-def begin(stage: Stage, state: State, found: Mapping[str, str]) -> None:
+def begin(stage: Stage, first: First) -> None:
     """Write down what a dense stage is of, before it is trained."""
+    found = first.identity
     NetworkFile(encoded=found["encoded"], computes=found["computes"]).write(_path(stage))
-    files.write_arrays(stage.path / "start.npz", state)
+    files.write_arrays(stage.path / "start.npz", first.state)
 
 
-def check(stage: Stage, model: Module, dataset: Dataset, found: Mapping[str, str]) -> None:
+def check(stage: Stage, model: Module, dataset: Dataset, first: First) -> None:
     """Raise `RunError` where a dense stage was begun with another network, or another encoding.
 
     First weights may differ by rounding: they were drawn on another machine. Stages of earlier
     versions say no more than their first weights.
     """
-    path = stage.path / "start.npz"
-    start, here = read_start(stage.path) if stage.done else files.read_arrays(path), dict(found)
-    if digest(start)[:16] != found["start"]:
-        if not _equal(start, model.state_dict()):
+    path, here = stage.path / "start.npz", first.identity
+    start = read_start(stage.path) if stage.done else files.read_arrays(path)
+    if digest(start)[:16] != here["start"]:
+        if not _equal(start, first.state):
             raise _another(stage, "its first weights are others")
         here = identity(model, dataset, start)
     if not files.exists(_path(stage)):

@@ -46,6 +46,16 @@ MEANING = {
 }
 
 
+def check_scores(epoch: Epoch, dataset: Dataset) -> None:
+    """Raise `OptionError` for a score outside of [0, 1]: no record can have it."""
+    of = epoch.train_accuracy, epoch.test_accuracy, epoch.validation_accuracy
+    if wrong := [score for score in of if score is not None and not 0 <= score <= 1]:
+        raise OptionError(
+            f"the {dataset.task.score} of {dataset.name} is {wrong[0]:g}; a score is from 0 to 1, "
+            f"higher is better: see {type(dataset.task).__name__}.loss"
+        )
+
+
 @dataclass
 class Level:
     """A ticket in training, in the folder of its stage, until a signal is in `stop_requests`.
@@ -122,6 +132,7 @@ class Level:
 
     def keep(self, history: Sequence[Epoch], optimizer: Optimizer) -> None:
         """Keep the network of an epoch that somebody may want to report, or to rewind to."""
+        check_scores(history[-1], self.dataset)
         if self.dataset.validation:
             self.snapshots = selection.update_snapshots(
                 self.snapshots, self.model, history, self.start_epoch

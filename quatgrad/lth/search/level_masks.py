@@ -33,7 +33,7 @@ def next_masks(
     weights = dict(model.weight_parameters())
     old, times = protocol.prunings(start.previous.masks, level)
     state = start.ranked(level)
-    # A network pruned at once has the same draws at every level: its masks are nested.
+    # A network pruned at once has the same draws at every level: masks of one step are nested.
     rng = generator(seed, "prune", level if protocol.score_from == "last" else 0)
     components = {name: w.components for name, w in weights.items()}
     masks, rule = old, protocol.rule

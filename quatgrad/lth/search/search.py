@@ -14,7 +14,7 @@ from quatgrad.data import Dataset, num_batches
 from quatgrad.errors import OptionError, RunError
 from quatgrad.files import lock
 from quatgrad.lth.prune.rule import full_masks
-from quatgrad.lth.search.identity import begin, check, first_identity, remember
+from quatgrad.lth.search.identity import First, begin, check, first_of, remember
 from quatgrad.lth.search.level import Level
 from quatgrad.lth.search.level_masks import next_masks
 from quatgrad.lth.search.protocol import Protocol
@@ -96,8 +96,8 @@ class Search:
             return self._locked_run()
         finally:
             for search in (self, vars(self).get("first_pass")):
-                if search and "identity" in vars(search):
-                    remember(self.model, search.identity)
+                if search and "first" in vars(search):
+                    remember(self.model, search.first)
 
     def _locked_run(self) -> list[Record]:
         files.prepare_directory(self.directory)
@@ -152,12 +152,13 @@ class Search:
         `precision`: by default that of now.
         """
         folder = self.stages or self.directory / "stages"
-        label = "-".join(str(self.what[k]) for k in ("model", "algebra") if k in self.what)
+        names = (str(self.what[k]) for k in ("model", "algebra") if k in self.what)
+        label = files.folder_name("-".join(names))
         seeds = {"seed": self.seed, **self._other_seeds("init", "order", "augment")}
         images = {"data": self.dataset.fingerprint()}
         precision = precision or get_precision()
         exact = {} if precision == "float32" else {"precision": precision}
-        network = self.what or self.identity
+        network = self.what or self.first.identity
         how = {**non_default(self.recipe), **seeds, **images, **exact, **network}
         stages = [Stage(folder, "dense", how, label=label)]
         rule = {
@@ -189,9 +190,9 @@ class Search:
         return self.control.source if self.control else self.first_pass
 
     @cached_property
-    def identity(self) -> dict[str, str]:
-        """Digests of the network, as it was before any search trained it, and of what it sees."""
-        return first_identity(self.model, self.dataset)
+    def first(self) -> First:
+        """The network as it was before any search trained it, and digests of it and its data."""
+        return first_of(self.model, self.dataset)
 
     @cached_property
     def first_pass(self) -> Search | None:
@@ -258,9 +259,9 @@ class Search:
         """
         if stage.level == 0 and not self.first_pass:
             if files.exists(stage.path / "start.npz"):
-                check(stage, self.model, self.dataset, self.identity)
+                check(stage, self.model, self.dataset, self.first)
             else:
-                begin(stage, self.model.state_dict(), self.identity)
+                begin(stage, self.first)
         elif self.control and not self.control.name and stage.done:
             ticket, _ = self._prune_and_rewind(stage)
             if ticket.digest() != stage.record().ticket:

@@ -24,6 +24,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
 from errno import ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from pathlib import Path
@@ -184,6 +185,11 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_file(path, text.getvalue().encode())
+
+
+def folder_name(text: str) -> str:
+    """A text as part of the name of a folder: what a path cannot have becomes -."""
+    return re.sub(r"[^\w.+-]+", "-", text)
 
 
 def content_key(value: Any) -> str:

@@ -72,6 +72,8 @@ def _best(study: Study, given: Mapping[str, Any]) -> dict[str, Mapping[str, Any]
     """The best settings of each network, all of which have had their trials."""
     if "algebra" in given:
         raise OptionError("all networks of a study are compared: leave out `algebra`")
+    if fixed := [name for name in given if name.startswith("seed_")]:
+        raise OptionError(f"other seeds are other in everything: leave out `{fixed[0]}`")
     study.file.check_not_varied(given)
     found = show.result(study)
     for network, of in found.items():
@@ -99,7 +101,13 @@ def _trained(
     """A network with these settings, from seeds that chose nothing."""
     check_bounds("seeds", seeds, 1, 1000)
     options = study.file.options(network, {**settings, **given})
-    options = replaced(options, trials=seeds, seed=options.run.seed + 1)
+    new = range(options.run.seed + 1, options.run.seed + 1 + seeds)
+    if (chose := study.file.options(network, settings).run.seed) in new:
+        raise OptionError(
+            f"`seed` {options.run.seed}: the seeds {new[0]} to {new[-1]} follow it, and {chose} is "
+            "that of the study, which chose the settings; give a larger one, or none"
+        )
+    options = replaced(options, trials=seeds, seed=new[0])
     directory, trials = experiment.run(options, tell)
     level = min(options.protocol.levels, *(len(trial[network]) - 1 for trial in trials))
     last = [trial[network][level] for trial in trials]  # others may have gone further on record
@@ -107,7 +115,7 @@ def _trained(
     return {
         "run": directory.name,
         "settings": dict(settings),
-        "seeds": [options.run.seed + n for n in range(seeds)],
+        "seeds": list(new),
         "level": level,
         "weights left": last[0].weights_left,
         "test accuracies": accuracies,

@@ -54,4 +54,4 @@ def _settings(options: Options) -> dict[str, Any]:
 
 
 def _lines(options: Mapping[str, Any]) -> list[str]:
-    return [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in options.items()]

@@ -68,6 +68,11 @@ def result(study: Study) -> dict[str, Any]:
         if not complete:
             raise RunError(f"{study.directory}: no trial of {network} has ended; tune it first")
         best = max(complete, key=lambda row: row["validation_accuracy"])
+        if changed := study.file.space.keys() - best.keys():
+            raise RunError(
+                f"{study.directory}/space.toml was changed: no trial has a `{min(changed)}`; "
+                "put it back, or tune the new file"
+            )
         values = [row["validation_accuracy"] for row in own]
         found[network] = {
             "trials": len(own),

@@ -18,21 +18,18 @@ Every network gets this space, these trials and these epochs.
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import Field, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 
 from quatgrad.errors import OptionError, brief
-from quatgrad.lth.experiment.options import Options, with_preset
+from quatgrad.lth.experiment.options import Options, resolve
 from quatgrad.lth.experiment.several import check_not_shared
-from quatgrad.option_fields import build, check_values, leaves, nested, option
+from quatgrad.option_fields import check_values, leaves, option, typed
 
-T = TypeVar("T")
 #: These are no part of a run's name, and yet of what a trial trains.
 ALSO = ("levels", "stop_accuracy")
 #: What a study is about or spends: it is the same in all its trials.
@@ -114,7 +111,7 @@ class StudyFile:
     def options(self, network: str, chosen: Mapping[str, Any]) -> Options:
         """The options of the command for one network with settings of the space."""
         given = {**self.fixed, **chosen, "algebra": network, "quiet": True}
-        options = _typed(Options, given)
+        options = resolve(given)
         check_not_shared(options, "tune")
         if options.run.trials != 1:
             raise OptionError(
@@ -183,7 +180,7 @@ def read(path: Path, given: Mapping[str, Any], **how: Any) -> StudyFile:
     tune = content.get("tune", {}) | {k: v for k, v in how.items() if v is not None}
     space = {name: _values(path, name, values) for name, values in content["space"].items()}
     fixed = content.get("options", {}) | given
-    found = StudyFile(path.stem, _typed(TuneOptions, tune), fixed, space)
+    found = StudyFile(path.stem, typed(TuneOptions, tune), fixed, space)
     found.check_not_varied(given)
     if found.how.sampler == "grid":
         _ = found.grid
@@ -224,20 +221,6 @@ def _each(space: Space) -> Iterator[tuple[str, Any]]:
     for name, values in space.items():
         for value in (values.low, values.high) if isinstance(values, Range) else values:
             yield name, value
-
-
-def _typed(kind: type[T], given: Mapping[str, Any]) -> T:
-    """Options of values whose types nobody has looked at yet."""
-    for name in ("dataset", "method", "model", "preset"):  # by which others are found
-        if not isinstance(given.get(name, ""), str):
-            raise OptionError(f"`{name}` is a name; got {given[name]!r}")
-    try:
-        known = with_preset(dict(given)) if kind is Options else given
-        with suppress(TypeError):  # then the next line says of which option
-            build(kind, known)
-        return msgspec.convert(nested(kind, known), kind)
-    except msgspec.ValidationError as error:
-        raise OptionError(f"an option has a value of the wrong kind: {error}") from error
 
 
 def changing() -> dict[str, Field[Any]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from quatgrad.errors import OptionError
+from quatgrad.errors import OptionError, RunError, brief
 from quatgrad.lth.tune.space import Space, StudyFile
 from quatgrad.random import generator
 
@@ -39,31 +39,38 @@ def open_study(directory: Path, network: str, file: StudyFile) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    how = file.how
+    how, path = file.how, _path(directory, file.how.storage)
     pruner: optuna.pruners.BasePruner = {
         "none": optuna.pruners.NopPruner,
         "median": optuna.pruners.MedianPruner,
         "asha": optuna.pruners.SuccessiveHalvingPruner,
     }[how.pruner]()
-    return optuna.create_study(
-        storage=_storage(directory, how.storage),
-        pruner=pruner,
-        study_name=network,
-        direction="maximize",
-        load_if_exists=True,
-    )
+    try:
+        return optuna.create_study(
+            storage=_storage(path),
+            pruner=pruner,
+            study_name=network,
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (ValueError, LookupError) as error:
+        raise RunError(
+            f"{path} is damaged ({brief(error)}): put it away, and tune again; trials are drawn "
+            "as before, and of trainings that are on record nothing is trained again"
+        ) from error
 
 
-def _storage(directory: Path, name: str) -> Any:
+def _path(directory: Path, name: str) -> Path:
     """A study goes on in the storage that it began in."""
+    found = [directory / file for file in FILES.values() if (directory / file).exists()]
+    return found[-1] if found else directory / FILES[name]
+
+
+def _storage(path: Path) -> Any:
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
-    for known, file in FILES.items():
-        if (directory / file).exists():
-            name = known
-    path = directory / FILES[name]
-    if name == "journal":
+    if path.name == FILES["journal"]:
         return JournalStorage(JournalFileBackend(str(path)))
     # Several workers write: each waits up to a minute for another.
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})

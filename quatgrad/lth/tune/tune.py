@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import field
+from msgspec import Meta, field
 
 from quatgrad import __version__
 from quatgrad.errors import OptionError, QuatgradError, RunError
@@ -51,7 +51,7 @@ class StudyRecord(File, frozen=True, kw_only=True):
     name: str
     given: dict[str, Value]
     how: dict[str, Value]
-    networks: list[str]
+    networks: Annotated[list[str], Meta(min_length=1)]
     trials: Positive = field(name="trials of each network")
     epochs: Positive = field(name="epochs of a level")
     levels: Count
@@ -103,7 +103,7 @@ def start(path: Path, given: Mapping[str, Any], networks: str, **how: Any) -> St
             "data that is held out, as in validation = 0.1"
         )
     also = {name: values(options)[name] for name in ALSO}
-    what = file.plain(), options.config(dataset.fingerprint()), also
+    what = file.plain(), options.config(dataset.fingerprint()) | options.source, also
     key = files.content_key(what)[:8]
     directory = Path(options.run.out) / "tune" / f"{file.name}-{key}"
     files.prepare_directory(directory)
