@@ -9,7 +9,7 @@ import numpy as np
 
 from quatgrad.arrays import to_numpy
 from quatgrad.autograd import Function, Parameter, Tensor
-from quatgrad.errors import GraphError, OptionError, unknown
+from quatgrad.errors import GraphError, OptionError, meant
 from quatgrad.nn import Module
 from quatgrad.nn.module import evaluation_mode
 from quatgrad.ops.arithmetic import MatMul
@@ -54,9 +54,45 @@ def costs(
     masks all weights count, zeros too. One image goes through the model in evaluation mode, and
     the graph that it leaves is read; the model is as before. Multiply-adds count linear layers,
     convolutions and recurrent layers, with the zeros of their padding.
-    Errors: `GraphError` inside `no_grad()`; `OptionError` for layers that cannot be counted.
+    Errors: `GraphError` inside `no_grad()`; `OptionError` for layers that cannot be counted, and
+    masks that fit no weight.
     """
     return _count(model, list(_graph(_evaluate(model, input_shape))), masks)
+
+
+def check_model(who: str, model: object) -> None:
+    """`OptionError` for what is no model."""
+    if not isinstance(model, Module):
+        raise OptionError(
+            f"{who}: a model is a Module, as network.model of a Network; got {type(model).__name__}"
+        )
+
+
+def check_shape(who: str, shape: object) -> None:
+    """`OptionError` for what is no shape of an image."""
+    if not (isinstance(shape, tuple | list) and all(map(_is_size, shape))):
+        raise OptionError(f"{who}: an input shape is (H, W, C), from 1 on; got {shape!r}")
+
+
+def _is_size(n: object) -> bool:
+    return isinstance(n, int | np.integer) and not isinstance(n, bool) and int(n) > 0
+
+
+def check_masks(who: str, model: Module, masks: Mapping[str, Any] | None) -> None:
+    """`OptionError` for a mask that fits no weight of the model."""
+    masks = {} if masks is None else masks
+    if not isinstance(masks, Mapping):
+        raise OptionError(
+            f"{who}: masks are a dict, the name of a weight -> its mask; got {type(masks).__name__}"
+        )
+    weights = dict(model.weight_parameters())
+    for name, mask in masks.items():
+        if name not in weights or np.shape(mask) != weights[name].shape:
+            known = [] if name in weights else weights
+            raise OptionError(
+                f"{who}: the mask {str(name)[:80]} of shape {np.shape(mask)} fits no weight of "
+                f"this model: {meant(str(name), known)}give the masks of its own ticket"
+            )
 
 
 def _count(
@@ -65,10 +101,8 @@ def _count(
     masks: Mapping[str, np.ndarray] | None,
 ) -> Costs:
     """The costs of a model by the nodes of its graph."""
+    check_masks("costs", model, masks)
     weights = dict(model.weight_parameters())
-    foreign = [name for name in masks or {} if name not in weights]
-    if foreign:
-        raise OptionError(unknown("weight", foreign[0], weights))
     uses = _uses(weights, nodes)
     alive = {name: _alive(w, name, masks) for name, w in weights.items()}
     state = dict(model.named_state())
@@ -142,6 +176,9 @@ def _stored(w: Tensor, alive: int) -> int:
 
 def _evaluate(model: Module, example: tuple[int, ...] | Callable[[Module], Tensor]) -> Tensor:
     """The output for a black image, or of a call, in evaluation mode, with its graph."""
+    check_model("costs", model)
+    if not callable(example):
+        check_shape("costs", example)
     if not model.parameters():
         raise OptionError(f"costs: {type(model).__name__} has no parameters: nothing to count")
     frozen = [p for p in model.parameters() if not p.requires_grad]  # they leave no graph
@@ -156,6 +193,11 @@ def _evaluate(model: Module, example: tuple[int, ...] | Callable[[Module], Tenso
         finally:
             for p in frozen:
                 p.requires_grad = False
+    if not isinstance(y, Tensor):
+        raise OptionError(
+            f"costs: forward of {type(model).__name__} gives a {type(y).__name__}; costs are of "
+            "one Tensor, the logits"
+        )
     if not y.requires_grad:
         raise GraphError("costs() reads the graph of a forward pass: call it outside no_grad()")
     return y

@@ -114,6 +114,9 @@ class Network:
                     "logits: from Python, network(x), or of a detector network.find(images)"
                 )
             logits.append(z.astype(np.float64))
+        if not logits and not self.classes:  # K is known of the logits of any image
+            given = np.asarray(images)
+            return self.predict(np.ones((1, *given.shape[1:]), given.dtype))[:0]
         z = np.concatenate(logits) if logits else np.zeros((0, len(self.classes)))  # (N, K)
         e = np.exp(z - z.max(axis=1, keepdims=True, initial=-np.inf))
         return e / e.sum(axis=1, keepdims=True)
@@ -157,6 +160,10 @@ class Network:
     def _encoded(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """What the model takes, in parts, without gradients and in evaluation mode."""
         images = np.asarray(images)
+        if not images.ndim:
+            raise ShapeError(
+                f"the network takes images (N, H, W, C), an array; got {brief(images.item())!r}"
+            )
         if self.encoding and (images.shape[1:] != self.encoding.image_shape):
             H, W, C = self.encoding.image_shape
             raise ShapeError(

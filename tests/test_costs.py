@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from blank_nets import blank
 
-from quatgrad import Tensor, models, nn, no_grad
+from quatgrad import Network, Tensor, models, nn, no_grad
 from quatgrad.costs import costs, summary
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.lth import full_masks, prune_by_magnitude
@@ -212,7 +212,7 @@ def test_weights_without_a_mask_count_whole():
     masks = {"0.weight": np.eye(4, 3, dtype=bool)}
     assert costs(net, (4,), {}) == costs(net, (4,))
     assert costs(net, (4,), masks).weights == 3 + 6
-    with pytest.raises(OptionError, match=r"unknown weight '0\.wieght': did you mean '0\.weight'"):
+    with pytest.raises(OptionError, match=r"mask 0\.wieght of .*: did you mean '0\.weight'"):
         costs(net, (4,), {"0.wieght": masks["0.weight"]})
     assert " 3 " in summary(net, (4,), masks)
 
@@ -231,6 +231,25 @@ def test_what_cannot_be_counted_is_refused():
         costs(nn.RotationLinear(8, 8, rng=RNG), (8,))
     with no_grad(), pytest.raises(GraphError, match=r"outside no_grad\(\)"):
         costs(nn.Linear(3, 2, rng=RNG), (3,))
+    pair = nn.Linear(3, 2, rng=RNG)
+    pair.forward = lambda x: (x, x)
+    with pytest.raises(OptionError, match="costs: forward of Linear gives a tuple"):
+        costs(pair, (3,))
+
+
+@pytest.mark.parametrize("f", [costs, summary])
+def test_what_does_not_fit_is_refused(f):
+    net = nn.Linear(3, 2, rng=RNG)
+    for mask in np.ones(10**6, bool), np.ones((2, 3), bool), True:
+        with pytest.raises(OptionError, match=r"the mask weight of shape .* fits no weight"):
+            f(net, (3,), {"weight": mask})
+    with pytest.raises(OptionError, match=r"costs: masks are a dict, .* got Network"):
+        f(net, (3,), Network(net))
+    with pytest.raises(OptionError, match=r"costs: a model is a Module, .* got Network"):
+        f(Network(net), (3,))
+    for shape in 3, (3.0,), (-1, 3), (True, 3), "3":
+        with pytest.raises(OptionError, match=r"costs: an input shape is \(H, W, C\), from 1 on"):
+            f(net, shape)
 
 
 # ------------------------------------------------------------------------------------ summary

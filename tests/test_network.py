@@ -92,7 +92,11 @@ def test_no_images_and_images_of_another_shape(digits):
     assert net.predict(digits.test.images[:0]).shape == (0, 10)
     with pytest.raises(ShapeError, match=r"takes images \(N, 8, 8, 1\); got .* \(2, 9, 8, 1\)"):
         net.predict(np.zeros((2, 9, 8, 1), np.uint8))
-    assert Network(lenet()).predict(np.zeros((3, 4, 4, 4), np.float32)).shape == (3, 10)
+    nameless, x = Network(lenet()), np.zeros((3, 4, 4, 4), np.float32)
+    assert nameless.predict(x).shape == (3, 10)
+    assert nameless.predict(x[:0]).shape == (0, 10)
+    with pytest.raises(ShapeError, match=r"takes images \(N, H, W, C\), an array; got 'a.png'"):
+        nameless.predict("a.png")
 
 
 def test_modes_stay_as_they_were(digits):

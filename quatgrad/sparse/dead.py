@@ -17,7 +17,7 @@ from quatgrad.nn import Module
 from quatgrad.sparse.compact import fold_constants, read_channels
 from quatgrad.sparse.predict import image_shape
 from quatgrad.sparse.rules import LAYERS, follow_trace
-from quatgrad.sparse.steps import Layer, Step, Steps
+from quatgrad.sparse.steps import Layer, Steps
 from quatgrad.sparse.trace import Trace, trace
 
 
@@ -45,11 +45,19 @@ def without_dead(network: Network) -> Network:
 
 
 def _only_in_layers(seen: Trace, model: Module) -> set[str]:
-    """The weights that stand nowhere but in layers: none that is also transposed, as tied ones."""
+    """The weights that stand nowhere but in layers of the image.
+
+    None that is also transposed, as tied ones, or also multiplies what is the same for all images.
+    """
     found = {id(w): name for name, w in model.weight_parameters()}
+    depends = {id(seen.image)}
     for node in seen.nodes:
-        for k, x in enumerate(seen.inputs[id(node)]):
-            if k != 1 or not isinstance(node, LAYERS):
+        inputs = seen.inputs[id(node)]
+        if any(id(x) in depends for x in inputs):
+            depends.add(id(node))
+        is_layer = isinstance(node, LAYERS) and id(inputs[0]) in depends
+        for k, x in enumerate(inputs):
+            if k != 1 or not is_layer:
                 found.pop(id(x), None)
     return {*found.values()}
 
@@ -57,20 +65,18 @@ def _only_in_layers(seen: Trace, model: Module) -> set[str]:
 def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
     """The masks, without inputs that are 0 and outputs that nobody reads.
 
-    steps: of `follow` with these masks. Both are rows and columns of a weight (..., P, Q); rows of
-    linear layers stay, whose inputs may come in any order.
+    steps: of `follow` with these masks. Both are rows and columns of a weight (..., P, Q). Rows of
+    linear layers stay, whose inputs may come in any order, and of grouped convolutions: who keeps
+    its row of a 0 reads it, for whoever makes the 0 would make its bias without weights.
     """
-    _, values = fold_constants(steps)
-    inputs, outputs = defaultdict[str, Any](bool), defaultdict[str, Any](bool)
-    done: list[Step] = []
-    for step in steps.steps:
-        if isinstance(step, Layer):
-            A, *_, P, _Q = step.weight.shape
-            feeds = (values[step.x].reshape(A, P) != 0).any(axis=0)  # (P,); NaN is not 0
-            if step.name in masks and masks[step.name].ndim > 3:
-                inputs[step.name] = inputs[step.name] | feeds
-            step = replace(step, alive=step.alive & feeds[:, None])
-        done.append(step)
+    feeds = _feeds(steps, masks)
+    outputs = defaultdict[str, Any](bool)
+    done = [
+        replace(step, alive=step.alive & feeds[step.name][:, None])
+        if isinstance(step, Layer) and step.name in feeds
+        else step
+        for step in steps.steps
+    ]
     read = read_channels(Steps(steps.shapes, done, steps.constants, steps.output))
     for step in (step for step in steps.layers() if step.name in masks):
         A, *_, Q = step.weight.shape
@@ -79,7 +85,17 @@ def living(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
     for name, mask in masks.items():
         found[name] = mask
         if name in outputs and outputs[name].size == mask.shape[-1]:
-            found[name] = mask & outputs[name]
-            if mask.ndim > 3 and inputs[name].size == mask.shape[-2]:  # no groups
-                found[name] = found[name] & inputs[name][:, None]
+            found[name] = mask & outputs[name] & (feeds[name][:, None] if name in feeds else True)
     return found
+
+
+def _feeds(steps: Steps, masks: Mapping[str, Array]) -> dict[str, Array]:
+    """Of masks whose rows can go: which inputs (P,) are not 0, wherever the weight stands."""
+    _, values = fold_constants(steps)
+    found = defaultdict[str, Any](bool)
+    for step in steps.layers():
+        if step.name in masks and masks[step.name].ndim > 3:
+            A, *_, P, _Q = step.weight.shape
+            feeds = (values[step.x].reshape(A, P) != 0).any(axis=0)  # NaN is not 0
+            found[step.name] = found[step.name] | feeds
+    return {n: feeds for n, feeds in found.items() if feeds.size == masks[n].shape[-2]}  # no groups

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from quatgrad.arrays import Array
+from quatgrad.autograd import Tensor
 from quatgrad.backend import get_backend, use_backend
-from quatgrad.errors import OptionError, ShapeError, unknown
+from quatgrad.costs import check_masks, check_model, check_shape
+from quatgrad.errors import DTypeError, OptionError, ShapeError, unknown
 from quatgrad.nn import Module
 from quatgrad.sparse import reference
 from quatgrad.sparse.choice import KINDS, choose, engine_is_faster
@@ -52,8 +54,13 @@ class Plan:
         return run(x.reshape(len(x), -1))
 
     def checked(self, images: Any) -> Array:
-        """Images as float32 in one piece; `ShapeError` if they are none for this plan."""
-        x = np.ascontiguousarray(getattr(images, "data", images), np.float32)
+        """Images as float32 in one piece; `ShapeError`, `DTypeError` if they are none for it."""
+        x = np.asarray(images.data if isinstance(images, Tensor) else images)
+        if x.dtype.kind not in "biuf":
+            raise DTypeError(
+                f"the plan is for images of real numbers, float32; got an array of {x.dtype}"
+            )
+        x = np.ascontiguousarray(x, np.float32)
         if x.shape[1:] != self.input_shape:
             raise ShapeError(
                 f"the plan is for images of shape {self.input_shape}, (N, H, W, C) in all; got an "
@@ -139,10 +146,15 @@ def prepare(
     wanted. The plan has copies: the model may be trained on. Errors: `OptionError` names a layer
     that no plan can have, masks that fit no weight, and unknown kinds.
     """
-    if not (isinstance(input_shape, tuple | list) and all(_is_size(n) for n in input_shape)):
-        raise OptionError(f"prepare: an input shape is (H, W, C), from 1 on; got {input_shape!r}")
+    check_model("prepare", model)
+    check_shape("prepare", input_shape)
     masks = getattr(masks, "masks", masks)
-    check_masks("prepare", model, masks or {})
+    check_masks("prepare", model, masks)
+    if not isinstance(kinds or {}, Mapping):
+        raise OptionError(
+            "prepare: kinds are a dict, the name of a weight -> dense or sparse; got "
+            f"{type(kinds).__name__}"
+        )
     weights = dict(model.weight_parameters())
     for name, kind in (kinds or {}).items():
         if name not in weights or kind not in KINDS:
@@ -152,22 +164,3 @@ def prepare(
     with use_backend("cupy" if get_backend() == "cupy" else "numpy"):
         steps = follow(model, tuple(input_shape), masks)
     return Plan(compact(steps), tuple(input_shape), dict(kinds or {}))
-
-
-def _is_size(n: Any) -> bool:
-    return isinstance(n, int | np.integer) and int(n) > 0
-
-
-def check_masks(who: str, model: Module, masks: Mapping[str, Array]) -> None:
-    """`OptionError` for a mask that fits no weight of the model."""
-    if not isinstance(masks, Mapping):
-        raise OptionError(
-            f"{who}: masks are a dict, the name of a weight -> its mask; got {type(masks).__name__}"
-        )
-    weights = dict(model.weight_parameters())
-    for name, mask in masks.items():
-        if name not in weights or np.shape(mask) != weights[name].shape:
-            raise OptionError(
-                f"{who}: the mask {name[:80]} of shape {np.shape(mask)} fits no weight of this "
-                "model: give the masks of its own ticket"
-            )

@@ -28,12 +28,21 @@ class Planned(Module):
         y, (H, W, C) = self.plan(x), self.plan.output_shape
         return Tensor(y.reshape(-1, H, W, C) if finds_boxes(self) or H * W > 1 else y)
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """`OptionError`: whatever is saved begins here."""
+        raise OptionError(
+            "a network that was prepared has a plan, and no weights to save: save the network that "
+            "it was made from"
+        )
+
 
 def prepared(network: Network) -> Network:
     """The same network, to predict with: `prepared(load(path)).predict(images)`.
 
-    It can be called, and not be trained or saved.
+    It can be called, and not be trained or saved. One that was prepared is given back as it is.
     """
+    if isinstance(network.model, Planned):
+        return network
     plan = prepare(network.model, image_shape(network), network)
     return replace(network, model=Planned(plan, network.model))
 

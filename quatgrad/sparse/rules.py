@@ -45,16 +45,21 @@ class Follower:
     """Follows a trace: constants are computed at once, all else becomes steps."""
 
     def __init__(self, seen: Trace, names: dict[int, str], masks: Mapping[str, Array], shape: Any):
-        self.seen, self.names, self.masks = seen, names, masks
+        self.seen, self.names = seen, names
+        self.masks = {name: to_numpy(mask).astype(bool, copy=False) for name, mask in masks.items()}
         self.build = Builder(shape)
         image = self.build.input
         image = Value(image.at.reshape(seen.image.shape), image.single, image.after)
         self.values: dict[int, Any] = {id(seen.image): image}
 
     def value(self, x: Function | Tensor) -> Any:
-        """What an operation gave, or the array of a leaf."""
+        """What an operation gave, or the array of a leaf, without what its mask prunes."""
         if isinstance(x, Tensor) and id(x) not in self.values:
-            self.values[id(x)] = to_numpy(x.data)
+            v = to_numpy(x.data)
+            mask = self.mask(self.names.get(id(x), ""), v)
+            if mask is not None and ((v != 0) > mask).any():  # it was not applied yet
+                v = np.where(mask, v, v.dtype.type(0))
+            self.values[id(x)] = v
         v = self.values[id(x)]
         shared = isinstance(v, Value) and self.seen.uses[id(x)] > 1
         return Value(v.at, False, v.after) if shared else v
@@ -74,8 +79,13 @@ class Follower:
     def weight(self, node: Function, w: Array) -> tuple[str, Array]:
         """The name of the weight of a layer, and what of it lives: its mask, or what is not 0."""
         name = self.names.get(id(self.seen.inputs[id(node)][1]), str(node))
+        mask = self.mask(name, w)
+        return name, w != 0 if mask is None else mask
+
+    def mask(self, name: str, w: Array) -> Array | None:
+        """The mask of a weight, if there is one that fits."""
         mask = self.masks.get(name)
-        return name, w != 0 if mask is None or mask.shape != w.shape else to_numpy(mask)
+        return None if mask is None or mask.shape != w.shape else mask
 
 
 def follow(

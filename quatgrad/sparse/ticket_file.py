@@ -24,10 +24,10 @@ import msgspec
 import numpy as np
 
 from quatgrad.arrays import Array
+from quatgrad.costs import check_masks
 from quatgrad.errors import DataError, OptionError, unknown
 from quatgrad.network import About, Build, Network, restore
 from quatgrad.nn import BatchNorm2d, Module
-from quatgrad.sparse.plan import check_masks
 from quatgrad.sparse.rounding import WEIGHTS, int8_scale, to_float16
 from quatgrad.tensor_file import read_tensors, write_tensors
 
@@ -39,13 +39,19 @@ def save(path: str | Path, network: Network, weights: str = "float32") -> None:
     """Write a network with its masks, values in so many bits: whole, or not at all.
 
     Errors: `OptionError` for unknown `weights`, numbers that these cannot hold, masks that fit no
-    weight, and a weight of more than `MOST` entries; `DataError` if it cannot be written.
+    weight, a weight of more than `MOST` entries, and what is no network or a prepared one;
+    `DataError` if it cannot be written.
     """
     if weights not in WEIGHTS:
         raise OptionError(unknown("weights", weights, WEIGHTS))
+    if not isinstance(network, Network):
+        raise OptionError(
+            "sparse.save(path, network) writes a Network, which Network.of(model) makes; got a "
+            f"{type(network).__name__}"
+        )
+    state = network.model.state_dict()
     check_masks("sparse.save", network.model, network.masks)
     arrays: dict[str, np.ndarray] = {}
-    state = network.model.state_dict()
     for name, w in network.model.weight_parameters():
         if w.dtype != np.float32:
             raise OptionError(f"a ticket is of float32; {name} is {w.dtype}: keep it by its `save`")

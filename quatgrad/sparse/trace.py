@@ -8,6 +8,7 @@ from quatgrad.autograd import Function, Tensor
 from quatgrad.errors import GraphError, OptionError
 from quatgrad.nn import Module
 from quatgrad.nn.module import evaluation_mode
+from quatgrad.recording import recording
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def trace(model: Module, input_shape: tuple[int, ...]) -> Trace:
             "one Tensor, the logits"
         )
     if y._node is None:
-        raise GraphError(
+        raise (OptionError if recording.get() else GraphError)(
             f"prepare() reads the graph of a forward pass of {type(model).__name__}, and there is "
             "none: call it outside no_grad(), and compute with Tensors in forward"
         )

@@ -171,6 +171,8 @@ def test_no_level_is_so_small(run, capsys):
     line = capsys.readouterr().out.splitlines()[-1]
     assert re.search(r"With 0.01 kB and 5 ms: none of these. The smallest has \d", line)
     assert told(capsys, "deploy", run, "--kb", "0.01")["best"] is None
+    _, line = answer([offer(0.9, 3, 1, int8_kilobytes=4.0)], {"kb": 0.5}, ["a"])
+    assert "The smallest has 3.0 kB" in line  # int8 may be larger, by its scales
 
 
 def test_bad_input(run, capsys):

@@ -179,6 +179,78 @@ def test_a_weight_that_is_also_no_layer_stays(monkeypatch):
     assert check(net, masks, (4, 4, 4), monkeypatch)["conv.weight"].all()
 
 
+READERS = {
+    "convolution": lambda rng: [Conv2d(4, 3, 1, rng=rng), GlobalAvgPool2d()],
+    "without a mask": lambda rng: [Conv2d(4, 3, 1, rng=rng), GlobalAvgPool2d()],
+    "groups": lambda rng: [Conv2d(4, 4, 1, groups=2, rng=rng), GlobalAvgPool2d()],
+    "head": lambda rng: [GlobalAvgPool2d(), Linear(4, 3, rng=rng)],
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_who_keeps_the_row_of_a_zero_reads_it(name, monkeypatch):
+    """Channel 0 of the first layer is 1, of which the second one makes relu(0.5 - 1) = 0."""
+    rng = np.random.default_rng(0)
+    net = Sequential(Conv2d(2, 2, 1, rng=rng), ReLU(), Conv2d(2, 4, 1, rng=rng), ReLU(),
+                     *READERS[name](rng))  # fmt: skip
+    masks = {n: m.copy() for n, m in full_masks(dict(net.weight_parameters())).items()}
+    if name == "without a mask":
+        masks.pop("4.weight")
+    masks["0.weight"][..., 0] = masks["2.weight"][..., 1, 0] = False
+    first, second = net.modules[0], net.modules[2]
+    second.weight.data = np.float32([[[[-1, 1, 1, 1], [1, 1, 1, 1]]]])
+    first.bias.data, second.bias.data = np.float32([1, 0]), np.float32([0.5, 0, 0, 0])
+    for n, mask in masks.items():
+        w = dict(net.weight_parameters())[n]
+        w.data = w.data * mask
+    monkeypatch.setattr(sparse.dead, "image_shape", lambda network: (4, 4, 2))
+    x = rng.standard_normal((3, 4, 4, 2)).astype(np.float32)
+    small = sparse.without_dead(Network(net, masks=masks))
+    np.testing.assert_allclose(logits(small.model, x), logits(net, x), rtol=1e-6, atol=1e-6)
+    gone = count(masks) - count(small.masks)
+    assert gone == (1 + 3 if name == "convolution" else 0)  # a weight that makes it, a row
+
+
+def test_a_convolution_that_reads_a_zero_in_one_of_two_places(monkeypatch):
+    rng = np.random.default_rng(0)
+    net = Sequential(*(Conv2d(2, 2, 1, rng=rng) for _ in range(3)))
+    a, b, c = net.modules
+    net.forward = lambda x: (c(b(a(x).relu()).relu()) + c(x)).mean((1, 2))
+    masks = {n: m.copy() for n, m in full_masks(dict(net.weight_parameters())).items()}
+    masks["0.weight"][..., 0] = masks["1.weight"][..., 1, 0] = False
+    a.bias.data, b.bias.data = np.float32([1, 0]), np.float32([0.5, 0])
+    b.weight.data = np.float32([[[[-1, 1], [1, 1]]]])
+    for n, w in net.weight_parameters():
+        w.data = w.data * masks[n]
+    check(net, masks, (4, 4, 2), monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_lenets_of_few_weights_with_biases(seed, monkeypatch):
+    net = models.create("lenet-300-100", "real", image_size=(8, 8), in_channels=1, seed=seed)
+    net, masks = trained(net, (8, 8, 1), seed, density=0.01)
+    *_, (name, head) = net.weight_parameters()
+    masks[name][...] = True  # who reads all that is left
+    head.data = np.random.default_rng(seed).standard_normal(head.shape).astype(np.float32)
+    assert count(check(net, masks, (8, 8, 1), monkeypatch)) < count(masks)
+
+
+class Constant(Module):
+    """A layer of the image, and of numbers that are the same for all images."""
+
+    def __init__(self):
+        self.fc = Linear(4, 4, rng=np.random.default_rng(0))
+        self.token = Parameter(np.ones(4, np.float32))
+
+    def forward(self, x):
+        return self.fc(Flatten()(x))[:, :2] + self.fc(self.token.reshape(1, 4))[:, 2:]
+
+
+def test_weights_that_also_multiply_a_constant_stay(monkeypatch):
+    masks = {"fc.weight": np.ones((4, 4), bool)}
+    assert check(Constant(), masks, (2, 2, 1), monkeypatch)["fc.weight"].all()
+
+
 def test_masks_that_were_not_applied_are_seen_in_a_ticket_without_dead_weights(tmp_path):
     net, masks = trained(created("resnet8", "real"), SHAPE, density=0.02)
     alive = net.stem.weight.data != 0
@@ -215,8 +287,12 @@ def test_layers_without_a_mask_of_one_name(monkeypatch):
 
 def test_a_network_that_no_plan_can_have_stays():
     net, masks = trained(created("resnet8", "real"), SHAPE, density=0.05)
-    net.forward = lambda x, f=net.forward: ops.softmax(f(x))
     network = Network(net, masks=masks)
+    planned = sparse.prepared(network)
+    assert sparse.without_dead(planned) is planned
+    net.forward = lambda x, f=net.forward: ops.softmax(f(x))
+    assert sparse.without_dead(network) is network
+    net.forward = lambda x: Tensor(type(net).forward(net, x).data)  # no graph
     assert sparse.without_dead(network) is network
 
 

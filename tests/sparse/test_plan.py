@@ -9,10 +9,20 @@ import numpy as np
 import pytest
 from networks import Call, Residual, created, logits, odd, trained
 
-from quatgrad import Tensor, models, no_grad, ops, sparse
+from quatgrad import Network, Tensor, models, no_grad, ops, sham, sparse
 from quatgrad.backend import use_backend
-from quatgrad.errors import GraphError, OptionError, ShapeError
-from quatgrad.nn import Conv2d, Flatten, GlobalAvgPool2d, Linear, Module, Sequential
+from quatgrad.errors import DTypeError, GraphError, OptionError, ShapeError
+from quatgrad.nn import (
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    GlobalAvgPool2d,
+    Linear,
+    Module,
+    RotationConv2d,
+    Sequential,
+    init,
+)
 
 ODD = sorted(odd(np.random.default_rng(0)))
 
@@ -97,6 +107,34 @@ def test_masks_say_what_lives_and_a_weight_of_zero_may():
     y = sparse.prepare(net, (16, 16, 4), masks)(x)
     w.data = mask.astype(np.float32)
     assert close(y, logits(net, x))
+
+
+@pytest.mark.parametrize("layer", ["sham", "rotation", "transposed", "plain"])
+def test_masks_that_were_not_applied_hold_in_a_plan(layer):
+    rng = np.random.default_rng(0)
+    net = Sequential(
+        {
+            "sham": lambda: sham.ShamConv2d(4, 8, 3, rng=rng, init=init.he, algebra="plus"),
+            "rotation": lambda: RotationConv2d(4, 8, 3, rng=rng),
+            "transposed": lambda: ConvTranspose2d(4, 8, 3, rng=rng),
+            "plain": lambda: Conv2d(4, 8, 3, rng=rng),
+        }[layer](),
+        GlobalAvgPool2d(),
+    ).eval()
+    masks = {n: rng.random(w.shape) < 0.4 for n, w in net.weight_parameters()}
+    for mask in masks.values():
+        mask[..., :4] = False  # of whole filters nothing lives
+    x = images((5, 5, 4))
+    found = sparse.prepare(net, (5, 5, 4), masks)
+    listed = sparse.prepare(net, (5, 5, 4), {n: m.tolist() for n, m in masks.items()})
+    for n, w in net.weight_parameters():
+        w.data = w.data * masks[n]
+    applied = sparse.prepare(net, (5, 5, 4), masks)
+    for plan in found, listed, applied:
+        assert close(plan(x), logits(net, x))
+    densities = [[s.density for s in plan.steps.layers()] for plan in (found, applied)]
+    assert densities[0] == densities[1]
+    assert densities[0][0] < 1
 
 
 def test_a_ticket_has_masks():
@@ -223,7 +261,15 @@ def test_images_and_masks_must_fit():
     for kinds in {"x": "dense"}, {"0.body.0.weight": "fast"}:
         with pytest.raises(OptionError, match=r"prepare: unknown (weight|kind)"):
             sparse.prepare(net, (5, 6, 4), kinds=kinds)
-    for shape in ((-5, 6, 4), (5, 0, 4), (5.0, 6, 4), 64, "image"):
+    with pytest.raises(OptionError, match=r"kinds are a dict, .* got list"):
+        sparse.prepare(net, (5, 6, 4), kinds=["dense"])
+    for model in Network(net), lambda x: x:
+        with pytest.raises(OptionError, match=r"a model is a Module, .* got (Network|function)"):
+            sparse.prepare(model, (5, 6, 4))
+    for wrong in "abc", None, images((5, 6, 4)).astype(complex):
+        with pytest.raises(DTypeError, match=r"images of real numbers, float32; got an array of "):
+            plan(wrong)
+    for shape in ((-5, 6, 4), (5, 0, 4), (5.0, 6, 4), (True, 6, 4), 64, "image"):
         with pytest.raises(OptionError, match=r"an input shape is \(H, W, C\)"):
             sparse.prepare(net, shape)
 

@@ -5,6 +5,7 @@ import pytest
 from networks import created, trained
 
 from quatgrad import sparse, use_backend
+from quatgrad.errors import OptionError
 from quatgrad.network import Network
 from quatgrad.ops import softmax
 from quatgrad.sparse.predict import Planned
@@ -47,3 +48,12 @@ def test_a_network_without_a_plan_stays_as_it_is():
     net = few(0.1)
     net.model.forward = lambda x, f=net.model.forward: softmax(f(x))
     assert sparse.faster(net) is net
+
+
+def test_a_prepared_network_is_not_saved_and_not_prepared_again(tmp_path):
+    planned = sparse.prepared(few(0.1))
+    assert sparse.prepared(planned) is planned
+    for save in planned.save, planned.model.save, lambda path: sparse.save(path, planned):
+        with pytest.raises(OptionError, match="no weights to save: save the network that it was"):
+            save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())

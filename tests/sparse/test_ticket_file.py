@@ -218,6 +218,13 @@ def test_masks_that_fit_no_weight_are_not_written(tmp_path):
     assert not (tmp_path / "a.ticket").exists()
 
 
+def test_what_is_no_network_is_not_written(tmp_path):
+    net = network("lenet-12")
+    for swapped in (tmp_path / "a.ticket", net.model), (net, tmp_path / "a.ticket"):
+        with pytest.raises(OptionError, match=r"writes a Network, .* got a (Sequential|PosixPath)"):
+            save(*swapped)
+
+
 def test_int8_of_no_number_and_of_the_smallest(tmp_path):
     w = np.ones((3, 2), np.float32)
     w[0] = np.nan, 1

@@ -71,7 +71,7 @@ def answer(
     words = " and ".join(f"{x:g} {unit}" for unit, x in bounds.items() if x is not None)
     chosen = results.best(found, *bounds.values())
     if chosen is None:
-        least = min(o.int8_kilobytes for o in found)
+        least = min(min(o.kilobytes, o.int8_kilobytes) for o in found)
         times = [o.milliseconds for o in found if o.milliseconds is not None]
         fastest = f", the fastest takes {min(times):.3g} ms" if times else ""
         return None, (
