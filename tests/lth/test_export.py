@@ -181,7 +181,6 @@ def test_a_task_without_classes_or_boxes_is_exported_and_not_judged(
 
     _load = exporting.load
     monkeypatch.setattr(exporting, "load", load)
-    monkeypatch.setattr(exporting, "run_path", lambda options, dataset: run)
     with caplog.at_level(logging.WARNING):
         found = told(capsys, "export", run, "--file", tmp_path / "net")
     assert "accuracy" not in found
