@@ -5,8 +5,9 @@
 The study's files go to results/tuned/NAME, with "runs" for the folder where it was made. Each RUN
 has the tickets of one network or more, by --preset tuned-DATASET.toml. Of the trials that all have
 finished, tickets.csv has every level, the trial by its seed, and tickets.json the differences of
-networks, paired by seed, with intervals of 95 % (Student's t); tickets.png draws them. Those by
---scope SCOPE, other than layer by layer, are in tickets-SCOPE. Nothing is trained.
+networks, paired by seed, with intervals of 95 % (Student's t); tickets.png lays them over at equal
+weights, multiply-adds and bytes. Those by --scope SCOPE, other than layer by layer, are in
+tickets-SCOPE. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import itertools
 import json
 import shutil
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +25,24 @@ from typing import Any
 import beyond
 import beyond_draw
 from beyond_record import Level, Trials, read, write
+from matplotlib.figure import Figure
+from matplotlib.style import context
 
 from quatgrad.lth.results import plot
+from quatgrad.lth.results.drawing import (
+    Percent,
+    band,
+    draw_reference,
+    legend_below,
+    log_axis,
+    set_title,
+)
 from quatgrad.lth.results.run import Run, seeds
 from quatgrad.lth.store import files
+from quatgrad.paper.figures import count
 
 OUT = Path(__file__).parent / "results" / "tuned"
+COSTS = {"weights_left": "weights", "multiply_adds": "multiply-adds", "bytes": "bytes"}
 COPIED = ("trials.csv", "result.json", "final.json", "ablation.json", "study.json")
 
 
@@ -101,12 +115,36 @@ def tickets(runs: Sequence[Run], folder: Path) -> None:
 def draw(folder: Path) -> None:
     """tickets.png of a study on record, and those of other scopes."""
     for path in folder.glob("tickets*.json"):
-        told = json.loads(path.read_text())
-        curves = beyond_draw.levels(read(folder, f"{path.stem}.csv"))
-        caption = f"{told['setting']}; {seeds(curves)}; settings tuned for each network"
+        told, trials = json.loads(path.read_text()), read(folder, f"{path.stem}.csv")
         scope = f", --scope {s}" if (s := told["options"].get("scope")) else ""
+        caption = f"{told['setting']}; {seeds(beyond_draw.levels(trials))}; settings tuned for each"
         title = f"{told['task']}: lottery tickets{scope}"
-        plot.save(plot.figure(curves, title, told["chance"], caption), path.with_suffix(".png"))
+        plot.save(figure(trials, title, told["chance"], caption), path.with_suffix(".png"))
+
+
+@context("quatgrad.style")
+def figure(trials: Trials, title: str, chance: float, caption: str) -> Figure:
+    """Accuracy of the same tickets against each of `COSTS`, less to the right."""
+    fig = Figure(figsize=(11, 3.9))
+    axes = fig.subplots(1, len(COSTS), sharey=True)
+    for ax, (key, words) in zip(axes, COSTS.items(), strict=True):
+        for name, levels in beyond_draw.levels(trials).items():
+            x = [
+                statistics.fmean(getattr(of[name][n], key) for of in trials)
+                for n in range(len(levels))
+            ]
+            y, look = [level.accuracy for level in levels], plot.style(name)
+            ax.plot(x, y, **look)
+            band(ax, x, y, [level.interval for level in levels], look["color"])
+        draw_reference(ax, chance, "chance", "left")
+        log_axis(ax, 30, (1, 3), count)
+        ax.set_xlabel(words)
+    axes[0].yaxis.set_major_formatter(Percent())
+    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylabel("test accuracy")
+    set_title(axes[0], title)
+    legend_below(fig, axes[0].lines, caption, 4)
+    return fig
 
 
 def main() -> None:

@@ -444,14 +444,15 @@ def test_from_a_file_to_a_preset_that_reproduces_its_number(file, tmp_path, caps
 
 def test_the_end_tests_the_best_with_seeds_that_chose_nothing(file, tmp_path, capsys):
     out = tmp_path / "out"
-    assert call(capsys, file(), "--out", out)[0] == 0
+    text = FILE.format(sampler="tpe", pruner="none").replace("levels = 0", "levels = 0\nseed = 1")
+    assert call(capsys, file(text), "--out", out)[0] == 0
     (directory,) = (out / "tune").iterdir()
     code, printed, err = call(capsys, "final", directory, "--seeds", 3, "--out", out, "--json")
     assert code == 0, err
     told = json.loads(printed)
     assert told == json.loads((directory / "final.json").read_text())
     for of in told["networks"].values():
-        assert of["seeds"] == [1, 2, 3]
+        assert of["seeds"] == [2, 3, 4]
         assert len(of["test accuracies"]) == 3
         assert of["mean"] == pytest.approx(sum(of["test accuracies"]) / 3)
     assert told["given"] == {}
@@ -461,10 +462,10 @@ def test_the_end_tests_the_best_with_seeds_that_chose_nothing(file, tmp_path, ca
         assert (code, err.count("\n")) == (2, 1)
         assert given[0] in err
     assert told == json.loads((directory / "final.json").read_text())
-    for given in (("--seed", -1), ("--seed-init", 3)):  # seed 0 chose
-        code, _, err = call(capsys, "final", directory, "--out", out, *given)
-        assert (code, err.count("\n")) == (2, 1)
-        assert given[0] in err
+    code, _, err = call(capsys, "final", directory, "--seeds", 2, "--out", out, "--seed", 0)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "the seeds 1 to 2 follow it, and 1 is that of the study" in err
+    assert call(capsys, "final", directory, "--out", out, "--seed-init", 3)[0] == 2
     code, *_ = call(capsys, "final", directory, "--seeds", 1, "--out", out, "--momentum", 0.5)
     assert code == 0
     assert json.loads((directory / "final.json").read_text())["given"] == {"momentum": 0.5}
