@@ -28,6 +28,7 @@ from beyond_record import Level, Trials, read, write
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
+from quatgrad.errors import RunError
 from quatgrad.lth.results import plot
 from quatgrad.lth.results.drawing import (
     Percent,
@@ -91,7 +92,13 @@ def differences(trials: Trials) -> dict[str, dict[str, Any]]:
 
 
 def tickets(runs: Sequence[Run], folder: Path) -> None:
-    """tickets.csv, tickets.json and tickets.png."""
+    """tickets.csv, tickets.json and tickets.png; `RunError` for runs that saw other images.
+
+    The first seed of a run draws its subset and what is held out.
+    """
+    if len({run.config.options["data"] for run in runs}) > 1:
+        names = ", ".join(run.path.name for run in runs)
+        raise RunError(f"{names} are of other images: give all the same --seed and data")
     trials, scope = merged(runs), runs[0].config.options.get("scope", "layer")
     name = "tickets" if scope == "layer" else f"tickets-{scope}"
     write(trials, folder / f"{name}.csv")

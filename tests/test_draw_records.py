@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from quatgrad.errors import RunError
 from quatgrad.lth.results.offers import is_unbeaten
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
@@ -70,6 +71,16 @@ def test_tickets_of_several_runs_are_paired_by_their_seeds(records, monkeypatch,
     assert [{n: levels[0][0] for n, levels in t.items()} for t in found] == [
         {"real": 6, "quaternion": 6}, {"real": 7, "quaternion": 7},
     ]  # fmt: skip
+
+
+def test_runs_that_saw_other_images_are_no_pairs(records, tmp_path):
+    runs = [
+        SimpleNamespace(path=tmp_path / name, config=SimpleNamespace(options={"data": name}))
+        for name in ("one", "other")
+    ]
+    with pytest.raises(RunError, match=r"one, other are of other images: .* the same --seed"):
+        records.tuned_record.tickets(runs, tmp_path)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("name", ["cifar100", "mnist", "turned"])
