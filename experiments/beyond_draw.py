@@ -1,9 +1,10 @@
-"""The pictures of tasks beyond images: one of each, and one of all."""
+"""The pictures of tasks beyond images: one of each, and one of all; of tickets at equal costs."""
 
 from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from quatgrad.lth.results.run import seeds
 from quatgrad.paper.figures import count
 
 NEAR = 0.1  # a guess is drawn where it is at most so far below a curve
+#: What a ticket has less of, as in `Level`, and in words.
+SIZES = {"weights_left": "weights", "multiply_adds": "multiply-adds", "bytes": "bytes"}
 VARIANT_STYLE = {"color": "#E69F00", "marker": "v", "label": "quaternions in Q, K, V"}
 
 
@@ -92,3 +95,28 @@ def panel(ax: Axes, task: str, trials: Trials, variants: Sequence[Trials], chanc
     ax.tick_params(labelsize=8)
     about = about_task(task)
     set_title(ax, about.title, f"{about.score}, {len(trials)} seed{'s' * (len(trials) > 1)}")
+
+
+@context("quatgrad.style")
+def against_costs(trials: Trials, title: str, chance: float, caption: str) -> Figure:
+    """Accuracy of the same tickets against each of `SIZES`, less to the right."""
+    fig = Figure(figsize=(11, 3.9))
+    axes = fig.subplots(1, len(SIZES), sharey=True)
+    for ax, (key, words) in zip(axes, SIZES.items(), strict=True):
+        for name, members in levels(trials).items():
+            x = [
+                statistics.fmean(getattr(of[name][n], key) for of in trials)
+                for n in range(len(members))
+            ]
+            y, look = [level.accuracy for level in members], plot.style(name)
+            ax.plot(x, y, **look)
+            band(ax, x, y, [level.interval for level in members], look["color"])
+        draw_reference(ax, chance, "chance", "left")
+        log_axis(ax, 30, (1, 3), count)
+        ax.set_xlabel(words)
+    axes[0].yaxis.set_major_formatter(Percent())
+    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylabel("test accuracy")
+    set_title(axes[0], title)
+    legend_below(fig, axes[0].lines, caption, 4)
+    return fig

@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import shutil
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,25 +24,13 @@ from typing import Any
 import beyond
 import beyond_draw
 from beyond_record import Level, Trials, read, write
-from matplotlib.figure import Figure
-from matplotlib.style import context
 
 from quatgrad.errors import RunError
 from quatgrad.lth.results import plot
-from quatgrad.lth.results.drawing import (
-    Percent,
-    band,
-    draw_reference,
-    legend_below,
-    log_axis,
-    set_title,
-)
 from quatgrad.lth.results.run import Run, seeds
 from quatgrad.lth.store import files
-from quatgrad.paper.figures import count
 
 OUT = Path(__file__).parent / "results" / "tuned"
-COSTS = {"weights_left": "weights", "multiply_adds": "multiply-adds", "bytes": "bytes"}
 COPIED = ("trials.csv", "result.json", "final.json", "ablation.json", "study.json")
 
 
@@ -126,32 +113,8 @@ def draw(folder: Path) -> None:
         scope = f", --scope {s}" if (s := told["options"].get("scope")) else ""
         caption = f"{told['setting']}; {seeds(beyond_draw.levels(trials))}; settings tuned for each"
         title = f"{told['task']}: lottery tickets{scope}"
-        plot.save(figure(trials, title, told["chance"], caption), path.with_suffix(".png"))
-
-
-@context("quatgrad.style")
-def figure(trials: Trials, title: str, chance: float, caption: str) -> Figure:
-    """Accuracy of the same tickets against each of `COSTS`, less to the right."""
-    fig = Figure(figsize=(11, 3.9))
-    axes = fig.subplots(1, len(COSTS), sharey=True)
-    for ax, (key, words) in zip(axes, COSTS.items(), strict=True):
-        for name, levels in beyond_draw.levels(trials).items():
-            x = [
-                statistics.fmean(getattr(of[name][n], key) for of in trials)
-                for n in range(len(levels))
-            ]
-            y, look = [level.accuracy for level in levels], plot.style(name)
-            ax.plot(x, y, **look)
-            band(ax, x, y, [level.interval for level in levels], look["color"])
-        draw_reference(ax, chance, "chance", "left")
-        log_axis(ax, 30, (1, 3), count)
-        ax.set_xlabel(words)
-    axes[0].yaxis.set_major_formatter(Percent())
-    axes[0].set_ylim(bottom=0)
-    axes[0].set_ylabel("test accuracy")
-    set_title(axes[0], title)
-    legend_below(fig, axes[0].lines, caption, 4)
-    return fig
+        picture = beyond_draw.against_costs(trials, title, told["chance"], caption)
+        plot.save(picture, path.with_suffix(".png"))
 
 
 def main() -> None:

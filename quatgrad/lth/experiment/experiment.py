@@ -276,20 +276,20 @@ def create(options: Options, network: str, dataset: data.Dataset, seed: int) -> 
 
 def run_path(options: Options, dataset: data.Dataset) -> Path:
     """The run directory that belongs to these options and these images."""
-    key = files.content_key(_named(options, dataset))[:8]
+    key = files.content_key(named_by(options, dataset))[:8]
     return (
         Path(options.run.out) / f"{label(options.data.dataset)}-{label(options.model.model)}-{key}"
     )
 
 
-def _named(options: Options, dataset: data.Dataset) -> dict[str, Any]:
+def named_by(options: Options, dataset: data.Dataset) -> dict[str, Any]:
     """What names a run: an edited network of one's own is another one."""
     return options.config(dataset.fingerprint()) | options.source
 
 
 def open_directory(options: Options, dataset: data.Dataset) -> Path:
     """`run_path`, made where it is not, with what was run in `config.json`."""
-    config, directory = _named(options, dataset), run_path(options, dataset)
+    config, directory = named_by(options, dataset), run_path(options, dataset)
     files.prepare_directory(directory)
     path = directory / "config.json"
     if not path.exists():
@@ -302,7 +302,7 @@ def open_directory(options: Options, dataset: data.Dataset) -> Path:
 
 def options_of(run: Run) -> Options:
     """The options that a run was first run with; `RunError` if there is no run."""
-    config, first, path = _named_by(run), run.config.first_run, run.path / "config.json"
+    config, first, path = _named_on_record(run), run.config.first_run, run.path / "config.json"
     if first is None:
         raise RunError(
             f"{run.path} is of a Search from Python, which was given a network and data: "
@@ -322,7 +322,7 @@ def options_of(run: Run) -> Options:
     return options
 
 
-def _named_by(run: Run) -> dict[str, Any]:
+def _named_on_record(run: Run) -> dict[str, Any]:
     """The options on record, and not of which source a network of one's own was."""
     config = {name: value for name, value in run.config.options.items() if name != "source"}
     if run.config.first_run:
@@ -338,7 +338,7 @@ def _named_by(run: Run) -> dict[str, Any]:
 
 def options_on_record(run: Run) -> Options:
     """The options that name a run, whatever its preset says today; `RunError` if they cannot be."""
-    config, path = _named_by(run), run.path / "config.json"
+    config, path = _named_on_record(run), run.path / "config.json"
     preset = run.config.first_run.preset if run.config.first_run else ""
     known = {"levels": 1, "preset": preset, **config}
     try:

@@ -103,7 +103,7 @@ def start(path: Path, given: Mapping[str, Any], networks: str, **how: Any) -> St
             "data that is held out, as in validation = 0.1"
         )
     also = {name: values(options)[name] for name in ALSO}
-    what = file.plain(), options.config(dataset.fingerprint()) | options.source, also
+    what = file.plain(), experiment.named_by(options, dataset), also
     key = files.content_key(what)[:8]
     directory = Path(options.run.out) / "tune" / f"{file.name}-{key}"
     files.prepare_directory(directory)
