@@ -55,8 +55,9 @@ smartquotes = False  # (..., P) is code
 #: types of other libraries are not on this site.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!quatgrad\.).*"),
-    ("py:class", r"quatgrad\.(lth\.(results|store|experiment|search\.identity)|sparse\.(steps|export_c))\..*"),
+    ("py:class", r"quatgrad\.lth\.(results|store|experiment|search\.identity)\..*"),
     ("py:class", r"quatgrad\.(data\.disk|data\.encode|nn\.conv|nn\.recurrent)\..*"),
+    ("py:class", r"quatgrad\.sparse\.(steps|export_c)\..*"),
 ]
 
 

@@ -36,9 +36,10 @@ def asarray(a: Array) -> Array:
     return sys.modules["cupy"].asarray(a) if get_backend() == "cupy" else to_numpy(a)
 
 
-def new_array(data: Any, dtype: Any = None) -> Array:
+def new_array(data: Any, dtype: Any = None, copy: bool = True) -> Array:
     """A fresh array on the backend in force, of an array of float32 or float64, or of numbers.
 
+    Not `copy`: an array that is there already, itself.
     Numbers, NumPy's too, and lists of them become `dtype`, or else float32. Raises `DTypeError`
     for an array of another dtype, and for what is no number, as None and texts.
     """
@@ -48,7 +49,7 @@ def new_array(data: Any, dtype: Any = None) -> Array:
         check_dtype(data.dtype, "the array")
         a = asarray(data)
         moved = array_module(a) is not array_module(data)
-        return a if moved and a.flags.c_contiguous else _copy(a)
+        return a if not copy or (moved and a.flags.c_contiguous) else _copy(a)
     own = np.float64 if isinstance(data, np.float64) else np.float32
     return asarray(real_array(data, dtype or own).copy())
 

@@ -68,7 +68,7 @@ class Tensor:
     @data.setter
     def data(self, value: Any) -> None:
         def write(array: Array) -> None:
-            array[...] = _fitting(value, self, "assigned value")
+            array[...] = _fitting(value, self, "assigned value", True)
 
         self.update(write)
 
@@ -106,7 +106,7 @@ class Tensor:
                 "give backward(g), or take .sum() or .mean() first"
             )
         xp = array_module(self._array)
-        g = xp.ones_like(upcast(self._array)) if g is None else _fitting(g, self, "backward's g")
+        g = xp.ones_like(upcast(self._array)) if g is None else _fitting(g, self, "dL/dself", False)
         run_backward(self if self._node is None else self._node, g, retain_graph, completed)
 
     def accumulate_grad(self, g: Array, owned: bool) -> None:
@@ -267,9 +267,9 @@ class Parameter(Tensor):
         self._version += 1
 
 
-def _fitting(value: Any, like: Tensor, what: str) -> Array:
+def _fitting(value: Any, like: Tensor, what: str, copy: bool) -> Array:
     """`value` as an array of like's shape and dtype on like's backend, or one clear error."""
-    array = new_array(value.data if isinstance(value, Tensor) else value, like.dtype)
+    array = new_array(value.data if isinstance(value, Tensor) else value, like.dtype, copy)
     if array.shape != like.shape or array.dtype != like.dtype:
         raise (DTypeError if array.shape == like.shape else ShapeError)(
             f"{what} must be {like.dtype} of shape {like.shape}; "

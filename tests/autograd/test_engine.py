@@ -312,7 +312,7 @@ def test_backward_needs_a_graph_and_one_entry():
         Tensor(1.0).backward()
     with pytest.raises(GraphError, match=r"shape \(2,\).*sum\(\)"):
         (2 * leaf(1.0, 2)).backward()
-    with pytest.raises(ShapeError, match=r"backward's g must be float32 of shape \(2,\)"):
+    with pytest.raises(ShapeError, match=r"dL/dself must be float32 of shape \(2,\)"):
         leaf(1.0, 2).backward(np.ones(3, np.float32))
     with pytest.raises(DTypeError, match="got float64"):
         leaf(1.0, 2).backward(np.ones(2))
