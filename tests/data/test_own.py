@@ -49,6 +49,14 @@ def test_small_classes_keep_their_share():
     assert np.bincount(dataset.test.labels).tolist() == [20, 1]
 
 
+def test_whole_numbers_that_fit_bytes_in_one_part_alone_are_floats_in_both():
+    X = RNG.integers(0, 256, (30, 12, 4))
+    dataset = data.from_arrays(X - 1, LABELS, X, LABELS, kind="series")
+    assert dataset.train.images.dtype == dataset.test.images.dtype == np.float32
+    bytes_alone = data.from_arrays(X, LABELS, X, LABELS, kind="series")
+    assert bytes_alone.train.images.dtype == np.uint8
+
+
 @pytest.mark.parametrize(
     ("shape", "kind", "encoder", "seen"),
     [

@@ -81,7 +81,7 @@ def test_no_images(name):
 
 
 @pytest.mark.parametrize(
-    ("N", "P", "Q"), [(40, 100, 9), (300, 150, 20), (600, 20, 540), (700, 130, 33)]
+    ("N", "P", "Q"), [(40, 100, 9), (300, 150, 20), (600, 20, 540), (700, 130, 33), (700, 20, 17)]
 )
 def test_blocks_of_rows_and_of_weights(N, P, Q):
     """Blocks that are not full, and panels that serve for several."""

@@ -59,7 +59,7 @@ def select_algorithm(
     numbers, pixels = U * V * real[0] * real[1], (U, V) == (1, 1) and not dw
     plain = pixels and (stride == (1, 1) or numbers >= WIDE)
     name = "direct" if numbers <= CACHED and not plain else "patches"
-    return Algorithm(name, bool(four) and is_profitable(P, Q, U, V))
+    return Algorithm(name, bool(four) and is_profitable(P, Q, U, V, dw=dw))
 
 
 def _tiled(size: Pair, stride: Pair, padding: Pair, out: Pair, channels: int) -> str | None:

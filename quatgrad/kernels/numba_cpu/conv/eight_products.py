@@ -36,9 +36,10 @@ from quatgrad.kernels.reference.sums import MOST
 from quatgrad.kernels.registry import Kernel, register
 
 #: Multiplications saved for each number moved in memory, below which 16 products are as fast.
-MIN_SAVINGS = 40
-#: Fewest quaternions for rows and 1x1 windows, whose sums stay in cache.
-ROW_QUATERNIONS = 24
+MIN_SAVINGS = 36
+#: Fewest quaternions for rows and 1x1 windows, whose sums stay in cache; and products of a row, but
+#: for weight gradients.
+ROW_QUATERNIONS, ROW_PRODUCTS = 16, 1024
 
 #: Numbers of a component that a thread splits or merges at a time.
 CHUNK = L1 // 2
@@ -47,19 +48,20 @@ CHUNK = L1 // 2
 PAIRS = [(m, paired_plane.py_func(m, 4)) for m in range(8)]
 
 
-def is_profitable(P: int, Q: int, *size: int) -> bool:
+def is_profitable(P: int, Q: int, *size: int, dw: bool = False) -> bool:
     """Whether, for one pixel or row, more time is saved than the sums and the patches take.
 
-    Measured in one thread, the expanded weight's time over ours. Rows, forward and weight gradient:
-    16 -> 64 quaternions 0.9, 1.3; 32 -> 128: 1.2, 1.3; 64 -> 256: 1.5, 1.8; 128 -> 512: 1.6, 2.0.
-    Vectors that are filled only in part cost as much as whole ones: 75 -> 25 has 1.3, 1.3,
-    24 -> 24 has 0.7, 0.8.
-    3x3 windows of stride 2, forward and both gradients together: 16 -> 32 quaternions 0.9 (at 32
-    multiplications for each number), 32 -> 64: 1.3 (at 64), 64 -> 128: 1.0 (at 128).
+    Measured in one thread, the expanded weight's time over ours, on a processor that multiplies 16
+    numbers in a cycle; in brackets on one that multiplies 32, where sums weigh more. 4096 rows,
+    forward and weight gradient: 16 -> 16 quaternions 0.8, 1.1; 16 -> 32: 1.0, 1.4; 16 -> 64: 1.3,
+    1.6 (0.9, 1.3); 32 -> 32: 1.3, 1.6; 32 -> 64: 1.5, 1.7. Vectors that are filled only in part
+    cost as much as whole ones: 75 -> 25 has 1.2, 1.3, 24 -> 24 has 0.9, 1.0 (0.7, 0.8).
+    3x3 windows of stride 2, forward and both gradients together: 16 -> 32 quaternions 1.4 (0.9; at
+    32 multiplications for each number), 32 -> 32: 1.4 (at 38), 32 -> 64: 1.6 (1.3; at 64).
     """
     window = math.prod(size)
     if window == 1:
-        return min(P, Q) >= ROW_QUATERNIONS
+        return min(P, Q) >= ROW_QUATERNIONS and (dw or P * Q >= ROW_PRODUCTS)
     return 8 * window * P * Q >= MIN_SAVINGS * (12 * (P + Q) + 4 * window * P)
 
 
@@ -123,7 +125,7 @@ def hamilton_linear_dx(g: Array, w: Array) -> Array:
 @register
 def hamilton_linear_dw(x: Array, g: Array) -> Array:
     """The sum of g conj(x)."""
-    if x.dtype != np.float32 or not is_profitable(x.shape[1] // 4, g.shape[1] // 4):
+    if x.dtype != np.float32 or not is_profitable(x.shape[1] // 4, g.shape[1] // 4, dw=True):
         return PRODUCTS.hamilton_linear_dw(x, g)
     if len(x) <= 2 * MOST:
         return rows.sums(x, g)

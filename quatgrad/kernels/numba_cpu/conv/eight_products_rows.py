@@ -15,6 +15,7 @@ from quatgrad.kernels.numba_cpu.conv.winograd_tiles import merged, paired_plane,
 from quatgrad.kernels.numba_cpu.jit import empty, leaf, parallel, read_only, serial
 from quatgrad.kernels.numba_cpu.simd.matmul import WIDTH, cut
 from quatgrad.kernels.numba_cpu.simd.microkernel import ROWS, multiply
+from quatgrad.kernels.numba_cpu.simd.partial_sums import how_many, total
 from quatgrad.kernels.numba_cpu.simd.vector import (
     LANES,
     load,
@@ -31,6 +32,9 @@ HEIGHT, ACROSS, DEPTH = 128, 256, 128
 STRIP = 12
 #: Multiplications, for each of eight, that take as long as splitting a number.
 SPLITS = 12
+#: Rows, for each quaternion of the wider side of a weight, from which on its gradient is summed in
+#: parts: then a thread reads and splits its own rows, and not all of them for its part of it.
+MANY_ROWS = 32
 #: Numbers from one of the eight panels of B to the next.
 PANEL = DEPTH * WIDTH + LANES
 
@@ -55,9 +59,14 @@ def sums(x: Array, g: Array) -> Array:
     N, P, Q = len(x), x.shape[1] // 4, g.shape[1] // 4
     if not N:
         return np.zeros((4, P, Q), x.dtype)
-    w = empty((4, P, Q), x.dtype)
-    _product(x, (1, 4 * P, P, -1), g, (4 * Q, 1, Q, 1), w, (Q, 1, P * Q, 1), P, N, Q)
-    return w
+    layouts = (1, 4 * P, P, -1), (4 * Q, 1, Q, 1), (Q, 1, P * Q, 1)
+    if len(x) < MANY_ROWS * max(P, Q):
+        w = empty((4, P, Q), x.dtype)
+        _product(x, layouts[0], g, layouts[1], w, layouts[2], P, N, Q)
+        return w
+    parts = empty((how_many(4 * P * Q), 4, P, Q), x.dtype)
+    _parts_of_sums(read_only(x), read_only(g), parts, *layouts)
+    return total(parts)
 
 
 def _product(
@@ -65,7 +74,7 @@ def _product(
 ) -> None:
     """C (M, N) = A (M, K) B (K, N): matrices of quaternions, each with its layout."""
     A, B, C = (X.reshape(-1) for X in (read_only(A), read_only(B), C))
-    _parts(A, a, B, b, C, c, M, K, N, *cut(M, N, get_num_threads(), ROWS[0], SPLITS))
+    _blocks(A, a, B, b, C, c, M, K, N, *cut(M, N, get_num_threads(), ROWS[0], SPLITS))
 
 
 @serial
@@ -150,12 +159,24 @@ def _panels(B, at, b, K, N, W, w):
 
 
 @parallel
-def _parts(A, a, B, b, C, c, M, K, N, height, across):
+def _blocks(A, a, B, b, C, c, M, K, N, height, across):
     wide = (N + across - 1) // across
     for task in prange((M + height - 1) // height * wide):
         i, j = divmod(np.int64(task), wide)
         m, n = i * height, j * across
         _part(A, a, B, b, C, c, m, n, min(M, m + height), min(N, n + across), K)
+
+
+@parallel
+def _parts_of_sums(x, g, parts, a, b, c):
+    """parts[k]: the sum over the k-th share of the rows of x and g."""
+    (N, _), (count, _, P, Q) = x.shape, parts.shape
+    for part in prange(count):
+        k = np.int64(part)
+        first, end = k * N // count, (k + 1) * N // count
+        A, B, C = x[first:end].reshape(-1), g[first:end].reshape(-1), parts[k].reshape(-1)
+        start = np.int64(0)  # not 0, for which Numba would compile another form
+        _part(A, a, B, b, C, c, start, start, P, Q, end - first)
 
 
 @serial
