@@ -39,9 +39,9 @@ def asarray(a: Array) -> Array:
 def new_array(data: Any, dtype: Any = None, copy: bool = True) -> Array:
     """A fresh array on the backend in force, of an array of float32 or float64, or of numbers.
 
-    Not `copy`: an array that is there already, itself.
-    Numbers, NumPy's too, and lists of them become `dtype`, or else float32. Raises `DTypeError`
-    for an array of another dtype, and for what is no number, as None and texts.
+    Not `copy`: an array that is there already stays itself. Numbers, NumPy's too, and lists of
+    them become `dtype`, or else float32. Raises `DTypeError` for an array of another dtype, and for
+    what is no number, as None and texts.
     """
     if hasattr(data, "dtype") and not isinstance(data, np.generic):
         if array_module(data) is np and not isinstance(data, np.ndarray):

@@ -268,7 +268,7 @@ class Parameter(Tensor):
 
 
 def _fitting(value: Any, like: Tensor, what: str, copy: bool) -> Array:
-    """`value` as an array of like's shape and dtype on like's backend, or one clear error."""
+    """`value`, or a copy, of like's shape and dtype on like's backend, or one clear error."""
     array = new_array(value.data if isinstance(value, Tensor) else value, like.dtype, copy)
     if array.shape != like.shape or array.dtype != like.dtype:
         raise (DTypeError if array.shape == like.shape else ShapeError)(

@@ -68,6 +68,7 @@ def from_arrays(
         raise OptionError(f"`test_share` is for data without test images, and {name} has some")
     else:
         test_images, test_labels = labelled(X_test, y_test, kind, "_test")
+        # Whole numbers may fit bytes in one part alone.
         if images.dtype != test_images.dtype and np.asarray(X).dtype == np.asarray(X_test).dtype:
             images, test_images = images.astype(np.float32), test_images.astype(np.float32)
         _check_alike(images, test_images)
