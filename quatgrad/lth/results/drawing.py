@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 CAPTION = 8  # points; so many characters of it go into an inch
-CHARACTERS = 19
+CHARACTERS = 18
 
 
 def percent(x: float) -> str:
