@@ -233,11 +233,9 @@ class Adam(Optimizer):
 
 def _is_like(p: Parameter, *arrays: Any) -> bool:
     """Have all the parameter's shape and dtype? Counts have none."""
-    like = p.shape, p.dtype
-    for a in arrays:
-        if type(a) is not int and (getattr(a, "shape", 0), getattr(a, "dtype", 0)) != like:
-            return False
-    return True
+    like = p._array.shape, p._array.dtype
+    kinds = [(getattr(a, "shape", 0), getattr(a, "dtype", 0)) for a in arrays if type(a) is not int]
+    return kinds.count(like) == len(kinds)
 
 
 def _check_like(p: Parameter, what: str, arrays: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Reductions over one axis, several, or all (axis=None)."""
 
 import math
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from quatgrad.arrays import Array, array_module
 from quatgrad.autograd import Function, Tensor
+from quatgrad.calls import call
 from quatgrad.kernels.registry import kernel
 from quatgrad.scalars import integer
 
@@ -46,7 +48,7 @@ class Reduction(Function):
 
     def average(self, x: Array, keepdims: bool = False) -> Array:
         """The mean of x over the axes, NaN where there are no entries."""
-        return self.total(x, keepdims) / (self.count() or math.nan)
+        return call(operator.truediv, self.total(x, keepdims), self.count() or math.nan)
 
 
 class Sum(Reduction):
@@ -62,11 +64,14 @@ class Sum(Reduction):
 class Mean(Reduction):
     """y = sum x / M, NaN for M = 0."""
 
+    noted_inside = True
+
     def forward(self, x):
         return self.average(x)
 
     def backward(self, g):
-        return array_module(g).broadcast_to(self.spread(g) / (self.count() or 1), self.shapes[0])
+        g = call(operator.truediv, self.spread(g), self.count() or 1)
+        return array_module(g).broadcast_to(g, self.shapes[0])
 
 
 class Var(Reduction):

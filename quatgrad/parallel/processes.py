@@ -15,6 +15,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,6 +125,7 @@ class Several(Processes):
         self.size, self.rank, self.sync_norm = size, rank, sync_norm
         self.datasets: list[Any] = []
         self.buffer: Array | None = None
+        self.places: tuple[Any, list[Any], list[Array]] = None, [], []
         self.averaged: tuple[Module | None, list[Buffer]] = None, []
 
     def share(self, n: int) -> Share:
@@ -168,31 +170,29 @@ class Several(Processes):
         arrays = [*(p.grad for p in moving), *(b.data for b in own)]
         if not arrays:
             return
-        flat, total = self._packed(arrays)
-        flat[total - sum(b.size for b in own) : total] *= share.weight
+        flat, places = self._places(arrays)
+        for place, a in zip(places, arrays, strict=True):
+            place[...] = a
+        flat[sum(p.size for p in moving) :] *= share.weight
         self.sum_in_order(flat)
-        start = 0
-        for p in moving:
-            _take(p, flat[start : start + p.size].reshape(p.shape))
-            start += p.size
-        for b in own:
-            mean = flat[start : start + b.size].reshape(b.shape)
+        for p, g in zip(moving, places, strict=False):
+            _take(p, g)
+        for b, mean in zip(own, places[len(moving) :], strict=True):
             b.update(partial(_copy_to, mean))
-            start += b.size
 
-    def _packed(self, arrays: list[Any]) -> tuple[Array, int]:
-        """All numbers one after the other, and how many; the memory has a multiple of `size`."""
+    def _places(self, arrays: list[Any]) -> tuple[Array, list[Array]]:
+        """Memory for the numbers of these arrays, one after the other, and in it each one's place.
+
+        The memory has a multiple of `size` numbers. Both are the same at every step.
+        """
         xp, dtype = array_module(*arrays), np.result_type(*{a.dtype for a in arrays})
-        total = sum(a.size for a in arrays)
-        flat = self.memory(-(-total // self.size) * self.size, dtype, xp)
-        if xp is np:
-            np.concatenate(arrays, axis=None, out=flat[:total])
-        else:  # CuPy's takes addresses to the device, which cannot be part of a recorded step
-            start = 0
-            for a in arrays:
-                flat[start : start + a.size] = a.reshape(-1)
-                start += a.size
-        return flat, total
+        shapes, sizes = [a.shape for a in arrays], [a.size for a in arrays]
+        flat = self.memory(-(-sum(sizes) // self.size) * self.size, dtype, xp)
+        if self.places[0] is not flat or self.places[1] != shapes:
+            ends = zip(shapes, sizes, accumulate(sizes), strict=True)
+            places = [flat[end - size : end].reshape(shape) for shape, size, end in ends]
+            self.places = flat, shapes, places
+        return flat, self.places[2]
 
     def memory(self, length: int, dtype: Any, xp: Any) -> Array:
         """(length,) to be summed; the same at every step. It starts as zeros."""

@@ -63,6 +63,44 @@ def test_sgd_of_all_at_once_has_the_bits_of_one_by_one(shapes, dtypes):
         np.testing.assert_array_equal(v, y)
 
 
+def test_sgd_of_all_at_once_asks_other_arrays_for_their_addresses():
+    def one_by_one(ws, gs, vs, *numbers):
+        for arrays in zip(ws, gs, vs, strict=True):
+            numba_cpu.sgd(*arrays, *numbers)
+
+    def trained(step):
+        draws = np.random.default_rng(0).standard_normal((6, 3, 2, 4)).astype(np.float32)
+        models = [[[*map(np.copy, a)] for a in draw] for draw in draws]
+        for n in range(12):  # six models are more than are remembered; then two take turns
+            ws, gs, vs = models[n if n < 6 else n % 2]
+            if n in (3, 8):  # as a step without a record makes them: the old ones are gone
+                gs[:] = [2 * g for g in gs]
+            if n == 7:
+                vs[1] = vs[1].copy()
+            if n == 9:
+                ws[0], gs[0], vs[0] = (a[0].astype(np.float64) for a in (ws, gs, vs))
+            step(ws, gs, vs, *SGD[2])
+        return [a for ws, _, vs in models for a in (*ws, *vs)]
+
+    for a, b in zip(trained(numba_cpu.sgd_all), trained(one_by_one), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(), (7,), (3, 4, 4)], ids=str)
+@pytest.mark.parametrize("how", ["plain", "strided", "read-only"])
+def test_running_statistics_have_the_bits_of_the_reference(shape, dtype, how):
+    r, b, _, _ = draw(shape, dtype, how)
+    known = r.copy()
+    for numbers in ((0.1,), (0.1, 64 / 63), (1 / 3, 1.5)):
+        numba_cpu.update_running_stats(r, b, *numbers)
+        reference.update_running_stats(known, b, *numbers)
+        assert r.tobytes() == known.tobytes()
+    numba_cpu.update_running_stats(r.T, b.T, 0.1)  # not as memory has it
+    reference.update_running_stats(known.T, b.T, 0.1)
+    assert r.tobytes() == known.tobytes()
+
+
 @pytest.mark.parametrize("how", ["plain", "strided", "read-only"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", SIZES, ids=str)

@@ -16,10 +16,12 @@ import numpy as np
 from numba import prange
 
 from quatgrad.arrays import Array
+from quatgrad.calls import call
 from quatgrad.kernels.numba_cpu.jit import empty, parallel, read_only, serial, template
 from quatgrad.kernels.numba_cpu.machine.cache import LINE
 from quatgrad.kernels.numba_cpu.simd.vector import prefetch
 from quatgrad.kernels.parts import Gather, mean_gradients, merged_statistics
+from quatgrad.kernels.reference import norm
 from quatgrad.kernels.registry import register
 
 # A chunk is long enough to pay for a thread and short enough to share out and to sum accurately.
@@ -189,6 +191,22 @@ def _normalize_and_add(x, mean, factor, shift, residual, relu, y):
         for c in range(C):
             z = (x[m, c] - mean[c]) * factor[c] + shift[c] + residual[m, c]
             y[m, c] = zero if relu and z <= 0 else z
+
+
+@register
+def update_running_stats(r: Array, b: Array, momentum: float, correction: float = 1.0) -> None:
+    """`reference.update_running_stats`, with the same bits."""
+    if r.dtype == b.dtype and r.flags.carray:
+        numbers = map(r.dtype.type, (1 - momentum, momentum, correction))
+        _mix(r.reshape(-1), read_only(b).reshape(-1), *numbers)
+    else:
+        call(norm.update_running_stats, r, b, momentum, correction)
+
+
+@serial
+def _mix(r, b, keep, momentum, correction):
+    for c in range(len(r)):
+        r[c] = keep * r[c] + momentum * (correction * b[c])
 
 
 # ----------------------------------------------------------------------------- backward

@@ -4,6 +4,8 @@ Numbers that are the same for all entries come as the dtype of the parameter, as
 """
 
 import math
+from collections import deque
+from weakref import ref
 
 import numpy as np
 from numba import carray, prange, types
@@ -34,15 +36,42 @@ def sgd_all(
 ) -> None:
     """`reference.sgd_all` in one compiled call, which finds the arrays by their addresses."""
     gs = [np.ascontiguousarray(g) for g in gs]
-    dtypes = {a.dtype for arrays in (ws, gs, vs) for a in arrays}
-    if len(dtypes) != 1:
+    arrays = [*ws, *gs, *vs]
+    known = next((known for known in [*_known] if known.are_of(arrays)), None)
+    if known is None:
+        known = _Addresses(arrays)
+        _known.append(known)
+    if (number := known.dtype) is None:
         for w, g, v in zip(ws, gs, vs, strict=True):
             sgd(w, g, v, lr, momentum, nesterov, decay)
         return
-    places = np.array([[address(a) for a in arrays] for arrays in (ws, gs, vs)])
-    sizes, (dtype,) = np.array([w.size for w in ws]), dtypes
-    step = _sgd_all if sizes.sum() < 4 * SHARE else _sgd_all_shared
-    step(places, sizes, *map(dtype.type, (lr, momentum)), nesterov, dtype.type(decay))
+    step = _sgd_all if known.total < 4 * SHARE else _sgd_all_shared
+    step(*known.places, number(lr), number(momentum), nesterov, number(decay))
+
+
+class _Addresses:
+    """Where parameters, gradients and velocities start, in three rows, and the sizes.
+
+    In a step that was noted they are the same as before, and to ask an array takes Python longer
+    than a compiled step of a small one. No array is kept alive.
+    """
+
+    def __init__(self, arrays: list[Array]):
+        self.arrays, dtypes = [ref(a) for a in arrays], {a.dtype for a in arrays}
+        self.dtype = dtypes.pop().type if len(dtypes) == 1 else None  # None: of several kinds
+        sizes = np.array([a.size for a in arrays[: len(arrays) // 3]])
+        self.places = np.array([address(a) for a in arrays]).reshape(3, -1), sizes
+        self.total = sizes.sum()
+
+    def are_of(self, arrays: list[Array]) -> bool:
+        """Of these very arrays?"""
+        return len(arrays) == len(self.arrays) and all(
+            a is known() for a, known in zip(arrays, self.arrays, strict=True)
+        )
+
+
+#: Of the last optimizers that made a step: a search has several, which take turns.
+_known = deque[_Addresses](maxlen=4)
 
 
 @register

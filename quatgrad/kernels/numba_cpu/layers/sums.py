@@ -1,6 +1,7 @@
-"""Sums of the rows of a map, as the gradient of a bias is, by all threads."""
+"""Sums of rows by all threads: of one map, as of a bias, or of each of a batch, as a mean is."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,28 +18,40 @@ from quatgrad.kernels.registry import register
 ALONE = 1 << 15
 #: Columns whose sums are the task of a thread: they stay in registers and the L1 cache.
 COLUMNS = 64
+#: The same, of sums that are many, each a task: the caches look ahead along a row.
+WIDE = 1 << 10
 
 
 @register
 def sum_over(x: Array, axis: Any, keepdims: bool = False) -> Any:
-    """`reference.sum_over`; sums over the first axes, as there, in the order of the rows."""
-    axes = range(x.ndim) if axis is None else np.atleast_1d(axis)
-    k = len(axes)
-    M, rest = math.prod(x.shape[:k]), x.shape[k:]
-    first = {d if d >= 0 else d + x.ndim for d in axes} == set(range(k))  # each once
-    plain = first and x.dtype == np.float32 and x.flags.c_contiguous
+    """`reference.sum_over`; sums over neighbouring axes, as there, in the order of the rows."""
+    axes = sorted(d + x.ndim * (d < 0) for d in _several(axis, x.ndim))
+    first, end = (axes[0], axes[-1] + 1) if axes else (0, 0)
+    before, M, rest = x.shape[:first], math.prod(x.shape[first:end]), x.shape[end:]
+    neighbours = axes == [*range(first, end)] and 0 <= first <= end <= x.ndim  # each once
+    plain = neighbours and x.dtype == np.float32 and x.flags.c_contiguous
     if not plain or math.prod(rest) < 2 or x.size < ALONE or M > sums.MOST:
         return call(sums.sum_over, x, axis, keepdims)
-    y = empty(rest, x.dtype)
-    _sum_rows(read_only(x).reshape(M, -1), y.reshape(-1))
-    return y.reshape(*(1,) * k, *rest) if keepdims else y
+    y = empty((*before, *rest), x.dtype)
+    N, C = math.prod(before), math.prod(rest)
+    _sum_rows(read_only(x).reshape(N, M, C), y.reshape(N, C))
+    return y.reshape(*before, *(1,) * (end - first), *rest) if keepdims else y
+
+
+def _several(axis: Any, ndim: int) -> Iterable[int]:
+    if axis is None:
+        return range(ndim)
+    return axis if isinstance(axis, Iterable) else (axis,)
 
 
 @parallel
 def _sum_rows(x, y):
-    for task in prange((len(y) + COLUMNS - 1) // COLUMNS):
-        first = task * COLUMNS
-        end = min(first + COLUMNS, len(y))
-        zero(y[first:end])
-        for m in range(len(x)):
-            add(y[first:end], x[m, first:end])
+    (N, C), M = y.shape, x.shape[1]
+    width = COLUMNS if N == 1 else WIDE
+    blocks = (C + width - 1) // width
+    for task in prange(N * blocks):
+        n, first = task // blocks, task % blocks * width
+        end = min(first + width, C)
+        zero(y[n, first:end])
+        for m in range(M):
+            add(y[n, first:end], x[n, m, first:end])

@@ -67,14 +67,15 @@ class Recorder:
         """f(*args, **options), noted as a whole; if f is `noted_inside`, its calls."""
         if not self.hears() or getattr(getattr(f, "__self__", None), "noted_inside", False):
             return f(*args, **options)
-        f = partial(f, **options) if options else f
         self.listening = False
         before, calls.memory = calls.memory, None
         try:
-            y = f(*args)
+            y = f(*args, **options)
         finally:
             self.listening, calls.memory = True, before
-        return self._note(f, args, y)
+        if f is np.asarray and y is args[0]:  # nothing was to be done
+            return y
+        return self._note(partial(f, **options) if options else f, args, y)
 
     def _note(self, f: Callable[..., Any], args: tuple[Any, ...], y: Any) -> Any:
         """Write the call down; its result, new arrays in it being moved to the arena."""
