@@ -134,6 +134,7 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "batch_norm": lambda x, y, P, c, eps: (x, c, c, eps),
     "batch_norm_dx": lambda x, y, P, c, eps: (1 - x, x, c, c, c, eps),
     "batch_norm_eval": lambda x, y, P, c, eps: (x, c, c, c, c, eps),
+    "update_running_stats": lambda x, y, P, c, eps: (c.copy(), 1 + c, 0.1),
     "conv_norm_act": lambda x, y, P, c, eps: (
         *(x, same_width(x)[0], c, c, x, Block(*WINDOW[1:], eps, True)),
     ),
@@ -153,6 +154,7 @@ KERNELS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "layer_norm": lambda x, y, P, c, eps: (rows(x), c, c, 1, eps),
     "layer_norm_dx": lambda x, y, P, c, eps: (rows(1 - x), rows(x), rows(x)[:, 0], c, 1),
     "sum_over": lambda x, y, P, c, eps: (rows(y), 0),
+    "sum_over maps": lambda x, y, P, c, eps: (x, (1, 2)),
     "segment_sum": lambda x, y, P, c, eps: (rows(y), integers(rows(y).shape[0], 65), 65),
     "csr_matmul": lambda *_: (
         *(normal(20_000), integers(20_000, 2708), np.linspace(0, 20_000, 2709).astype(int)),
