@@ -543,6 +543,24 @@ def test_a_study_that_was_damaged_or_edited_is_one_clear_line(file, tmp_path, ca
     assert "study.json is damaged" in said("study.json", lambda b: b.replace(b'"real"', b""))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda b: b[: len(b) // 2], lambda b: b"\xff\xfe" + b, lambda b: 5000 * b"x",
+     lambda b: b[:20000] + 20000 * b"\xff" + b[40000:]],
+    ids=["cut", "shifted", "other", "holed"],
+)  # fmt: skip
+def test_a_damaged_database_is_one_clear_line(change, file, tmp_path, capsys):
+    out = tmp_path / "out"
+    how = "--out", out, "--algebra", "real"
+    assert call(capsys, file(), *how, "--storage", "sqlite")[0] == 0
+    (path,) = (out / "tune").glob("*/trials.sqlite")
+    path.write_bytes(change(path.read_bytes()))
+    for command in (["show", path.parent, "--out", out], [file(), *how, "--storage", "sqlite"]):
+        code, _, err = call(capsys, *command)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "trials.sqlite is damaged" in err
+
+
 def test_a_path_beyond_latin_letters_is_read_again():
     text = preset.text("study", {"real": {"dataset": "./pics-\U0001f600", "model": "resnet8"}})
     assert tomllib.loads(text)["dataset"] == "./pics-\U0001f600"

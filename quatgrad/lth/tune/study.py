@@ -8,8 +8,9 @@ one worker that is interrupted and goes on makes the same trials.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,8 +73,22 @@ def _storage(path: Path) -> Any:
 
     if path.name == FILES["journal"]:
         return JournalStorage(JournalFileBackend(str(path)))
-    # Several workers write: each waits up to a minute for another.
-    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    wait = {"timeout": 60}  # several workers write: each waits up to a minute for another
+    _check_database(path, wait)
+    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": wait})
+
+
+def _check_database(path: Path, wait: dict[str, Any]) -> None:
+    """Raise `ValueError` where a file is no whole database of SQLite."""
+    try:
+        with closing(sqlite3.connect(path, **wait)) as database:
+            (found,) = database.execute("PRAGMA quick_check").fetchone()
+    except sqlite3.OperationalError:  # of the disk, or of a lock
+        raise
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise ValueError(found)
 
 
 @dataclass(frozen=True)
