@@ -195,8 +195,8 @@ show.visits(by_paths, [sweep(diamonds(n, Node(1.0))) for n in range(1, 61)])
 print(inspect.getsource(autograd.run_backward))
 
 # %% [markdown]
-# The same random graph of 200 operations in both, and then two graphs that are too much for the
-# engine of the last lesson:
+# The same random graph of 400 operations in both, of which few lead to the result, and then two
+# graphs that are too much for the engine of the last lesson:
 
 # %%
 rng = np.random.default_rng(0)

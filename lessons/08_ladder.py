@@ -18,7 +18,7 @@
 #
 # The last two lessons ended with a formula: a quaternion convolution is a sum of products. A
 # formula says what to compute, but not how. In this lesson we compute one layer in seven ways and
-# measure each. The slowest takes about half a minute, the fastest about a thousandth of a second.
+# measure each. The slowest takes half a minute or more, the fastest about a thousandth of a second.
 # Each way is a **rung** of a ladder: it computes the same as the rung below, and is meant to be
 # faster.
 #
@@ -171,7 +171,7 @@ for name, rung in (("matrix product", "numpy"), ("matrix product, Numba", "numba
 # ## Three in place of four
 #
 # A warm-up with complex numbers: $(a + bi)(c + di) = (ac - bd) + (ad + bc)\, i$ has four
-# multiplications. Gauss saw that three are enough. Hint: what is $(a + b)(c + d)$?
+# multiplications. Three are enough, as Gauss is said to have seen. Hint: what is $(a + b)(c + d)$?
 #
 # **Exercise 1.** You may use as many additions as you like, but only three multiplications.
 

@@ -152,6 +152,7 @@ images, labels = digits.encode(digits.train.images[:128]), digits.train.labels[:
 net.train()
 logs = {"training step": [], "retain_graph=True": [], "no_grad": []}
 for name, log in logs.items():
+    net.zero_grad()
     with watched(log):
         if name == "no_grad":
             with no_grad():

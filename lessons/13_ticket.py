@@ -72,7 +72,7 @@ for level, (ticket, accuracy, _) in enumerate(found):
 
 # %% [markdown]
 # Look at the last column. With an eighth of the weights, set back to their first values, the
-# accuracy is within three points of the whole network. With a thirtieth the network has failed.
+# accuracy is within three points of the whole network. With a 36th the network has failed.
 #
 # **Exercise 1.** Each level keeps the share `keep` of the weights. After how many levels is at most
 # the share `share` left? (Ignore that weights are whole numbers.)
@@ -211,7 +211,7 @@ check.half_width(half_width)
 # Use it on the three lines above: `half_width(gains[1])`. If the interval contains 0, these runs do
 # not show that the ticket is better. Say so in a report, even if the mean is positive.
 #
-# A report should say two more things. We needed eight trainings to find the ticket, so nothing was
+# A report should say two more things. Seven trainings found the last ticket, so nothing was
 # saved yet. And we trained for only six epochs. With 30 epochs random tickets get better: 87 % at
 # 13 % of the weights (the ticket 95 %), but only 28 % at 5 % (the ticket 87 %). Try it: `recipe` is
 # at the top, and it takes a minute.

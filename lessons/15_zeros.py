@@ -140,10 +140,10 @@ for density in (1, 0.5, 0.2, 0.1, 0.05, 0.02):
 
 # %% [markdown]
 # With all weights, our program is much slower than the dense product, although both make the same
-# multiplications: it pays only when a few percent are left. A dense product loads an input once and
-# multiplies it by the weights of many outputs. A row of survivors meets an input once. So each
-# product has a **load** of its own, and loading is what takes the time. (Ours also loads and stores
-# the sums each time; the package keeps those of many pixels in registers until a row ends.)
+# multiplications: it pays only when two or three percent are left. A dense product loads an input
+# once and multiplies it by the weights of many outputs. A row of survivors meets an input once. So
+# each product has a **load** of its own, and loading is what takes the time. (Ours also loads and
+# stores the sums each time; the package keeps those of many pixels in registers until a row ends.)
 #
 # ## What a load is good for
 #
@@ -191,7 +191,7 @@ assert np.allclose(y.T, product(planes, *survivors(v)), atol=1e-3)
 # %%
 C = 64
 image = rng.standard_normal((1, H, H, C), dtype=np.float32)
-densities = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5])
+densities = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
 KINDS = {
     "real": nn.Conv2d, "quaternion, by component": nn.QConv2d, "quaternion, as a whole": nn.QConv2d,
 }  # fmt: skip

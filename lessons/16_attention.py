@@ -132,7 +132,7 @@ check.leaks(leaks)
 # ## A head that was never trained
 #
 # What can one head do? Let us choose queries, keys and values by hand, and let it guess the next
-# letter. The idea: look for the last time that *this* letter was written, and say what came after.
+# letter. The idea: look where *this* letter was written before, and say what came next there.
 #
 # * query: the letter itself, as a vector with a single 1;
 # * key: the letter *before*, in the same way;
@@ -247,7 +247,7 @@ class Reader(nn.Module):
 
 
 # %% [markdown]
-# The text comes with the package: the first 30,000 characters of a play. Who counts which letter
+# The text comes with the package: about 30,000 characters of a play. Who counts which letter
 # follows which gets a loss of about 2.40 on text that was not seen. Can attention do better? Two
 # readers with as many weights in their blocks: one of quaternions, and a real one of half the
 # width.

@@ -11,6 +11,6 @@ def who_looks_where(text, a):
     ax.imshow(a, cmap="cividis")
     ax.set_xticks(range(len(text)), text)
     ax.set_yticks(range(len(text)), text)
-    ax.set(xlabel="is looked at", ylabel="looks", title="the last row: after the last c came an a")
+    ax.set(xlabel="is looked at", ylabel="looks", title="the last row: after the first c came an a")
     ax.grid(visible=False)
     plt.show()

@@ -116,7 +116,7 @@ TEXTS = {"citizens": _citizens, "tinyshakespeare": _shakespeare}
 def load(name: str = "citizens", data_dir: str | os.PathLike[str] | None = None) -> Text:
     """A text by name.
 
-    citizens         the first 30,000 characters of the next, which come with the package
+    citizens         about the first 30,000 characters of the next, which come with the package
     tinyshakespeare  1,115,394 characters of plays: DIR/tinyshakespeare/input.txt, plain or .xz
 
     Raises `OptionError` for another name, `DataError` for a file that is missing or damaged.
