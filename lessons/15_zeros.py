@@ -258,7 +258,7 @@ for model, size in {"resnet8": (32, 32), "lenet-300-100": (14, 14)}.items():
     print(f"{model:14} dense {ms[1]:.3f} ms, 5 % {ms[0.05]:.3f} ms: {ms[1] / ms[0.05]:.1f} times")
 
 # %% [markdown]
-# 5 % of the weights take more than 5 % of the time: of the small ResNet about a quarter, of
+# 5 % of the weights take more than 5 % of the time: of the small ResNet a fifth or so, of
 # LeNet half of it or more. In a large network whole quaternions come nearer: in ResNet-18 a ninth
 # (README, "Inference"). `quatgrad-lth deploy RUN` measures the time and the file on the disk for
 # the levels of a run, and compares them with what else you could take: a smaller dense network.
