@@ -65,8 +65,9 @@ class Optimizer:
         Compiled steps look at no shape: they would read and write beyond a shorter array.
         """
         for i, (p, state) in enumerate(zip(self.parameters, self.state, strict=True)):
-            if p.grad is not None and not _is_like(p, p.grad, *state.values()):
-                _check_like(p, f"{type(self).__name__}: parameter {i}", {"grad": p.grad, **state})
+            g = float(p.grad) if type(p.grad) is int else p.grad  # which is no count
+            if g is not None and not _is_like(p, g, *state.values()):
+                _check_like(p, f"{type(self).__name__}: parameter {i}", {"grad": g, **state})
         return number(lr, "the learning rate") if array_module(lr) is np else lr
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def check_whole(op: str) -> None:
     if _parts[0]:
         raise OptionError(
             f"{op} is not synchronised between processes: leave `sync_norm` out, or choose the "
-            "norm split"
+            "norm batch"
         )
 
 

@@ -39,12 +39,8 @@ class OwnNetwork:
         self, layers: Layers, classes: int, shape: Shape, width: int | None
     ) -> tuple[Module, dict[str, str]]:
         """The network, and the rest of its architecture: the digest of its source."""
-        if (
-            width is not None
-            or layers.init_name != "he"
-            or layers.real_head
-            or layers.style != Style()
-        ):
+        given = width, layers.init_name, layers.real_head, layers.style
+        if given != (None, "he", False, Style()):
             raise OptionError(
                 f"the network {self.name} is your own: width, init, head are its own, and its "
                 "style: leave these options out"
@@ -80,7 +76,7 @@ def network_in_file(spec: str) -> OwnNetwork:
         raise OptionError(
             f"the network {spec}: {path} cannot be read ({error.strerror}); give FILE.py:NAME"
         ) from None
-    module = _run(path, spec)
+    module = _run(path, spec, content)
     made = {n for n, v in vars(module).items() if callable(v) and not n.startswith("_")}
     if name not in made:
         raise OptionError(unknown(f"function in {path}", name, sorted(made)))
@@ -94,19 +90,23 @@ def is_file_spec(name: str) -> bool:
     return name.rpartition(":")[0].endswith(".py")
 
 
-def _run(path: Path, spec: str) -> ModuleType:
-    """The file as a module; what lies beside it can be imported, as from a script."""
-    found = spec_from_file_location(f"own_network_{path.stem}", path)
+def _run(path: Path, spec: str, content: bytes) -> ModuleType:
+    """The file as a module, run once; what lies beside it can be imported, as from a script."""
+    name = f"own_network_{path.stem}_{_sha256(str(path).encode() + content)[:12]}"
+    if name in sys.modules:  # its classes are those of networks that it has made
+        return sys.modules[name]
+    found = spec_from_file_location(name, path)
     assert found is not None  # it ends with .py
     assert found.loader is not None
     module = module_from_spec(found)
-    sys.modules[module.__name__] = module  # where pickle looks for its classes
+    sys.modules[name] = module  # where pickle looks for its classes
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         found.loader.exec_module(module)
-    except QuatgradError:
-        raise
     except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        if isinstance(error, QuatgradError):
+            raise
         raise OptionError(
             f"the network {spec}: running {path} ended with {type(error).__name__}: "
             f"{str(error)[:200]}; mend the file, and run it alone to see where"

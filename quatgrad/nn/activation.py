@@ -69,23 +69,21 @@ class Dropout(Module):
     """
 
     components = 1  # that are dropped together
+    process = 0  # of several that train, each of which draws for its share
 
     def __init__(self, p: float, *, rng: Source):
         p = number(p, "Dropout: p")
         if not 0 <= p < 1:
             raise OptionError(f"Dropout: p is the share that is dropped, 0 <= p < 1; got {p}")
-        self.p, self.key, self.draws = (
-            p,
-            int(as_generator(rng, "dropout").integers(2**63)),
-            Buffer(0),
-        )
+        self.p, self.draws = p, Buffer(0)
+        self.key = int(as_generator(rng, "dropout").integers(2**63))
 
     def forward(self, x: Tensor) -> Tensor:
         """x with entries dropped."""
         if not self.training:
             return x
         draws = self.draws.item()
-        rng = generator(self.key, "dropout", int(draws))
+        rng = generator(self.key, "dropout", int(draws), *filter(None, [self.process]))
         # From 2^24 on float32 has not every whole number: then to the next that it has.
         self.draws.data = max(draws + 1, np.nextafter(np.float32(draws), np.float32(np.inf)))
         return ops.dropout(x, self.p, rng, components=self.components)

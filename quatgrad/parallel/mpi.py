@@ -121,7 +121,7 @@ class Mpi(Several):
             return super().memory(length, dtype, xp)
         if self.shared is None or not self.shared.is_for(length, dtype):
             self.shared = Shared(self, length, dtype)
-        return self.shared.begin() if self.shared else super().memory(length, dtype, xp)
+        return self.shared.mine if self.shared else super().memory(length, dtype, xp)
 
     def sum_in_order(self, flat: Array) -> None:
         """See `Several.sum_in_order`."""
@@ -185,6 +185,15 @@ class Mpi(Several):
                 self.comm.Isend(np.zeros(1, np.uint8), r, FAREWELL)
         time.sleep(HEARD)
 
+    def has_farewell(self) -> bool:
+        """See `Several.has_farewell`."""
+        end = time.monotonic() + SECOND
+        while not self.comm.Iprobe(tag=FAREWELL):
+            if time.monotonic() > end:
+                return False
+            time.sleep(LONG)
+        return True
+
     def _look_beside(self) -> None:
         dead = [r for r, pid in self.beside.items() if not is_alive(pid)]
         said = self.comm.Iprobe(tag=FAREWELL)
@@ -211,8 +220,6 @@ class Mpi(Several):
 
     def _part(self) -> None:
         """At the end: MPI's own, which waits for all, would not see who stands still."""
-        if self.shared:
-            self.shared.begin()
         self.wait(self.comm.Ibarrier())
 
 
@@ -226,7 +233,7 @@ class Shared:
     def __init__(self, group: Mpi, length: int, dtype: Any):
         self.group, self.length, self.dtype = group, length, dtype
         self.rows = self._opened(self._made() if group.rank == 0 else -1)
-        self.mine, self.reading = self.rows[group.rank], None
+        self.mine = self.rows[group.rank]
         self.total = np.empty(length // group.size, dtype)
 
     def _made(self) -> int:
@@ -262,13 +269,6 @@ class Shared:
         """Is it as long, and of this dtype?"""
         return (self.length, self.dtype) == (length, dtype)
 
-    def begin(self) -> np.ndarray:
-        """The row of this process, as soon as no other reads it any more."""
-        if self.reading is not None:
-            self.group.wait(self.reading)
-        self.reading = None
-        return self.mine
-
     def sum_in_order(self) -> None:
         """Row of this process <- sum of all rows: each adds up a part, in order, for all."""
         group, comm = self.group, self.group.comm
@@ -281,7 +281,7 @@ class Shared:
         group.wait(comm.Ibarrier())
         for r in group.beside:
             parts[group.rank, r] = parts[r, r]
-        self.reading = comm.Ibarrier()
+        group.wait(comm.Ibarrier())  # others read this row: only now may it change, as by clipping
 
 
 PIECE = 1 << 28  # bytes of one message: MPI counts in 32 bits

