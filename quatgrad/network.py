@@ -29,7 +29,7 @@ from quatgrad.models.gpt import GPT
 from quatgrad.nn import Module
 from quatgrad.nn.module import evaluation_mode
 from quatgrad.random import Source, as_generator
-from quatgrad.task import Detection, Padded
+from quatgrad.task import Detection, Padded, Series
 from quatgrad.tensor_file import read_tensors, write_tensors
 
 MASK = "mask/"  # before the name of a weight: its mask, eight entries in a byte
@@ -37,13 +37,17 @@ AT_ONCE = 256  # images
 
 
 class About(msgspec.Struct, frozen=True):
-    """What is said of a network beside its arrays; `Module.save` writes the first two."""
+    """What is said of a network beside its arrays; `Module.save` writes the first two.
+
+    `padded`: of series, do zeros follow their end? In older files only the name of the network is.
+    """
 
     layers: dict[str, str]
     architecture: dict[str, Any] | None = None
     classes: list[str] = []
     encoding: Encoding | None = None
     said: dict[str, Any] = {}
+    padded: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def finds_boxes(model: Module) -> bool:
@@ -63,7 +67,9 @@ def about(model: Module, dataset: Dataset | None = None) -> About:
     """
     classes = list(dataset.class_names) if dataset else []
     encoding = dataset.encode if dataset and isinstance(dataset.encode, Encoding) else None
-    return About(**model.about(), classes=classes, encoding=encoding)
+    task = dataset.task if dataset else None
+    padded = isinstance(task, Padded) if isinstance(task, Padded | Series) else msgspec.UNSET
+    return About(**model.about(), classes=classes, encoding=encoding, padded=padded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +85,7 @@ class Network:
     encoding: Encoding | None = None
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     said: Mapping[str, Any] = field(default_factory=dict)
+    padded: bool | msgspec.UnsetType = msgspec.UNSET
 
     @staticmethod
     def of(
@@ -91,7 +98,8 @@ class Network:
                 f"the images of {dataset.name} are encoded by a function of yours, which no file "
                 "can hold: save without the dataset, and give encoded images to the network"
             )
-        return Network(model, tuple(known.classes), known.encoding, masks or {})
+        classes, padded = tuple(known.classes), known.padded
+        return Network(model, classes, known.encoding, masks or {}, padded=padded)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits (N, K) of encoded images x."""
@@ -101,11 +109,12 @@ class Network:
         """p = softmax(logits), float64 (N, K): how probable the model finds each class.
 
         images: uint8 (N, H, W, C) as the encoding takes them; without one, float32 as the model
-        does. Of a recurrent network: series, after whose end there are zeros, as in training.
+        does. Of series of different lengths: after the end of one there are zeros, as in training.
         Raises `ShapeError` for images of another shape.
         """
-        architecture, logits = self.model.architecture or {}, []
-        is_padded = architecture.get("model") in Padded.networks
+        architecture, logits, is_padded = self.model.architecture or {}, [], self.padded
+        if is_padded is msgspec.UNSET:
+            is_padded = architecture.get("model") in Padded.networks
         for x in self._encoded(images):
             z = (Padded().output(self.model, x) if is_padded else self.model(Tensor(x))).numpy()
             if z.ndim != 2:
@@ -201,6 +210,7 @@ class Network:
             classes=list(self.classes),
             encoding=self.encoding,
             said=dict(self.said),
+            padded=self.padded,
         )
         return msgspec.to_builtins(known)
 
@@ -251,7 +261,8 @@ def restore(
             f"{made} here; give the function that made it: load(path, build)"
         )
     model.load_state_dict(state)
-    return Network(model.eval(), tuple(known.classes), known.encoding, masks, known.said)
+    classes = tuple(known.classes)
+    return Network(model.eval(), classes, known.encoding, masks, known.said, known.padded)
 
 
 def _build(known: About, build: Build | None, path: str | Path) -> Module:

@@ -138,7 +138,7 @@ class Padded(Classes):
     def output(self, model: Module, x: Array) -> Tensor:
         """Logits; steps after the end of a series do not count, and none comes after the last."""
         empty = np.abs(to_numpy(x)).max(axis=(2, 3)) == 0  # (N, T)
-        lengths = np.maximum(x.shape[1] - np.argmin(empty[:, ::-1], axis=1), 1)
+        lengths = np.where(empty.all(axis=1), 1, x.shape[1] - np.argmin(empty[:, ::-1], axis=1))
         return model(Tensor(x[:, : lengths.max()]), lengths)
 
 

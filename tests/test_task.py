@@ -10,7 +10,10 @@ from blobs import blobs
 
 from quatgrad import Tensor, data, lth, models, nn, no_grad, ops
 from quatgrad.data import Dataset, Split, graph, text
+from quatgrad.data.dataset import as_it_is
 from quatgrad.errors import DataError, OptionError
+from quatgrad.models.gcn import propagation
+from quatgrad.network import Network, about, load
 from quatgrad.optim import AdamW, clip_grad_norm
 from quatgrad.task import CLASSES, Padded, Sentences, Task
 from quatgrad.train import Recipe, evaluate, train
@@ -99,6 +102,46 @@ def test_steps_after_the_end_change_nothing():
             np.testing.assert_allclose(logits[row], alone, atol=1e-5)
 
 
+def test_a_series_of_nothing_but_zeros_is_one_step_however_it_is_padded():
+    net = models.create("lstm", "real", 3, 4, 8, image_size=(7, 1)).eval()
+    with no_grad():
+        some = [Padded().output(net, np.zeros((2, T, 1, 4), np.float32)).numpy() for T in (1, 7)]
+    np.testing.assert_array_equal(*some)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_saved_network_of_series_predicts_what_was_measured(channels, tmp_path):
+    x = RNG.standard_normal((60, 12, channels)).astype(np.float32)
+    x = np.concatenate([x, -x])
+    x[::3, -4:] = 0  # are steps: all series have one length
+    x, y = (x[..., 0] if channels == 1 else x), np.arange(120) % 2
+    whole = data.from_arrays(x, y, x, y, kind="series", name="waves")
+    net = models.create("gru", "real", 2, whole.input_shape[2], 8, image_size=(12, 1)).eval()
+    Network.of(net, whole).save(tmp_path / "net.safetensors")
+    there = load(tmp_path / "net.safetensors")
+    with no_grad():
+        z = whole.task.output(net, whole.encode(whole.test.images)).numpy().astype(np.float64)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(there.predict(whole.test.images), p, rtol=1e-5)
+
+
+def test_a_network_of_padded_series_of_ones_own_is_told_their_lengths():
+    class Last(nn.Module):
+        def forward(self, x, lengths):
+            last = np.take_along_axis(x.numpy()[:, :, 0], lengths[:, None, None] - 1, 1)
+            return Tensor(last[:, 0])
+
+    x = RNG.standard_normal((4, 5, 1, 4)).astype(np.float32)
+    x[0, 3:] = x[1, 1:] = 0
+    parts = Split(x, np.arange(4) % 4), Split(x, np.arange(4) % 4)
+    whole = Dataset("own", *parts, tuple("abcd"), as_it_is, task=Padded())
+    padded = about(Last(), whole).padded
+    assert padded is True
+    z = np.stack([x[0, 2, 0], x[1, 0, 0], x[2, 4, 0], x[3, 4, 0]]).astype(np.float64)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(Network(Last(), padded=padded).predict(x), p, rtol=1e-6)
+
+
 # --------------------------------------------------------------------------------- graphs
 
 
@@ -135,6 +178,17 @@ def test_a_graph_is_known_by_its_edges():
 
 
 # ---------------------------------------------------------------------------- one's own
+
+
+def test_an_edge_counts_once_and_one_to_itself_not_at_all():
+    once = propagation(np.array([(0, 1), (1, 2)]), 4)
+    again = propagation(np.array([(2, 1), (0, 1), (1, 1), (1, 0), (3, 3), (1, 2)]), 4)
+    for a, b in ((once, again), (once, propagation(np.array([(1, 2), (0, 1)]), 4))):
+        x = np.eye(4, dtype=np.float32)
+        dense = [ops.csr_matmul(m, Tensor(x)).numpy() for m in (a, b)]
+        np.testing.assert_array_equal(*dense)
+    assert dense[0][0, 0] == pytest.approx(1 / 2)
+    assert dense[0][0, 1] == pytest.approx(1 / np.sqrt(6))
 
 
 class Angle(Task):
@@ -176,7 +230,15 @@ def test_another_score_is_another_task_and_one_above_1_is_said(tmp_path):
         def loss(self, output, y):
             return ops.mse_loss(output, Tensor(y)), -abs(output.data - y).mean()
 
+    class Within(Near):
+        def __init__(self, limit, weights=None):
+            self.limit, self.weights = limit, weights
+
     near = numbers(task=Near())
+    some = [Within(0.1), Within(0.2), Within(0.2, np.zeros(2)), Within(0.2, np.ones(2))]
+    prints = [replace(near, task=task).fingerprint() for task in [*some, Near()]]
+    assert len(set(prints)) == 5
+    assert prints[3] == replace(near, task=Within(0.2, np.ones(2))).fingerprint()
     far = replace(near, task=Far())
     assert near.fingerprint() == replace(near, task=Near()).fingerprint() != far.fingerprint()
     with pytest.raises(OptionError, match=r"accuracy of numbers is -.* see Far\.loss"):

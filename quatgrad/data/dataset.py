@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,14 +27,21 @@ class Together:
 
 
 def _own_source(task: Task) -> bytes:
-    """Of a task of one's own, the source of its class: an edited loss or score is another task."""
-    kind = type(task)
-    if kind.__module__.partition(".")[0] == "quatgrad":
-        return b""
-    try:
-        return inspect.getsource(kind).encode()
-    except (OSError, TypeError):  # typed at a prompt
-        return b""
+    """Of a task of one's own, the source of its classes, and its numbers, texts and arrays.
+
+    An edited loss or score is another task.
+    """
+    kinds = [k for k in type(task).__mro__ if k.__module__.partition(".")[0] != "quatgrad"]
+    told = list[bytes]()
+    for kind in kinds[:-1]:  # the last one is `object`
+        with suppress(OSError, TypeError):  # typed at a prompt
+            told.append(inspect.getsource(kind).encode())
+    for name, value in sorted(vars(task).items()) if kinds[:-1] else ():
+        if isinstance(value, str | int | float | tuple):
+            told.append(f"{name} {value!r}".encode())
+        elif isinstance(value, np.ndarray):
+            told.append(value.tobytes())
+    return b"".join(told)
 
 
 def as_it_is(x: np.ndarray) -> np.ndarray:

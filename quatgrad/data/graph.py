@@ -116,10 +116,11 @@ def parse(content: bytes, name: str) -> Graph:
 def from_arrays(a: Mapping[str, np.ndarray], name: str) -> Graph:
     """The graph of the arrays `ARRAYS`."""
     starts, words, (N, C) = a["indptr"].astype(np.int64), a["indices"], a["shape"].tolist()
-    if starts.shape != (N + 1,) or (np.diff(starts) < 0).any() or starts[-1] != len(words):
+    rising = starts.shape == (N + 1,) and starts[0] == 0 and (np.diff(starts) >= 0).all()
+    if not rising or starts[-1] != len(words):
         raise DataError(f"{name}: the rows of its features do not fit {N} nodes")
-    if words.size and words.max() >= C:
-        raise DataError(f"{name}: word {words.max()} is out of range: there are {C}")
+    if (wrong := words[(words < 0) | (words >= C)]).size:
+        raise DataError(f"{name}: word {wrong[0]} is out of range: there are {C}")
     features = np.zeros((N, C + -C % 4), np.float32)
     features[np.repeat(np.arange(N), np.diff(starts)), words] = 1
     features /= np.maximum(features.sum(axis=1, keepdims=True), 1)

@@ -27,9 +27,13 @@ class GCN(Module):
 
 
 def propagation(edges: np.ndarray, nodes: int) -> CSR:
-    """D^(-1/2) (A + I) D^(-1/2): A of undirected edges (E, 2), D the number of neighbours and 1."""
+    """D^(-1/2) (A + I) D^(-1/2): A of undirected edges (E, 2), D the number of neighbours and 1.
+
+    An edge that is there twice, in one direction or in both, counts once, one to itself not at all.
+    """
     if edges.ndim != 2 or edges.shape[1] != 2 or (edges.size and edges.max() >= nodes):
         raise DataError(f"edges are pairs (E, 2) of nodes below {nodes}; got {edges.shape}")
+    edges = np.unique(np.sort(edges[edges[:, 0] != edges[:, 1]], axis=1), axis=0)
     a, b, own = edges[:, 0], edges[:, 1], np.arange(nodes)
     rows, columns = np.concatenate([a, b, own]), np.concatenate([b, a, own])
     root = 1 / np.sqrt(np.bincount(rows, minlength=nodes))

@@ -9,6 +9,7 @@ import numpy as np
 
 from quatgrad import ops
 from quatgrad.autograd import Parameter, Tensor
+from quatgrad.errors import OptionError
 from quatgrad.nn import init
 from quatgrad.nn.features import quaternions, reals, zeros
 from quatgrad.nn.module import Module
@@ -118,6 +119,8 @@ class Bidirectional(Module):
     """
 
     def __init__(self, ahead: Recurrent, back: Recurrent):
+        if ahead.reverse or not back.reverse or ahead.components != back.components:
+            raise OptionError("Bidirectional: give two layers of an algebra, the second reversed")
         self.ahead, self.back = ahead, back
 
     def forward(self, x: Tensor, lengths: Any = None) -> Tensor:

@@ -86,6 +86,9 @@ def test_both_directions_stand_side_by_side_as_whole_quaternions():
     one, other = nn.GRU(8, 4, rng=0), nn.GRU(8, 4, reverse=True, rng=0)
     back_to_front = Tensor(series.data[:, ::-1].copy())
     np.testing.assert_allclose(other(series).data, one(back_to_front).data[:, ::-1], atol=1e-6)
+    for pair in ((one, one), (other, one), (ahead, other)):
+        with pytest.raises(OptionError, match="two layers of an algebra, the second reversed"):
+            nn.Bidirectional(*pair)
 
 
 @pytest.mark.parametrize("kind", [nn.Linear, nn.QLinear])
