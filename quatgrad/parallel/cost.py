@@ -30,7 +30,7 @@ class Link(NamedTuple):
 LINKS = {
     "GPUs of a node (NVLink 4)": Link(350e9, 4e-6),
     "GPUs of nodes (400 Gbit/s each)": Link(40e9, 8e-6),
-    "cores of one machine (memory)": Link(20e9, 15e-6),
+    "cores of one machine (memory)": Link(20e9, 25e-6),
 }
 #: Of a training step: gradients of maps and of weights, beside the forward pass, of equal products.
 BACKWARD = 2 / 3

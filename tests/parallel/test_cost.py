@@ -100,7 +100,7 @@ def test_the_readme_has_the_speeds_on_record():
             on_paper = sum_seconds(r["bytes"], 2, [*LINKS.values()][2])
             assert on_paper == pytest.approx(r["seconds"]["sum"], rel=0.3)
     slowest = min(rows, key=lambda r: r["speed of two"])["name"]
-    assert slowest == "real digits, resnet8"
+    assert slowest == "real 28x28, lenet-300-100"
 
 
 def test_a_plan_of_many_says_so(tmp_path):
