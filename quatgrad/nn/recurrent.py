@@ -120,7 +120,7 @@ class Bidirectional(Module):
 
     def __init__(self, ahead: Recurrent, back: Recurrent):
         if ahead.reverse or not back.reverse or ahead.components != back.components:
-            raise OptionError("Bidirectional: give two layers of an algebra, the second reversed")
+            raise OptionError("Bidirectional: give two layers of one algebra, the second reversed")
         self.ahead, self.back = ahead, back
 
     def forward(self, x: Tensor, lengths: Any = None) -> Tensor:

@@ -87,7 +87,7 @@ def test_both_directions_stand_side_by_side_as_whole_quaternions():
     back_to_front = Tensor(series.data[:, ::-1].copy())
     np.testing.assert_allclose(other(series).data, one(back_to_front).data[:, ::-1], atol=1e-6)
     for pair in ((one, one), (other, one), (ahead, other)):
-        with pytest.raises(OptionError, match="two layers of an algebra, the second reversed"):
+        with pytest.raises(OptionError, match="two layers of one algebra, the second reversed"):
             nn.Bidirectional(*pair)
 
 
