@@ -77,7 +77,7 @@ class Network:
     """A model, the names of its classes, the way of an image to it, and the masks of its weights.
 
     `network(x)` gives the logits of encoded images; `said` is anything else worth to be kept, of
-    JSON's types. Without `encoding`, images are what the model takes.
+    JSON's types. Without `encoding`, images are what the model takes. `padded`: as of `About`.
     """
 
     model: Module

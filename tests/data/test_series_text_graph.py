@@ -198,6 +198,8 @@ def test_a_graph_of_three_papers():
         (lambda: file_of(train=np.array([1])), "twice, or has no class"),
         (lambda: file_of(indptr=np.array([0, 3, 2, 3])), "do not fit 3 nodes"),
         (lambda: file_of(indices=np.array([0, 5, 1])), "word 5 is out of range: there are 5"),
+        (lambda: file_of(indices=np.array([0, -1, 1])), "word -1 is out of range: there are 5"),
+        (lambda: file_of(indptr=np.array([1, 2, 2, 3])), "do not fit 3 nodes"),
         (lambda: file_of(edges=np.array([0, 1])), "3 nodes want 3 labels"),
     ],
 )

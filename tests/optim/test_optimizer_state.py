@@ -73,7 +73,8 @@ def test_the_state_of_another_optimizer_is_refused_by_its_names():
 
 @pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
 @pytest.mark.parametrize(
-    "grad", [ones(3), ones(3, 2), ones(2, 3, dtype=np.float64), ones(1, 3), [[1, 1, 1], [1, 1, 1]]]
+    "grad",
+    [ones(3), ones(3, 2), ones(2, 3, dtype=np.float64), ones(1, 3), [[1, 1, 1], [1, 1, 1]], 1, 1.0],
 )
 def test_a_gradient_that_does_not_fit_is_refused_before_any_parameter_moves(make, grad):
     p, q = parameter(4), parameter(2, 3)

@@ -278,7 +278,7 @@ def test_clipped_gradients_are_the_same_everywhere_while_others_still_read_the_s
     assert mpirun(n, "-c", CLIPPED).stdout.count(f"all the same {n}") == n
 
 
-def test_networks_whose_loss_clips_by_default(tmp_path):
+def test_a_run_that_clips_ends_with_one_network(tmp_path):
     job = ["experiments/lth.py", "--dataset", "discs", "--algebra", "quaternion", "--epochs", "2"]
     how = "--levels", "0", "--subset", "40", "--backend", "numpy", "--quiet", "--clip", "0.1"
     mpirun(2, *job, *how, "--parallel", "mpi", "--out", tmp_path)

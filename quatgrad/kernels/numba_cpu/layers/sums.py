@@ -1,7 +1,6 @@
 """Sums of rows by all threads: of one map, as of a bias, or of each of a batch, as a mean is."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,8 @@ WIDE = 1 << 10
 @register
 def sum_over(x: Array, axis: Any, keepdims: bool = False) -> Any:
     """`reference.sum_over`; sums over neighbouring axes, as there, in the order of the rows."""
-    axes = sorted(d + x.ndim * (d < 0) for d in _several(axis, x.ndim))
+    several = range(x.ndim) if axis is None else np.atleast_1d(axis)
+    axes = sorted(d + x.ndim * (d < 0) for d in several)
     first, end = (axes[0], axes[-1] + 1) if axes else (0, 0)
     before, M, rest = x.shape[:first], math.prod(x.shape[first:end]), x.shape[end:]
     neighbours = axes == [*range(first, end)] and 0 <= first <= end <= x.ndim  # each once
@@ -35,13 +35,7 @@ def sum_over(x: Array, axis: Any, keepdims: bool = False) -> Any:
     y = empty((*before, *rest), x.dtype)
     N, C = math.prod(before), math.prod(rest)
     _sum_rows(read_only(x).reshape(N, M, C), y.reshape(N, C))
-    return y.reshape(*before, *(1,) * (end - first), *rest) if keepdims else y
-
-
-def _several(axis: Any, ndim: int) -> Iterable[int]:
-    if axis is None:
-        return range(ndim)
-    return axis if isinstance(axis, Iterable) else (axis,)
+    return y.reshape(*before, *(1,) * len(axes), *rest) if keepdims else y
 
 
 @parallel
